@@ -1,0 +1,16 @@
+/* The one clock of the program. Everything that measures time takes it as a parameter from here. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Monotonic time in microseconds since an arbitrary moment; unaffected by changes of the wall clock. */
+static inline int64_t clock_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+#endif

@@ -1,0 +1,25 @@
+/* Why a session or an exchange ended. Every end has exactly one of these, in logs, events and counters. */
+#ifndef BASE_REASON_H
+#define BASE_REASON_H
+
+enum reason {
+    REASON_CLIENT_CLOSED,
+    REASON_CLIENT_RESET,
+    REASON_TARGET_CLOSED,
+    REASON_TARGET_RESET,
+    REASON_TARGET_REFUSED,
+    REASON_CONNECT_TIMEOUT,
+    REASON_QUEUE_TIMEOUT,
+    REASON_QUEUE_FULL,
+    REASON_INACTIVITY,
+    REASON_BLOCKED,
+    REASON_OVER_LIMIT,
+    REASON_DRAINED,
+    REASON_INTERNAL,
+    REASON_COUNT
+};
+
+/* The code as users see it, such as "client_closed". */
+const char *reason_name(enum reason reason);
+
+#endif

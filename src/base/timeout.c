@@ -1,0 +1,38 @@
+#include "base/timeout.h"
+
+void timeout_list_init(struct timeout_list *list, int64_t milliseconds)
+{
+    list_init(&list->entries);
+    list->duration = milliseconds < 0 ? -1 : milliseconds * 1000;
+}
+
+void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t now)
+{
+    if (list->duration < 0)
+        return;
+    list_remove(&timeout->node);
+    timeout->since = now;
+    list_append(&list->entries, &timeout->node);
+}
+
+void timeout_stop(struct timeout *timeout)
+{
+    list_remove(&timeout->node);
+}
+
+int64_t timeout_list_due(const struct timeout_list *list)
+{
+    const struct list_node *first = list_first(&list->entries);
+    if (first == NULL)
+        return TIMEOUT_NEVER;
+    return list_entry(first, const struct timeout, node)->since + list->duration;
+}
+
+struct timeout *timeout_list_expire(struct timeout_list *list, int64_t now)
+{
+    if (timeout_list_due(list) > now)
+        return NULL;
+    struct timeout *timeout = list_entry(list_first(&list->entries), struct timeout, node);
+    timeout_stop(timeout);
+    return timeout;
+}

@@ -1,0 +1,53 @@
+#include "base/timer.h"
+
+#include "base/clock.h"
+
+static void timer_arm(struct timer *timer, int64_t now)
+{
+    int64_t due = timeout_list_due(&timer->list);
+    ev_timer_stop(timer->loop, &timer->watcher);
+    if (due == TIMEOUT_NEVER)
+        return;
+    /* libev counts from its cached time, which may lie behind `now`; firing a little early is harmless
+     * because nothing is expired before its time and the timer is set again. */
+    double delay = due > now ? (double)(due - now) / 1e6 : 0.0;
+    ev_timer_set(&timer->watcher, delay, 0.0);
+    ev_timer_start(timer->loop, &timer->watcher);
+}
+
+static void timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct timer *timer = watcher->data;
+    int64_t now = clock_now();
+    struct timeout *timeout;
+    while ((timeout = timeout_list_expire(&timer->list, now)) != NULL)
+        timer->callback(timer, timeout);
+    timer_arm(timer, now);
+}
+
+void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds, timer_callback *callback,
+                void *owner)
+{
+    timeout_list_init(&timer->list, milliseconds);
+    ev_timer_init(&timer->watcher, timer_fired, 0.0, 0.0);
+    timer->watcher.data = timer;
+    timer->loop = loop;
+    timer->callback = callback;
+    timer->owner = owner;
+}
+
+void timer_start(struct timer *timer, struct timeout *timeout, int64_t now)
+{
+    timeout_start(&timer->list, timeout, now);
+    /* When the timer is set already, it fires no later than this entry is due, and is set anew then. */
+    if (list_linked(&timeout->node) && !ev_is_active(&timer->watcher))
+        timer_arm(timer, now);
+}
+
+void timer_stop(struct timer *timer)
+{
+    ev_timer_stop(timer->loop, &timer->watcher);
+    list_foreach(&timer->list.entries, node) list_remove(node);
+}

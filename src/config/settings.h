@@ -1,0 +1,95 @@
+/* Checked, immutable settings: what the rest of the program runs on. Made by config/check.c from the
+ * configuration as written; times are milliseconds, any negative number stands for "disabled" and is -1 here.
+ */
+#ifndef CONFIG_SETTINGS_H
+#define CONFIG_SETTINGS_H
+
+#include "access/list.h"
+#include "base/log.h"
+#include "net/address.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum listener_mode { MODE_PROXY, MODE_FIFO, MODE_FUNNEL, MODE_AUTO };
+enum balance { BALANCE_LEAST_CONNECTIONS, BALANCE_ROUND_ROBIN, BALANCE_FIRST, BALANCE_SOURCE };
+
+/* TCP keep-alive of one kind of connection; idle and interval in milliseconds. */
+struct keep_alive_settings {
+    bool enabled;
+    int64_t idle;
+    int64_t interval;
+    int64_t count;
+};
+
+struct target_settings {
+    struct endpoint endpoint;
+    char *name; /* the endpoint as text, for logs */
+    struct keep_alive_settings keep_alive;
+    int64_t max_connections; /* -1: no limit */
+    bool backup;
+    int64_t weight; /* 0: no new work */
+};
+
+/* Who owns a unix socket and what may be done with it. */
+struct unix_settings {
+    mode_t mode;
+    uid_t user;  /* (uid_t)-1: unchanged */
+    gid_t group; /* (gid_t)-1: unchanged */
+};
+
+/* One listener. Counted by reference on its own, so that sessions can outlive a reload under the rules they
+ * began with. */
+struct listener_settings {
+    int references;
+    char *name;
+    struct endpoint *listen;
+    size_t listen_count;
+    bool ipv6_only;
+    bool reuse_port;
+    int backlog;
+    struct unix_settings unix_socket;
+    enum listener_mode mode; /* never MODE_AUTO */
+    bool mode_was_auto;
+    struct target_settings *targets;
+    size_t target_count;
+    enum balance balance;
+    int64_t max_connections;
+    int64_t max_connections_per_address;
+    int64_t inactivity_timeout;
+    int64_t half_close_timeout;
+    struct keep_alive_settings client_keep_alive;
+    int64_t connect_timeout;
+    int64_t queue_limit;
+    int64_t queue_timeout;
+    int64_t retry_min;
+    int64_t retry_max;
+    struct access_list *blocklist; /* NULL: none */
+    struct access_list *allowlist; /* NULL: none */
+};
+
+/* The whole configuration. Counted by reference. */
+struct settings {
+    int references;
+    char *file;             /* the main file; NULL if there was none */
+    struct log_options log; /* log.path is owned by the settings */
+    char *user;             /* NULL: stay who we are */
+    char *group;            /* NULL: the user's own */
+    uid_t user_id;          /* valid if user != NULL */
+    gid_t group_id;         /* valid if user or group != NULL */
+    char *pid_file;
+    int64_t shutdown_timeout;
+    int64_t shutdown_delay;
+    struct listener_settings **listeners; /* one reference each */
+    size_t listener_count;
+};
+
+struct listener_settings *listener_settings_reference(struct listener_settings *settings);
+void listener_settings_release(struct listener_settings *settings); /* NULL is allowed */
+
+struct settings *settings_reference(struct settings *settings);
+void settings_release(struct settings *settings); /* NULL is allowed */
+
+#endif

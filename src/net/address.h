@@ -1,0 +1,79 @@
+/* Addresses: `struct address` is one a socket can use (an IP address with a port); `struct endpoint` is what
+ * a configuration names: HOST:PORT, [V6]:PORT, *:PORT or unix:PATH. */
+#ifndef NET_ADDRESS_H
+#define NET_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/* Room for every text that address_print() makes, with its end. */
+#define ADDRESS_TEXT_SIZE 80
+
+/* An IP address with its port. Family AF_UNIX stands for "a peer on a unix socket", which has no address;
+ * AF_UNSPEC (all zero) for none at all. */
+struct address {
+    union {
+        sa_family_t family;
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    };
+};
+
+/* Reads a numeric IPv4 or IPv6 address without port (an IPv6 zone as in "fe80::1%eth0" is understood); the
+ * port becomes 0. False if it is none. */
+bool address_parse(const char *text, struct address *address);
+
+/* Takes a socket's address as accept() and getpeername() give it. IPv4-mapped IPv6 becomes IPv4. */
+void address_from_socket(const struct sockaddr *socket_address, struct address *address);
+
+void address_set_port(struct address *address, uint16_t port);
+uint16_t address_port(const struct address *address);
+
+/* Length to hand to bind() and connect(). IP addresses only. */
+socklen_t address_length(const struct address *address);
+
+/* "192.0.2.1:80", "[2001:db8::1]:80", "unix" or "none". Returns `text`, which holds ADDRESS_TEXT_SIZE bytes.
+ */
+const char *address_print(const struct address *address, char *text);
+
+/* Total order of addresses, ports left out (host) or included; for searching and comparing: <0, 0, >0. */
+int address_compare_host(const struct address *a, const struct address *b);
+int address_compare(const struct address *a, const struct address *b);
+
+enum endpoint_kind {
+    ENDPOINT_NUMERIC, /* `address` is complete; `host` is its text */
+    ENDPOINT_NAME,    /* `host` has to be looked up */
+    ENDPOINT_ANY,     /* "*": every address of the machine, both families; listening only */
+    ENDPOINT_UNIX     /* `host` is the path */
+};
+
+/* Owned by whoever embeds it; endpoint_free() when done. */
+struct endpoint {
+    enum endpoint_kind kind;
+    char *host; /* name, numeric text without brackets, "*" or path */
+    uint16_t port;
+    struct address address; /* of ENDPOINT_NUMERIC, port included */
+};
+
+/* Reads "HOST:PORT", "[V6]:PORT", "*:PORT" or "unix:PATH" (absolute, and short enough for a socket). Ports
+ * are 1 to 65535. On failure returns false with a reason in `error` that reads well after "KEY: ". */
+bool endpoint_parse(const char *text, struct endpoint *endpoint, char *error, size_t error_size);
+
+/* The same from a host (brackets allowed, not needed) and a port. */
+bool endpoint_make(const char *host, int64_t port, struct endpoint *endpoint, char *error, size_t error_size);
+
+void endpoint_free(struct endpoint *endpoint);
+
+/* False when memory is short; `copy` is empty then. */
+bool endpoint_copy(const struct endpoint *endpoint, struct endpoint *copy);
+
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
+
+/* As a configuration would write it: "db1:3306", "[::1]:80", "unix:/run/x". Cut to `size`. Returns `text`. */
+const char *endpoint_print(const struct endpoint *endpoint, char *text, size_t size);
+
+#endif
