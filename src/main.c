@@ -112,27 +112,46 @@ static int parse_command_line(int count, char **arguments, struct command_line *
     return -1;
 }
 
-struct unreadable {
-    const struct settings *settings;
-    size_t count;
-};
-
 static void check_readable(void *data, const char *path)
 {
-    struct unreadable *unreadable = data;
-    if (privileges_can_read(unreadable->settings, path))
-        return;
-    fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", path, unreadable->settings->user,
-            strerror(errno));
-    unreadable->count++;
+    const struct settings *settings = data;
+    if (!privileges_can_read(settings, path))
+        fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", path, settings->user,
+                strerror(errno));
 }
 
 static int test_configuration(const struct config *config)
 {
-    struct unreadable unreadable = { .settings = config->settings };
-    config_each_file(config, check_readable, &unreadable);
+    config_each_file(config, check_readable, config->settings);
     puts("The configuration is right.");
     return EXIT_SUCCESS;
+}
+
+static int dump_configuration(const struct config *config)
+{
+    config_dump(config, stdout);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_SUCCESS;
+    fprintf(stderr, "proximux: standard output: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+static int act(const struct command_line *command, const struct config *config)
+{
+    /* A server that starts says its warnings in the log. */
+    if (config->settings == NULL || command->action != ACTION_RUN)
+        config_print_problems(config, stderr);
+    if (config->settings == NULL)
+        return EXIT_FAILURE;
+    switch (command->action) {
+    case ACTION_TEST:
+        return test_configuration(config);
+    case ACTION_DUMP:
+        return dump_configuration(config);
+    case ACTION_RUN:
+        break;
+    }
+    return server_run(config, &command->server);
 }
 
 int main(int count, char **arguments)
@@ -145,15 +164,7 @@ int main(int count, char **arguments)
         return status;
     struct config config;
     config_load(&command.source, &config);
-    config_print_problems(&config, stderr);
-    if (config.settings == NULL)
-        status = EXIT_FAILURE;
-    else if (command.action == ACTION_TEST)
-        status = test_configuration(&config);
-    else if (command.action == ACTION_DUMP)
-        status = (config_dump(&config, stdout), EXIT_SUCCESS);
-    else
-        status = server_run(&config, &command.server);
+    status = act(&command, &config);
     config_free(&config);
     return status;
 }

@@ -239,7 +239,9 @@ int server_run(const struct config *config, const struct server_options *options
 {
     int status = EXIT_FAILURE;
     struct server server = { .config = config, .settings = config->settings, .daemon = -1 };
-    log_configure(server.settings->log.level, server.settings->log.format);
+    /* Errors at start reach the terminal, whatever the log is to hold later. */
+    const struct log_options *log = &server.settings->log;
+    log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
     if (options->daemon) {
         server.daemon = daemon_start();
         if (server.daemon == -1) {
