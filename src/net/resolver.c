@@ -290,14 +290,12 @@ static void resolver_ask(struct resolver_name *name)
     resolver_set_timer(name->resolver);
 }
 
-/* Takes up a changed resolv.conf: a new channel, on which all that is pending is asked again. */
-static void resolver_renew(struct resolver *resolver)
+void resolver_renew(struct resolver *resolver)
 {
     ares_channel channel;
     int status = resolver_open_channel(resolver, &channel);
     if (status != ARES_SUCCESS) {
-        log_error(NULL, "%s changed, but can't be taken up: %s", RESOLVER_CONFIGURATION,
-                  ares_strerror(status));
+        log_error(NULL, "%s can't be taken up: %s", RESOLVER_CONFIGURATION, ares_strerror(status));
         return;
     }
     resolver->renewing = true;
