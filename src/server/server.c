@@ -218,6 +218,10 @@ static void server_log_totals(const struct server *server)
 
 static void server_clean_up(struct server *server)
 {
+    /* Another TERM must not kill what is about to end by itself. */
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     for (size_t i = 0; i < server->count; i++)
         listener_destroy(server->listeners[i]);
     free(server->listeners);
