@@ -347,8 +347,7 @@ static void test_foreign_text_cannot_forge_lines(void **state)
 static void test_lines_are_capped(void **state)
 {
     struct place *place = *state;
-    char *message = malloc(10001);
-    assert_non_null(message);
+    static char message[10001];
     memset(message, 'x', 10000);
     message[10000] = '\0';
     start(LOG_OUTPUT_FILE, place->path, LOG_FORMAT_TEXT);
@@ -360,7 +359,6 @@ static void test_lines_are_capped(void **state)
     memset(message, '"', 10000);
     log_info(message, "%s", message);
     log_stop();
-    free(message);
     assert_file_matches(place->path,
                         " info x+\\.\\.\\.: source\n" STAMP " info x+\\.\\.\\.\n.*\"message\":\""
                         "(\\\\\\\\x01)+\\.\\.\\.\"\\}\n"
@@ -419,7 +417,7 @@ static void test_levels(void **state)
     char *text = file_text(place->path);
     for (int level = LOG_LEVEL_NONE; level <= LOG_LEVEL_DEBUG; level++) {
         for (size_t kind = 0; kind < sizeof letters; kind++) {
-            char word[16];
+            char word[32];
             snprintf(word, sizeof word, "level%d%c", level, letters[kind]);
             assert_int_equal(strstr(text, word) != NULL, strchr(shown[level], letters[kind]) != NULL);
         }
