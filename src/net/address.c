@@ -171,7 +171,7 @@ static bool host_is_name(const char *host, size_t length)
             return false;
         digits_only = digits_only && digit;
     }
-    return length > 0 && !digits_only;
+    return !digits_only;
 }
 
 static bool endpoint_make_unix(const char *path, struct endpoint *endpoint, char *error, size_t error_size)
