@@ -154,7 +154,7 @@ static void report_unknown(struct reading *reading, const char *name)
         if (strcmp(name + strlen(PREFIX), lists[i]) == 0) {
             problem_error(reading->written->problems, &origin, NULL,
                           "this key can't be set by such a variable; LOCAL_HOST, LOCAL_PORT and "
-                          "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 … make up a listener");
+                          "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 and so on make up a listener");
             return;
         }
     }
