@@ -309,7 +309,7 @@ static bool read_file(struct reader *reader, const char *path, const struct read
     };
     const struct origin *place = parent == NULL ? &reading.origin : &parent->origin;
     struct stat status;
-    size_t length;
+    size_t length = 0;
     char *text = load_file(reader, path, place, &status, &length);
     if (text == NULL)
         return false;
