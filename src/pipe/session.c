@@ -26,7 +26,6 @@ static void session_log_end(const struct pipe_session *session, enum reason reas
               target == NULL && failure != NULL ? failure : "");
 }
 
-/* Enters a state; the lists and the count of those who wait follow from it. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state)
 {
     struct pipe_service *service = session->service;
@@ -70,7 +69,6 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
         target_release(target);
 }
 
-/* Puts a session whose attempt failed back to where its arrival places it. */
 void pipe_session_requeue(struct pipe_session *session)
 {
     struct pipe_service *service = session->service;
