@@ -24,22 +24,25 @@ char *access_entry_trim(char *text)
     return text;
 }
 
-/* `message` has one place for the text, which is shown in quotes and cut if it is long. */
-static bool entry_fail(char *error, size_t error_size, const char *text, const char *message)
+/* `fault` reads well after the text, which is shown in quotes and cut if it is long. */
+static bool entry_fail(char *error, size_t error_size, const char *text, const char *fault)
 {
     bool cut = strlen(text) > SHOWN_LENGTH;
-    snprintf(error, error_size, "\"%.*s%s\" %s", SHOWN_LENGTH, text, cut ? "..." : "", message);
+    snprintf(error, error_size, "\"%.*s%s\" %s", SHOWN_LENGTH, text, cut ? "..." : "", fault);
     return false;
 }
 
-/* Reads an address as it is written: `bytes` holds 4 or 16. */
-static bool parse_address(const char *text, unsigned char *bytes, bool *ipv6, char *error, size_t error_size)
+/* Reads the address that is the whole of `length` characters; `bytes` has room for 16. */
+static bool parse_address(const char *text, size_t length, unsigned char *bytes, bool *ipv6)
 {
+    char copy[INET6_ADDRSTRLEN];
     struct address address;
-    if (strchr(text, '%') != NULL)
-        return entry_fail(error, error_size, text, "has a zone; address lists can't tell zones apart");
-    if (!address_parse(text, &address))
-        return entry_fail(error, error_size, text, "is not an IP address");
+    if (length >= sizeof copy)
+        return false;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    if (!address_parse(copy, &address))
+        return false;
     *ipv6 = address.family == AF_INET6;
     if (*ipv6)
         memcpy(bytes, &address.v6.sin6_addr, 16);
@@ -55,9 +58,9 @@ static bool is_mapped(const unsigned char *bytes, bool ipv6)
 }
 
 /* As parse_address(), with IPv4-mapped IPv6 made IPv4. */
-static bool parse_bound(const char *text, unsigned char *bytes, bool *ipv6, char *error, size_t error_size)
+static bool parse_bound(const char *text, size_t length, unsigned char *bytes, bool *ipv6)
 {
-    if (!parse_address(text, bytes, ipv6, error, error_size))
+    if (!parse_address(text, length, bytes, ipv6))
         return false;
     if (is_mapped(bytes, *ipv6)) {
         memmove(bytes, bytes + MAPPED_BITS / 8, 4);
@@ -66,29 +69,29 @@ static bool parse_bound(const char *text, unsigned char *bytes, bool *ipv6, char
     return true;
 }
 
-static bool parse_range(char *text, struct access_entry *entry, char *error, size_t error_size)
+/* `dash` is that of `text`; there may be white space around it. */
+static bool parse_range(const char *text, const char *dash, struct access_entry *entry, char *error,
+                        size_t error_size)
 {
-    char *dash = strchr(text, '-');
-    *dash = '\0';
-    const char *first = access_entry_trim(text);
-    const char *last = access_entry_trim(dash + 1);
+    int first_length = (int)(dash - text);
+    while (first_length > 0 && strchr(WHITE_SPACE, text[first_length - 1]) != NULL)
+        first_length--;
+    const char *last = dash + 1 + strspn(dash + 1, WHITE_SPACE);
     bool last_ipv6;
-    if (!parse_bound(first, entry->first, &entry->ipv6, error, error_size) ||
-        !parse_bound(last, entry->last, &last_ipv6, error, error_size))
-        return false;
-    if (entry->ipv6 != last_ipv6) {
-        snprintf(error, error_size, "the range \"%s-%s\" mixes IPv4 and IPv6", first, last);
-        return false;
-    }
-    if (memcmp(entry->first, entry->last, access_entry_width(last_ipv6)) > 0) {
-        snprintf(error, error_size, "the range \"%s-%s\" is the wrong way round; did you mean %s-%s?", first,
-                 last, last, first);
+    if (!parse_bound(text, (size_t)first_length, entry->first, &entry->ipv6) ||
+        !parse_bound(last, strlen(last), entry->last, &last_ipv6))
+        return entry_fail(error, error_size, text, "is not a range of IP addresses");
+    if (entry->ipv6 != last_ipv6)
+        return entry_fail(error, error_size, text, "mixes IPv4 and IPv6");
+    if (memcmp(entry->first, entry->last, access_entry_width(entry->ipv6)) > 0) {
+        snprintf(error, error_size, "%s is the wrong way round; did you mean %s-%.*s?", text, last,
+                 first_length, text);
         return false;
     }
     return true;
 }
 
-static bool parse_prefix(const char *text, unsigned limit, unsigned *prefix)
+static bool parse_prefix(const char *text, unsigned *prefix)
 {
     size_t length = strlen(text);
     if (length == 0 || length > 3 || strspn(text, "0123456789") != length || (text[0] == '0' && length > 1))
@@ -96,47 +99,55 @@ static bool parse_prefix(const char *text, unsigned limit, unsigned *prefix)
     *prefix = 0;
     for (; *text != '\0'; text++)
         *prefix = *prefix * 10 + (unsigned)(*text - '0');
-    return *prefix <= limit;
+    return true;
 }
 
 /* Sets the bits after the first `prefix` ones to 0 in `first` and to 1 in `last`. */
 static void block_bounds(unsigned char *first, unsigned char *last, size_t width, unsigned prefix)
 {
-    for (size_t i = 0; i < width; i++) {
-        unsigned fixed = prefix < 8 * i ? 0 : prefix - (unsigned)(8 * i);
+    for (unsigned i = 0; i < width; i++) {
+        unsigned fixed = prefix < 8 * i ? 0 : prefix - 8 * i;
         unsigned free_bits = fixed >= 8 ? 0 : 0xffU >> fixed;
         first[i] = (unsigned char)(first[i] & ~free_bits);
         last[i] = (unsigned char)(last[i] | free_bits);
     }
 }
 
-static bool parse_block(char *text, struct access_entry *entry, char *error, size_t error_size)
+/* Makes the block around the address in `entry->first`; false, with the block that was probably meant in
+ * `error`, if that is not the block's first one. */
+static bool make_block(const char *text, unsigned prefix, struct access_entry *entry, char *error,
+                       size_t error_size)
 {
-    char *slash = strchr(text, '/');
-    *slash = '\0';
-    if (!parse_address(text, entry->first, &entry->ipv6, error, error_size))
-        return false;
-    bool mapped = is_mapped(entry->first, entry->ipv6);
-    unsigned limit = entry->ipv6 ? 128 : 32;
-    unsigned least = mapped ? MAPPED_BITS : 0;
-    unsigned prefix;
-    if (!parse_prefix(slash + 1, limit, &prefix) || prefix < least) {
-        snprintf(error, error_size, "the prefix of \"%s/%.*s\" is not a number from %u to %u", text,
-                 SHOWN_LENGTH, slash + 1, least, limit);
-        return false;
-    }
     unsigned char given[ACCESS_ADDRESS_SIZE];
     size_t width = access_entry_width(entry->ipv6);
     memcpy(given, entry->first, width);
     memcpy(entry->last, entry->first, width);
     block_bounds(entry->first, entry->last, width, prefix);
-    if (memcmp(entry->first, given, width) != 0) {
-        char meant[INET6_ADDRSTRLEN];
-        inet_ntop(entry->ipv6 ? AF_INET6 : AF_INET, entry->first, meant, sizeof meant);
-        snprintf(error, error_size, "%s/%u has host bits set; did you mean %s/%u?", text, prefix, meant,
-                 prefix);
-        return false;
+    if (memcmp(entry->first, given, width) == 0)
+        return true;
+    char meant[INET6_ADDRSTRLEN];
+    inet_ntop(entry->ipv6 ? AF_INET6 : AF_INET, entry->first, meant, sizeof meant);
+    snprintf(error, error_size, "%s has host bits set; did you mean %s/%u?", text, meant, prefix);
+    return false;
+}
+
+/* `slash` is that of `text`. */
+static bool parse_block(const char *text, const char *slash, struct access_entry *entry, char *error,
+                        size_t error_size)
+{
+    if (!parse_address(text, (size_t)(slash - text), entry->first, &entry->ipv6))
+        return entry_fail(error, error_size, text, "is not a block of IP addresses");
+    bool mapped = is_mapped(entry->first, entry->ipv6);
+    unsigned least = mapped ? MAPPED_BITS : 0;
+    unsigned most = entry->ipv6 ? 128 : 32;
+    unsigned prefix;
+    if (!parse_prefix(slash + 1, &prefix) || prefix < least || prefix > most) {
+        char fault[64];
+        snprintf(fault, sizeof fault, "needs a prefix from %u to %u", least, most);
+        return entry_fail(error, error_size, text, fault);
     }
+    if (!make_block(text, prefix, entry, error, error_size))
+        return false;
     if (mapped) {
         memmove(entry->first, entry->first + MAPPED_BITS / 8, 4);
         memmove(entry->last, entry->last + MAPPED_BITS / 8, 4);
@@ -145,14 +156,18 @@ static bool parse_block(char *text, struct access_entry *entry, char *error, siz
     return true;
 }
 
-bool access_entry_parse(char *text, struct access_entry *entry, char *error, size_t error_size)
+bool access_entry_parse(const char *text, struct access_entry *entry, char *error, size_t error_size)
 {
-    if (strchr(text, '-') != NULL)
-        return parse_range(text, entry, error, error_size);
-    if (strchr(text, '/') != NULL)
-        return parse_block(text, entry, error, error_size);
-    if (!parse_bound(text, entry->first, &entry->ipv6, error, error_size))
-        return false;
+    const char *dash = strchr(text, '-');
+    const char *slash = strchr(text, '/');
+    if (strchr(text, '%') != NULL)
+        return entry_fail(error, error_size, text, "has a zone; address lists can't tell zones apart");
+    if (dash != NULL)
+        return parse_range(text, dash, entry, error, error_size);
+    if (slash != NULL)
+        return parse_block(text, slash, entry, error, error_size);
+    if (!parse_bound(text, strlen(text), entry->first, &entry->ipv6))
+        return entry_fail(error, error_size, text, "is not an IP address");
     memcpy(entry->last, entry->first, access_entry_width(entry->ipv6));
     return true;
 }

@@ -21,8 +21,8 @@ static inline size_t access_entry_width(bool ipv6)
 }
 
 /* Reads "ADDRESS", "ADDRESS/PREFIX" or "A-B", without space before and after it. IPv4-mapped IPv6 becomes
- * IPv4. On failure returns false with the fault in `error`. Changes `text`. */
-bool access_entry_parse(char *text, struct access_entry *entry, char *error, size_t error_size);
+ * IPv4. On failure returns false with the fault in `error`. */
+bool access_entry_parse(const char *text, struct access_entry *entry, char *error, size_t error_size);
 
 /* Cuts white space off both ends; returns the new beginning. */
 char *access_entry_trim(char *text);

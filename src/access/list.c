@@ -60,7 +60,7 @@ static void report_memory(struct building *building)
 }
 
 /* Adds one address, block or range. */
-static void add_entry(struct building *building, char *text)
+static void add_entry(struct building *building, const char *text)
 {
     struct access_entry entry;
     char error[FAULT_SIZE];
@@ -170,7 +170,7 @@ static void add_setting(struct building *building, const char *text)
         report_memory(building);
         return;
     }
-    char *entry = access_entry_trim(copy);
+    const char *entry = access_entry_trim(copy);
     if (*entry == '\0')
         report(building, "an entry is empty");
     else
