@@ -25,7 +25,8 @@ struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error
 /* All names must have been removed. NULL is allowed. */
 void resolver_destroy(struct resolver *resolver);
 
-/* Takes the system's configuration up anew; what is pending is asked again. Done by itself when resolv.conf changes. */
+/* Takes the system's configuration up anew; what is pending is asked again. Done by itself when resolv.conf
+ * changes. */
 void resolver_renew(struct resolver *resolver);
 
 /* Nothing is asked yet. `source` (for the log) and `host` must outlive the name. NULL when memory is short.
