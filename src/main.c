@@ -8,6 +8,7 @@
 #include <ev.h>
 #include <getopt.h>
 #include <libconfig.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,8 @@ int main(int count, char **arguments)
     struct command_line command = {
         .source = { .file = SYSCONFDIR "/proximux.conf", .file_optional = true, .environment = environ },
     };
+    /* Writing to a terminal or pipe that has gone is an error to report, not a reason to die. */
+    signal(SIGPIPE, SIG_IGN);
     int status = parse_command_line(count, arguments, &command);
     if (status != -1)
         return status;

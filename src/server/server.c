@@ -67,7 +67,6 @@ static void server_watch_signal(struct server *server, int number,
 
 static void server_watch_signals(struct server *server)
 {
-    signal(SIGPIPE, SIG_IGN);
     server_watch_signal(server, SIGTERM, server_end_signal);
     server_watch_signal(server, SIGINT, server_end_signal);
     server_watch_signal(server, SIGHUP, server_reopen_signal);
