@@ -74,14 +74,14 @@ static void print_log(const struct proximux *proximux)
     char *text = read_log(proximux);
     char *line = text;
 
-    print_message("---- %s ----\n", proximux->log);
+    print_error("---- %s ----\n", proximux->log);
     while (*line != '\0') { /* line by line: the runner's own buffer is small */
         size_t length = strcspn(line, "\n");
 
-        print_message("%.*s\n", (int)length, line);
+        print_error("%.*s\n", (int)length, line);
         line += length + (line[length] == '\n');
     }
-    print_message("---- end of the log ----\n");
+    print_error("---- end of the log ----\n");
     free(text);
 }
 

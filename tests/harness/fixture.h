@@ -57,6 +57,14 @@ void fixture_write_at(const struct fixture *fixture, const char *name, const cha
 struct proximux *proximux_start_at(struct fixture *fixture, struct place place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Likewise, with one listener "main" on 127.0.0.1 and one target there; `keys` are further ones of the
+ * listener, such as "max_connections = 1;". */
+#define proximux_start_between(fixture, local, target, keys)                                                 \
+    proximux_start_at((fixture), HERE,                                                                       \
+                      "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; "                         \
+                      "targets = ( \"127.0.0.1:%u\" ); %s } );",                                             \
+                      (unsigned)(local), (unsigned)(target), (keys))
+
 /* Likewise, with all options. */
 #define proximux_start_with(fixture, options) proximux_start_with_at((fixture), (options), HERE)
 struct proximux *proximux_start_with_at(struct fixture *fixture, const struct proximux_options *options,
