@@ -1,6 +1,7 @@
 /* Which target a client gets, and what happens when targets are down, slow, full or unknown. */
 #include "harness/echo.h"
 #include "harness/fixture.h"
+#include "harness/flow.h"
 #include "harness/peer.h"
 
 #include <signal.h>
@@ -472,20 +473,14 @@ static void waiting_client_may_send_ahead(void **state)
     int holder = peer_connect("127.0.0.1", port);
     int held = peer_accept(listener);
     int waiting = peer_connect("127.0.0.1", port);
-    static char received[1024 * 1024];
-    size_t count = peer_send_until_full(waiting, 16 * 1024 * 1024);
+    size_t count = flow_send_until_full(waiting, 16 * 1024 * 1024);
 
     test_require(count < 16 * 1024 * 1024, "a client that waits was read without a limit");
     close(holder);
     peer_expect_end(held);
     close(held);
     int server = peer_accept(listener);
-    for (size_t got = 0; got < count;) {
-        size_t part = count - got < sizeof(received) ? count - got : sizeof(received);
-
-        peer_receive(server, received, part);
-        got += part;
-    }
+    flow_receive(server, 0, count);
     peer_send_text(waiting, "end");
     peer_expect_text(server, "end");
     close(waiting);

@@ -35,6 +35,7 @@ struct proximux_options {
     const char *const *arguments;   /* further arguments, NULL at the end; NULL: none */
     const char *const *environment; /* "NAME=value", NULL at the end; NULL: none */
     rlim_t descriptors;             /* limit of open descriptors; 0: unchanged */
+    bool may_raise_descriptors;     /* that is the soft limit only */
     bool own_log_level;             /* do not set the level to debug on the command line */
     const char *user;               /* run as this user, if root runs the test */
 };

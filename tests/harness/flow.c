@@ -8,7 +8,8 @@
 #define FLOW_PERIOD 65521 /* a prime: a buffer lost, doubled or swapped changes the bytes that follow */
 #define FLOW_CHUNK  262144
 
-const char *flow_bytes(size_t position, size_t *size)
+/* The bytes of a flow at one place, and how many of them can be read from there on. */
+static const char *flow_bytes(size_t position, size_t *size)
 {
     static char bytes[FLOW_PERIOD + FLOW_CHUNK];
     static bool made;
@@ -87,6 +88,20 @@ void flow_transfer_at(int from, int to, size_t size, void (*each)(void *data), v
             next_call += size / 100 + 1;
         }
     }
+}
+
+size_t flow_send_until_full_at(int socket, size_t limit, struct place place)
+{
+    size_t sent = 0;
+
+    while (sent < limit) {
+        struct pollfd watched = { .fd = socket, .events = POLLOUT };
+
+        if (poll(&watched, 1, test_remaining(test_deadline(300))) <= 0)
+            break;
+        sent += push(socket, sent, limit, place);
+    }
+    return sent;
 }
 
 void flow_receive_at(int socket, size_t position, size_t size, struct place place)

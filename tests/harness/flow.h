@@ -10,9 +10,10 @@
 void flow_transfer_at(int from, int to, size_t size, void (*each)(void *data), void *data,
                       struct place place);
 
-/* The bytes of a flow at one place, for tests that send and receive by themselves. At least `*size` bytes
- * from there on can be read; `*size` is how many. */
-const char *flow_bytes(size_t position, size_t *size);
+/* Sends the beginning of a flow as long as the other side takes it, up to `limit` bytes; it counts as full
+ * when nothing was taken for 300 ms. Returns the bytes sent. */
+#define flow_send_until_full(socket, limit) flow_send_until_full_at((socket), (limit), HERE)
+size_t flow_send_until_full_at(int socket, size_t limit, struct place place);
 
 /* Receives bytes from the socket until `position` has reached `size`, checking each. */
 #define flow_receive(socket, position, size) flow_receive_at((socket), (position), (size), HERE)

@@ -206,26 +206,6 @@ void peer_expect_text_at(int socket, const char *text, struct place place)
         test_fail_at(place, "received \"%.*s\" instead of \"%s\"", (int)length, received, text);
 }
 
-size_t peer_send_until_full_at(int socket, size_t limit, struct place place)
-{
-    static const char zeros[PEER_CHUNK];
-    size_t sent = 0;
-
-    while (sent < limit) {
-        size_t part = limit - sent < sizeof(zeros) ? limit - sent : sizeof(zeros);
-        ssize_t taken;
-
-        if (!wait_for(socket, POLLOUT, test_deadline(300)))
-            break;
-        taken = send(socket, zeros, part, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (taken == -1 && errno != EAGAIN && errno != EINTR)
-            test_fail_at(place, "send after %zu bytes: %s", sent, strerror(errno));
-        if (taken > 0)
-            sent += (size_t)taken;
-    }
-    return sent;
-}
-
 /* What comes next: bytes (their number), 0 for an end, -1 with errno; -1 and ETIMEDOUT for nothing in time.
  */
 static ssize_t receive_next(int socket, char *data, size_t size)

@@ -38,11 +38,6 @@ void peer_send_at(int socket, const void *data, size_t size, struct place place)
 void peer_receive_at(int socket, void *data, size_t size, struct place place);
 void peer_expect_text_at(int socket, const char *text, struct place place);
 
-/* Sends as long as the other side takes it, up to `limit` bytes; it counts as full when nothing was taken for
- * 300 ms. Returns the bytes sent. */
-#define peer_send_until_full(socket, limit) peer_send_until_full_at((socket), (limit), HERE)
-size_t peer_send_until_full_at(int socket, size_t limit, struct place place);
-
 /* The other side must end what it sends (FIN), reset the connection, or either. Bytes before it are an error,
  * but for peer_expect_closed(), which skips them. */
 #define peer_expect_end(socket)    peer_expect_end_at((socket), HERE)

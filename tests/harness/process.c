@@ -64,8 +64,13 @@ static void become(const struct process_options *options, char **environment, in
         (setgroups(0, NULL) == -1 || setgid(user->pw_gid) == -1 || setuid(user->pw_uid) == -1))
         _exit(126);
     if (options->descriptors != 0) {
-        struct rlimit limit = { .rlim_cur = options->descriptors, .rlim_max = options->descriptors };
+        struct rlimit limit;
 
+        if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+            _exit(126);
+        limit.rlim_cur = options->descriptors;
+        if (!options->may_raise)
+            limit.rlim_max = options->descriptors;
         if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
             _exit(126);
     }

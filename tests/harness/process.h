@@ -14,6 +14,7 @@ struct process_options {
     const char *output;             /* file that takes standard output and error */
     const char *user;               /* become this user, if root runs the test; NULL: stay */
     rlim_t descriptors;             /* limit of open descriptors; 0: unchanged */
+    bool may_raise;                 /* that is the soft limit only: it may be raised again */
 };
 
 /* Starts a child, which gets a KILL when the test program dies. Variables that Proximux itself reads are not
