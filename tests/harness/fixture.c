@@ -299,9 +299,13 @@ size_t proximux_log_count(const struct proximux *proximux, const char *text)
     char *log = read_log(proximux);
     size_t count = 0;
 
-    for (const char *found = strstr(log, text); found != NULL; found = strstr(found, text)) {
-        count++;
-        found += strcspn(found, "\n"); /* once a line */
+    for (char *line = log; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        bool last = line[length] == '\0';
+
+        line[length] = '\0';
+        count += strstr(line, text) != NULL;
+        line += length + !last;
     }
     free(log);
     return count;

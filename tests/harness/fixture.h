@@ -83,7 +83,7 @@ int proximux_run_at(struct fixture *fixture, const struct proximux_options *opti
 struct proximux *proximux_adopt_at(struct fixture *fixture, const char *pid_file, const char *log,
                                    struct place place);
 
-/* Waits for a text in the log; or counts the lines that have it now. */
+/* Waits for a text in the log; or counts the lines that have it now (all lines, if it is empty). */
 #define proximux_wait_log(proximux, text)              proximux_wait_log_at((proximux), (text), 1, HERE)
 #define proximux_wait_log_times(proximux, text, times) proximux_wait_log_at((proximux), (text), (times), HERE)
 void proximux_wait_log_at(const struct proximux *proximux, const char *text, size_t times,
