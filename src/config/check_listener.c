@@ -139,6 +139,8 @@ static void check_idle_keys(const struct check *check)
         { "reuse_port", false }, { "blocklist", false },
         { "allowlist", false },  { "max_connections_per_address", false },
     };
+    if (check->settings->listen_count == 0)
+        return;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++)
         if (is_asked_for(check, idle[i].key) && !listens_on(check->settings, idle[i].of_unix_sockets))
             key_warning(check, idle[i].key, &written_peek(check->group, idle[i].key)->origin,

@@ -154,7 +154,7 @@ static void report_unknown(struct reading *reading, const char *name)
         if (strcmp(name + strlen(PREFIX), lists[i]) == 0) {
             problem_error(reading->written->problems, &origin, NULL,
                           "this key can't be set by such a variable; LOCAL_HOST, LOCAL_PORT and "
-                          "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 … make up a listener");
+                          "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 and so on make up a listener");
             return;
         }
     }
@@ -164,13 +164,13 @@ static void report_unknown(struct reading *reading, const char *name)
         for (size_t i = 0; i < count; i++) {
             if (!keys_variable(&keys[i], variables[found], VARIABLE_SIZE))
                 continue;
-            candidates[found] = variables[found];
+            candidates[found] = variables[found] + strlen(PREFIX);
             found++;
         }
     }
-    const char *near = keys_suggest_word(name, candidates);
+    const char *near = keys_suggest_word(name + strlen(PREFIX), candidates);
     if (near != NULL)
-        problem_error(reading->written->problems, &origin, NULL, "unknown; did you mean %s?", near);
+        problem_error(reading->written->problems, &origin, NULL, "unknown; did you mean " PREFIX "%s?", near);
     else
         problem_warning(reading->written->problems, &origin, NULL, "unknown, and ignored");
 }

@@ -305,7 +305,7 @@ static void read_listener(struct walk *walk, const struct key *key, config_setti
 {
     struct origin origin = setting_origin(walk, setting);
     if (!is_group(setting)) {
-        problem_error(walk->written->problems, &origin, key->name, "a listener is a group: { … }, not %s",
+        problem_error(walk->written->problems, &origin, key->name, "a listener is a group: { ... }, not %s",
                       setting_type(setting));
         return;
     }

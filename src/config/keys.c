@@ -290,7 +290,8 @@ const char *keys_expectation(const struct key *key, char *text, size_t size)
         snprintf(text, size, "a string or a list of strings");
         break;
     case KEY_STRUCTURE:
-        snprintf(text, size, "%s", strcmp(type_name(key), "list") == 0 ? "a list: ( … )" : "a group: { … }");
+        snprintf(text, size, "%s",
+                 strcmp(type_name(key), "list") == 0 ? "a list: ( ... )" : "a group: { ... }");
         break;
     }
     return text;
