@@ -41,19 +41,25 @@ static inline struct list_node *list_first(const struct list *list)
     return list_empty(list) ? NULL : list->head.next;
 }
 
-/* The node after `node`, or NULL at the end. */
-static inline struct list_node *list_next(const struct list *list, const struct list_node *node)
+/* The last node, or NULL if the list is empty. */
+static inline struct list_node *list_last(const struct list *list)
 {
-    return node->next == &list->head ? NULL : node->next;
+    return list_empty(list) ? NULL : list->head.previous;
+}
+
+/* Adds an unlinked node before `next`, which is in a list. */
+static inline void list_insert_before(struct list_node *next, struct list_node *node)
+{
+    node->next = next;
+    node->previous = next->previous;
+    next->previous->next = node;
+    next->previous = node;
 }
 
 /* Adds an unlinked node at the end. */
 static inline void list_append(struct list *list, struct list_node *node)
 {
-    node->next = &list->head;
-    node->previous = list->head.previous;
-    list->head.previous->next = node;
-    list->head.previous = node;
+    list_insert_before(&list->head, node);
 }
 
 /* Takes a node out of whatever list it is in; an unlinked node stays as it is. */

@@ -1,8 +1,14 @@
 #include "base/timeout.h"
 
+/* The longest duration in milliseconds, some 146,000 years: half of what the clock can count, so that the
+ * moment when a timeout is due can always be expressed. */
+#define DURATION_MAX (INT64_MAX / 2 / 1000)
+
 void timeout_list_init(struct timeout_list *list, int64_t milliseconds)
 {
     list_init(&list->entries);
+    if (milliseconds > DURATION_MAX)
+        milliseconds = DURATION_MAX;
     list->duration = milliseconds < 0 ? -1 : milliseconds * 1000;
 }
 

@@ -13,6 +13,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* More of them in one listener are refused. */
+#define SETTINGS_MAX_TARGETS 64
+#define SETTINGS_MAX_LISTEN  64
+
 enum listener_mode { MODE_PROXY, MODE_FIFO, MODE_FUNNEL, MODE_AUTO };
 enum balance { BALANCE_LEAST_CONNECTIONS, BALANCE_ROUND_ROBIN, BALANCE_FIRST, BALANCE_SOURCE };
 

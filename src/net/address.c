@@ -11,7 +11,7 @@
 /* The longest unix path that fits a socket address with its end. */
 #define UNIX_PATH_MAX_LENGTH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
-/* Longest host name of RFC 1035, dots included. */
+/* Longest host name of RFC 1035; the dot that may end it does not count. */
 #define HOST_NAME_MAX_LENGTH 253
 
 static bool address_parse_zone(const char *zone, uint32_t *scope)
@@ -153,8 +153,6 @@ static bool endpoint_set(struct endpoint *endpoint, enum endpoint_kind kind, con
  * malformed number ("10.0.0.256"), never a name that resolves. */
 static bool host_is_name(const char *host, size_t length)
 {
-    if (length == 0 || length > HOST_NAME_MAX_LENGTH)
-        return false;
     size_t label = 0;
     bool digits_only = true;
     for (size_t i = 0; i < length; i++) {
@@ -191,21 +189,25 @@ static bool endpoint_make_unix(const char *path, struct endpoint *endpoint, char
 static bool endpoint_make_host(const char *host, size_t length, uint16_t port, struct endpoint *endpoint,
                                char *error, size_t error_size)
 {
-    char text[HOST_NAME_MAX_LENGTH + 1];
-    if (length > 1 && host[0] == '[' && host[length - 1] == ']') {
+    char text[HOST_NAME_MAX_LENGTH + 2];
+    bool brackets = length > 1 && host[0] == '[' && host[length - 1] == ']';
+    if (brackets) {
         host++;
         length -= 2;
     }
     if (length == 0)
         return endpoint_fail(error, error_size, "the host is missing%s", "");
-    if (length >= sizeof text)
+    if (length > HOST_NAME_MAX_LENGTH + (host[length - 1] == '.'))
         return endpoint_fail(error, error_size, "the host is too long%s", "");
     memcpy(text, host, length);
     text[length] = '\0';
+    struct address address;
+    bool numeric = address_parse(text, &address);
+    if (brackets && (!numeric || address.family != AF_INET6))
+        return endpoint_fail(error, error_size, "\"[%s]\" is not an IPv6 address", text);
     if (strcmp(text, "*") == 0)
         return endpoint_set(endpoint, ENDPOINT_ANY, text, length, port, error, error_size);
-    struct address address;
-    if (address_parse(text, &address)) {
+    if (numeric) {
         address_set_port(&address, port);
         endpoint->address = address;
         return endpoint_set(endpoint, ENDPOINT_NUMERIC, text, length, port, error, error_size);

@@ -1,0 +1,595 @@
+#include "base/log.h"
+
+#include "base/clock.h"
+#include "base/log_line.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define RING_SIZE  ((size_t)256 * 1024)
+#define BATCH_SIZE ((size_t)64 * 1024)
+
+/* log_stop() in microseconds: how long the writer may wait for its output, and how long it is waited for. */
+#define STOP_WRITER_WAIT INT64_C(1800000)
+#define STOP_WAIT        INT64_C(1950000)
+
+/* How often, in milliseconds, a writer whose output takes nothing looks whether it has to end. */
+#define STUCK_POLL 100
+
+/* How long, in milliseconds, a line that goes directly to standard error may wait for it. */
+#define DIRECT_WAIT 1000
+
+/* What precedes each line in the ring. */
+struct entry {
+    uint64_t dropped; /* lines that were dropped right before this one */
+    uint32_t length;
+    enum log_kind kind;
+};
+
+/* What the writer thread writes at once: whole lines, or the announcement of dropped ones. */
+struct batch {
+    char text[BATCH_SIZE];
+    size_t length;
+    enum log_kind kind; /* of its first line; syslog gets one line at a time */
+    uint64_t announced; /* not 0: this is the announcement of so many dropped lines */
+};
+
+/* The writer thread and its ring. Owned by log_start() and log_stop(); a thread that log_stop() could not
+ * wait for owns it from then on. The first part is guarded by `lock`, the second the thread's alone. */
+struct writer {
+    pthread_cond_t work;     /* there is something to do */
+    pthread_cond_t finished; /* the thread is about to end */
+    bool sleeping;
+    bool reopen;
+    bool stopping;
+    bool ended;
+    bool abandoned;
+    bool failed;      /* the output did not take the last batch */
+    int64_t deadline; /* when to give up an output that takes nothing */
+    uint64_t pending; /* dropped lines not yet announced by an entry */
+    size_t head;      /* of the oldest entry in the ring */
+    size_t used;
+    unsigned char ring[RING_SIZE];
+
+    pthread_t thread;
+    enum log_output output;
+    char *path;
+    int fd;
+    bool is_socket;
+    bool torn; /* what was written last ends inside a line */
+    struct batch batch;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct writer *active; /* guarded by `lock`; NULL: lines go directly to standard error */
+static uint64_t dropped;      /* guarded by `lock` */
+static _Atomic int shown_level = LOG_LEVEL_INFO;
+static _Atomic int shown_format = LOG_FORMAT_TEXT;
+static _Atomic bool shown_bare;
+
+/* ---- the ring; all of it under the lock ---- */
+
+static void ring_copy_in(struct writer *writer, size_t at, const void *data, size_t length)
+{
+    at %= RING_SIZE;
+    size_t first = length < RING_SIZE - at ? length : RING_SIZE - at;
+    memcpy(writer->ring + at, data, first);
+    memcpy(writer->ring, (const unsigned char *)data + first, length - first);
+}
+
+static void ring_copy_out(const struct writer *writer, size_t at, void *data, size_t length)
+{
+    at %= RING_SIZE;
+    size_t first = length < RING_SIZE - at ? length : RING_SIZE - at;
+    memcpy(data, writer->ring + at, first);
+    memcpy((unsigned char *)data + first, writer->ring, length - first);
+}
+
+static void ring_put(struct writer *writer, enum log_kind kind, const char *line, size_t length)
+{
+    struct entry entry;
+    if (sizeof entry + length > RING_SIZE - writer->used) {
+        writer->pending++;
+        dropped++;
+        return;
+    }
+    memset(&entry, 0, sizeof entry);
+    entry.dropped = writer->pending;
+    entry.length = (uint32_t)length;
+    entry.kind = kind;
+    writer->pending = 0;
+    ring_copy_in(writer, writer->head + writer->used, &entry, sizeof entry);
+    ring_copy_in(writer, writer->head + writer->used + sizeof entry, line, length);
+    writer->used += sizeof entry + length;
+    if (writer->sleeping) {
+        writer->sleeping = false;
+        pthread_cond_signal(&writer->work);
+    }
+}
+
+static struct log_line_style line_style(void)
+{
+    struct log_line_style style = {
+        .format = (enum log_format)atomic_load_explicit(&shown_format, memory_order_relaxed),
+        .bare = atomic_load_explicit(&shown_bare, memory_order_relaxed),
+    };
+    return style;
+}
+
+static void batch_announce(struct batch *batch, uint64_t count)
+{
+    char message[100];
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(message, sizeof message, "%llu lines were dropped because the output did not take them",
+             (unsigned long long)count);
+    batch->length = log_line_make(batch->text, line_style(), LOG_KIND_WARNING, &now, "log", message, false);
+    batch->kind = LOG_KIND_WARNING;
+    batch->announced = count;
+}
+
+/* Moves what is to be written next from the ring into the batch. Lines dropped before an entry are announced
+ * first, and alone, so that it is known of a batch that failed what was lost. */
+static void batch_take(struct writer *writer)
+{
+    struct batch *batch = &writer->batch;
+    batch->length = 0;
+    batch->announced = 0;
+    while (writer->used > 0) {
+        struct entry entry;
+        ring_copy_out(writer, writer->head, &entry, sizeof entry);
+        if (batch->length == 0 && entry.dropped > 0) {
+            batch_announce(batch, entry.dropped);
+            entry.dropped = 0;
+            ring_copy_in(writer, writer->head, &entry, sizeof entry);
+            return;
+        }
+        if (entry.dropped > 0 || batch->length + entry.length > sizeof batch->text)
+            return;
+        if (batch->length == 0)
+            batch->kind = entry.kind;
+        ring_copy_out(writer, writer->head + sizeof entry, batch->text + batch->length, entry.length);
+        batch->length += entry.length;
+        writer->head = (writer->head + sizeof entry + entry.length) % RING_SIZE;
+        writer->used -= sizeof entry + entry.length;
+        if (writer->output == LOG_OUTPUT_SYSLOG)
+            return;
+    }
+    if (batch->length == 0 && writer->pending > 0) {
+        batch_announce(batch, writer->pending);
+        writer->pending = 0;
+    }
+}
+
+static uint64_t count_lines(const char *text, size_t length)
+{
+    uint64_t lines = 0;
+    const char *end = text + length;
+    while ((text = memchr(text, '\n', (size_t)(end - text))) != NULL) {
+        lines++;
+        text++;
+    }
+    return lines;
+}
+
+/* Accounts for the part of the batch that the output did not take. */
+static void batch_lost(struct writer *writer, size_t written)
+{
+    const struct batch *batch = &writer->batch;
+    if (batch->announced > 0) {
+        writer->pending += batch->announced;
+        return;
+    }
+    uint64_t lines = count_lines(batch->text + written, batch->length - written);
+    writer->pending += lines;
+    dropped += lines;
+}
+
+/* ---- the output; none of it under the lock ---- */
+
+static int output_open(const char *path)
+{
+    /* Not blocking, for a FIFO: without a reader it is refused instead of waited for. */
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+}
+
+/* Waits at most `milliseconds`; true if a write can be tried (also if it will fail). */
+static bool output_writable(int fd, int milliseconds)
+{
+    struct pollfd waiting = { .fd = fd, .events = POLLOUT };
+    return poll(&waiting, 1, milliseconds) > 0;
+}
+
+/* Waits until the output takes something again; false when it is time to give up. */
+static bool output_wait(struct writer *writer)
+{
+    bool late;
+    do {
+        if (output_writable(writer->fd, STUCK_POLL))
+            return true;
+        pthread_mutex_lock(&lock);
+        late = clock_now() >= writer->deadline;
+        pthread_mutex_unlock(&lock);
+    } while (!late);
+    return false;
+}
+
+_Static_assert(LOG_LINE_MAX <= PIPE_BUF, "a line must fit one atomic write to a pipe");
+
+/* As many whole lines as fit one atomic write to a pipe. */
+static size_t pipe_chunk(const char *text, size_t length)
+{
+    if (length <= PIPE_BUF)
+        return length;
+    const char *end = memrchr(text, '\n', PIPE_BUF);
+    return end == NULL ? PIPE_BUF : (size_t)(end - text) + 1;
+}
+
+/* One write that can't block, although the descriptor may: others may share it, so that it can't be made
+ * non-blocking. A pipe that is ready takes PIPE_BUF bytes at once. For files there is no such thing. */
+static ssize_t output_try(const struct writer *writer, const char *text, size_t length)
+{
+    if (writer->is_socket)
+        return send(writer->fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (writer->output == LOG_OUTPUT_FILE) /* opened non-blocking */
+        return write(writer->fd, text, length);
+    if (output_writable(writer->fd, 0))
+        return write(writer->fd, text, pipe_chunk(text, length));
+    errno = EAGAIN;
+    return -1;
+}
+
+static size_t output_write(struct writer *writer, const char *text, size_t length)
+{
+    size_t written = 0;
+    while (written < length) {
+        ssize_t count = output_try(writer, text + written, length - written);
+        if (count > 0)
+            written += (size_t)count;
+        else if (count == -1 && errno == EINTR)
+            continue;
+        else if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK) || !output_wait(writer))
+            break;
+    }
+    if (written > 0)
+        writer->torn = text[written - 1] != '\n';
+    return written;
+}
+
+static int syslog_priority(enum log_kind kind)
+{
+    switch (kind) {
+    case LOG_KIND_ERROR:
+        return LOG_ERR;
+    case LOG_KIND_WARNING:
+        return LOG_WARNING;
+    case LOG_KIND_INFO:
+        return LOG_INFO;
+    case LOG_KIND_DEBUG:
+        break;
+    }
+    return LOG_DEBUG;
+}
+
+/* Returns how many bytes of the batch the output took. */
+static size_t output_batch(struct writer *writer)
+{
+    const struct batch *batch = &writer->batch;
+    if (writer->output == LOG_OUTPUT_SYSLOG) {
+        syslog(syslog_priority(batch->kind), "%.*s", (int)batch->length - 1, batch->text);
+        return batch->length;
+    }
+    if (writer->torn && output_write(writer, "\n", 1) != 1)
+        return 0;
+    return output_write(writer, batch->text, batch->length);
+}
+
+static void output_reopen(struct writer *writer)
+{
+    if (writer->output != LOG_OUTPUT_FILE)
+        return;
+    int fd = output_open(writer->path);
+    if (fd == -1) {
+        log_error(NULL, "cannot reopen the log file %s: %s; going on with the old one", writer->path,
+                  strerror(errno));
+        return;
+    }
+    close(writer->fd);
+    writer->fd = fd;
+    writer->torn = false;
+}
+
+/* ---- the writer thread ---- */
+
+static void writer_free(struct writer *writer)
+{
+    if (writer->output == LOG_OUTPUT_SYSLOG)
+        closelog();
+    if (writer->output == LOG_OUTPUT_FILE && writer->fd != -1)
+        close(writer->fd);
+    pthread_cond_destroy(&writer->work);
+    pthread_cond_destroy(&writer->finished);
+    free(writer->path);
+    free(writer);
+}
+
+/* An announcement alone is no reason to try an output that has just failed: it goes with the next line. */
+static bool writer_has_work(const struct writer *writer)
+{
+    return writer->reopen || writer->used > 0 || (writer->pending > 0 && !writer->failed);
+}
+
+/* Gives up all that the ring still holds. */
+static void writer_discard(struct writer *writer)
+{
+    while (writer->used > 0) {
+        batch_take(writer);
+        batch_lost(writer, 0);
+    }
+}
+
+/* Does what there is to do; called and returns with the lock held. */
+static void writer_work(struct writer *writer)
+{
+    if (writer->reopen) {
+        writer->reopen = false;
+        pthread_mutex_unlock(&lock);
+        output_reopen(writer);
+        pthread_mutex_lock(&lock);
+        return;
+    }
+    batch_take(writer);
+    pthread_mutex_unlock(&lock);
+    size_t written = output_batch(writer);
+    pthread_mutex_lock(&lock);
+    writer->failed = written < writer->batch.length;
+    if (writer->failed)
+        batch_lost(writer, written);
+}
+
+static void *writer_run(void *data)
+{
+    struct writer *writer = data;
+    pthread_mutex_lock(&lock);
+    for (;;) {
+        if (writer_has_work(writer)) {
+            writer_work(writer);
+            if (clock_now() >= writer->deadline)
+                writer_discard(writer);
+        } else if (writer->stopping) {
+            break;
+        } else {
+            writer->sleeping = true;
+            pthread_cond_wait(&writer->work, &lock);
+            writer->sleeping = false;
+        }
+    }
+    writer->ended = true;
+    pthread_cond_signal(&writer->finished);
+    bool abandoned = writer->abandoned;
+    pthread_mutex_unlock(&lock);
+    if (abandoned)
+        writer_free(writer);
+    return NULL;
+}
+
+static bool writer_open(struct writer *writer, const struct log_options *options, char *error,
+                        size_t error_size)
+{
+    writer->output = options->output;
+    if (options->output == LOG_OUTPUT_SYSLOG) {
+        openlog("proximux", LOG_PID, LOG_DAEMON);
+        return true;
+    }
+    if (options->output == LOG_OUTPUT_STDERR) {
+        struct stat status;
+        writer->fd = STDERR_FILENO;
+        writer->is_socket = fstat(writer->fd, &status) == 0 && S_ISSOCK(status.st_mode);
+        return true;
+    }
+    writer->path = strdup(options->path);
+    if (writer->path == NULL) {
+        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
+        return false;
+    }
+    writer->fd = output_open(writer->path);
+    if (writer->fd == -1) {
+        snprintf(error, error_size, "cannot open the log file %s: %s", writer->path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static struct writer *writer_new(void)
+{
+    struct writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL)
+        return NULL;
+    writer->fd = -1;
+    writer->deadline = INT64_MAX;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&writer->work, NULL);
+    pthread_cond_init(&writer->finished, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return writer;
+}
+
+/* Starts the thread with all signals blocked: they are the loop's. */
+static int writer_start(struct writer *writer)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&writer->thread, NULL, writer_run, writer);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+/* ---- the interface ---- */
+
+void log_configure(enum log_level level, enum log_format format)
+{
+    atomic_store(&shown_level, (int)level);
+    atomic_store(&shown_format, (int)format);
+}
+
+static bool log_running(void)
+{
+    pthread_mutex_lock(&lock);
+    bool running = active != NULL;
+    pthread_mutex_unlock(&lock);
+    return running;
+}
+
+bool log_start(const struct log_options *options, char *error, size_t error_size)
+{
+    if (log_running()) {
+        snprintf(error, error_size, "the log is running already");
+        return false;
+    }
+    struct writer *writer = writer_new();
+    if (writer == NULL) {
+        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
+        return false;
+    }
+    if (!writer_open(writer, options, error, error_size)) {
+        writer_free(writer);
+        return false;
+    }
+    /* The thread waits for the lock until everything is in place. */
+    pthread_mutex_lock(&lock);
+    int result = writer_start(writer);
+    if (result == 0) {
+        active = writer;
+        dropped = 0;
+        log_configure(options->level, options->format);
+        atomic_store(&shown_bare, options->output == LOG_OUTPUT_SYSLOG);
+    }
+    pthread_mutex_unlock(&lock);
+    if (result != 0) {
+        snprintf(error, error_size, "cannot start the thread of the log: %s", strerror(result));
+        writer_free(writer);
+        return false;
+    }
+    return true;
+}
+
+void log_reopen(void)
+{
+    pthread_mutex_lock(&lock);
+    if (active != NULL) {
+        active->reopen = true;
+        pthread_cond_signal(&active->work);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void log_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    struct writer *writer = active;
+    if (writer == NULL) {
+        pthread_mutex_unlock(&lock);
+        return;
+    }
+    active = NULL;
+    atomic_store(&shown_bare, false);
+    int64_t now = clock_now();
+    writer->deadline = now + STOP_WRITER_WAIT;
+    writer->stopping = true;
+    pthread_cond_signal(&writer->work);
+    struct timespec until = {
+        .tv_sec = (now + STOP_WAIT) / 1000000,
+        .tv_nsec = (now + STOP_WAIT) % 1000000 * 1000,
+    };
+    int result = 0;
+    while (!writer->ended && result == 0)
+        result = pthread_cond_timedwait(&writer->finished, &lock, &until);
+    bool ended = writer->ended;
+    pthread_t thread = writer->thread;
+    /* A disk or a syslog that hangs inside a call can't be left; its thread frees the writer if it returns.
+     */
+    writer->abandoned = !ended;
+    pthread_mutex_unlock(&lock);
+    if (ended) {
+        pthread_join(thread, NULL);
+        writer_free(writer);
+    } else {
+        pthread_detach(thread);
+    }
+}
+
+uint64_t log_dropped(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t count = dropped;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+bool log_enabled(enum log_kind kind)
+{
+    static const enum log_level shown_from[] = {
+        [LOG_KIND_ERROR] = LOG_LEVEL_ERROR,
+        [LOG_KIND_WARNING] = LOG_LEVEL_ERROR,
+        [LOG_KIND_INFO] = LOG_LEVEL_INFO,
+        [LOG_KIND_DEBUG] = LOG_LEVEL_DEBUG,
+    };
+    return atomic_load_explicit(&shown_level, memory_order_relaxed) >= (int)shown_from[kind];
+}
+
+/* Without the thread: one write, which waits a moment for a slow terminal, never for ever. */
+static void write_directly(const char *line, size_t length)
+{
+    size_t written = 0;
+    while (written < length && output_writable(STDERR_FILENO, DIRECT_WAIT)) {
+        ssize_t count = write(STDERR_FILENO, line + written, length - written);
+        if (count > 0)
+            written += (size_t)count;
+        else if (count == 0 || (errno != EINTR && errno != EAGAIN))
+            break;
+    }
+}
+
+void log_write(enum log_kind kind, const char *source, const char *format, ...)
+{
+    if (!log_enabled(kind))
+        return;
+    int saved_errno = errno;
+    char message[LOG_LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    int message_length = vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (message_length < 0)
+        snprintf(message, sizeof message, "%s", format);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    char line[LOG_LINE_MAX];
+    size_t length =
+        log_line_make(line, line_style(), kind, &now, source, message, message_length >= (int)sizeof message);
+    pthread_mutex_lock(&lock);
+    bool direct = active == NULL;
+    if (!direct)
+        ring_put(active, kind, line, length);
+    pthread_mutex_unlock(&lock);
+    if (direct)
+        write_directly(line, length);
+    errno = saved_errno;
+}

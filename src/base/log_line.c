@@ -1,0 +1,129 @@
+#include "base/log_line.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Room that is kept for the end of the line: "...", the end of the JSON object and the line feed. */
+#define TAIL_SIZE 6
+
+/* The longest source that is shown, so that it never displaces the message. */
+#define SOURCE_MAX 512
+
+#define TIME_SIZE 64
+
+struct writing {
+    char *text;
+    size_t length;
+    bool json;
+};
+
+static const char *const kind_names[] = {
+    [LOG_KIND_ERROR] = "error",
+    [LOG_KIND_WARNING] = "warning",
+    [LOG_KIND_INFO] = "info",
+    [LOG_KIND_DEBUG] = "debug",
+};
+
+static void write_plain(struct writing *writing, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(writing->text + writing->length, text, length);
+    writing->length += length;
+}
+
+/* One byte as it is shown; returns the length, at most 5. */
+static size_t escape_byte(char *shown, unsigned char byte, bool json)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t length = 0;
+    if (byte >= 0x20 && byte <= 0x7e) {
+        if (json && (byte == '"' || byte == '\\'))
+            shown[length++] = '\\';
+        shown[length++] = (char)byte;
+        return length;
+    }
+    if (json) /* the backslash of the escape is itself part of the text */
+        shown[length++] = '\\';
+    shown[length++] = '\\';
+    if (byte == '\n' || byte == '\r' || byte == '\t') {
+        shown[length++] = byte == '\n' ? 'n' : byte == '\r' ? 'r' : 't';
+        return length;
+    }
+    shown[length++] = 'x';
+    shown[length++] = digits[byte >> 4];
+    shown[length++] = digits[byte & 15];
+    return length;
+}
+
+/* Adds `text` escaped, while the line is no longer than `limit`. Whether all of it fitted. */
+static bool write_escaped(struct writing *writing, const char *text, size_t limit)
+{
+    for (; *text != '\0'; text++) {
+        char shown[8];
+        size_t length = escape_byte(shown, (unsigned char)*text, writing->json);
+        if (writing->length + length > limit)
+            return false;
+        memcpy(writing->text + writing->length, shown, length);
+        writing->length += length;
+    }
+    return true;
+}
+
+/* UTC with milliseconds, as in RFC 3339. */
+static void print_time(char *text, const struct timespec *when)
+{
+    struct tm utc;
+    size_t length = 0;
+    if (gmtime_r(&when->tv_sec, &utc) != NULL)
+        length = strftime(text, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + length, TIME_SIZE - length, ".%03ldZ", when->tv_nsec / 1000000);
+}
+
+static void write_source(struct writing *writing, const char *source)
+{
+    if (!write_escaped(writing, source, writing->length + SOURCE_MAX))
+        write_plain(writing, "...");
+}
+
+static void write_text_head(struct writing *writing, const char *time, const char *kind, const char *source)
+{
+    if (time != NULL) {
+        write_plain(writing, time);
+        write_plain(writing, " ");
+        write_plain(writing, kind);
+        write_plain(writing, " ");
+    }
+    if (source != NULL) {
+        write_source(writing, source);
+        write_plain(writing, ": ");
+    }
+}
+
+static void write_json_head(struct writing *writing, const char *time, const char *kind, const char *source)
+{
+    write_plain(writing, "{\"time\":\"");
+    write_plain(writing, time);
+    write_plain(writing, "\",\"level\":\"");
+    write_plain(writing, kind);
+    if (source != NULL) {
+        write_plain(writing, "\",\"source\":\"");
+        write_source(writing, source);
+    }
+    write_plain(writing, "\",\"message\":\"");
+}
+
+size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, const struct timespec *when,
+                     const char *source, const char *message, bool cut)
+{
+    struct writing writing = { .text = line, .length = 0, .json = style.format == LOG_FORMAT_JSON };
+    char time[TIME_SIZE];
+    print_time(time, when);
+    if (writing.json)
+        write_json_head(&writing, time, kind_names[kind], source);
+    else
+        write_text_head(&writing, style.bare ? NULL : time, kind_names[kind], source);
+    if (!write_escaped(&writing, message, LOG_LINE_MAX - TAIL_SIZE) || cut)
+        write_plain(&writing, "...");
+    write_plain(&writing, writing.json ? "\"}\n" : "\n");
+    return writing.length;
+}

@@ -1,0 +1,21 @@
+/* Makes one line of the log out of a message: pure formatting, for log.c alone. */
+#ifndef BASE_LOG_LINE_H
+#define BASE_LOG_LINE_H
+
+#include "base/log.h"
+
+#include <time.h>
+
+struct log_line_style {
+    enum log_format format;
+    bool bare; /* text without time and level, for syslog, which adds its own */
+};
+
+/* Writes the line with its line feed, at most LOG_LINE_MAX bytes and without a terminating zero, to `line`
+ * and returns its length. Bytes outside printable ASCII become \n, \r, \t or \xNN; JSON shows the same text,
+ * so that what a JSON reader decodes is as harmless as the text format. A message that does not fit, or of
+ * which only the beginning is given (`cut`), ends with "...". `source` may be NULL. */
+size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, const struct timespec *when,
+                     const char *source, const char *message, bool cut);
+
+#endif

@@ -1,0 +1,444 @@
+/* One listener: from its keys, each right by itself, to settings that make sense together. */
+#include "config/check.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUBJECT_SIZE 192
+#define REASON_SIZE  320
+
+/* What is being checked. */
+struct check {
+    struct written_configuration *written;
+    struct written_group *group;
+    const char *name; /* of the listener; "?" if it has none */
+    struct listener_settings *settings;
+};
+
+static const char *subject_of(const struct check *check, const struct written_group *group, const char *key,
+                              char *text)
+{
+    return written_subject(group, check->name, key, text, SUBJECT_SIZE);
+}
+
+static void key_error(const struct check *check, const char *key, const struct origin *origin,
+                      const char *message)
+{
+    char subject[SUBJECT_SIZE];
+    problem_error(check->written->problems, origin, subject_of(check, check->group, key, subject), "%s",
+                  message);
+}
+
+static void key_warning(const struct check *check, const char *key, const struct origin *origin,
+                        const char *message)
+{
+    char subject[SUBJECT_SIZE];
+    problem_warning(check->written->problems, origin, subject_of(check, check->group, key, subject), "%s",
+                    message);
+}
+
+static int64_t number_of(const struct check *check, const char *key)
+{
+    return written_peek(check->group, key)->number;
+}
+
+static void check_name(struct check *check)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    const struct written_value *name = written_peek(check->group, "name");
+    if (!name->set)
+        key_error(check, "name", &check->group->origin, "is required");
+    else if (*name->string == '\0' || strspn(name->string, allowed) != strlen(name->string))
+        key_error(check, "name", &name->origin, "a name consists of letters, digits and the characters -_.");
+    else if (strlen(name->string) > 64)
+        key_error(check, "name", &name->origin, "a name has 64 characters at most");
+    check->settings->name = strdup(check->name);
+    if (check->settings->name == NULL)
+        problem_memory(check->written->problems);
+}
+
+static bool is_listened_on(const struct listener_settings *settings, const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < settings->listen_count; i++)
+        if (endpoint_equal(&settings->listen[i], endpoint))
+            return true;
+    return false;
+}
+
+static void check_listen_item(struct check *check, const struct written_item *item)
+{
+    struct listener_settings *settings = check->settings;
+    char reason[REASON_SIZE];
+    struct endpoint endpoint = { 0 };
+    if (strncmp(item->text, "systemd:", 8) == 0) {
+        key_error(check, "listen", &item->origin, "sockets of systemd are not available in this version");
+    } else if (!endpoint_parse(item->text, &endpoint, reason, sizeof reason)) {
+        key_error(check, "listen", &item->origin, reason);
+    } else if (is_listened_on(settings, &endpoint)) {
+        snprintf(reason, sizeof reason, "\"%.200s\" is named twice", item->text);
+        key_error(check, "listen", &item->origin, reason);
+        endpoint_free(&endpoint);
+    } else {
+        settings->listen[settings->listen_count++] = endpoint;
+    }
+}
+
+static void check_listen(struct check *check)
+{
+    struct listener_settings *settings = check->settings;
+    const struct written_value *listen = written_peek(check->group, "listen");
+    if (!listen->set) {
+        key_error(check, "listen", &check->group->origin, "is required");
+    } else if (listen->count == 0) {
+        key_error(check, "listen", &listen->origin, "there is no address in the list");
+    } else if (listen->count > SETTINGS_MAX_LISTEN) {
+        key_error(check, "listen", &listen->origin, "more than 64 addresses");
+    } else {
+        settings->listen = calloc(listen->count, sizeof *settings->listen);
+        if (settings->listen == NULL) {
+            problem_memory(check->written->problems);
+            return;
+        }
+        for (size_t i = 0; i < listen->count; i++)
+            check_listen_item(check, &listen->items[i]);
+    }
+}
+
+static bool listens_on(const struct listener_settings *settings, bool unix_sockets)
+{
+    for (size_t i = 0; i < settings->listen_count; i++)
+        if ((settings->listen[i].kind == ENDPOINT_UNIX) == unix_sockets)
+            return true;
+    return false;
+}
+
+/* Whether this listener itself asks for something else than the default. */
+static bool is_asked_for(const struct check *check, const char *name)
+{
+    const struct written_value *value = written_peek(check->group, name);
+    const char *fallback = keys_find(SCOPE_LISTENER, name, NULL)->fallback;
+    if (!value->set || value->inherited || value->origin.kind == ORIGIN_DEFAULT)
+        return false;
+    if (value->string != NULL && fallback != NULL)
+        return strcmp(value->string, fallback) != 0;
+    return value->string != NULL || value->items != NULL || value->number > 0;
+}
+
+/* Keys that have no effect with these addresses are worth a word, unless they come from `defaults`. */
+static void check_idle_keys(const struct check *check)
+{
+    static const struct {
+        const char *key;
+        bool of_unix_sockets;
+    } idle[] = {
+        { "unix_mode", true },   { "unix_user", true },
+        { "unix_group", true },  { "ipv6_only", false },
+        { "reuse_port", false }, { "blocklist", false },
+        { "allowlist", false },  { "max_connections_per_address", false },
+    };
+    if (check->settings->listen_count == 0)
+        return;
+    for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++)
+        if (is_asked_for(check, idle[i].key) && !listens_on(check->settings, idle[i].of_unix_sockets))
+            key_warning(check, idle[i].key, &written_peek(check->group, idle[i].key)->origin,
+                        idle[i].of_unix_sockets ? "has no effect: there is no unix socket in listen"
+                                                : "has no effect: there are only unix sockets in listen");
+}
+
+static void check_unix(struct check *check)
+{
+    struct unix_settings *unix_socket = &check->settings->unix_socket;
+    const struct written_value *mode = written_peek(check->group, "unix_mode");
+    const struct written_value *user = written_peek(check->group, "unix_user");
+    const struct written_value *group = written_peek(check->group, "unix_group");
+    char subject[SUBJECT_SIZE];
+    unix_socket->user = (uid_t)-1;
+    unix_socket->group = (gid_t)-1;
+    if (mode->string != NULL) {
+        size_t length = strlen(mode->string);
+        unsigned long bits = strtoul(mode->string, NULL, 8);
+        if (length == 0 || length > 4 || strspn(mode->string, "01234567") != length || bits > 0777)
+            key_error(check, "unix_mode", &mode->origin,
+                      "permissions are an octal string from \"0000\" to \"0777\", such as \"0660\"");
+        unix_socket->mode = (mode_t)bits;
+    }
+    if (user->set)
+        check_user(check->written, user, subject_of(check, check->group, "unix_user", subject),
+                   &unix_socket->user, NULL);
+    if (group->set)
+        check_group(check->written, group, subject_of(check, check->group, "unix_group", subject),
+                    &unix_socket->group);
+}
+
+/* The address of a target, from `address` or from `host` and `port`. */
+static bool check_target_address(struct check *check, const struct written_group *target,
+                                 struct endpoint *endpoint)
+{
+    char subject[SUBJECT_SIZE];
+    char reason[REASON_SIZE];
+    const struct written_value *address = written_peek(target, "address");
+    const struct written_value *host = written_peek(target, "host");
+    const struct written_value *port = written_peek(target, "port");
+    const struct written_value *culprit = address->set ? address : host;
+    bool success = false;
+    if (address->set && (host->set || port->set)) {
+        culprit = host->set ? host : port;
+        snprintf(reason, sizeof reason, "host and port do not go with address");
+    } else if (address->set) {
+        success = endpoint_parse(address->string, endpoint, reason, sizeof reason);
+    } else if (host->set && port->set) {
+        success = endpoint_make(host->string, port->number, endpoint, reason, sizeof reason);
+    } else {
+        snprintf(reason, sizeof reason, "is required%s",
+                 host->set   ? " with host"
+                 : port->set ? " with port"
+                             : "");
+    }
+    if (success && endpoint->kind == ENDPOINT_ANY) {
+        endpoint_free(endpoint);
+        success = false;
+        snprintf(reason, sizeof reason, "\"*\" can be listened on, but not connected to");
+    }
+    const char *key = address->set              ? "address"
+                      : host->set && !port->set ? "port"
+                      : port->set               ? "host"
+                                                : "address";
+    if (address->set && culprit != address)
+        key = host->set ? "host" : "port";
+    if (!success)
+        problem_error(check->written->problems, culprit->set ? &culprit->origin : &target->origin,
+                      subject_of(check, target, key, subject), "%s", reason);
+    return success;
+}
+
+static void take_keep_alive(const struct written_group *group, const char *prefix,
+                            struct keep_alive_settings *to)
+{
+    char key[64];
+    to->enabled = written_peek(group, prefix)->number != 0;
+    snprintf(key, sizeof key, "%s_idle", prefix);
+    to->idle = written_peek(group, key)->number;
+    snprintf(key, sizeof key, "%s_interval", prefix);
+    to->interval = written_peek(group, key)->number;
+    snprintf(key, sizeof key, "%s_count", prefix);
+    to->count = written_peek(group, key)->number;
+}
+
+static void check_target(struct check *check, const struct written_group *group)
+{
+    char text[REASON_SIZE];
+    char subject[SUBJECT_SIZE];
+    struct listener_settings *settings = check->settings;
+    struct target_settings *target = &settings->targets[settings->target_count];
+    if (!check_target_address(check, group, &target->endpoint))
+        return;
+    for (size_t i = 0; i < settings->target_count; i++)
+        if (endpoint_equal(&settings->targets[i].endpoint, &target->endpoint) &&
+            settings->mode == MODE_PROXY && group->origin.kind == ORIGIN_FILE)
+            problem_warning(check->written->problems, &group->origin,
+                            subject_of(check, group, "address", subject),
+                            "%s is named twice; a weight says it better", settings->targets[i].name);
+    target->name = strdup(endpoint_print(&target->endpoint, text, sizeof text));
+    if (target->name == NULL)
+        problem_memory(check->written->problems);
+    take_keep_alive(group, "keep_alive", &target->keep_alive);
+    target->max_connections = written_peek(group, "max_connections")->number;
+    target->backup = written_peek(group, "backup")->number != 0;
+    target->weight = written_peek(group, "weight")->number;
+    settings->target_count++;
+}
+
+/* What is strange about targets that are right one by one. */
+static void check_targets_together(const struct check *check)
+{
+    const struct listener_settings *settings = check->settings;
+    size_t working = 0;
+    size_t backups = 0;
+    for (size_t i = 0; i < settings->target_count; i++) {
+        working += settings->targets[i].weight > 0;
+        backups += settings->targets[i].backup;
+    }
+    if (settings->target_count == 0)
+        return;
+    if (working == 0)
+        key_warning(check, "targets", &check->group->children_origin,
+                    "every target has weight 0: no client will be served");
+    if (backups == settings->target_count)
+        key_warning(check, "targets", &check->group->children_origin, "every target is a backup");
+}
+
+static void check_targets(struct check *check)
+{
+    const struct written_group *group = check->group;
+    struct listener_settings *settings = check->settings;
+    if (!group->children_set) {
+        key_error(check, "targets", &group->origin, "is required");
+    } else if (group->child_count == 0) {
+        if (!group->children_faulty)
+            key_error(check, "targets", &group->children_origin, "there is no target in the list");
+    } else if (group->child_count > SETTINGS_MAX_TARGETS) {
+        key_error(check, "targets", &group->children_origin, "more than 64 targets");
+    } else {
+        settings->targets = calloc(group->child_count, sizeof *settings->targets);
+        if (settings->targets == NULL) {
+            problem_memory(check->written->problems);
+            return;
+        }
+        for (size_t i = 0; i < group->child_count; i++)
+            check_target(check, group->children[i]);
+        check_targets_together(check);
+    }
+}
+
+/* The original's rule: as many clients as target connections means that each gets its own. */
+static enum listener_mode mode_of_auto(const struct listener_settings *settings)
+{
+    int64_t connections = 0;
+    for (size_t i = 0; i < settings->target_count; i++)
+        connections += !settings->targets[i].backup;
+    if (settings->max_connections == connections)
+        return MODE_PROXY;
+    return connections == 1 ? MODE_FIFO : MODE_FUNNEL;
+}
+
+static void check_mode(struct check *check)
+{
+    static const char *const names[] = { "proxy", "fifo", "funnel" };
+    struct listener_settings *settings = check->settings;
+    const struct written_value *mode = written_peek(check->group, "mode");
+    const struct origin *origin = mode->origin.kind == ORIGIN_DEFAULT ? &check->group->origin : &mode->origin;
+    char message[REASON_SIZE];
+    settings->mode = (enum listener_mode)mode->number;
+    if (settings->mode == MODE_AUTO) {
+        if (settings->target_count == 0)
+            return; /* has been said; the rule has nothing to count */
+        settings->mode = mode_of_auto(settings);
+        settings->mode_was_auto = true;
+    }
+    if (settings->mode == MODE_PROXY)
+        return;
+    if (settings->mode_was_auto)
+        snprintf(
+            message, sizeof message,
+            "\"auto\" means \"%s\" here (it means \"proxy\" if max_connections equals the number of target "
+            "connections), and the shared modes fifo and funnel are not available in this version",
+            names[settings->mode]);
+    else
+        snprintf(message, sizeof message,
+                 "\"%s\": the shared modes fifo and funnel are not available in this version",
+                 names[settings->mode]);
+    key_error(check, "mode", origin, message);
+}
+
+/* Passes the faults of a list on. */
+struct list_check {
+    const struct check *check;
+    const char *key;
+};
+
+static void list_fault(void *data, const char *file, unsigned line, const char *message)
+{
+    const struct list_check *list = data;
+    char subject[SUBJECT_SIZE];
+    struct origin origin = written_peek(list->check->group, list->key)->origin;
+    if (file != NULL)
+        origin = (struct origin){ .kind = ORIGIN_FILE, .name = file, .line = line };
+    problem_error(list->check->written->problems, &origin,
+                  subject_of(list->check, list->check->group, list->key, subject), "%s", message);
+}
+
+static struct access_list *check_access_list(const struct check *check, const char *key)
+{
+    const struct written_value *value = written_peek(check->group, key);
+    struct list_check list = { .check = check, .key = key };
+    if (!value->set)
+        return NULL;
+    const char **entries = calloc(value->count + 1, sizeof(const char *));
+    if (entries == NULL) {
+        problem_memory(check->written->problems);
+        return NULL;
+    }
+    for (size_t i = 0; i < value->count; i++) {
+        entries[i] = value->items[i].text;
+        if (strncmp(entries[i], "file:", 5) == 0)
+            written_note_file(check->written, entries[i] + 5);
+    }
+    struct access_list *built = access_list_build(entries, value->count, list_fault, &list);
+    free(entries);
+    return built;
+}
+
+static void check_lists(struct check *check)
+{
+    const struct written_value *allowlist = written_peek(check->group, "allowlist");
+    check->settings->blocklist = check_access_list(check, "blocklist");
+    check->settings->allowlist = check_access_list(check, "allowlist");
+    if (allowlist->set && check->settings->allowlist != NULL &&
+        access_list_size(check->settings->allowlist) == 0)
+        key_warning(check, "allowlist", &allowlist->origin, "is empty: no client will be let in");
+}
+
+static void check_times(struct check *check)
+{
+    struct listener_settings *settings = check->settings;
+    const struct written_value *retry_min = written_peek(check->group, "retry_min");
+    const struct written_value *retry_max = written_peek(check->group, "retry_max");
+    if (settings->retry_min > settings->retry_max)
+        key_error(check, "retry_min",
+                  retry_min->origin.kind == ORIGIN_DEFAULT ? &retry_max->origin : &retry_min->origin,
+                  "is longer than retry_max");
+}
+
+static void take_numbers(struct check *check)
+{
+    struct listener_settings *settings = check->settings;
+    settings->ipv6_only = number_of(check, "ipv6_only") != 0;
+    settings->reuse_port = number_of(check, "reuse_port") != 0;
+    settings->backlog = (int)number_of(check, "backlog");
+    settings->balance = (enum balance)number_of(check, "balance");
+    settings->max_connections = number_of(check, "max_connections");
+    settings->max_connections_per_address = number_of(check, "max_connections_per_address");
+    settings->inactivity_timeout = number_of(check, "inactivity_timeout");
+    settings->half_close_timeout = number_of(check, "half_close_timeout");
+    settings->connect_timeout = number_of(check, "connect_timeout");
+    settings->queue_limit = number_of(check, "queue_limit");
+    settings->queue_timeout = number_of(check, "queue_timeout");
+    settings->retry_min = number_of(check, "retry_min");
+    settings->retry_max = number_of(check, "retry_max");
+    take_keep_alive(check->group, "client_keep_alive", &settings->client_keep_alive);
+}
+
+struct listener_settings *check_listener(struct written_configuration *written,
+                                         struct written_group *listener)
+{
+    size_t errors = written->problems->errors;
+    const char *name = written_peek(listener, "name")->string;
+    struct listener_settings *settings = calloc(1, sizeof *settings);
+    if (settings == NULL) {
+        problem_memory(written->problems);
+        return NULL;
+    }
+    settings->references = 1;
+    struct check check = {
+        .written = written,
+        .group = listener,
+        .name = name == NULL ? "?" : name,
+        .settings = settings,
+    };
+    check_name(&check);
+    check_listen(&check);
+    take_numbers(&check);
+    check_targets(&check);
+    check_mode(&check);
+    check_unix(&check);
+    check_lists(&check);
+    check_times(&check);
+    check_idle_keys(&check);
+    if (written->problems->errors == errors)
+        return settings;
+    listener_settings_release(settings);
+    return NULL;
+}

@@ -1,0 +1,97 @@
+#include "config/config.h"
+
+#include "config/check.h"
+#include "config/dump.h"
+#include "config/environment.h"
+#include "config/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The command line's level wins over everything. */
+static void apply_log_level(struct written_configuration *written, const char *level)
+{
+    char error[256];
+    const struct origin origin = { .kind = ORIGIN_COMMAND_LINE,
+                                   .name = written_name(written, "--log-level") };
+    if (level != NULL && !written_parse(written, keys_find(SCOPE_LOG, "level", NULL), level, &origin,
+                                        written_get(written->log, "level"), error, sizeof error))
+        problem_error(written->problems, &origin, NULL, "%s", error);
+}
+
+/* Whether the main file is to be read: the default one may be missing. */
+static bool has_file(const struct config_source *source)
+{
+    return !source->file_optional || access(source->file, F_OK) == 0 || errno != ENOENT;
+}
+
+static void read_sources(const struct config_source *source, struct written_configuration *written)
+{
+    const struct origin origin = { .kind = ORIGIN_FILE, .name = source->file };
+    bool file = has_file(source);
+    if (file)
+        file_read(written, source->file);
+    environment_read(written, source->environment);
+    apply_log_level(written, source->log_level);
+    if (!file && written->listener_count == 0) {
+        written->is_unreadable = true;
+        problem_error(written->problems, &origin, NULL,
+                      "there is no such file, and the environment defines no listener");
+    }
+}
+
+void config_load(const struct config_source *source, struct config *config)
+{
+    *config = (struct config){ .problems = calloc(1, sizeof *config->problems) };
+    if (config->problems == NULL) {
+        config->errors = 1;
+        return;
+    }
+    config->written = written_create(config->problems);
+    if (config->written != NULL) {
+        read_sources(source, config->written);
+        if (!config->written->is_unreadable) {
+            written_complete(config->written);
+            config->settings = check_configuration(config->written);
+        }
+    }
+    config->errors = config->problems->errors;
+}
+
+void config_free(struct config *config)
+{
+    settings_release(config->settings);
+    written_free(config->written);
+    if (config->problems != NULL)
+        problem_list_free(config->problems);
+    free(config->problems);
+    *config = (struct config){ 0 };
+}
+
+void config_print_problems(const struct config *config, FILE *stream)
+{
+    for (size_t i = 0; config->problems != NULL && i < config->problems->count; i++)
+        fprintf(stream, "%s\n", config->problems->problems[i].text);
+    if (config->problems == NULL || config->problems->out_of_memory)
+        fprintf(stream, "error: %s\n", strerror(ENOMEM));
+}
+
+void config_each_problem(const struct config *config,
+                         void (*each)(void *data, bool is_error, const char *text), void *data)
+{
+    for (size_t i = 0; i < config->problems->count; i++)
+        each(data, config->problems->problems[i].is_error, config->problems->problems[i].text);
+}
+
+void config_dump(const struct config *config, FILE *stream)
+{
+    dump_configuration(config->written, config->settings, stream);
+}
+
+void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data)
+{
+    for (size_t i = 0; i < config->written->file_count; i++)
+        each(data, config->written->files[i]);
+}

@@ -1,0 +1,144 @@
+#include "config/dump.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define INDENT "                        "
+
+/* Where a line of the dump goes to and how deep it stands. */
+struct dump {
+    FILE *stream;
+    int depth;
+    const struct listener_settings *listener; /* the one being dumped, or NULL */
+};
+
+static void dump_indent(const struct dump *dump)
+{
+    fprintf(dump->stream, "%.*s", 4 * dump->depth, INDENT);
+}
+
+static void dump_string(const struct dump *dump, const char *text)
+{
+    fputc('"', dump->stream);
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            fprintf(dump->stream, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(dump->stream, "\\x%02x", c);
+        else
+            fputc(c, dump->stream);
+    }
+    fputc('"', dump->stream);
+}
+
+/* The comment at the end of a line; `note` adds to it. */
+static void dump_origin(const struct dump *dump, const struct origin *origin, const char *note)
+{
+    char text[512];
+    origin_print(origin, text, sizeof text);
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20) /* a file's name must not end the comment */
+            *c = '?';
+    fprintf(dump->stream, "  # %s%s\n", text, note);
+}
+
+static void dump_items(const struct dump *dump, const struct key *key, const struct written_value *value)
+{
+    dump_indent(dump);
+    fprintf(dump->stream, "%s = [", key->name);
+    if (value->count == 0) {
+        fputs("];", dump->stream);
+        dump_origin(dump, &value->origin, "");
+        return;
+    }
+    fputc('\n', dump->stream);
+    for (size_t i = 0; i < value->count; i++) {
+        dump_indent(dump);
+        fputs("    ", dump->stream);
+        dump_string(dump, value->items[i].text);
+        if (i + 1 < value->count)
+            fputc(',', dump->stream);
+        dump_origin(dump, &value->items[i].origin, "");
+    }
+    dump_indent(dump);
+    fputs("];\n", dump->stream);
+}
+
+static void dump_value(const struct dump *dump, const struct key *key, const struct written_value *value)
+{
+    const char *note = "";
+    if (key->type == KEY_STRINGS) {
+        dump_items(dump, key, value);
+        return;
+    }
+    dump_indent(dump);
+    fprintf(dump->stream, "%s = ", key->name);
+    if (key->type == KEY_STRING)
+        dump_string(dump, value->string);
+    else if (key->type == KEY_CHOICE)
+        dump_string(dump, key->choices[value->number]);
+    else if (key->type == KEY_BOOLEAN)
+        fputs(value->number != 0 ? "true" : "false", dump->stream);
+    else
+        fprintf(dump->stream, "%" PRId64 "%s", value->number, value->number > INT32_MAX ? "L" : "");
+    fputc(';', dump->stream);
+    if (dump->listener != NULL && key->scope == SCOPE_LISTENER && strcmp(key->name, "mode") == 0 &&
+        dump->listener->mode_was_auto)
+        note = ", which means \"proxy\" here"; /* the only mode that settings can have yet */
+    dump_origin(dump, &value->origin, note);
+}
+
+static void dump_targets(struct dump *dump, const struct written_group *listener);
+
+static void dump_group(struct dump *dump, const struct written_group *group)
+{
+    size_t count;
+    const struct key *keys = keys_of(group->scope, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].type != KEY_STRUCTURE && group->values[i].set)
+            dump_value(dump, &keys[i], &group->values[i]);
+        else if (strcmp(keys[i].name, "targets") == 0)
+            dump_targets(dump, group);
+    }
+}
+
+static void dump_targets(struct dump *dump, const struct written_group *listener)
+{
+    dump_indent(dump);
+    fputs("targets = (\n", dump->stream);
+    dump->depth++;
+    for (size_t i = 0; i < listener->child_count; i++) {
+        dump_indent(dump);
+        fputs("{\n", dump->stream);
+        dump->depth++;
+        dump_group(dump, listener->children[i]);
+        dump->depth--;
+        dump_indent(dump);
+        fprintf(dump->stream, "}%s\n", i + 1 < listener->child_count ? "," : "");
+    }
+    dump->depth--;
+    dump_indent(dump);
+    fputs(");\n", dump->stream);
+}
+
+void dump_configuration(const struct written_configuration *written, const struct settings *settings,
+                        FILE *stream)
+{
+    struct dump dump = { .stream = stream };
+    fputs("log = {\n", stream);
+    dump.depth = 1;
+    dump_group(&dump, written->log);
+    fputs("};\n", stream);
+    dump.depth = 0;
+    dump_group(&dump, written->global);
+    fputs("listeners = (\n", stream);
+    for (size_t i = 0; i < written->listener_count; i++) {
+        fputs("    {\n", stream);
+        dump.depth = 2;
+        dump.listener = settings->listeners[i];
+        dump_group(&dump, written->listeners[i]);
+        fprintf(stream, "    }%s\n", i + 1 < written->listener_count ? "," : "");
+    }
+    fputs(");\n", stream);
+}

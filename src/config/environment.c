@@ -1,0 +1,384 @@
+#include "config/environment.h"
+
+#include "config/settings.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREFIX         "PROXIMUX_"
+#define LISTENER_NAME  "default"
+#define VARIABLE_SIZE  80
+#define VARIABLES_MAX  (3 * KEYS_MAX)
+#define TARGET_HOST    "TARGET_HOST_%zu"
+#define TARGET_PORT    "TARGET_PORT_%zu"
+#define TARGET_KEEPING "TARGET_CONN_%zu_KEEP_ALIVE"
+
+/* The original's variables that set one key each. */
+static const struct {
+    const char *variable;
+    enum key_scope scope;
+    const char *key;
+} simple_variables[] = {
+    { "LOG_LEVEL", SCOPE_LOG, "level" },
+    { "LOCAL_IPV6_ONLY", SCOPE_LISTENER, "ipv6_only" },
+    { "LOCAL_MAX_CONNECTIONS", SCOPE_LISTENER, "max_connections" },
+    { "PROXY_INACTIVE_TIMEOUT", SCOPE_LISTENER, "inactivity_timeout" },
+};
+
+/* Those that make or change the listener "default". */
+static const char *const listener_variables[] = {
+    "LOCAL_HOST",
+    "LOCAL_PORT",
+    "LOCAL_IPV6_ONLY",
+    "LOCAL_MAX_CONNECTIONS",
+    "PROXY_CONNECTIONS_CNT",
+    "PROXY_INACTIVE_TIMEOUT",
+    "EXCHANGE_FUNNEL_ASYNC",
+};
+
+struct reading {
+    struct written_configuration *written;
+    char *const *environment;
+    struct written_group *listener; /* NULL: no variable is about one */
+};
+
+static const char *variable_value(const struct reading *reading, const char *name)
+{
+    size_t length = strlen(name);
+    for (char *const *entry = reading->environment; *entry != NULL; entry++)
+        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
+            return *entry + length + 1;
+    return NULL;
+}
+
+static struct origin variable_origin(const struct reading *reading, const char *name)
+{
+    return (struct origin){ .kind = ORIGIN_ENVIRONMENT, .name = written_name(reading->written, name) };
+}
+
+static bool same_value(const struct written_value *a, const struct written_value *b)
+{
+    if (a->string != NULL && b->string != NULL)
+        return strcmp(a->string, b->string) == 0;
+    return a->string == NULL && b->string == NULL && a->number == b->number;
+}
+
+/* Sets a key by a variable. A second variable may only say the same. */
+static void apply(struct reading *reading, struct written_group *group, const struct key *key,
+                  const char *name, const char *text)
+{
+    char error[256];
+    struct origin origin = variable_origin(reading, name);
+    struct written_value parsed = { 0 };
+    struct written_value *value = written_get(group, key->name);
+    if (!written_parse(reading->written, key, text, &origin, &parsed, error, sizeof error)) {
+        if (error[0] != '\0')
+            problem_error(reading->written->problems, &origin, NULL, "%s", error);
+        return;
+    }
+    if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &parsed))
+        problem_error(reading->written->problems, &origin, NULL, "says something else than %s",
+                      value->origin.name);
+    else if (parsed.string != NULL)
+        written_set_string(reading->written, value, &origin, parsed.string);
+    else
+        written_set_number(value, &origin, parsed.number);
+    free(parsed.string);
+}
+
+static struct written_group *group_of(const struct reading *reading, enum key_scope scope)
+{
+    if (scope == SCOPE_LOG)
+        return reading->written->log;
+    return scope == SCOPE_GLOBAL ? reading->written->global : reading->listener;
+}
+
+static void apply_simple(struct reading *reading)
+{
+    for (size_t i = 0; i < sizeof simple_variables / sizeof simple_variables[0]; i++) {
+        const char *name = simple_variables[i].variable;
+        const char *text = variable_value(reading, name);
+        if (text != NULL)
+            apply(reading, group_of(reading, simple_variables[i].scope),
+                  keys_find(simple_variables[i].scope, simple_variables[i].key, NULL), name, text);
+    }
+}
+
+/* The key that a PROXIMUX_ variable sets, or NULL. */
+static const struct key *key_of_variable(const char *name)
+{
+    char variable[VARIABLE_SIZE];
+    for (int scope = SCOPE_GLOBAL; scope <= SCOPE_LISTENER; scope++) {
+        size_t count;
+        const struct key *keys = keys_of((enum key_scope)scope, &count);
+        for (size_t i = 0; i < count; i++)
+            if (keys_variable(&keys[i], variable, sizeof variable) && strcmp(variable, name) == 0)
+                return &keys[i];
+    }
+    return NULL;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    size_t end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* What Kubernetes puts into every container for a service called proximux or proximux-anything. */
+static bool is_of_kubernetes(const char *name)
+{
+    if (ends_with(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") != NULL || ends_with(name, "_PORT"))
+        return true;
+    const char *port = strstr(name, "_PORT_");
+    if (port == NULL)
+        return false;
+    const char *rest = port + strlen("_PORT_");
+    size_t digits = strspn(rest, "0123456789");
+    rest += digits;
+    return digits > 0 &&
+           (strncmp(rest, "_TCP", 4) == 0 || strncmp(rest, "_UDP", 4) == 0 || strncmp(rest, "_SCTP", 5) == 0);
+}
+
+/* A variable that begins like ours, but sets nothing. */
+static void report_unknown(struct reading *reading, const char *name)
+{
+    static const char *const lists[] = { "NAME", "LISTEN", "TARGETS", "BLOCKLIST", "ALLOWLIST" };
+    struct origin origin = variable_origin(reading, name);
+    char variables[VARIABLES_MAX][VARIABLE_SIZE];
+    const char *candidates[VARIABLES_MAX + 1] = { NULL };
+    size_t found = 0;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        if (strcmp(name + strlen(PREFIX), lists[i]) == 0) {
+            problem_error(reading->written->problems, &origin, NULL,
+                          "this key can't be set by such a variable; LOCAL_HOST, LOCAL_PORT and "
+                          "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 and so on make up a listener");
+            return;
+        }
+    }
+    for (int scope = SCOPE_GLOBAL; scope <= SCOPE_LISTENER; scope++) {
+        size_t count;
+        const struct key *keys = keys_of((enum key_scope)scope, &count);
+        for (size_t i = 0; i < count; i++) {
+            if (!keys_variable(&keys[i], variables[found], VARIABLE_SIZE))
+                continue;
+            candidates[found] = variables[found] + strlen(PREFIX);
+            found++;
+        }
+    }
+    const char *near = keys_suggest_word(name + strlen(PREFIX), candidates);
+    if (near != NULL)
+        problem_error(reading->written->problems, &origin, NULL, "unknown; did you mean " PREFIX "%s?", near);
+    else
+        problem_warning(reading->written->problems, &origin, NULL, "unknown, and ignored");
+}
+
+/* Copies the name of an entry of the environment. False if it is not one of ours. */
+static bool prefixed_name(const char *entry, char *name)
+{
+    size_t length = strcspn(entry, "=");
+    if (strncmp(entry, PREFIX, strlen(PREFIX)) != 0 || length >= VARIABLE_SIZE)
+        return false;
+    memcpy(name, entry, length);
+    name[length] = '\0';
+    return true;
+}
+
+static void apply_prefixed(struct reading *reading)
+{
+    char name[VARIABLE_SIZE];
+    for (char *const *entry = reading->environment; *entry != NULL; entry++) {
+        if (!prefixed_name(*entry, name))
+            continue;
+        const struct key *key = key_of_variable(name);
+        if (key != NULL)
+            apply(reading, group_of(reading, key->scope), key, name, *entry + strlen(name) + 1);
+        else if (!is_of_kubernetes(name))
+            report_unknown(reading, name);
+    }
+}
+
+static bool is_about_a_listener(const struct reading *reading)
+{
+    char name[VARIABLE_SIZE];
+    for (size_t i = 0; i < sizeof listener_variables / sizeof listener_variables[0]; i++)
+        if (variable_value(reading, listener_variables[i]) != NULL)
+            return true;
+    for (char *const *entry = reading->environment; *entry != NULL; entry++) {
+        const struct key *key = prefixed_name(*entry, name) ? key_of_variable(name) : NULL;
+        if (key != NULL && key->scope == SCOPE_LISTENER)
+            return true;
+    }
+    return false;
+}
+
+/* The listener that the variables are about; made if need be, with the original's rule for its mode. */
+static struct written_group *find_or_make_listener(struct reading *reading)
+{
+    struct written_configuration *written = reading->written;
+    struct written_group *listener = written_find_listener(written, LISTENER_NAME);
+    const struct origin origin = { .kind = ORIGIN_DEFAULT };
+    const struct origin made = { .kind = ORIGIN_ENVIRONMENT,
+                                 .name = written_name(written, "listener \"default\"") };
+    if (listener != NULL)
+        return listener;
+    listener = written_group_create(written, SCOPE_LISTENER, &made);
+    if (listener == NULL || !written_append(written, &written->listeners, &written->listener_count, listener))
+        return NULL;
+    written_set_string(written, written_get(listener, "name"), &origin, LISTENER_NAME);
+    if (written->defaults == NULL || !written_peek(written->defaults, "mode")->set)
+        written_set_number(written_get(listener, "mode"), &origin, MODE_AUTO);
+    return listener;
+}
+
+/* "HOST:PORT" out of two variables, under the name of both. */
+static void join_address(struct reading *reading, const char *host_variable, const char *port_variable,
+                         char *text, size_t size, struct origin *origin)
+{
+    char name[2 * VARIABLE_SIZE];
+    const char *host = variable_value(reading, host_variable);
+    const char *port = variable_value(reading, port_variable);
+    snprintf(name, sizeof name, "%s, %s", host_variable, port_variable);
+    *origin = variable_origin(reading, name);
+    bool brackets = host != NULL && strchr(host, ':') != NULL && host[0] != '[';
+    snprintf(text, size, brackets ? "[%s]:%s" : "%s:%s", host == NULL ? "" : host, port == NULL ? "" : port);
+}
+
+/* False (a problem) if the variable is missing or empty. */
+static bool is_given(struct reading *reading, const char *name, const char *because)
+{
+    const char *text = variable_value(reading, name);
+    struct origin origin = variable_origin(reading, name);
+    if (text != NULL && *text != '\0')
+        return true;
+    problem_error(reading->written->problems, &origin, NULL, "%s%s", text == NULL ? "is missing" : "is empty",
+                  because);
+    return false;
+}
+
+static void apply_listen(struct reading *reading)
+{
+    char text[320];
+    struct origin origin;
+    if (variable_value(reading, "LOCAL_HOST") == NULL && variable_value(reading, "LOCAL_PORT") == NULL)
+        return;
+    bool host = is_given(reading, "LOCAL_HOST", ": it goes with LOCAL_PORT");
+    bool port = is_given(reading, "LOCAL_PORT", ": it goes with LOCAL_HOST");
+    if (!host || !port)
+        return;
+    join_address(reading, "LOCAL_HOST", "LOCAL_PORT", text, sizeof text, &origin);
+    struct written_value *listen = written_get(reading->listener, "listen");
+    written_clear(listen);
+    listen->set = true;
+    listen->origin = origin;
+    written_add_item(reading->written, listen, &origin, text);
+}
+
+static void apply_target(struct reading *reading, size_t number)
+{
+    char host[VARIABLE_SIZE];
+    char port[VARIABLE_SIZE];
+    char keep_alive[VARIABLE_SIZE];
+    char text[320];
+    struct origin origin;
+    struct written_configuration *written = reading->written;
+    struct written_group *listener = reading->listener;
+    snprintf(host, sizeof host, TARGET_HOST, number);
+    snprintf(port, sizeof port, TARGET_PORT, number);
+    snprintf(keep_alive, sizeof keep_alive, TARGET_KEEPING, number);
+    bool has_host = is_given(reading, host, ": PROXY_CONNECTIONS_CNT asks for it");
+    bool has_port = is_given(reading, port, ": PROXY_CONNECTIONS_CNT asks for it");
+    if (!has_host || !has_port)
+        return;
+    join_address(reading, host, port, text, sizeof text, &origin);
+    struct written_group *target = written_group_create(written, SCOPE_TARGET, &origin);
+    if (target == NULL || !written_append(written, &listener->children, &listener->child_count, target))
+        return;
+    written_set_string(written, written_get(target, "address"), &origin, text);
+    const char *keeping = variable_value(reading, keep_alive);
+    if (keeping != NULL)
+        apply(reading, target, keys_find(SCOPE_TARGET, "keep_alive", NULL), keep_alive, keeping);
+}
+
+/* The number in TARGET_HOST_n, TARGET_PORT_n or TARGET_CONN_n_KEEP_ALIVE; 0 if the entry is none of these. */
+static size_t target_number(const char *entry)
+{
+    static const char *const prefixes[] = { "TARGET_HOST_", "TARGET_PORT_", "TARGET_CONN_" };
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        size_t length = strlen(prefixes[i]);
+        if (strncmp(entry, prefixes[i], length) == 0 && isdigit((unsigned char)entry[length]))
+            return (size_t)strtoul(entry + length, NULL, 10);
+    }
+    return 0;
+}
+
+static void report_spare_targets(struct reading *reading, size_t count)
+{
+    for (char *const *entry = reading->environment; *entry != NULL; entry++) {
+        char name[VARIABLE_SIZE];
+        if (target_number(*entry) <= count)
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
+        struct origin origin = variable_origin(reading, name);
+        if (count > 0)
+            problem_warning(reading->written->problems, &origin, NULL,
+                            "is ignored: PROXY_CONNECTIONS_CNT is %zu", count);
+        else
+            problem_error(reading->written->problems, &origin, NULL, "PROXY_CONNECTIONS_CNT is missing");
+    }
+}
+
+static void apply_targets(struct reading *reading)
+{
+    static const struct key count_key = { .type = KEY_INTEGER,
+                                          .minimum = 1,
+                                          .maximum = SETTINGS_MAX_TARGETS };
+    static const char name[] = "PROXY_CONNECTIONS_CNT";
+    const char *text = variable_value(reading, name);
+    struct written_value count = { 0 };
+    struct written_group *listener = reading->listener;
+    struct origin origin = variable_origin(reading, name);
+    char error[256];
+    if (text == NULL) {
+        report_spare_targets(reading, 0);
+        return;
+    }
+    if (!written_parse(reading->written, &count_key, text, &origin, &count, error, sizeof error)) {
+        problem_error(reading->written->problems, &origin, NULL, "%s", error);
+        return;
+    }
+    written_group_clear_children(listener);
+    listener->children_set = true;
+    listener->children_origin = origin;
+    for (size_t i = 1; i <= (size_t)count.number; i++)
+        apply_target(reading, i);
+    report_spare_targets(reading, (size_t)count.number);
+}
+
+/* Of no effect in proxy mode; checked all the same, since existing deployments set it. */
+static void check_async(struct reading *reading)
+{
+    static const char name[] = "EXCHANGE_FUNNEL_ASYNC";
+    const char *text = variable_value(reading, name);
+    struct origin origin = variable_origin(reading, name);
+    if (text != NULL && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+        problem_error(reading->written->problems, &origin, NULL, "\"%.60s\" does not fit: 0 or 1 is wanted",
+                      text);
+}
+
+void environment_read(struct written_configuration *written, char *const *environment)
+{
+    struct reading reading = { .written = written, .environment = environment };
+    if (is_about_a_listener(&reading)) {
+        reading.listener = find_or_make_listener(&reading);
+        if (reading.listener == NULL)
+            return;
+        apply_listen(&reading);
+        apply_targets(&reading);
+        check_async(&reading);
+    }
+    apply_simple(&reading);
+    apply_prefixed(&reading);
+}

@@ -1,0 +1,377 @@
+#include "config/file.h"
+
+#include "config/source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libconfig.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUBJECT_SIZE 192
+
+/* What is passed down while the tree of the file is walked. */
+struct walk {
+    const struct source *source;
+    struct written_configuration *written;
+    const char *listener; /* the name of the listener we are in, for errors; NULL: in none */
+};
+
+static struct origin setting_origin(const struct walk *walk, const config_setting_t *setting)
+{
+    return source_origin(walk->source, config_setting_source_line(setting));
+}
+
+static const char *setting_type(const config_setting_t *setting)
+{
+    switch (config_setting_type(setting)) {
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_INT64:
+        return "an integer";
+    case CONFIG_TYPE_FLOAT:
+        return "a number with a fraction";
+    case CONFIG_TYPE_STRING:
+        return "a string";
+    case CONFIG_TYPE_BOOL:
+        return "a boolean";
+    case CONFIG_TYPE_GROUP:
+        return "a group";
+    case CONFIG_TYPE_ARRAY:
+        return "an array";
+    case CONFIG_TYPE_LIST:
+        return "a list";
+    default:
+        return "nothing";
+    }
+}
+
+static bool is_integer(const config_setting_t *setting)
+{
+    int type = config_setting_type(setting);
+    return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
+}
+
+static bool is_string(const config_setting_t *setting)
+{
+    return config_setting_type(setting) == CONFIG_TYPE_STRING;
+}
+
+static bool is_sequence(const config_setting_t *setting)
+{
+    int type = config_setting_type(setting);
+    return type == CONFIG_TYPE_LIST || type == CONFIG_TYPE_ARRAY;
+}
+
+static bool is_group(const config_setting_t *setting)
+{
+    return config_setting_type(setting) == CONFIG_TYPE_GROUP;
+}
+
+static int64_t integer_of(const config_setting_t *setting)
+{
+    return config_setting_type(setting) == CONFIG_TYPE_INT64 ? config_setting_get_int64(setting)
+                                                             : config_setting_get_int(setting);
+}
+
+static void wrong_type(struct walk *walk, const struct written_group *group, const struct key *key,
+                       const config_setting_t *setting)
+{
+    char subject[SUBJECT_SIZE];
+    char expectation[160];
+    struct origin origin = setting_origin(walk, setting);
+    const char *hint = "";
+    if (strcmp(key->name, "unix_mode") == 0 && is_integer(setting))
+        hint = "; write permissions as an octal string such as \"0660\"";
+    else if (key->type == KEY_BOOLEAN && is_integer(setting))
+        hint = "; write true or false";
+    problem_error(walk->written->problems, &origin,
+                  written_subject(group, walk->listener, key->name, subject, sizeof subject),
+                  "%s is wanted, not %s%s", keys_expectation(key, expectation, sizeof expectation),
+                  setting_type(setting), hint);
+}
+
+static void read_integer(struct walk *walk, const struct written_group *group, const struct key *key,
+                         const config_setting_t *setting, struct written_value *value)
+{
+    char subject[SUBJECT_SIZE];
+    char expectation[160];
+    struct origin origin = setting_origin(walk, setting);
+    int64_t number = integer_of(setting);
+    if (written_fits(key, &number))
+        written_set_number(value, &origin, number);
+    else
+        problem_error(walk->written->problems, &origin,
+                      written_subject(group, walk->listener, key->name, subject, sizeof subject),
+                      "%" PRId64 " is out of range: %s is wanted", number,
+                      keys_expectation(key, expectation, sizeof expectation));
+}
+
+static void read_choice(struct walk *walk, const struct written_group *group, const struct key *key,
+                        const config_setting_t *setting, struct written_value *value)
+{
+    char subject[SUBJECT_SIZE];
+    char expectation[160];
+    struct origin origin = setting_origin(walk, setting);
+    written_subject(group, walk->listener, key->name, subject, sizeof subject);
+    int64_t count = 0;
+    while (key->choices[count] != NULL)
+        count++;
+    if (is_integer(setting)) {
+        if (integer_of(setting) >= 0 && integer_of(setting) < count)
+            written_set_number(value, &origin, integer_of(setting));
+        else
+            problem_error(walk->written->problems, &origin, subject,
+                          "%" PRId64 " is out of range: 0 to %" PRId64 " or %s is wanted",
+                          integer_of(setting), count - 1,
+                          keys_expectation(key, expectation, sizeof expectation));
+        return;
+    }
+    const char *text = config_setting_get_string(setting);
+    for (int64_t i = 0; i < count; i++) {
+        if (strcmp(text, key->choices[i]) == 0) {
+            written_set_number(value, &origin, i);
+            return;
+        }
+    }
+    const char *near = keys_suggest_word(text, key->choices);
+    problem_error(walk->written->problems, &origin, subject, "\"%s\" is unknown: %s is wanted%s%s%s", text,
+                  keys_expectation(key, expectation, sizeof expectation),
+                  near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
+                  near == NULL ? "" : "\"?");
+}
+
+static void read_strings(struct walk *walk, const struct written_group *group, const struct key *key,
+                         config_setting_t *setting, struct written_value *value)
+{
+    value->set = true;
+    value->origin = setting_origin(walk, setting);
+    if (is_string(setting)) {
+        written_add_item(walk->written, value, &value->origin, config_setting_get_string(setting));
+        return;
+    }
+    for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++) {
+        config_setting_t *item = config_setting_get_elem(setting, i);
+        struct origin origin = setting_origin(walk, item);
+        if (is_string(item))
+            written_add_item(walk->written, value, &origin, config_setting_get_string(item));
+        else
+            wrong_type(walk, group, key, item);
+    }
+}
+
+/* Whether a plain key's setting is of its type. */
+static bool has_right_type(const struct key *key, const config_setting_t *setting)
+{
+    switch (key->type) {
+    case KEY_STRING:
+        return is_string(setting);
+    case KEY_INTEGER:
+        return is_integer(setting);
+    case KEY_BOOLEAN:
+        return config_setting_type(setting) == CONFIG_TYPE_BOOL;
+    case KEY_CHOICE:
+        return is_string(setting) || (key->numbered && is_integer(setting));
+    case KEY_STRINGS:
+        return is_string(setting) || is_sequence(setting);
+    case KEY_STRUCTURE:
+        break;
+    }
+    return false;
+}
+
+static void read_value(struct walk *walk, struct written_group *group, const struct key *key,
+                       config_setting_t *setting, struct written_value *value)
+{
+    struct origin origin = setting_origin(walk, setting);
+    if (!has_right_type(key, setting)) {
+        wrong_type(walk, group, key, setting);
+        return;
+    }
+    switch (key->type) {
+    case KEY_STRING:
+        written_set_string(walk->written, value, &origin, config_setting_get_string(setting));
+        break;
+    case KEY_INTEGER:
+        read_integer(walk, group, key, setting, value);
+        break;
+    case KEY_BOOLEAN:
+        written_set_number(value, &origin, config_setting_get_bool(setting));
+        break;
+    case KEY_CHOICE:
+        read_choice(walk, group, key, setting, value);
+        break;
+    case KEY_STRINGS:
+        read_strings(walk, group, key, setting, value);
+        break;
+    case KEY_STRUCTURE:
+        break;
+    }
+}
+
+static void unknown_key(struct walk *walk, const struct written_group *group, const config_setting_t *setting)
+{
+    char subject[SUBJECT_SIZE];
+    struct origin origin = setting_origin(walk, setting);
+    const char *name = config_setting_name(setting);
+    const struct key *near = keys_suggest(group->scope, name);
+    written_subject(group, walk->listener, name, subject, sizeof subject);
+    if (near != NULL)
+        problem_error(walk->written->problems, &origin, subject, "unknown key; did you mean \"%s\"?",
+                      near->name);
+    else
+        problem_error(walk->written->problems, &origin, subject, "unknown key");
+}
+
+/* A key that is itself a group or a list of groups. */
+typedef void structure_reader(struct walk *walk, struct written_group *group, const struct key *key,
+                              config_setting_t *setting);
+
+static void read_group(struct walk *walk, struct written_group *group, config_setting_t *setting,
+                       structure_reader *structure)
+{
+    for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++) {
+        config_setting_t *member = config_setting_get_elem(setting, i);
+        size_t index;
+        const struct key *key = keys_find(group->scope, config_setting_name(member), &index);
+        if (key == NULL)
+            unknown_key(walk, group, member);
+        else if (key->type == KEY_STRUCTURE)
+            structure(walk, group, key, member);
+        else
+            read_value(walk, group, key, member, &group->values[index]);
+    }
+}
+
+static void read_target(struct walk *walk, struct written_group *listener, const struct key *key,
+                        config_setting_t *setting)
+{
+    struct origin origin = setting_origin(walk, setting);
+    if (!is_string(setting) && !is_group(setting)) {
+        char subject[SUBJECT_SIZE];
+        problem_error(walk->written->problems, &origin,
+                      written_subject(listener, walk->listener, key->name, subject, sizeof subject),
+                      "a target is a string or a group, not %s", setting_type(setting));
+        listener->children_faulty = true;
+        return;
+    }
+    struct written_group *target = written_group_create(walk->written, SCOPE_TARGET, &origin);
+    if (target == NULL || !written_append(walk->written, &listener->children, &listener->child_count, target))
+        return;
+    if (is_string(setting))
+        written_set_string(walk->written, written_get(target, "address"), &origin,
+                           config_setting_get_string(setting));
+    else
+        read_group(walk, target, setting, NULL); /* a target holds no groups */
+}
+
+/* `targets` is the one structure of a listener. */
+static void read_targets(struct walk *walk, struct written_group *listener, const struct key *key,
+                         config_setting_t *setting)
+{
+    listener->children_set = true;
+    listener->children_origin = setting_origin(walk, setting);
+    if (is_string(setting) || is_group(setting))
+        read_target(walk, listener, key, setting);
+    else if (!is_sequence(setting)) {
+        listener->children_faulty = true;
+        wrong_type(walk, listener, key, setting);
+    } else
+        for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++)
+            read_target(walk, listener, key, config_setting_get_elem(setting, i));
+}
+
+static void read_defaults(struct walk *walk, const struct key *key, config_setting_t *setting)
+{
+    struct origin origin = setting_origin(walk, setting);
+    if (!is_group(setting)) {
+        wrong_type(walk, walk->written->global, key, setting);
+        return;
+    }
+    struct written_group *defaults = written_group_create(walk->written, SCOPE_LISTENER, &origin);
+    if (defaults == NULL)
+        return;
+    walk->written->defaults = defaults;
+    walk->listener = "(defaults)";
+    read_group(walk, defaults, setting, read_targets);
+    walk->listener = NULL;
+    static const char *const own[] = { "name", "listen" };
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (written_peek(defaults, own[i])->set)
+            problem_error(walk->written->problems, &written_peek(defaults, own[i])->origin, "defaults",
+                          "%s belongs to a listener", own[i]);
+}
+
+static void read_listener(struct walk *walk, const struct key *key, config_setting_t *setting)
+{
+    struct origin origin = setting_origin(walk, setting);
+    if (!is_group(setting)) {
+        problem_error(walk->written->problems, &origin, key->name, "a listener is a group: { ... }, not %s",
+                      setting_type(setting));
+        return;
+    }
+    struct written_configuration *written = walk->written;
+    struct written_group *listener = written_group_create(written, SCOPE_LISTENER, &origin);
+    if (listener == NULL || !written_append(written, &written->listeners, &written->listener_count, listener))
+        return;
+    const char *name = NULL;
+    config_setting_lookup_string(setting, "name", &name);
+    walk->listener = name;
+    read_group(walk, listener, setting, read_targets);
+    walk->listener = NULL;
+}
+
+static void read_listeners(struct walk *walk, const struct key *key, config_setting_t *setting)
+{
+    if (!is_sequence(setting)) {
+        wrong_type(walk, walk->written->global, key, setting);
+        return;
+    }
+    for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++)
+        read_listener(walk, key, config_setting_get_elem(setting, i));
+}
+
+static void read_log(struct walk *walk, const struct key *key, config_setting_t *setting)
+{
+    if (is_group(setting))
+        read_group(walk, walk->written->log, setting, NULL); /* holds no groups */
+    else
+        wrong_type(walk, walk->written->global, key, setting);
+}
+
+static void read_global_structure(struct walk *walk, struct written_group *group, const struct key *key,
+                                  config_setting_t *setting)
+{
+    (void)group;
+    if (strcmp(key->name, "log") == 0)
+        read_log(walk, key, setting);
+    else if (strcmp(key->name, "defaults") == 0)
+        read_defaults(walk, key, setting);
+    else
+        read_listeners(walk, key, setting);
+}
+
+void file_read(struct written_configuration *written, const char *path)
+{
+    struct source source;
+    config_t config;
+    written->main_file = strdup(path);
+    if (written->main_file == NULL) {
+        problem_memory(written->problems);
+        return;
+    }
+    if (source_read(&source, written, path)) {
+        config_init(&config);
+        if (config_read_string(&config, source.text) == CONFIG_TRUE) {
+            struct walk walk = { .source = &source, .written = written };
+            read_group(&walk, written->global, config_root_setting(&config), read_global_structure);
+        } else {
+            struct origin origin = source_origin(&source, (unsigned)config_error_line(&config));
+            written->is_unreadable = true;
+            problem_error(written->problems, &origin, NULL, "%s", config_error_text(&config));
+        }
+        config_destroy(&config);
+    } else {
+        written->is_unreadable = true;
+    }
+    source_free(&source);
+}

@@ -1,0 +1,45 @@
+/* What is wrong with a configuration: errors and warnings, each saying where. */
+#ifndef CONFIG_PROBLEM_H
+#define CONFIG_PROBLEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_COMMAND_LINE };
+
+/* Where a value comes from. */
+struct origin {
+    enum origin_kind kind;
+    const char *name; /* the file, or the variable; lives as long as the written configuration */
+    unsigned line;
+};
+
+struct problem {
+    bool is_error;
+    char *text;
+};
+
+/* Owned by the configuration. All zero is an empty one. */
+struct problem_list {
+    struct problem *problems;
+    size_t count;
+    size_t errors;
+    bool out_of_memory; /* something could not be noted or read */
+};
+
+/* Adds "FILE:LINE: error: SUBJECT: MESSAGE", where SUBJECT (may be NULL) names group and key. A value of the
+ * environment is placed by its variable instead: "environment: error: VARIABLE: MESSAGE". */
+void problem_error(struct problem_list *list, const struct origin *origin, const char *subject,
+                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+void problem_warning(struct problem_list *list, const struct origin *origin, const char *subject,
+                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Notes that memory is short; the configuration is refused for it. */
+void problem_memory(struct problem_list *list);
+
+void problem_list_free(struct problem_list *list);
+
+/* "/etc/proximux.conf:12", "environment LOCAL_PORT" or "default"; what -T shows. Returns `text`. */
+const char *origin_print(const struct origin *origin, char *text, size_t size);
+
+#endif

@@ -1,0 +1,114 @@
+/* The configuration as written: every value with its origin, before it is checked as a whole and becomes
+ * settings. */
+#ifndef CONFIG_WRITTEN_H
+#define CONFIG_WRITTEN_H
+
+#include "config/keys.h"
+#include "config/problem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One entry of a list of strings. */
+struct written_item {
+    char *text;
+    struct origin origin;
+};
+
+/* The value of one key. `set` is false while nobody has given one. */
+struct written_value {
+    bool set;
+    bool inherited; /* from `defaults` */
+    struct origin origin;
+    int64_t number; /* integers; booleans as 0 and 1; choices by place */
+    char *string;   /* KEY_STRING */
+    struct written_item *items;
+    size_t count;
+};
+
+/* A group: values by the places of their keys in its scope. A listener has its targets as children. */
+struct written_group {
+    enum key_scope scope;
+    struct origin origin;
+    struct written_value values[KEYS_MAX];
+    struct written_group **children;
+    size_t child_count;
+    struct origin children_origin;
+    bool children_set;    /* also an empty list was given */
+    bool children_faulty; /* some could not be read, which has been said */
+};
+
+/* Owned by struct config. Owns the names that origins point to. */
+struct written_configuration {
+    struct written_group *global;
+    struct written_group *log;
+    struct written_group *defaults; /* scope LISTENER; NULL: none */
+    struct written_group **listeners;
+    size_t listener_count;
+    char *main_file;    /* NULL: there was none */
+    bool is_unreadable; /* the file could not be read as a whole: what is in it can't be judged */
+    char **names;       /* of files and variables, for origins */
+    size_t name_count;
+    char **files; /* that were read, lists included */
+    size_t file_count;
+    struct problem_list *problems; /* where what goes wrong is noted; not owned */
+};
+
+/* An empty configuration, or NULL when memory is short. */
+struct written_configuration *written_create(struct problem_list *problems);
+void written_free(struct written_configuration *written); /* NULL is allowed */
+
+/* An empty group; NULL (noted as a problem) when memory is short. */
+struct written_group *written_group_create(struct written_configuration *written, enum key_scope scope,
+                                           const struct origin *origin);
+void written_group_free(struct written_group *group); /* NULL is allowed */
+
+/* Appends to an array of groups, taking the group over. False (noted) when memory is short: it is freed then.
+ */
+bool written_append(struct written_configuration *written, struct written_group ***groups, size_t *count,
+                    struct written_group *group);
+
+/* Frees a group's children: what overrides them begins anew. */
+void written_group_clear_children(struct written_group *group);
+
+/* A lasting copy of a file's or variable's name, "" when memory is short (noted). */
+const char *written_name(struct written_configuration *written, const char *name);
+
+/* Notes that a file was read. */
+void written_note_file(struct written_configuration *written, const char *path);
+
+/* The listener of that name, or NULL. */
+struct written_group *written_find_listener(const struct written_configuration *written, const char *name);
+
+/* The value of a key that exists; never NULL. */
+struct written_value *written_get(struct written_group *group, const char *key);
+const struct written_value *written_peek(const struct written_group *group, const char *key);
+
+/* Makes a value unset. */
+void written_clear(struct written_value *value);
+
+/* Replaces a value, origin included. `string` is copied; false (noted) when memory is short. */
+bool written_set_string(struct written_configuration *written, struct written_value *value,
+                        const struct origin *origin, const char *string);
+void written_set_number(struct written_value *value, const struct origin *origin, int64_t number);
+bool written_add_item(struct written_configuration *written, struct written_value *value,
+                      const struct origin *origin, const char *text);
+
+/* Reads a value from text, as variables and the command line have it. False if it does not fit the key: then
+ * the reason is in `error` and the value is as before. */
+bool written_parse(struct written_configuration *written, const struct key *key, const char *text,
+                   const struct origin *origin, struct written_value *value, char *error, size_t error_size);
+
+/* Gives every key that nobody has set its value: a listener's from `defaults`, then the table's. Keys without
+ * a default stay unset. */
+void written_complete(struct written_configuration *written);
+
+/* Whether a number fits an integer key; negative ones become -1 where the key can be disabled. */
+bool written_fits(const struct key *key, int64_t *number);
+
+/* The subject of a problem: `listener "mysql": max_connections`. `listener` may be NULL. Returns `text`. */
+const char *written_subject(const struct written_group *group, const char *listener, const char *key,
+                            char *text, size_t size);
+
+#endif

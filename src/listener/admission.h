@@ -1,0 +1,23 @@
+/* Who gets in: address lists, and how many clients there may be, in all and from one address. */
+#ifndef LISTENER_ADMISSION_H
+#define LISTENER_ADMISSION_H
+
+#include "base/reason.h"
+#include "config/settings.h"
+
+/* Owned by the listener. */
+struct admission {
+    const struct listener_settings *settings;
+    int64_t clients;
+    void *addresses; /* tree of clients per address (tsearch), kept only if there is a limit */
+};
+
+void admission_init(struct admission *admission, const struct listener_settings *settings);
+
+/* Counts the client in and returns REASON_COUNT, or returns why it may not come in. */
+enum reason admission_enter(struct admission *admission, const struct address *client);
+
+/* A client that was let in has gone. */
+void admission_leave(struct admission *admission, const struct address *client);
+
+#endif

@@ -1,0 +1,303 @@
+#include "listener/listener.h"
+
+#include "base/log.h"
+#include "listener/admission.h"
+#include "listener/refusals.h"
+#include "pipe/pipe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Clients taken at one turn of the loop, so that a flood of them leaves time for those who are in. */
+#define ACCEPT_BATCH 64
+
+/* The client's own descriptor and the one of its target connection. */
+#define DESCRIPTORS_PER_CLIENT 2
+
+/* How long accepting rests when the kernel lacks what the account can't know of. */
+#define ACCEPT_PAUSE_SECONDS 0.2
+
+/* Owned by the server. */
+struct listener {
+    struct runtime *runtime;
+    struct listener_settings *settings;
+    struct bound_sockets bound;
+    ev_io *watchers; /* one a socket */
+    struct admission admission;
+    struct refusals refusals;
+    struct pipe_service *pipe;
+    struct descriptors_waiter waiter;
+    ev_timer pause;
+    bool short_of_descriptors; /* said in the log */
+    bool draining;
+    struct counters counters;
+    listener_emptied *emptied;
+    void *owner;
+};
+
+static void listener_resume(struct listener *listener)
+{
+    struct ev_loop *loop = listener->runtime->loop;
+    for (size_t i = 0; i < listener->bound.count; i++)
+        ev_io_start(loop, &listener->watchers[i]);
+    /* Those who waited may have left meanwhile, and an empty backlog does not call: it still has to be
+     * closed. */
+    if (listener->draining && listener->bound.count > 0)
+        ev_feed_event(loop, &listener->watchers[0], EV_READ);
+}
+
+static void listener_pause(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->bound.count; i++)
+        ev_io_stop(listener->runtime->loop, &listener->watchers[i]);
+}
+
+static void listener_descriptors_back(struct descriptors_waiter *waiter)
+{
+    listener_resume(list_entry(waiter, struct listener, waiter));
+}
+
+static void listener_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    listener_resume(watcher->data);
+}
+
+/* One line when it begins; the next one only after clients could be accepted freely again. */
+static void listener_say_short(struct listener *listener, const char *why)
+{
+    if (!listener->short_of_descriptors)
+        log_error(listener->settings->name, "accepting pauses: %s", why);
+    listener->short_of_descriptors = true;
+}
+
+static void listener_close_sockets(struct listener *listener)
+{
+    listener_pause(listener);
+    descriptors_forget(&listener->waiter);
+    ev_timer_stop(listener->runtime->loop, &listener->pause);
+    refusals_stop(&listener->refusals);
+    bind_close(&listener->bound);
+}
+
+/* All backlogs of a draining listener have been emptied. */
+static void listener_drained(struct listener *listener)
+{
+    listener_close_sockets(listener);
+    if (listener_is_empty(listener))
+        listener->emptied(listener->owner);
+}
+
+static void listener_session_ended(void *owner, const struct address *client,
+                                   const struct pipe_summary *summary)
+{
+    struct listener *listener = owner;
+    struct counters *counters = &listener->counters;
+    counters->ends[summary->reason]++;
+    counters->bytes_from_clients += summary->bytes_from_client;
+    counters->bytes_from_targets += summary->bytes_from_target;
+    admission_leave(&listener->admission, client);
+    descriptors_return(&listener->runtime->descriptors, DESCRIPTORS_PER_CLIENT);
+    if (listener->draining && listener_is_empty(listener))
+        listener->emptied(listener->owner);
+}
+
+static void listener_refuse(struct listener *listener, int descriptor, const struct address *client,
+                            enum reason reason)
+{
+    close(descriptor);
+    listener->counters.refused++;
+    listener->counters.ends[reason]++;
+    refusals_note(&listener->refusals, client, reason);
+    descriptors_return(&listener->runtime->descriptors, DESCRIPTORS_PER_CLIENT);
+}
+
+static void listener_admit(struct listener *listener, int descriptor, const struct sockaddr *socket_address)
+{
+    const struct keep_alive_settings *keep_alive = &listener->settings->client_keep_alive;
+    struct address client;
+    address_from_socket(socket_address, &client);
+    enum reason reason = admission_enter(&listener->admission, &client);
+    if (reason != REASON_COUNT) {
+        listener_refuse(listener, descriptor, &client, reason);
+        return;
+    }
+    if (client.family != AF_UNIX) {
+        socket_no_delay(descriptor);
+        if (keep_alive->enabled)
+            socket_keep_alive(descriptor, (int)((keep_alive->idle + 999) / 1000),
+                              (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
+    }
+    listener->counters.accepted++;
+    pipe_service_accept(listener->pipe, descriptor, &client);
+}
+
+/* What accept4() failing means for the next one. */
+enum accept_outcome { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_PAUSE };
+
+static enum accept_outcome listener_accept_failed(struct listener *listener, int error)
+{
+    switch (error) {
+    case EAGAIN:
+        return ACCEPT_EMPTY;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        listener_say_short(listener, strerror(error));
+        listener_pause(listener);
+        ev_timer_set(&listener->pause, ACCEPT_PAUSE_SECONDS, 0.0);
+        ev_timer_start(listener->runtime->loop, &listener->pause);
+        return ACCEPT_PAUSE;
+    default: /* the client's own misfortune, such as ECONNABORTED */
+        return ACCEPT_NEXT;
+    }
+}
+
+static enum accept_outcome listener_accept_one(struct listener *listener, int descriptor)
+{
+    struct descriptors *descriptors = &listener->runtime->descriptors;
+    if (!descriptors_reserve(descriptors, DESCRIPTORS_PER_CLIENT)) {
+        listener_say_short(listener, "all file descriptors are in use");
+        listener_pause(listener);
+        descriptors_wait(descriptors, &listener->waiter);
+        return ACCEPT_PAUSE;
+    }
+    struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
+    socklen_t length = sizeof address;
+    int accepted = accept4(descriptor, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted == -1) {
+        int error = errno;
+        descriptors_return(descriptors, DESCRIPTORS_PER_CLIENT);
+        return listener_accept_failed(listener, error);
+    }
+    listener_admit(listener, accepted, (const struct sockaddr *)&address);
+    return ACCEPT_NEXT;
+}
+
+static enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor, int limit)
+{
+    enum accept_outcome outcome = ACCEPT_NEXT;
+    for (int i = 0; outcome == ACCEPT_NEXT && i < limit; i++)
+        outcome = listener_accept_one(listener, descriptor);
+    if (outcome == ACCEPT_EMPTY)
+        listener->short_of_descriptors = false;
+    return outcome;
+}
+
+/* Accepts from all sockets until their backlogs are empty; closes them then, unless something was short. */
+static void listener_accept_rest(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->bound.count; i++) {
+        int descriptor = listener->bound.sockets[i].descriptor;
+        if (listener_accept_batch(listener, descriptor, INT32_MAX) == ACCEPT_PAUSE)
+            return; /* resumes when there are descriptors again */
+    }
+    listener_drained(listener);
+}
+
+static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct listener *listener = watcher->data;
+    if (listener->draining)
+        listener_accept_rest(listener);
+    else
+        listener_accept_batch(listener, watcher->fd, ACCEPT_BATCH);
+}
+
+struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
+                                 struct bound_sockets *bound, listener_emptied *emptied, void *owner)
+{
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL) {
+        bind_close(bound);
+        return NULL;
+    }
+    listener->runtime = runtime;
+    listener->settings = listener_settings_reference(settings);
+    listener->bound = *bound;
+    memset(bound, 0, sizeof *bound);
+    listener->emptied = emptied;
+    listener->owner = owner;
+    listener->waiter.resume = listener_descriptors_back;
+    admission_init(&listener->admission, settings);
+    refusals_init(&listener->refusals, runtime->loop, settings->name);
+    ev_init(&listener->pause, listener_pause_over);
+    listener->pause.data = listener;
+    listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
+    listener->pipe = pipe_service_create(runtime, settings, listener_session_ended, listener);
+    if (listener->watchers == NULL || listener->pipe == NULL) {
+        bind_close(&listener->bound);
+        listener_destroy(listener);
+        return NULL;
+    }
+    for (size_t i = 0; i < listener->bound.count; i++) {
+        ev_io_init(&listener->watchers[i], listener_ready, listener->bound.sockets[i].descriptor, EV_READ);
+        listener->watchers[i].data = listener;
+    }
+    return listener;
+}
+
+void listener_destroy(struct listener *listener)
+{
+    if (listener == NULL)
+        return;
+    listener->draining = false; /* nobody is to be told */
+    listener_close_sockets(listener);
+    pipe_service_destroy(listener->pipe);
+    free(listener->watchers);
+    listener_settings_release(listener->settings);
+    free(listener);
+}
+
+void listener_start(struct listener *listener)
+{
+    char text[160];
+    for (size_t i = 0; i < listener->bound.count; i++)
+        log_info(listener->settings->name, "listening on %s",
+                 bind_print(&listener->bound.sockets[i], text, sizeof text));
+    listener_resume(listener);
+}
+
+void listener_drain(struct listener *listener)
+{
+    if (listener->draining)
+        return;
+    listener->draining = true;
+    listener_accept_rest(listener);
+}
+
+void listener_close(struct listener *listener, enum reason reason)
+{
+    listener->draining = true;
+    listener_close_sockets(listener);
+    if (listener_is_empty(listener))
+        listener->emptied(listener->owner);
+    else
+        pipe_service_close(listener->pipe, reason);
+}
+
+bool listener_is_empty(const struct listener *listener)
+{
+    return listener->bound.count == 0 && pipe_service_sessions(listener->pipe) == 0;
+}
+
+const struct listener_settings *listener_get_settings(const struct listener *listener)
+{
+    return listener->settings;
+}
+
+const struct counters *listener_get_counters(const struct listener *listener)
+{
+    return &listener->counters;
+}
+
+size_t listener_clients(const struct listener *listener)
+{
+    return pipe_service_sessions(listener->pipe);
+}

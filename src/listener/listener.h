@@ -1,0 +1,45 @@
+/* A listener: sockets that accept, who gets in, and the hand-over of clients to what serves the listener's
+ * mode. */
+#ifndef LISTENER_LISTENER_H
+#define LISTENER_LISTENER_H
+
+#include "base/counters.h"
+#include "listener/bind.h"
+#include "net/runtime.h"
+
+#include <stdbool.h>
+
+struct listener;
+
+/* The last client of a draining listener has gone, and its sockets are closed. May not destroy the listener.
+ */
+typedef void listener_emptied(void *owner);
+
+/* Takes over `bound`, also on failure, and holds a reference to `settings`. Does not accept yet. NULL when
+ * memory is short. */
+struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
+                                 struct bound_sockets *bound, listener_emptied *emptied, void *owner);
+
+/* Closes everything at once. NULL is allowed. */
+void listener_destroy(struct listener *listener);
+
+/* Logs the addresses and starts to accept. */
+void listener_start(struct listener *listener);
+
+/* Accepts those who wait in the backlogs, then closes the sockets; clients stay until they end. `emptied` is
+ * called from the loop or from inside this function. */
+void listener_drain(struct listener *listener);
+
+/* Closes the sockets and ends all sessions now. */
+void listener_close(struct listener *listener, enum reason reason);
+
+/* Whether it has neither sockets nor clients any more. */
+bool listener_is_empty(const struct listener *listener);
+
+const struct listener_settings *listener_get_settings(const struct listener *listener);
+const struct counters *listener_get_counters(const struct listener *listener);
+
+/* Clients being served now. */
+size_t listener_clients(const struct listener *listener);
+
+#endif

@@ -1,0 +1,173 @@
+/* The command line; all else is elsewhere. */
+#include "config/config.h"
+#include "server/privileges.h"
+#include "server/server.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <ev.h>
+#include <getopt.h>
+#include <libconfig.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum action { ACTION_RUN, ACTION_TEST, ACTION_DUMP };
+
+struct command_line {
+    enum action action;
+    struct config_source source;
+    struct server_options server;
+};
+
+static void print_usage(FILE *stream)
+{
+    fputs("Usage: proximux [-c FILE] [-t | -T] [-d] [-p FILE] [-l LEVEL] [-V] [-h]\n"
+          "TCP proxy: pairs the clients of its listeners with target connections.\n"
+          "\n"
+          "  -c, --config FILE      the configuration; default " SYSCONFDIR "/proximux.conf\n"
+          "  -t, --test             check the configuration and exit: 0 if it is right, else 1\n"
+          "  -T, --dump             print the effective configuration, each value with its origin\n"
+          "  -d, --daemon           go to the background once every listener is bound\n"
+          "  -p, --pid-file FILE    write the process number there; overrides pid_file\n"
+          "  -l, --log-level LEVEL  none, error, info or debug; overrides file and environment\n"
+          "  -V, --version          print the versions of the program and its libraries\n"
+          "  -h, --help             print this\n"
+          "\n"
+          "See proximux(8) and proximux.conf(5).\n",
+          stream);
+}
+
+static void print_version(void)
+{
+    printf("proximux %s\nlibev %d.%d, libconfig %d.%d.%d, c-ares %s\n", PACKAGE_VERSION, ev_version_major(),
+           ev_version_minor(), LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION,
+           ares_version(NULL));
+}
+
+static int usage_error(const char *message, const char *argument)
+{
+    fprintf(stderr, "proximux: %s%s\nTry \"proximux --help\".\n", message, argument);
+    return EXIT_FAILURE;
+}
+
+static bool set_action(struct command_line *command, enum action action)
+{
+    bool first = command->action == ACTION_RUN || command->action == action;
+    command->action = action;
+    return first;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_command_line(int count, char **arguments, struct command_line *command)
+{
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "test", no_argument, NULL, 't' },
+        { "dump", no_argument, NULL, 'T' },
+        { "daemon", no_argument, NULL, 'd' },
+        { "pid-file", required_argument, NULL, 'p' },
+        { "log-level", required_argument, NULL, 'l' },
+        { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
+    };
+    int option;
+    while ((option = getopt_long(count, arguments, "c:tTdp:l:Vh", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            command->source.file = optarg;
+            command->source.file_optional = false;
+            break;
+        case 't':
+        case 'T':
+            if (!set_action(command, option == 't' ? ACTION_TEST : ACTION_DUMP))
+                return usage_error("-t and -T exclude each other", "");
+            break;
+        case 'd':
+            command->server.daemon = true;
+            break;
+        case 'p':
+            command->server.pid_file = optarg;
+            break;
+        case 'l':
+            command->source.log_level = optarg;
+            break;
+        case 'V':
+            print_version();
+            return EXIT_SUCCESS;
+        case 'h':
+            print_usage(stdout);
+            return EXIT_SUCCESS;
+        default: /* getopt has said what is wrong */
+            fputs("Try \"proximux --help\".\n", stderr);
+            return EXIT_FAILURE;
+        }
+    }
+    if (optind < count)
+        return usage_error("unexpected argument: ", arguments[optind]);
+    if (command->server.pid_file != NULL && command->server.pid_file[0] != '/')
+        return usage_error("--pid-file needs an absolute path, not ", command->server.pid_file);
+    return -1;
+}
+
+static void check_readable(void *data, const char *path)
+{
+    const struct settings *settings = data;
+    if (!privileges_can_read(settings, path))
+        fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", path, settings->user,
+                strerror(errno));
+}
+
+static int test_configuration(const struct config *config)
+{
+    config_each_file(config, check_readable, config->settings);
+    puts("The configuration is right.");
+    return EXIT_SUCCESS;
+}
+
+static int dump_configuration(const struct config *config)
+{
+    config_dump(config, stdout);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_SUCCESS;
+    fprintf(stderr, "proximux: standard output: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+static int act(const struct command_line *command, const struct config *config)
+{
+    /* A server that starts says its warnings in the log. */
+    if (config->settings == NULL || command->action != ACTION_RUN)
+        config_print_problems(config, stderr);
+    if (config->settings == NULL)
+        return EXIT_FAILURE;
+    switch (command->action) {
+    case ACTION_TEST:
+        return test_configuration(config);
+    case ACTION_DUMP:
+        return dump_configuration(config);
+    case ACTION_RUN:
+        break;
+    }
+    return server_run(config, &command->server);
+}
+
+int main(int count, char **arguments)
+{
+    struct command_line command = {
+        .source = { .file = SYSCONFDIR "/proximux.conf", .file_optional = true, .environment = environ },
+    };
+    /* Writing to a terminal or pipe that has gone is an error to report, not a reason to die. */
+    signal(SIGPIPE, SIG_IGN);
+    int status = parse_command_line(count, arguments, &command);
+    if (status != -1)
+        return status;
+    struct config config;
+    config_load(&command.source, &config);
+    status = act(&command, &config);
+    config_free(&config);
+    return status;
+}

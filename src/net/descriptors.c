@@ -1,0 +1,86 @@
+#include "net/descriptors.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+
+/* For look-ups, the hosts file, reopening logs and whatever a library opens in passing. */
+#define DESCRIPTORS_MARGIN 12
+
+/* A client and its target connection. */
+#define DESCRIPTORS_PER_CLIENT 2
+
+static size_t count_open(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL)
+        return 0;
+    size_t count = 0;
+    const struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL)
+        count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count - 1; /* the directory's own */
+}
+
+static size_t raise_limit(size_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return 1024;
+    struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
+    if (raised.rlim_max < wanted)
+        raised.rlim_cur = raised.rlim_max = wanted;
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        return raised.rlim_cur;
+    raised.rlim_cur = raised.rlim_max = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        return raised.rlim_cur;
+    return limit.rlim_cur;
+}
+
+size_t descriptors_init(struct descriptors *descriptors, size_t wanted)
+{
+    list_init(&descriptors->waiters);
+    size_t used = count_open() + DESCRIPTORS_MARGIN;
+    size_t limit = raise_limit(wanted == 0 ? 0 : wanted + used);
+    descriptors->available = limit > used ? limit - used : 0;
+    return limit;
+}
+
+bool descriptors_reserve(struct descriptors *descriptors, size_t count)
+{
+    if (descriptors->available < count)
+        return false;
+    descriptors->available -= count;
+    return true;
+}
+
+void descriptors_return(struct descriptors *descriptors, size_t count)
+{
+    descriptors->available += count;
+    /* Each waiter is called at most once here, even if it waits again at once. */
+    struct list called;
+    list_init(&called);
+    while (descriptors->available >= DESCRIPTORS_PER_CLIENT && !list_empty(&descriptors->waiters)) {
+        struct list_node *node = list_first(&descriptors->waiters);
+        list_remove(node);
+        list_append(&called, node);
+    }
+    struct list_node *node;
+    while ((node = list_first(&called)) != NULL) {
+        list_remove(node);
+        struct descriptors_waiter *waiter = list_entry(node, struct descriptors_waiter, node);
+        waiter->resume(waiter);
+    }
+}
+
+void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter)
+{
+    if (!list_linked(&waiter->node))
+        list_append(&descriptors->waiters, &waiter->node);
+}
+
+void descriptors_forget(struct descriptors_waiter *waiter)
+{
+    list_remove(&waiter->node);
+}

@@ -1,0 +1,366 @@
+#include "net/resolver.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LOOKUP_LIMIT_SECONDS   5.0
+#define TTL_MIN_SECONDS        1
+#define TTL_MAX_SECONDS        300
+#define RETRY_FAILED_SECONDS   1
+#define RESOLVER_CONFIGURATION "/etc/resolv.conf"
+#define SERVER_TIMEOUT_MS      1500
+#define SERVER_TRIES           2
+
+/* A socket that c-ares wants watched. Owned by the resolver. */
+struct resolver_socket {
+    struct list_node node;
+    ev_io watcher;
+};
+
+struct resolver {
+    struct ev_loop *loop;
+    ares_channel channel;
+    struct list sockets; /* struct resolver_socket */
+    struct list names;   /* struct resolver_name */
+    ev_timer retransmission;
+    struct stat configuration; /* of resolv.conf when the channel was made; zeroed if it was not there */
+    bool renewing;             /* answers that come now only say that the old channel ends */
+};
+
+/* One question to c-ares, which owns it until its callback; `name` is NULL once nobody waits for the answer.
+ */
+struct resolver_query {
+    struct resolver_name *name;
+};
+
+struct resolver_name {
+    struct list_node node;
+    struct resolver *resolver;
+    const char *source;
+    const char *host;
+    resolver_callback *callback;
+    void *data;
+    struct resolver_query *query; /* pending, or NULL */
+    bool in_call;                 /* inside ares_getaddrinfo(), which may answer at once */
+    struct address *addresses;
+    size_t count;
+    int64_t fresh_until; /* microseconds */
+    char failure[128];   /* empty: the last look-up went well */
+    ev_timer limit;
+};
+
+static void resolver_set_timer(struct resolver *resolver)
+{
+    struct timeval limit = { .tv_sec = 1 };
+    struct timeval next;
+    ev_timer_stop(resolver->loop, &resolver->retransmission);
+    const struct timeval *due = ares_timeout(resolver->channel, NULL, &next);
+    if (due == NULL)
+        return; /* nothing is pending */
+    if (due->tv_sec >= limit.tv_sec)
+        due = &limit;
+    ev_timer_set(&resolver->retransmission, (double)due->tv_sec + (double)due->tv_usec / 1e6, 0.0);
+    ev_timer_start(resolver->loop, &resolver->retransmission);
+}
+
+static void resolver_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct resolver *resolver = watcher->data;
+    ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    resolver_set_timer(resolver);
+}
+
+static void resolver_socket_ready(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    struct resolver *resolver = watcher->data;
+    int descriptor = watcher->fd;
+    ares_process_fd(resolver->channel, (events & EV_READ) ? descriptor : ARES_SOCKET_BAD,
+                    (events & EV_WRITE) ? descriptor : ARES_SOCKET_BAD);
+    resolver_set_timer(resolver);
+}
+
+/* c-ares says which of its sockets to watch for what; neither means that it closes the socket. */
+static void resolver_socket_changed(void *data, ares_socket_t descriptor, int readable, int writable)
+{
+    struct resolver *resolver = data;
+    struct resolver_socket *found = NULL;
+    list_foreach(&resolver->sockets, node)
+    {
+        struct resolver_socket *known = list_entry(node, struct resolver_socket, node);
+        if (known->watcher.fd == descriptor)
+            found = known;
+    }
+    if (!readable && !writable) {
+        if (found != NULL) {
+            ev_io_stop(resolver->loop, &found->watcher);
+            list_remove(&found->node);
+            free(found);
+        }
+        return;
+    }
+    if (found == NULL) {
+        found = calloc(1, sizeof *found);
+        if (found == NULL)
+            return; /* the look-up runs into its limit, which is all that can be said here */
+        ev_init(&found->watcher, resolver_socket_ready);
+        found->watcher.data = resolver;
+        list_append(&resolver->sockets, &found->node);
+    }
+    ev_io_stop(resolver->loop, &found->watcher);
+    ev_io_set(&found->watcher, descriptor, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+    ev_io_start(resolver->loop, &found->watcher);
+}
+
+static int resolver_open_channel(struct resolver *resolver, ares_channel *channel)
+{
+    struct ares_options options = {
+        .timeout = SERVER_TIMEOUT_MS,
+        .tries = SERVER_TRIES,
+        .sock_state_cb = resolver_socket_changed,
+        .sock_state_cb_data = resolver,
+    };
+    if (stat(RESOLVER_CONFIGURATION, &resolver->configuration) == -1)
+        memset(&resolver->configuration, 0, sizeof resolver->configuration);
+    return ares_init_options(channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+}
+
+struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error_size)
+{
+    struct resolver *resolver = calloc(1, sizeof *resolver);
+    if (resolver == NULL) {
+        snprintf(error, error_size, "%s", strerror(errno));
+        return NULL;
+    }
+    resolver->loop = loop;
+    list_init(&resolver->sockets);
+    list_init(&resolver->names);
+    ev_timer_init(&resolver->retransmission, resolver_timer_fired, 0.0, 0.0);
+    resolver->retransmission.data = resolver;
+    int status = ares_library_init(ARES_LIB_INIT_ALL);
+    if (status == ARES_SUCCESS) {
+        status = resolver_open_channel(resolver, &resolver->channel);
+        if (status == ARES_SUCCESS)
+            return resolver;
+        ares_library_cleanup();
+    }
+    snprintf(error, error_size, "%s", ares_strerror(status));
+    free(resolver);
+    return NULL;
+}
+
+void resolver_destroy(struct resolver *resolver)
+{
+    if (resolver == NULL)
+        return;
+    ares_destroy(resolver->channel); /* ends abandoned queries and closes the sockets through the callbacks */
+    ev_timer_stop(resolver->loop, &resolver->retransmission);
+    ares_library_cleanup();
+    free(resolver);
+}
+
+/* Whether c-ares was set up with another resolv.conf than there is now. */
+static bool resolver_is_outdated(const struct resolver *resolver)
+{
+    const struct stat *old = &resolver->configuration;
+    struct stat now;
+    if (stat(RESOLVER_CONFIGURATION, &now) == -1)
+        memset(&now, 0, sizeof now);
+    return now.st_ino != old->st_ino || now.st_dev != old->st_dev || now.st_size != old->st_size ||
+           now.st_mtim.tv_sec != old->st_mtim.tv_sec || now.st_mtim.tv_nsec != old->st_mtim.tv_nsec;
+}
+
+static bool copy_addresses(const struct ares_addrinfo_node *nodes, struct address **addresses, size_t *count,
+                           int *ttl)
+{
+    size_t size = 0;
+    *ttl = TTL_MAX_SECONDS;
+    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next)
+        size++;
+    *count = 0;
+    *addresses = calloc(size == 0 ? 1 : size, sizeof **addresses);
+    if (*addresses == NULL)
+        return false;
+    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next) {
+        if (node->ai_family != AF_INET && node->ai_family != AF_INET6)
+            continue;
+        address_from_socket(node->ai_addr, &(*addresses)[(*count)++]);
+        if (node->ai_ttl < *ttl)
+            *ttl = node->ai_ttl;
+    }
+    if (*ttl < TTL_MIN_SECONDS) /* names of the hosts file have none */
+        *ttl = TTL_MIN_SECONDS;
+    return true;
+}
+
+static void resolver_name_failed(struct resolver_name *name, const char *reason)
+{
+    if (name->failure[0] == '\0' && name->count > 0)
+        log_warning(name->source, "%s can't be looked up: %s; its last addresses stay in use", name->host,
+                    reason);
+    snprintf(name->failure, sizeof name->failure, "%s", reason);
+    name->fresh_until = clock_now() + RETRY_FAILED_SECONDS * 1000000;
+}
+
+static void resolver_name_answered(struct resolver_name *name, int status, const struct ares_addrinfo *answer)
+{
+    struct address *addresses;
+    size_t count;
+    int ttl;
+    if (status != ARES_SUCCESS) {
+        resolver_name_failed(name, ares_strerror(status));
+        return;
+    }
+    if (!copy_addresses(answer->nodes, &addresses, &count, &ttl)) {
+        resolver_name_failed(name, strerror(ENOMEM));
+        return;
+    }
+    if (count == 0) {
+        free(addresses);
+        resolver_name_failed(name, "it has no address");
+        return;
+    }
+    if (name->failure[0] != '\0' && name->count > 0)
+        log_info(name->source, "%s can be looked up again", name->host);
+    name->failure[0] = '\0';
+    free(name->addresses);
+    name->addresses = addresses;
+    name->count = count;
+    name->fresh_until = clock_now() + (int64_t)ttl * 1000000;
+}
+
+/* The look-up of `name` is over; tells its owner, unless that one still waits for the return of
+ * resolver_lookup(). */
+static void resolver_name_finish(struct resolver_name *name)
+{
+    ev_timer_stop(name->resolver->loop, &name->limit);
+    name->query = NULL;
+    if (!name->in_call)
+        name->callback(name->data);
+}
+
+static void resolver_answered(void *data, int status, int timeouts, struct ares_addrinfo *answer)
+{
+    (void)timeouts;
+    struct resolver_query *query = data;
+    struct resolver_name *name = query->name;
+    if (name != NULL && name->resolver->renewing) {
+        name->query = NULL; /* it is asked again */
+    } else if (name != NULL) {
+        resolver_name_answered(name, status, answer);
+        resolver_name_finish(name);
+    }
+    if (answer != NULL)
+        ares_freeaddrinfo(answer);
+    free(query);
+}
+
+static void resolver_limit_reached(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct resolver_name *name = watcher->data;
+    name->query->name = NULL;
+    resolver_name_failed(name, "no answer in time");
+    resolver_name_finish(name);
+}
+
+static void resolver_ask(struct resolver_name *name)
+{
+    struct resolver_query *query = calloc(1, sizeof *query);
+    if (query == NULL) {
+        resolver_name_failed(name, strerror(errno));
+        resolver_name_finish(name);
+        return;
+    }
+    query->name = name;
+    name->query = query;
+    struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    ares_getaddrinfo(name->resolver->channel, name->host, NULL, &hints, resolver_answered, query);
+    resolver_set_timer(name->resolver);
+}
+
+void resolver_renew(struct resolver *resolver)
+{
+    ares_channel channel;
+    int status = resolver_open_channel(resolver, &channel);
+    if (status != ARES_SUCCESS) {
+        log_error(NULL, "%s can't be taken up: %s", RESOLVER_CONFIGURATION, ares_strerror(status));
+        return;
+    }
+    resolver->renewing = true;
+    ares_destroy(resolver->channel);
+    resolver->renewing = false;
+    resolver->channel = channel;
+    list_foreach(&resolver->names, node)
+    {
+        struct resolver_name *name = list_entry(node, struct resolver_name, node);
+        if (ev_is_active(&name->limit) && name->query == NULL)
+            resolver_ask(name);
+    }
+}
+
+struct resolver_name *resolver_add(struct resolver *resolver, const char *source, const char *host,
+                                   resolver_callback *callback, void *data)
+{
+    struct resolver_name *name = calloc(1, sizeof *name);
+    if (name == NULL)
+        return NULL;
+    name->resolver = resolver;
+    name->source = source;
+    name->host = host;
+    name->callback = callback;
+    name->data = data;
+    ev_timer_init(&name->limit, resolver_limit_reached, LOOKUP_LIMIT_SECONDS, 0.0);
+    name->limit.data = name;
+    list_append(&resolver->names, &name->node);
+    return name;
+}
+
+void resolver_remove(struct resolver_name *name)
+{
+    if (name->query != NULL)
+        name->query->name = NULL;
+    ev_timer_stop(name->resolver->loop, &name->limit);
+    list_remove(&name->node);
+    free(name->addresses);
+    free(name);
+}
+
+bool resolver_lookup(struct resolver_name *name)
+{
+    if (ev_is_active(&name->limit))
+        return name->failure[0] != '\0' && name->count > 0;
+    if (clock_now() < name->fresh_until)
+        return true;
+    if (resolver_is_outdated(name->resolver))
+        resolver_renew(name->resolver);
+    name->in_call = true;
+    ev_timer_set(&name->limit, LOOKUP_LIMIT_SECONDS, 0.0);
+    ev_timer_start(name->resolver->loop, &name->limit);
+    resolver_ask(name);
+    name->in_call = false;
+    /* While the resolver fails, nobody waits for it who has addresses: it is asked in the background. */
+    return !ev_is_active(&name->limit) || (name->failure[0] != '\0' && name->count > 0);
+}
+
+const struct address *resolver_addresses(const struct resolver_name *name, size_t *count)
+{
+    *count = name->count;
+    return name->addresses;
+}
+
+const char *resolver_failure(const struct resolver_name *name)
+{
+    return name->failure[0] == '\0' ? NULL : name->failure;
+}

@@ -1,0 +1,51 @@
+/* Looks names up with c-ares, never blocking the loop. Each name keeps its last answer: it is used until its
+ * TTL (held between 1 and 300 seconds) has passed, and beyond that while the resolver fails. */
+#ifndef NET_RESOLVER_H
+#define NET_RESOLVER_H
+
+#include "net/address.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct resolver;
+
+/* A name that somebody connects to again and again. Owned by who added it. */
+struct resolver_name;
+
+/* Called from the loop, never from inside resolver_lookup(), when a look-up has ended: with an answer, or
+ * not, in which case the last addresses, if there are any, are still there. */
+typedef void resolver_callback(void *data);
+
+/* NULL when memory is short or c-ares can't start; the reason is in `error`. */
+struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error_size);
+
+/* All names must have been removed. NULL is allowed. */
+void resolver_destroy(struct resolver *resolver);
+
+/* Takes the system's configuration up anew; what is pending is asked again. Done by itself when resolv.conf
+ * changes. */
+void resolver_renew(struct resolver *resolver);
+
+/* Nothing is asked yet. `source` (for the log) and `host` must outlive the name. NULL when memory is short.
+ */
+struct resolver_name *resolver_add(struct resolver *resolver, const char *source, const char *host,
+                                   resolver_callback *callback, void *data);
+
+/* Ends a pending look-up too; the callback is not called any more. */
+void resolver_remove(struct resolver_name *name);
+
+/* Makes sure that the addresses are current. True: they are ready to be used (see resolver_addresses(); there
+ * may be none if the look-up failed at once). False: a look-up is under way and the callback will be called,
+ * within five seconds. */
+bool resolver_lookup(struct resolver_name *name);
+
+/* The last answer, ports 0; valid until the loop runs again. */
+const struct address *resolver_addresses(const struct resolver_name *name, size_t *count);
+
+/* Why the last look-up failed, or NULL if it did not. */
+const char *resolver_failure(const struct resolver_name *name);
+
+#endif

@@ -1,0 +1,21 @@
+/* What the process has once and hands to everybody who works in the loop. Owned by the server. */
+#ifndef NET_RUNTIME_H
+#define NET_RUNTIME_H
+
+#include "net/descriptors.h"
+#include "net/resolver.h"
+
+#include <ev.h>
+#include <stddef.h>
+
+/* Bytes that one read takes at most; all sessions read into the same buffer. */
+#define RUNTIME_READ_SIZE ((size_t)65536)
+
+struct runtime {
+    struct ev_loop *loop;
+    struct resolver *resolver;
+    struct descriptors descriptors;
+    char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
+};
+
+#endif

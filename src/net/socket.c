@@ -1,0 +1,173 @@
+#include "net/socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int close_keeping_errno(int descriptor)
+{
+    int error = errno;
+    close(descriptor);
+    errno = error;
+    return -1;
+}
+
+static bool set_flag(int descriptor, int level, int option, int value)
+{
+    return setsockopt(descriptor, level, option, &value, sizeof value) == 0;
+}
+
+int socket_listen(const struct address *address, const struct socket_listen_options *options)
+{
+    int descriptor = socket(address->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor == -1)
+        return -1;
+    bool set = set_flag(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (options->reuse_port)
+        set = set && set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (address->family == AF_INET6)
+        set = set && set_flag(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options->ipv6_only);
+    if (!set || bind(descriptor, &address->any, address_length(address)) == -1 ||
+        listen(descriptor, options->backlog) == -1)
+        return close_keeping_errno(descriptor);
+    return descriptor;
+}
+
+static void unix_address(const char *path, struct sockaddr_un *address)
+{
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    /* endpoint_parse() made sure that it fits */
+    snprintf(address->sun_path, sizeof address->sun_path, "%s", path);
+}
+
+/* Makes way for a new socket at `path`. Returns NULL, or why that can't be. */
+static const char *remove_stale_socket(const char *path)
+{
+    struct stat status;
+    if (lstat(path, &status) == -1)
+        return errno == ENOENT ? NULL : strerror(errno);
+    if (!S_ISSOCK(status.st_mode))
+        return "a file that is no socket is in the way";
+    int descriptor = socket_connect_unix(path);
+    if (descriptor != -1)
+        close(descriptor);
+    if (descriptor != -1 || errno == EAGAIN) /* EAGAIN: its backlog is full */
+        return "another process listens there";
+    if (errno == ECONNREFUSED && unlink(path) == 0)
+        return NULL;
+    return errno == ENOENT ? NULL : strerror(errno);
+}
+
+int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
+                       char *error, size_t error_size)
+{
+    const char *obstacle = remove_stale_socket(path);
+    if (obstacle != NULL) {
+        snprintf(error, error_size, "%s", obstacle);
+        return -1;
+    }
+    const char *step = "socket";
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor == -1)
+        goto fail;
+    struct sockaddr_un address;
+    unix_address(path, &address);
+    step = "bind";
+    if (bind(descriptor, (const struct sockaddr *)&address, sizeof address) == -1)
+        goto fail;
+    struct stat status;
+    step = "stat";
+    if (lstat(path, &status) == -1)
+        goto fail;
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    /* Until it listens every connect() is refused, so nobody gets in before owner and mode are right. */
+    step = "setting the owner";
+    if (lchown(path, options->user, options->group) == -1)
+        goto fail_bound;
+    step = "setting the mode";
+    if (chmod(path, options->mode) == -1)
+        goto fail_bound;
+    step = "listen";
+    if (listen(descriptor, options->backlog) == 0)
+        return descriptor;
+
+fail_bound:
+    snprintf(error, error_size, "%s: %s", step, strerror(errno));
+    socket_unlink(path, file);
+    close(descriptor);
+    return -1;
+fail:
+    snprintf(error, error_size, "%s: %s", step, strerror(errno));
+    if (descriptor != -1)
+        close(descriptor);
+    return -1;
+}
+
+void socket_unlink(const char *path, const struct socket_file *file)
+{
+    struct stat status;
+    if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_dev == file->device &&
+        status.st_ino == file->inode)
+        unlink(path);
+}
+
+static int start_connecting(int family, const struct sockaddr *address, socklen_t length)
+{
+    int descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor == -1)
+        return -1;
+    if (family != AF_UNIX)
+        socket_no_delay(descriptor);
+    if (connect(descriptor, address, length) == -1 && errno != EINPROGRESS)
+        return close_keeping_errno(descriptor);
+    return descriptor;
+}
+
+int socket_connect(const struct address *address)
+{
+    errno = 0;
+    return start_connecting(address->family, &address->any, address_length(address));
+}
+
+int socket_connect_unix(const char *path)
+{
+    struct sockaddr_un address;
+    unix_address(path, &address);
+    errno = 0;
+    return start_connecting(AF_UNIX, (const struct sockaddr *)&address, sizeof address);
+}
+
+int socket_error(int descriptor)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
+        return errno;
+    return error;
+}
+
+void socket_keep_alive(int descriptor, int idle, int interval, int count)
+{
+    /* Without effect on a unix socket, whose peer can't vanish unnoticed. */
+    if (set_flag(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, idle) &&
+        set_flag(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, interval) &&
+        set_flag(descriptor, IPPROTO_TCP, TCP_KEEPCNT, count))
+        set_flag(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+void socket_no_delay(int descriptor)
+{
+    set_flag(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void socket_close_reset(int descriptor)
+{
+    struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(descriptor);
+}

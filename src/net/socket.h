@@ -1,0 +1,62 @@
+/* Sockets as this program uses them: non-blocking, closed on exec, TCP_NODELAY on every TCP connection. */
+#ifndef NET_SOCKET_H
+#define NET_SOCKET_H
+
+#include "net/address.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct socket_listen_options {
+    int backlog;
+    bool reuse_port;
+    bool ipv6_only; /* of an IPv6 address; otherwise it takes IPv4 clients too */
+};
+
+/* Binds and listens. Returns the descriptor, or -1 with errno. The caller closes it. */
+int socket_listen(const struct address *address, const struct socket_listen_options *options);
+
+struct socket_unix_options {
+    int backlog;
+    mode_t mode;
+    uid_t user;  /* (uid_t)-1: unchanged */
+    gid_t group; /* (gid_t)-1: unchanged */
+};
+
+/* Which file a bound unix socket is, so that only that one is removed at the end. */
+struct socket_file {
+    dev_t device;
+    ino_t inode;
+};
+
+/* Binds a unix socket with mode and owner set before it listens. A socket file that is in the way is removed
+ * only if connecting to it is refused, which proves that nobody listens there. Returns the descriptor, or -1
+ * with a reason in `error`. */
+int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
+                       char *error, size_t error_size);
+
+/* Removes the path if it still is the socket that `file` names. */
+void socket_unlink(const char *path, const struct socket_file *file);
+
+/* Starts a connection. Returns the descriptor (connected or, most of the time, in progress: errno is then
+ * EINPROGRESS, else 0), or -1 with errno. */
+int socket_connect(const struct address *address);
+int socket_connect_unix(const char *path);
+
+/* The pending error of a socket, 0 if none: the outcome of a connect() once the socket became writable. */
+int socket_error(int descriptor);
+
+/* Times in seconds, at least 1. No effect on unix sockets. */
+void socket_keep_alive(int descriptor, int idle, int interval, int count);
+
+/* For a connection that accept4() gave. */
+void socket_no_delay(int descriptor);
+
+/* Closes with a reset instead of an end of stream, so that the peer can't take a broken stream for a whole
+ * one. */
+void socket_close_reset(int descriptor);
+
+#endif

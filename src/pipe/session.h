@@ -1,0 +1,92 @@
+/* A session of proxy mode: two equal ends that point to each other. Used inside this room only. */
+#ifndef PIPE_SESSION_H
+#define PIPE_SESSION_H
+
+#include "base/list.h"
+#include "base/timer.h"
+#include "pipe/pipe.h"
+#include "target/target.h"
+
+#include <ev.h>
+
+/* One end. What its peer's socket would not take at once is kept with the peer as `pending`; while there is
+ * any, this end is not read: that is the back-pressure, and the bound of the memory. */
+struct pipe_end {
+    struct pipe_end *peer;
+    struct pipe_session *session;
+    ev_io watcher; /* its fd is this end's descriptor, -1 while there is none */
+    char *pending; /* bytes to be written to this end; NULL if none */
+    uint32_t pending_start;
+    uint32_t pending_length;
+    uint32_t pending_capacity;
+    bool read_ended;  /* nothing more comes from this end */
+    bool write_ended; /* nothing more can be, or is to be, written to it */
+    bool reset;       /* it failed: what follows is closed with a reset too */
+    uint64_t received;
+};
+
+/*            target_choose() gives one          connected
+ *   WAITING -------------------------> CONNECTING -----------> PIPING
+ *      ^                                  |
+ *      +------- the attempt failed -------+         from each: end
+ *
+ * WAITING: in the service's queue; the client is read (into `pending` of the other end) so that its going is
+ * noticed. CONNECTING: `attempt` runs; the client is not read for that moment. PIPING: both ends have
+ * descriptors. */
+enum pipe_state { PIPE_WAITING, PIPE_CONNECTING, PIPE_PIPING };
+
+/* Owned by its service, in one of its lists; freed in pipe_session_end() only. */
+struct pipe_session {
+    struct list_node node;
+    struct pipe_service *service;
+    enum pipe_state state;
+    bool overdue; /* queue_timeout passed during an attempt: its failure is the end */
+    struct pipe_end client;
+    struct pipe_end target;
+    const struct pipe_end *ended_first; /* NULL: neither has ended */
+    struct target_attempt *attempt;     /* in CONNECTING */
+    struct target *connected_target;    /* in PIPING */
+    struct timeout queue_timeout;
+    struct timeout inactivity;
+    struct timeout half_close;
+    struct address address;
+    uint64_t number;
+    int64_t accepted; /* microseconds */
+    int64_t connected;
+};
+
+struct pipe_service {
+    struct runtime *runtime;
+    struct listener_settings *settings;
+    struct target_set *targets;
+    struct list waiting; /* the queue: in order of arrival */
+    struct list others;  /* sessions that are CONNECTING or PIPING */
+    size_t waiting_count;
+    size_t session_count;
+    uint64_t next_number;
+    struct timer queue_timer;
+    struct timer inactivity_timer;
+    struct timer half_close_timer;
+    bool serving; /* inside pipe_serve_queue() */
+    pipe_ended *ended;
+    void *owner;
+};
+
+/* The one place where sessions end. Frees the session. */
+void pipe_session_end(struct pipe_session *session, enum reason reason);
+
+/* Sets an end up for its descriptor. */
+void pipe_end_init(struct pipe_end *end, struct pipe_end *peer, struct pipe_session *session);
+void pipe_end_open(struct pipe_end *end, int descriptor);
+
+/* Stops watching, closes (with a reset if `reset`) and frees what is pending. */
+void pipe_end_close(struct pipe_end *end, bool reset);
+
+/* After anything changed: passes ends of stream on, ends the session if it is over, and else watches both
+ * ends for what can come next. May free the session: the caller's last word on it. */
+void pipe_session_progress(struct pipe_session *session);
+
+/* Writes what was kept for the target while there was no connection yet. */
+void pipe_end_flush(struct pipe_end *end);
+
+#endif

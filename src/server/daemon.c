@@ -1,0 +1,120 @@
+#include "server/daemon.h"
+
+#include "base/log.h"
+#include "net/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Waits in the process of the terminal for the daemon's one byte; the pipe's end means that it failed. */
+static void wait_for_daemon(int descriptor)
+{
+    char byte;
+    ssize_t got;
+    do
+        got = read(descriptor, &byte, 1);
+    while (got == -1 && errno == EINTR);
+    _exit(got == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+int daemon_start(void)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) == -1)
+        return -1;
+    pid_t child = fork();
+    if (child == -1) {
+        int error = errno;
+        close(ends[0]);
+        close(ends[1]);
+        errno = error;
+        return -1;
+    }
+    if (child > 0) {
+        close(ends[1]);
+        wait_for_daemon(ends[0]);
+    }
+    close(ends[0]);
+    if (setsid() == -1) {
+        close(ends[1]);
+        return -1;
+    }
+    return ends[1];
+}
+
+bool daemon_ready(int descriptor)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null == -1)
+        return false;
+    bool success = chdir("/") == 0 && dup2(null, STDIN_FILENO) != -1 && dup2(null, STDOUT_FILENO) != -1 &&
+                   dup2(null, STDERR_FILENO) != -1;
+    close(null);
+    success = success && write(descriptor, "", 1) == 1;
+    close(descriptor);
+    return success;
+}
+
+static bool pid_file_fail(struct pid_file *file, const char *why, char *error, size_t error_size)
+{
+    snprintf(error, error_size, "pid file %s: %s", file->path, why);
+    if (file->descriptor != -1)
+        close(file->descriptor);
+    file->descriptor = -1;
+    file->path = NULL;
+    return false;
+}
+
+/* Writes our number over whatever a dead process left there. */
+static bool pid_file_write(struct pid_file *file)
+{
+    char text[24];
+    int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    return ftruncate(file->descriptor, 0) == 0 && pwrite(file->descriptor, text, (size_t)length, 0) == length;
+}
+
+bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t group, char *error,
+                   size_t error_size)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct stat status;
+    *file = (struct pid_file){ .path = path, .descriptor = -1 };
+    if (path == NULL)
+        return true;
+    if (!folder_make_for(path, user, group))
+        return pid_file_fail(file, strerror(errno), error, error_size);
+    file->descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (file->descriptor == -1 || fstat(file->descriptor, &status) == -1)
+        return pid_file_fail(file, strerror(errno), error, error_size);
+    if (!S_ISREG(status.st_mode))
+        return pid_file_fail(file, "it is no regular file", error, error_size);
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    if (fcntl(file->descriptor, F_SETLK, &lock) == -1) {
+        char text[64] = "";
+        if ((errno == EAGAIN || errno == EACCES) && fcntl(file->descriptor, F_GETLK, &lock) == 0)
+            snprintf(text, sizeof text, "held by process %ld, which is running", (long)lock.l_pid);
+        return pid_file_fail(file, text[0] != '\0' ? text : strerror(errno), error, error_size);
+    }
+    if (fchown(file->descriptor, user, group) == -1 || !pid_file_write(file))
+        return pid_file_fail(file, strerror(errno), error, error_size);
+    return true;
+}
+
+void pid_file_release(struct pid_file *file)
+{
+    struct stat status;
+    if (file->path == NULL)
+        return;
+    bool ours =
+        lstat(file->path, &status) == 0 && status.st_dev == file->device && status.st_ino == file->inode;
+    if (ours && unlink(file->path) == -1 && ftruncate(file->descriptor, 0) == -1)
+        log_debug(NULL, "pid file %s stays: %s", file->path, strerror(errno));
+    close(file->descriptor);
+    file->path = NULL;
+}

@@ -1,0 +1,35 @@
+/* Going to the background, and the pid file. */
+#ifndef SERVER_DAEMON_H
+#define SERVER_DAEMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Splits off the process that is to be the daemon; returns in that one only. The process that was started
+ * from the terminal waits until the daemon is ready or has ended, and exits with 0 or 1 accordingly; the
+ * daemon keeps the terminal's standard error until then. Returns a descriptor for daemon_ready(), or -1 with
+ * errno. */
+int daemon_start(void);
+
+/* Lets the waiting process exit with 0 and cuts the ties to the terminal. False with errno. */
+bool daemon_ready(int descriptor);
+
+/* A pid file that is held. Owned by the server. */
+struct pid_file {
+    const char *path; /* NULL: none */
+    int descriptor;
+    dev_t device;
+    ino_t inode;
+};
+
+/* Makes (with its last folder), locks and writes the file; it then belongs to `user` and `group` ((uid_t)-1:
+ * us). False with a reason in `error`, such as that another process holds it. `path` must outlive it; NULL:
+ * does nothing. */
+bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t group, char *error,
+                   size_t error_size);
+
+/* Removes the file, or empties it where removing is not permitted. */
+void pid_file_release(struct pid_file *file);
+
+#endif

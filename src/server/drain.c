@@ -1,0 +1,89 @@
+#include "server/drain.h"
+
+#include "base/log.h"
+#include "server/notify.h"
+
+static size_t drain_clients(const struct drain *drain)
+{
+    size_t clients = 0;
+    for (size_t i = 0; i < drain->count; i++)
+        clients += listener_clients(drain->listeners[i]);
+    return clients;
+}
+
+void drain_check(struct drain *drain)
+{
+    if (drain->stage != DRAIN_DRAINING)
+        return;
+    for (size_t i = 0; i < drain->count; i++)
+        if (!listener_is_empty(drain->listeners[i]))
+            return;
+    drain->stage = DRAIN_ENDED;
+    ev_timer_stop(drain->loop, &drain->timer);
+    ev_break(drain->loop, EVBREAK_ALL);
+}
+
+static void drain_close_all(struct drain *drain, const char *why)
+{
+    log_info(NULL, "%s: closing %zu clients", why, drain_clients(drain));
+    ev_timer_stop(drain->loop, &drain->timer);
+    drain->stage = DRAIN_DRAINING;
+    for (size_t i = 0; i < drain->count; i++)
+        listener_close(drain->listeners[i], REASON_DRAINED);
+    drain_check(drain);
+}
+
+static void drain_set_timer(struct drain *drain, int64_t milliseconds)
+{
+    ev_timer_set(&drain->timer, (double)milliseconds / 1e3, 0.0);
+    ev_timer_start(drain->loop, &drain->timer);
+}
+
+static void drain_begin(struct drain *drain)
+{
+    drain->stage = DRAIN_DRAINING;
+    for (size_t i = 0; i < drain->count; i++)
+        listener_drain(drain->listeners[i]);
+    if (drain->stage != DRAIN_DRAINING)
+        return;
+    log_info(NULL, "draining: %zu clients are left", drain_clients(drain));
+    if (drain->settings->shutdown_timeout >= 0)
+        drain_set_timer(drain, drain->settings->shutdown_timeout);
+    drain_check(drain);
+}
+
+static void drain_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct drain *drain = watcher->data;
+    if (drain->stage == DRAIN_DELAYED)
+        drain_begin(drain);
+    else
+        drain_close_all(drain, "shutdown_timeout has passed");
+}
+
+void drain_init(struct drain *drain, struct ev_loop *loop, const struct settings *settings,
+                struct listener **listeners, size_t count)
+{
+    *drain = (struct drain){ .loop = loop, .settings = settings, .listeners = listeners, .count = count };
+    ev_timer_init(&drain->timer, drain_timer_fired, 0.0, 0.0);
+    drain->timer.data = drain;
+}
+
+void drain_signal(struct drain *drain)
+{
+    if (drain->stage != DRAIN_RUNNING) {
+        if (drain->stage != DRAIN_ENDED)
+            drain_close_all(drain, "second signal");
+        return;
+    }
+    notify_send("STOPPING=1\nSTATUS=draining");
+    log_info(NULL, "stopping");
+    if (drain->settings->shutdown_delay > 0) {
+        drain->stage = DRAIN_DELAYED;
+        drain_set_timer(drain, drain->settings->shutdown_delay);
+    } else {
+        drain_begin(drain);
+    }
+}

@@ -1,0 +1,39 @@
+/* Ending the process without hurting anybody.
+ *
+ *            first signal            shutdown_delay passed           last client left
+ *   RUNNING -------------> DELAYED -----------------------> DRAINING ----------------> ENDED
+ *                             |                                |
+ *                             +--- second signal, or shutdown_timeout: all closed ---> ENDED
+ *
+ * DELAYED: everything goes on, for load balancers to notice. DRAINING: those in the backlogs were accepted,
+ * the sockets are closed, sessions finish; who waits in a queue is still served. */
+#ifndef SERVER_DRAIN_H
+#define SERVER_DRAIN_H
+
+#include "config/settings.h"
+#include "listener/listener.h"
+
+#include <ev.h>
+
+enum drain_stage { DRAIN_RUNNING, DRAIN_DELAYED, DRAIN_DRAINING, DRAIN_ENDED };
+
+/* Owned by the server, like all that it points to. */
+struct drain {
+    struct ev_loop *loop;
+    const struct settings *settings;
+    struct listener **listeners;
+    size_t count;
+    enum drain_stage stage;
+    ev_timer timer;
+};
+
+void drain_init(struct drain *drain, struct ev_loop *loop, const struct settings *settings,
+                struct listener **listeners, size_t count);
+
+/* TERM or INT has come: drains; the second time: closes all at once. Breaks the loop when nothing is left. */
+void drain_signal(struct drain *drain);
+
+/* A draining listener has become empty. */
+void drain_check(struct drain *drain);
+
+#endif

@@ -1,0 +1,84 @@
+#include "server/privileges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool privileges_fail(char *error, size_t error_size, const char *step)
+{
+    snprintf(error, error_size, "%s: %s", step, strerror(errno));
+    return false;
+}
+
+uid_t privileges_user(const struct settings *settings)
+{
+    return settings->user != NULL && geteuid() == 0 ? settings->user_id : (uid_t)-1;
+}
+
+gid_t privileges_group(const struct settings *settings)
+{
+    bool is_set = settings->user != NULL || settings->group != NULL;
+    return is_set && geteuid() == 0 ? settings->group_id : (gid_t)-1;
+}
+
+static bool change_groups(const struct settings *settings, char *error, size_t error_size)
+{
+    if (settings->user != NULL) {
+        if (initgroups(settings->user, settings->group_id) == -1)
+            return privileges_fail(error, error_size, "taking on the user's groups");
+    } else if (setgroups(1, &settings->group_id) == -1) {
+        return privileges_fail(error, error_size, "giving up groups");
+    }
+    if (setresgid(settings->group_id, settings->group_id, settings->group_id) == -1)
+        return privileges_fail(error, error_size, "taking on the group");
+    return true;
+}
+
+bool privileges_drop(const struct settings *settings, char *error, size_t error_size)
+{
+    if (settings->user == NULL && settings->group == NULL)
+        return true;
+    if (geteuid() != 0) {
+        bool is_us =
+            (settings->user == NULL || settings->user_id == geteuid()) && settings->group_id == getegid();
+        errno = EPERM;
+        return is_us || privileges_fail(error, error_size, "only root can become another user or group");
+    }
+    if (!change_groups(settings, error, error_size))
+        return false;
+    if (settings->user == NULL)
+        return true;
+    if (setresuid(settings->user_id, settings->user_id, settings->user_id) == -1)
+        return privileges_fail(error, error_size, "taking on the user");
+    if (settings->user_id != 0 && setuid(0) == 0) {
+        errno = EPERM;
+        return privileges_fail(error, error_size, "the rights of root could be had back");
+    }
+    return true;
+}
+
+bool privileges_can_read(const struct settings *settings, const char *path)
+{
+    if (geteuid() != 0 || settings->user == NULL)
+        return true;
+    pid_t child = fork();
+    if (child == -1)
+        return false;
+    if (child == 0) {
+        char error[80];
+        if (!privileges_drop(settings, error, sizeof error))
+            _exit(errno);
+        int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        _exit(descriptor == -1 ? errno : 0);
+    }
+    int status;
+    while (waitpid(child, &status, 0) == -1)
+        if (errno != EINTR)
+            return false;
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+    return errno == 0;
+}

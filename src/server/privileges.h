@@ -1,0 +1,24 @@
+/* Giving up the rights of root. */
+#ifndef SERVER_PRIVILEGES_H
+#define SERVER_PRIVILEGES_H
+
+#include "config/settings.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Becomes the settings' user and group for good, with that user's supplementary groups, and checks that there
+ * is no way back. Nothing happens if neither is set, or if we are that user already. False with a reason in
+ * `error`. */
+bool privileges_drop(const struct settings *settings, char *error, size_t error_size);
+
+/* Whom files and folders made before that have to belong to: (uid_t)-1 and (gid_t)-1 if we stay who we are.
+ */
+uid_t privileges_user(const struct settings *settings);
+gid_t privileges_group(const struct settings *settings);
+
+/* Whether the settings' user could read the file. Asked as root, without becoming that user for good; true if
+ * we are not root or no user is set. False with errno. */
+bool privileges_can_read(const struct settings *settings, const char *path);
+
+#endif

@@ -1,0 +1,269 @@
+#include "server/server.h"
+
+#include "base/log.h"
+#include "net/runtime.h"
+#include "server/daemon.h"
+#include "server/drain.h"
+#include "server/notify.h"
+#include "server/privileges.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ERROR_SIZE 320
+
+/* Owns everything that runs. */
+struct server {
+    const struct config *config;
+    const struct settings *settings;
+    struct runtime runtime;
+    struct bound_sockets *bound; /* one a listener, until the listeners take them over */
+    struct listener **listeners;
+    size_t count;
+    struct drain drain;
+    struct pid_file pid_file;
+    int daemon; /* for daemon_ready(); -1: foreground */
+    ev_signal signals[5];
+    size_t signal_count;
+};
+
+static void server_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct server *server = watcher->data;
+    drain_signal(&server->drain);
+}
+
+static void server_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    log_reopen();
+    if (watcher->signum == SIGHUP)
+        log_warning(NULL,
+                    "this version can't reload its configuration: only the log was reopened; restart it");
+}
+
+static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    log_warning(NULL, "this version can't be upgraded while it runs: restart it");
+}
+
+static void server_watch_signal(struct server *server, int number,
+                                void (*callback)(struct ev_loop *, ev_signal *, int))
+{
+    ev_signal *watcher = &server->signals[server->signal_count++];
+    ev_signal_init(watcher, callback, number);
+    watcher->data = server;
+    ev_signal_start(server->runtime.loop, watcher);
+}
+
+static void server_watch_signals(struct server *server)
+{
+    server_watch_signal(server, SIGTERM, server_end_signal);
+    server_watch_signal(server, SIGINT, server_end_signal);
+    server_watch_signal(server, SIGHUP, server_reopen_signal);
+    server_watch_signal(server, SIGUSR1, server_reopen_signal);
+    server_watch_signal(server, SIGUSR2, server_upgrade_signal);
+}
+
+static void server_listener_emptied(void *owner)
+{
+    struct server *server = owner;
+    drain_check(&server->drain);
+}
+
+/* Descriptors that the listeners' own limits may ask for; 0 if one of them has none. */
+static size_t server_descriptors_wanted(const struct settings *settings)
+{
+    size_t wanted = 0;
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        if (settings->listeners[i]->max_connections < 0)
+            return 0;
+        wanted += 2 * (size_t)settings->listeners[i]->max_connections;
+    }
+    return wanted;
+}
+
+/* Binds everything; says all that fails, not just the first. */
+static bool server_bind(struct server *server)
+{
+    const struct settings *settings = server->settings;
+    bool success = true;
+    server->bound = calloc(settings->listener_count, sizeof *server->bound);
+    server->listeners = calloc(settings->listener_count, sizeof(struct listener *));
+    if (server->bound == NULL || server->listeners == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        return false;
+    }
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        char error[ERROR_SIZE];
+        if (!bind_listen(settings->listeners[i], privileges_user(settings), privileges_group(settings),
+                         &server->bound[i], error, sizeof error)) {
+            log_error(settings->listeners[i]->name, "%s", error);
+            success = false;
+        }
+    }
+    return success;
+}
+
+static bool server_make_runtime(struct server *server)
+{
+    char error[ERROR_SIZE];
+    struct runtime *runtime = &server->runtime;
+    runtime->read_buffer = malloc(RUNTIME_READ_SIZE);
+    if (runtime->read_buffer == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        return false;
+    }
+    runtime->loop = ev_loop_new(EVFLAG_AUTO);
+    if (runtime->loop == NULL) {
+        log_error(NULL, "the event loop can't be made: %s", strerror(errno));
+        return false;
+    }
+    runtime->resolver = resolver_create(runtime->loop, error, sizeof error);
+    if (runtime->resolver == NULL) {
+        log_error(NULL, "the resolver can't be made: %s", error);
+        return false;
+    }
+    size_t wanted = server_descriptors_wanted(server->settings);
+    size_t limit = descriptors_init(&runtime->descriptors, wanted);
+    if (wanted > runtime->descriptors.available)
+        log_warning(NULL,
+                    "the limit of %zu open files is too low for the clients that max_connections allows",
+                    limit);
+    return true;
+}
+
+static bool server_make_listeners(struct server *server)
+{
+    for (size_t i = 0; i < server->settings->listener_count; i++) {
+        struct listener *listener = listener_create(&server->runtime, server->settings->listeners[i],
+                                                    &server->bound[i], server_listener_emptied, server);
+        if (listener == NULL) {
+            log_error(server->settings->listeners[i]->name, "%s", strerror(ENOMEM));
+            return false;
+        }
+        server->listeners[server->count++] = listener;
+    }
+    return true;
+}
+
+static void server_log_problem(void *data, bool is_error, const char *text)
+{
+    (void)data;
+    (void)is_error; /* there are only warnings left */
+    log_warning(NULL, "%s", text);
+}
+
+/* All that can fail before the first client is accepted, in an order that leaves nothing behind. */
+static bool server_prepare(struct server *server, const struct server_options *options)
+{
+    char error[ERROR_SIZE];
+    const struct settings *settings = server->settings;
+    const char *pid_path = options->pid_file != NULL ? options->pid_file : settings->pid_file;
+    if (!pid_file_take(&server->pid_file, pid_path, privileges_user(settings), privileges_group(settings),
+                       error, sizeof error)) {
+        log_error(NULL, "%s", error);
+        return false;
+    }
+    if (!server_bind(server))
+        return false;
+    if (!privileges_drop(settings, error, sizeof error)) {
+        log_error(NULL, "user, group: %s", error);
+        return false;
+    }
+    if (!server_make_runtime(server) || !server_make_listeners(server))
+        return false;
+    if (!log_start(&settings->log, error, sizeof error)) {
+        log_error(NULL, "log.output: %s", error);
+        return false;
+    }
+    return true;
+}
+
+static bool server_announce(struct server *server)
+{
+    log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
+    config_each_problem(server->config, server_log_problem, NULL);
+    for (size_t i = 0; i < server->count; i++)
+        listener_start(server->listeners[i]);
+    if (server->daemon != -1 && !daemon_ready(server->daemon)) {
+        log_error(NULL, "going to the background: %s", strerror(errno));
+        return false;
+    }
+    notify_send("READY=1\nSTATUS=running");
+    return true;
+}
+
+static void server_log_totals(const struct server *server)
+{
+    for (size_t i = 0; i < server->count; i++) {
+        const struct counters *counters = listener_get_counters(server->listeners[i]);
+        log_info(listener_get_settings(server->listeners[i])->name,
+                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes from targets",
+                 (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
+                 (unsigned long long)counters->bytes_from_clients,
+                 (unsigned long long)counters->bytes_from_targets);
+    }
+}
+
+static void server_clean_up(struct server *server)
+{
+    /* Another TERM must not kill what is about to end by itself. */
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    for (size_t i = 0; i < server->count; i++)
+        listener_destroy(server->listeners[i]);
+    free(server->listeners);
+    for (size_t i = 0; server->bound != NULL && i < server->settings->listener_count; i++)
+        bind_close(&server->bound[i]);
+    free(server->bound);
+    resolver_destroy(server->runtime.resolver);
+    if (server->runtime.loop != NULL) {
+        for (size_t i = 0; i < server->signal_count; i++)
+            ev_signal_stop(server->runtime.loop, &server->signals[i]);
+        ev_loop_destroy(server->runtime.loop);
+    }
+    free(server->runtime.read_buffer);
+    pid_file_release(&server->pid_file);
+    log_stop();
+}
+
+int server_run(const struct config *config, const struct server_options *options)
+{
+    int status = EXIT_FAILURE;
+    struct server server = { .config = config, .settings = config->settings, .daemon = -1 };
+    /* Errors at start reach the terminal, whatever the log is to hold later. */
+    const struct log_options *log = &server.settings->log;
+    log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
+    if (options->daemon) {
+        server.daemon = daemon_start();
+        if (server.daemon == -1) {
+            log_error(NULL, "going to the background: %s", strerror(errno));
+            return EXIT_FAILURE;
+        }
+    }
+    if (!server_prepare(&server, options))
+        goto out;
+    server_watch_signals(&server);
+    drain_init(&server.drain, server.runtime.loop, server.settings, server.listeners, server.count);
+    if (!server_announce(&server))
+        goto out;
+    ev_run(server.runtime.loop, 0);
+    server_log_totals(&server);
+    log_info(NULL, "stopped");
+    status = EXIT_SUCCESS;
+
+out:
+    server_clean_up(&server);
+    return status;
+}

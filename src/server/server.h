@@ -1,0 +1,18 @@
+/* The running process: the loop, its signals and its listeners, from binding to the last client. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "config/config.h"
+
+#include <stdbool.h>
+
+struct server_options {
+    bool daemon;
+    const char *pid_file; /* of the command line; NULL: that of the settings */
+};
+
+/* Serves until a signal ends it. `config` is without errors and stays the caller's. Returns the exit status;
+ * errors at start are on standard error by then. */
+int server_run(const struct config *config, const struct server_options *options);
+
+#endif

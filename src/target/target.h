@@ -1,0 +1,94 @@
+/* The targets of a listener: which are up, which one is next, and how a connection to one is made. Used alike
+ * by every mode.
+ *
+ * A target is UP until an attempt fails; then it is DOWN for a back-off that doubles with each further
+ * failure. When that has passed it may be TRIED once: by a waiting client if no other target is up, else by a
+ * probe, whose connection is closed again. The first success makes it UP.
+ *
+ *        attempt failed              back-off passed           attempt started
+ *   UP -----------------> DOWN -----------------------> RETRY -----------------> TRYING
+ *   ^                      ^                                                        |  |
+ *   |                      +----------------- attempt failed -----------------------+  |
+ *   +---------------------------------------- attempt succeeded ----------------------+
+ */
+#ifndef TARGET_TARGET_H
+#define TARGET_TARGET_H
+
+#include "base/reason.h"
+#include "base/timer.h"
+#include "config/settings.h"
+#include "net/runtime.h"
+
+enum target_state { TARGET_UP, TARGET_DOWN, TARGET_RETRY, TARGET_TRYING };
+
+struct target_set;
+struct target_attempt;
+
+/* One target. Owned by its set. */
+struct target {
+    struct target_set *set;
+    const struct target_settings *settings;
+    enum target_state state;
+    int64_t connections;          /* live ones and attempts that are running */
+    int64_t credit;               /* for round robin */
+    int64_t retry_delay;          /* milliseconds; of the next back-off */
+    ev_timer retry;               /* the back-off that is running */
+    struct resolver_name *name;   /* NULL if the address is numeric or a path */
+    struct list waiting;          /* attempts that wait for the name */
+    struct target_attempt *probe; /* running, or NULL */
+    struct address good_address;  /* the one that worked last: tried first */
+    enum reason failure;          /* why it is not up */
+    char failure_text[160];
+};
+
+/* Called when a target may have become usable: it came up, has room again, or may be tried once more. Comes
+ * from the loop, and from inside target_release() and target_cancel(). */
+typedef void target_usable(void *owner);
+
+/* All targets of a listener. Owned by who created it. */
+struct target_set {
+    struct runtime *runtime;
+    const struct listener_settings *settings;
+    struct target *targets;
+    size_t count;
+    size_t next; /* where ties between targets are decided from */
+    struct timer connect_timer;
+    target_usable *usable; /* NULL while the set is being destroyed */
+    void *owner;
+};
+
+/* `settings` must outlive the set. NULL when memory is short. */
+struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
+                                     target_usable *usable, void *owner);
+
+/* No attempt but the set's own may be running. NULL is allowed. */
+void target_set_destroy(struct target_set *set);
+
+/* Picks the target for a client as `balance` says: one that is up and has room; backup targets only while no
+ * other is up; one that may be tried again only while none at all is up. NULL: none now, wait for
+ * target_usable(). */
+struct target *target_choose(struct target_set *set, const struct address *client);
+
+/* What became of an attempt. On success `descriptor` (owned by the callee from now on) is connected and
+ * counts as one of the target's connections until target_release(); else it is -1, the count is gone and the
+ * target is down. The attempt is freed after the call. */
+typedef void target_result(void *data, struct target *target, int descriptor);
+
+/* Starts connecting to a target that target_choose() gave, looking its name up if need be and trying its
+ * addresses in turn. The result always comes later, from the loop. NULL when memory is short: then nothing
+ * was started. The caller has one descriptor reserved for it. */
+struct target_attempt *target_connect(struct target *target, target_result *result, void *data);
+
+/* Gives an attempt up without a result. It does not count as a failure of the target. */
+void target_cancel(struct target_attempt *attempt);
+
+/* A connection to the target was closed. May call target_usable(). */
+void target_release(struct target *target);
+
+/* Why a target that is down failed last, for the log; NULL if none is down. */
+const char *target_set_failure(const struct target_set *set);
+
+/* Tells the owner of the set that a target may be usable now. */
+void target_set_notify(struct target_set *set);
+
+#endif
