@@ -70,7 +70,7 @@ static void few_descriptors_under_many_clients(void **state)
     unsigned port = peer_free_port();
     struct echo *echo = echo_start("127.0.0.1", 0, NULL);
     struct proximux *proximux = start_with_few(*state, port, echo, false);
-    long before = process_descriptors(proximux->process);
+    long before = proximux_idle_descriptors(proximux, port);
     int clients[CLIENTS];
     size_t served = 0;
 
@@ -108,7 +108,7 @@ static void clients_leave_while_accepting_pauses(void **state)
     unsigned port = peer_free_port();
     struct echo *echo = echo_start("127.0.0.1", 0, NULL);
     struct proximux *proximux = start_with_few(*state, port, echo, false);
-    long before = process_descriptors(proximux->process);
+    long before = proximux_idle_descriptors(proximux, port);
     int clients[CLIENTS];
 
     connect_all(port, clients);

@@ -347,6 +347,17 @@ void proximux_wait_notification_at(struct proximux *proximux, const char *text, 
     test_fail_at(place, "the program did not report \"%s\"", text);
 }
 
+long proximux_idle_descriptors_at(const struct proximux *proximux, unsigned port, struct place place)
+{
+    int client = peer_connect_at(NULL, "127.0.0.1", port, place);
+
+    peer_send_at(client, "?", 1, place);
+    peer_expect_text_at(client, "?", place);
+    long held = process_descriptors(proximux->process);
+    close(client);
+    return held - 2; /* the client's and the target's */
+}
+
 void proximux_signal(const struct proximux *proximux, int number)
 {
     kill(proximux->process, number);

@@ -94,6 +94,12 @@ size_t proximux_log_count(const struct proximux *proximux, const char *text);
 #define proximux_wait_notification(proximux, text) proximux_wait_notification_at((proximux), (text), HERE)
 void proximux_wait_notification_at(struct proximux *proximux, const char *text, struct place place);
 
+/* How many descriptors the program holds while it has no client, found out with one client of 127.0.0.1 and
+ * `port`, whose target must send back what it gets. (Right after the start there may be one more for a
+ * moment.) */
+#define proximux_idle_descriptors(proximux, port) proximux_idle_descriptors_at((proximux), (port), HERE)
+long proximux_idle_descriptors_at(const struct proximux *proximux, unsigned port, struct place place);
+
 void proximux_signal(const struct proximux *proximux, int number);
 
 /* Waits until it has ended by itself, with this exit status and nothing wrong in its log. */

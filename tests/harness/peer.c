@@ -277,14 +277,6 @@ void peer_reset(int socket)
     close(socket);
 }
 
-void peer_set_buffers(int socket, int receive, int send)
-{
-    if (receive > 0)
-        setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive));
-    if (send > 0)
-        setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send, sizeof(send));
-}
-
 unsigned peer_port(int socket)
 {
     struct socket_address address = { .length = sizeof(struct sockaddr_un) };

@@ -60,9 +60,6 @@ void peer_end(int socket);
 /* Closes so that the other side sees a reset. */
 void peer_reset(int socket);
 
-/* Small buffers of the kernel, so that little is enough to fill them; 0 leaves one as it is. */
-void peer_set_buffers(int socket, int receive, int send);
-
 /* The port that a socket is bound to. */
 unsigned peer_port(int socket);
 
