@@ -26,13 +26,13 @@ static struct target *pick_least_connections(struct target_set *set, struct targ
  * Spreads 3:1 as A A B A, not as A A A B. */
 static struct target *pick_round_robin(struct target *const *candidates, size_t count)
 {
-    struct target *best = NULL;
+    struct target *best = candidates[0];
     int64_t total = 0;
     for (size_t i = 0; i < count; i++) {
         struct target *target = candidates[i];
         target->credit += target->settings->weight;
         total += target->settings->weight;
-        if (best == NULL || target->credit > best->credit)
+        if (target->credit > best->credit)
             best = target;
     }
     best->credit -= total;

@@ -23,13 +23,17 @@ static void assert_items(const struct list *list, const struct item *const *expe
 {
     size_t seen = 0;
     assert_int_equal(list_empty(list), count == 0);
-    list_foreach(list, node) assert_ptr_equal(list_entry(node, struct item, node), expected[seen++]);
+    list_foreach(list, node)
+    {
+        assert_true(seen < count);
+        assert_ptr_equal(list_entry(node, struct item, node), expected[seen++]);
+    }
     assert_int_equal(seen, count);
     const struct list_node *node = list_first(list);
     for (size_t i = 0; i < count; i++) {
         assert_ptr_equal(node, &expected[i]->node);
         assert_true(list_linked(node));
-        node = list_next(list, node);
+        node = node->next == &list->head ? NULL : node->next;
     }
     assert_null(node);
     node = list->head.previous;
@@ -45,7 +49,7 @@ static void test_list_keeps_order(void **state)
     struct item items[COUNT];
     memset(items, 0, sizeof items);
     list_init(&list);
-    assert_items(&list, NULL, 0);
+    assert_items(&list, (const struct item *[]){ NULL }, 0);
     for (size_t i = 0; i < COUNT; i++) {
         assert_false(list_linked(&items[i].node));
         list_append(&list, &items[i].node);
@@ -62,7 +66,7 @@ static void test_list_keeps_order(void **state)
     list_remove(&items[1].node);
     list_remove(&items[3].node);
     list_remove(&items[2].node);
-    assert_items(&list, NULL, 0);
+    assert_items(&list, (const struct item *[]){ NULL }, 0);
 }
 
 static void test_walking_may_remove_the_current_node(void **state)
@@ -84,7 +88,7 @@ static void test_walking_may_remove_the_current_node(void **state)
     assert_int_equal(seen, COUNT);
     assert_items(&list, (const struct item *[]){ &items[1], &items[3] }, 2);
     list_foreach(&list, node) list_remove(node);
-    assert_items(&list, NULL, 0);
+    assert_items(&list, (const struct item *[]){ NULL }, 0);
 }
 
 static void test_nothing_is_ever_due_in_an_empty_list(void **state)
