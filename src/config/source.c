@@ -247,11 +247,10 @@ static bool read_line(struct reader *reader, struct reading *reading, const char
         problem_error(reader->written->problems, &reading->origin, NULL, "there is a zero byte in this line");
         return false;
     }
-    size_t errors = reader->written->problems->errors;
     scan_line(reader, &reading->origin, line, end);
     bool ends = end > line && end[-1] == '\n';
     return source_begin_line(reader, &reading->origin) && source_append(reader, line, (size_t)(end - line)) &&
-           (ends || source_append(reader, "\n", 1)) && reader->written->problems->errors == errors;
+           (ends || source_append(reader, "\n", 1));
 }
 
 /* The whole file, or NULL (noted as a problem at `place`). */
