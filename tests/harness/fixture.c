@@ -25,8 +25,10 @@ static const char *const faults[] = { "ERROR: AddressSanitizer",
                                       "ThreadSanitizer",
                                       "Assertion `",
                                       "definitely lost:",
-                                      "Open AF_INET",
-                                      "Open AF_UNIX",
+                                      "indirectly lost:",
+                                      "Invalid read",
+                                      "Invalid write",
+                                      "uninitialised value",
                                       NULL };
 
 int fixture_setup(void **state)
@@ -58,6 +60,24 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
     return remove(path);
 }
 
+/* Removes the lines that valgrind has written. */
+static void remove_wrapper_lines(char *text)
+{
+    char *end = text;
+
+    for (const char *line = text; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+
+        length += line[length] == '\n';
+        if (strncmp(line, "==", 2) != 0) {
+            memmove(end, line, length);
+            end += length;
+        }
+        line += length;
+    }
+    *end = '\0';
+}
+
 /* The whole log as text, to be freed; never NULL. */
 static char *read_log(const struct proximux *proximux)
 {
@@ -66,6 +86,15 @@ static char *read_log(const struct proximux *proximux)
     if (text == NULL)
         abort();
     process_read_file(proximux->log, text, LOG_MAX);
+    return text;
+}
+
+/* Likewise, what the program itself has written. */
+static char *read_own_log(const struct proximux *proximux)
+{
+    char *text = read_log(proximux);
+
+    remove_wrapper_lines(text);
     return text;
 }
 
@@ -249,6 +278,17 @@ struct proximux *proximux_start_at(struct fixture *fixture, struct place place, 
     return proximux_start_with_at(fixture, &(struct proximux_options){ .configuration = text }, place);
 }
 
+/* Whether valgrind tells of a descriptor that the program opened itself and left open. */
+static bool has_open_descriptor(const char *text)
+{
+    for (const char *found = text; (found = strstr(found, "== Open ")) != NULL;) {
+        found += strcspn(found, "\n");
+        if (*found == '\n' && strncmp(found + 1 + strcspn(found + 1, " "), "    at 0x", 9) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Fails the test if the log tells of a fault that the exit status may not show. */
 static void check_log(const struct proximux *proximux, struct place place)
 {
@@ -258,6 +298,8 @@ static void check_log(const struct proximux *proximux, struct place place)
     for (size_t i = 0; found == NULL && faults[i] != NULL; i++)
         if (strstr(text, faults[i]) != NULL)
             found = faults[i];
+    if (found == NULL && has_open_descriptor(text))
+        found = "Open file descriptor";
     free(text);
     if (found != NULL)
         test_fail_at(place, "the log has \"%s\"", found);
@@ -275,6 +317,7 @@ int proximux_run_at(struct fixture *fixture, const struct proximux_options *opti
     proximux->process = 0;
     check_log(proximux, place);
     process_read_file(proximux->log, output, size);
+    remove_wrapper_lines(output);
     proximux->over = true;
     return status;
 }
@@ -296,7 +339,7 @@ struct proximux *proximux_adopt_at(struct fixture *fixture, const char *pid_file
 
 size_t proximux_log_count(const struct proximux *proximux, const char *text)
 {
-    char *log = read_log(proximux);
+    char *log = read_own_log(proximux);
     size_t count = 0;
 
     for (char *line = log; *line != '\0';) {
