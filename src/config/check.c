@@ -1,14 +1,11 @@
 #include "config/check.h"
 
-#include <errno.h>
-#include <grp.h>
-#include <pwd.h>
+#include "config/check_listener.h"
+#include "config/users.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Room for an entry of the user database. */
-#define ENTRY_SIZE 16384
 
 static int64_t number_of(const struct written_group *group, const char *key)
 {
@@ -24,49 +21,6 @@ static char *copy_string(struct written_configuration *written, const struct wri
     if (copy == NULL)
         problem_memory(written->problems);
     return copy;
-}
-
-static bool is_number(const char *text)
-{
-    return *text != '\0' && strlen(text) < 10 && strspn(text, "0123456789") == strlen(text);
-}
-
-bool check_user(struct written_configuration *written, const struct written_value *value, const char *subject,
-                uid_t *user, gid_t *group)
-{
-    char buffer[ENTRY_SIZE];
-    struct passwd entry;
-    struct passwd *found = NULL;
-    int error = is_number(value->string)
-                    ? getpwuid_r((uid_t)atoi(value->string), &entry, buffer, sizeof buffer, &found)
-                    : getpwnam_r(value->string, &entry, buffer, sizeof buffer, &found);
-    if (found == NULL) {
-        problem_error(written->problems, &value->origin, subject, "there is no user \"%s\"%s%s",
-                      value->string, error == 0 ? "" : ": ", error == 0 ? "" : strerror(error));
-        return false;
-    }
-    *user = entry.pw_uid;
-    if (group != NULL)
-        *group = entry.pw_gid;
-    return true;
-}
-
-bool check_group(struct written_configuration *written, const struct written_value *value,
-                 const char *subject, gid_t *group)
-{
-    char buffer[ENTRY_SIZE];
-    struct group entry;
-    struct group *found = NULL;
-    int error = is_number(value->string)
-                    ? getgrgid_r((gid_t)atoi(value->string), &entry, buffer, sizeof buffer, &found)
-                    : getgrnam_r(value->string, &entry, buffer, sizeof buffer, &found);
-    if (found == NULL) {
-        problem_error(written->problems, &value->origin, subject, "there is no group \"%s\"%s%s",
-                      value->string, error == 0 ? "" : ": ", error == 0 ? "" : strerror(error));
-        return false;
-    }
-    *group = entry.gr_gid;
-    return true;
 }
 
 static void check_log(struct written_configuration *written, struct settings *settings)
@@ -101,9 +55,9 @@ static void check_identity(struct written_configuration *written, struct setting
     settings->user = copy_string(written, user);
     settings->group = copy_string(written, group);
     if (settings->user != NULL)
-        check_user(written, user, "user", &settings->user_id, &settings->group_id);
+        users_find_user(written, user, "user", &settings->user_id, &settings->group_id);
     if (settings->group != NULL)
-        check_group(written, group, "group", &settings->group_id);
+        users_find_group(written, group, "group", &settings->group_id);
     if (settings->user == NULL && geteuid() == 0)
         problem_warning(written->problems, &nowhere, "user", "without it everything runs as root");
 }

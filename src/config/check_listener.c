@@ -1,5 +1,6 @@
-/* One listener: from its keys, each right by itself, to settings that make sense together. */
-#include "config/check.h"
+#include "config/check_listener.h"
+
+#include "config/users.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -166,11 +167,11 @@ static void check_unix(struct check *check)
         unix_socket->mode = (mode_t)bits;
     }
     if (user->set)
-        check_user(check->written, user, subject_of(check, check->group, "unix_user", subject),
-                   &unix_socket->user, NULL);
+        users_find_user(check->written, user, subject_of(check, check->group, "unix_user", subject),
+                        &unix_socket->user, NULL);
     if (group->set)
-        check_group(check->written, group, subject_of(check, check->group, "unix_group", subject),
-                    &unix_socket->group);
+        users_find_group(check->written, group, subject_of(check, check->group, "unix_group", subject),
+                         &unix_socket->group);
 }
 
 /* The address of a target, from `address` or from `host` and `port`. */

@@ -72,17 +72,23 @@ void config_free(struct config *config)
 
 void config_print_problems(const struct config *config, FILE *stream)
 {
-    for (size_t i = 0; config->problems != NULL && i < config->problems->count; i++)
-        fprintf(stream, "%s\n", config->problems->problems[i].text);
+    for (size_t i = 0; config->problems != NULL && i < config->problems->count; i++) {
+        const struct problem *problem = &config->problems->problems[i];
+        fprintf(stream, "%s%s%s: %s\n", problem->place == NULL ? "" : problem->place,
+                problem->place == NULL ? "" : ": ", problem->is_error ? "error" : "warning", problem->text);
+    }
     if (config->problems == NULL || config->problems->out_of_memory)
         fprintf(stream, "error: %s\n", strerror(ENOMEM));
 }
 
-void config_each_problem(const struct config *config,
-                         void (*each)(void *data, bool is_error, const char *text), void *data)
+void config_log_warnings(const struct config *config)
 {
-    for (size_t i = 0; i < config->problems->count; i++)
-        each(data, config->problems->problems[i].is_error, config->problems->problems[i].text);
+    for (size_t i = 0; i < config->problems->count; i++) {
+        const struct problem *problem = &config->problems->problems[i];
+        if (!problem->is_error)
+            log_warning(NULL, "%s%s%s", problem->place == NULL ? "" : problem->place,
+                        problem->place == NULL ? "" : ": ", problem->text);
+    }
 }
 
 void config_dump(const struct config *config, FILE *stream)

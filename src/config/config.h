@@ -34,9 +34,8 @@ void config_free(struct config *config);
 /* Prints each problem on a line of its own to `stream`: "FILE:LINE: error: KEY: message". */
 void config_print_problems(const struct config *config, FILE *stream);
 
-/* Calls `each` for each problem: so that warnings reach the log at start. `is_error` false: a warning. */
-void config_each_problem(const struct config *config,
-                         void (*each)(void *data, bool is_error, const char *text), void *data);
+/* Writes the warnings to the log: where a server that starts says them. */
+void config_log_warnings(const struct config *config);
 
 /* Prints the effective configuration as a configuration file whose every line ends with a comment that names
  * the value's origin (default, FILE:LINE, the environment variable, the command line). */

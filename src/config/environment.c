@@ -290,16 +290,18 @@ static void apply_target(struct reading *reading, size_t number)
     snprintf(keep_alive, sizeof keep_alive, TARGET_KEEPING, number);
     bool has_host = is_given(reading, host, ": PROXY_CONNECTIONS_CNT asks for it");
     bool has_port = is_given(reading, port, ": PROXY_CONNECTIONS_CNT asks for it");
-    if (!has_host || !has_port)
+    bool has_keep_alive = is_given(reading, keep_alive, ": PROXY_CONNECTIONS_CNT asks for it");
+    if (!has_host || !has_port || !has_keep_alive) {
+        listener->children_faulty = true;
         return;
+    }
     join_address(reading, host, port, text, sizeof text, &origin);
     struct written_group *target = written_group_create(written, SCOPE_TARGET, &origin);
     if (target == NULL || !written_append(written, &listener->children, &listener->child_count, target))
         return;
     written_set_string(written, written_get(target, "address"), &origin, text);
-    const char *keeping = variable_value(reading, keep_alive);
-    if (keeping != NULL)
-        apply(reading, target, keys_find(SCOPE_TARGET, "keep_alive", NULL), keep_alive, keeping);
+    apply(reading, target, keys_find(SCOPE_TARGET, "keep_alive", NULL), keep_alive,
+          variable_value(reading, keep_alive));
 }
 
 /* The number in TARGET_HOST_n, TARGET_PORT_n or TARGET_CONN_n_KEEP_ALIVE; 0 if the entry is none of these. */

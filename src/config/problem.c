@@ -4,53 +4,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static char *make_text(const struct origin *origin, const char *subject, const char *severity,
-                       const char *message)
+/* Where it is; NULL if nowhere in particular, or when memory is short. */
+static char *make_place(const struct origin *origin)
 {
-    const char *colon = subject == NULL ? "" : ": ";
-    char *text = NULL;
-    int length = -1;
-    if (subject == NULL)
-        subject = "";
+    char *place = NULL;
+    int length = 0;
     switch (origin->kind) {
     case ORIGIN_FILE:
-        if (origin->line == 0)
-            length = asprintf(&text, "%s: %s: %s%s%s", origin->name, severity, subject, colon, message);
-        else
-            length = asprintf(&text, "%s:%u: %s: %s%s%s", origin->name, origin->line, severity, subject,
-                              colon, message);
+        length = origin->line == 0 ? asprintf(&place, "%s", origin->name)
+                                   : asprintf(&place, "%s:%u", origin->name, origin->line);
         break;
     case ORIGIN_ENVIRONMENT:
-        length = asprintf(&text, "environment: %s: %s: %s", severity, origin->name, message);
+        length = asprintf(&place, "environment");
         break;
     case ORIGIN_COMMAND_LINE:
-        length = asprintf(&text, "command line: %s: %s: %s", severity, origin->name, message);
+        length = asprintf(&place, "command line");
         break;
     case ORIGIN_DEFAULT:
-        length = asprintf(&text, "%s: %s%s%s", severity, subject, colon, message);
         break;
     }
-    return length == -1 ? NULL : text;
+    return length == -1 ? NULL : place;
 }
 
 static void problem_add(struct problem_list *list, bool is_error, const struct origin *origin,
                         const char *subject, const char *format, va_list arguments)
 {
+    struct problem problem = { .is_error = is_error, .place = make_place(origin) };
     char *message = NULL;
     list->errors += is_error;
+    if (origin->kind == ORIGIN_ENVIRONMENT || origin->kind == ORIGIN_COMMAND_LINE)
+        subject = origin->name;
     struct problem *grown = reallocarray(list->problems, list->count + 1, sizeof *grown);
     if (grown != NULL)
         list->problems = grown;
-    if (grown == NULL || vasprintf(&message, format, arguments) == -1) {
+    if (grown != NULL && vasprintf(&message, format, arguments) != -1 &&
+        asprintf(&problem.text, "%s%s%s", subject == NULL ? "" : subject, subject == NULL ? "" : ": ",
+                 message) != -1) {
+        list->problems[list->count++] = problem;
+    } else {
+        free(problem.place);
         problem_memory(list);
-        return;
     }
-    char *text = make_text(origin, subject, is_error ? "error" : "warning", message);
     free(message);
-    if (text == NULL)
-        problem_memory(list);
-    else
-        list->problems[list->count++] = (struct problem){ .is_error = is_error, .text = text };
 }
 
 void problem_error(struct problem_list *list, const struct origin *origin, const char *subject,
@@ -80,8 +75,10 @@ void problem_memory(struct problem_list *list)
 
 void problem_list_free(struct problem_list *list)
 {
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->problems[i].place);
         free(list->problems[i].text);
+    }
     free(list->problems);
     *list = (struct problem_list){ 0 };
 }

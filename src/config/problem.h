@@ -16,7 +16,8 @@ struct origin {
 
 struct problem {
     bool is_error;
-    char *text;
+    char *place; /* "FILE:LINE", "environment", ...; NULL: the configuration as a whole */
+    char *text;  /* what follows it, beginning with the key or the variable */
 };
 
 /* Owned by the configuration. All zero is an empty one. */

@@ -247,11 +247,10 @@ static bool read_line(struct reader *reader, struct reading *reading, const char
         problem_error(reader->written->problems, &reading->origin, NULL, "there is a zero byte in this line");
         return false;
     }
-    size_t errors = reader->written->problems->errors;
     scan_line(reader, &reading->origin, line, end);
     bool ends = end > line && end[-1] == '\n';
     return source_begin_line(reader, &reading->origin) && source_append(reader, line, (size_t)(end - line)) &&
-           (ends || source_append(reader, "\n", 1)) && reader->written->problems->errors == errors;
+           (ends || source_append(reader, "\n", 1));
 }
 
 /* The whole file, or NULL (noted as a problem at `place`). */
@@ -309,7 +308,7 @@ static bool read_file(struct reader *reader, const char *path, const struct read
     };
     const struct origin *place = parent == NULL ? &reading.origin : &parent->origin;
     struct stat status;
-    size_t length;
+    size_t length = 0;
     char *text = load_file(reader, path, place, &status, &length);
     if (text == NULL)
         return false;

@@ -258,6 +258,8 @@ void listener_destroy(struct listener *listener)
 void listener_start(struct listener *listener)
 {
     char text[160];
+    if (listener->settings->mode_was_auto)
+        log_info(listener->settings->name, "mode \"auto\" means \"proxy\" here");
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));

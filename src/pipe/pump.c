@@ -14,7 +14,7 @@ static struct ev_loop *end_loop(const struct pipe_end *end)
     return end->session->service->runtime->loop;
 }
 
-static bool end_is_open(const struct pipe_end *end)
+bool pipe_end_is_open(const struct pipe_end *end)
 {
     return end->watcher.fd != -1;
 }
@@ -95,7 +95,7 @@ static bool end_accept(struct pipe_end *end, const char *bytes, size_t length)
     if (end->write_ended)
         return true;
     ssize_t written = 0;
-    if (end_is_open(end)) {
+    if (pipe_end_is_open(end)) {
         written = end_write(end, bytes, length);
         if (written == -1) {
             end_write_failed(end);
@@ -112,13 +112,12 @@ static size_t end_readable(const struct pipe_end *end)
     const struct pipe_end *peer = end->peer;
     if (end->read_ended || peer->write_ended || end->session->state == PIPE_CONNECTING)
         return 0;
-    if (!end_is_open(peer))
+    if (!pipe_end_is_open(peer))
         return RUNTIME_READ_SIZE - peer->pending_length;
     return peer->pending_length > 0 ? 0 : RUNTIME_READ_SIZE;
 }
 
-/* Reads once and passes on. False: memory is short. */
-static bool end_pump(struct pipe_end *end)
+bool pipe_end_pump(struct pipe_end *end)
 {
     char *buffer = end->session->service->runtime->read_buffer;
     size_t wanted = end_readable(end);
@@ -139,36 +138,12 @@ static bool end_pump(struct pipe_end *end)
     return true;
 }
 
-static void session_touch(struct pipe_session *session)
-{
-    struct pipe_service *service = session->service;
-    if (session->state != PIPE_PIPING)
-        return;
-    int64_t now = clock_now();
-    timer_start(&service->inactivity_timer, &session->inactivity, now);
-    if (list_linked(&session->half_close.node))
-        timer_start(&service->half_close_timer, &session->half_close, now);
-}
-
-static void end_ready(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    (void)loop;
-    struct pipe_end *end = watcher->data;
-    struct pipe_session *session = end->session;
-    session_touch(session);
-    if (events & EV_WRITE)
-        pipe_end_flush(end);
-    if ((events & EV_READ) && !end_pump(end))
-        pipe_session_end(session, REASON_INTERNAL);
-    else
-        pipe_session_progress(session);
-}
-
-void pipe_end_init(struct pipe_end *end, struct pipe_end *peer, struct pipe_session *session)
+void pipe_end_init(struct pipe_end *end, struct pipe_end *peer, struct pipe_session *session,
+                   pipe_end_ready *ready)
 {
     end->peer = peer;
     end->session = session;
-    ev_io_init(&end->watcher, end_ready, -1, 0);
+    ev_io_init(&end->watcher, ready, -1, 0);
     end->watcher.data = end;
 }
 
@@ -180,7 +155,7 @@ void pipe_end_open(struct pipe_end *end, int descriptor)
 void pipe_end_close(struct pipe_end *end, bool reset)
 {
     end_drop_pending(end);
-    if (!end_is_open(end))
+    if (!pipe_end_is_open(end))
         return;
     ev_io_stop(end_loop(end), &end->watcher);
     if (reset)
@@ -189,10 +164,9 @@ void pipe_end_close(struct pipe_end *end, bool reset)
         close(end->watcher.fd);
 }
 
-/* Watches an end for exactly what can be dealt with; the kernel is told only when that changes. */
-static void end_watch(struct pipe_end *end)
+void pipe_end_watch(struct pipe_end *end)
 {
-    if (!end_is_open(end))
+    if (!pipe_end_is_open(end))
         return;
     int wanted = (end_readable(end) > 0 ? EV_READ : 0) | (end->pending_length > 0 ? EV_WRITE : 0);
     int watched = ev_is_active(&end->watcher) ? end->watcher.events & (EV_READ | EV_WRITE) : 0;
@@ -204,51 +178,17 @@ static void end_watch(struct pipe_end *end)
         ev_io_start(end_loop(end), &end->watcher);
 }
 
-/* Passes the end of a stream on, once all that came before it was written. */
-static void end_pass_on(struct pipe_end *end)
+void pipe_end_pass_on(struct pipe_end *end)
 {
     struct pipe_end *peer = end->peer;
-    if (!end->read_ended || end->reset || peer->write_ended || peer->pending_length > 0 || !end_is_open(peer))
+    if (!end->read_ended || end->reset || peer->write_ended || peer->pending_length > 0 ||
+        !pipe_end_is_open(peer))
         return;
     peer->write_ended = true;
     shutdown(peer->watcher.fd, SHUT_WR);
 }
 
-/* Whether nothing can come from this end any more, all that came is written, and its end was passed on. */
-static bool end_is_done(const struct pipe_end *end)
+bool pipe_end_is_done(const struct pipe_end *end)
 {
     return end->read_ended && end->peer->pending_length == 0 && (end->reset || end->peer->write_ended);
-}
-
-/* Why the session is over, or REASON_COUNT if it is not. A reset end is over for both directions as soon as
- * what it said was passed on; a client that resets while it waits has nobody to pass anything on to. */
-static enum reason session_verdict(const struct pipe_session *session)
-{
-    const struct pipe_end *client = &session->client;
-    const struct pipe_end *target = &session->target;
-    if (target->reset && end_is_done(target))
-        return REASON_TARGET_RESET;
-    if (client->reset && (end_is_done(client) || !end_is_open(target)))
-        return REASON_CLIENT_RESET;
-    if (end_is_done(client) && end_is_done(target))
-        return session->ended_first == client ? REASON_CLIENT_CLOSED : REASON_TARGET_CLOSED;
-    return REASON_COUNT;
-}
-
-void pipe_session_progress(struct pipe_session *session)
-{
-    struct pipe_end *client = &session->client;
-    struct pipe_end *target = &session->target;
-    end_pass_on(client);
-    end_pass_on(target);
-    enum reason verdict = session_verdict(session);
-    if (verdict != REASON_COUNT) {
-        pipe_session_end(session, verdict);
-        return;
-    }
-    bool one_has_ended = client->read_ended || target->read_ended || client->reset || target->reset;
-    if (one_has_ended && session->state == PIPE_PIPING && !list_linked(&session->half_close.node))
-        timer_start(&session->service->half_close_timer, &session->half_close, clock_now());
-    end_watch(client);
-    end_watch(target);
 }

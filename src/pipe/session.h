@@ -72,21 +72,53 @@ struct pipe_service {
     void *owner;
 };
 
-/* The one place where sessions end. Frees the session. */
-void pipe_session_end(struct pipe_session *session, enum reason reason);
+/* A session for an accepted client, in the queue. NULL when memory is short. */
+struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
+                                         const struct address *client);
 
-/* Sets an end up for its descriptor. */
-void pipe_end_init(struct pipe_end *end, struct pipe_end *peer, struct pipe_session *session);
-void pipe_end_open(struct pipe_end *end, int descriptor);
+/* Enters a state; the lists and the count of those who wait follow from it. */
+void pipe_session_enter(struct pipe_session *session, enum pipe_state state);
 
-/* Stops watching, closes (with a reset if `reset`) and frees what is pending. */
-void pipe_end_close(struct pipe_end *end, bool reset);
+/* Puts a session whose attempt failed back to where its arrival places it in the queue. */
+void pipe_session_requeue(struct pipe_session *session);
+
+/* Takes over the connection to a target. May free the session. */
+void pipe_session_connected(struct pipe_session *session, struct target *target, int descriptor);
 
 /* After anything changed: passes ends of stream on, ends the session if it is over, and else watches both
  * ends for what can come next. May free the session: the caller's last word on it. */
 void pipe_session_progress(struct pipe_session *session);
 
-/* Writes what was kept for the target while there was no connection yet. */
+/* The one place where sessions end. Frees the session. */
+void pipe_session_end(struct pipe_session *session, enum reason reason);
+
+/* An end's descriptor can be read from or written to. */
+typedef void pipe_end_ready(struct ev_loop *loop, ev_io *watcher, int events);
+
+void pipe_end_init(struct pipe_end *end, struct pipe_end *peer, struct pipe_session *session,
+                   pipe_end_ready *ready);
+
+/* Sets an end up for its descriptor. */
+void pipe_end_open(struct pipe_end *end, int descriptor);
+
+bool pipe_end_is_open(const struct pipe_end *end);
+
+/* Stops watching, closes (with a reset if `reset`) and frees what is pending. */
+void pipe_end_close(struct pipe_end *end, bool reset);
+
+/* Reads once and passes on to the peer. False: memory is short. */
+bool pipe_end_pump(struct pipe_end *end);
+
+/* Writes what is pending for this end, as far as its socket takes it. */
 void pipe_end_flush(struct pipe_end *end);
+
+/* Passes the end of a stream on, once all that came before it was written. */
+void pipe_end_pass_on(struct pipe_end *end);
+
+/* Whether nothing can come from this end any more, all that came is written, and its end was passed on. */
+bool pipe_end_is_done(const struct pipe_end *end);
+
+/* Watches an end for exactly what can be dealt with; the kernel is told only when that changes. */
+void pipe_end_watch(struct pipe_end *end);
 
 #endif

@@ -156,13 +156,6 @@ static bool server_make_listeners(struct server *server)
     return true;
 }
 
-static void server_log_problem(void *data, bool is_error, const char *text)
-{
-    (void)data;
-    (void)is_error; /* there are only warnings left */
-    log_warning(NULL, "%s", text);
-}
-
 /* All that can fail before the first client is accepted, in an order that leaves nothing behind. */
 static bool server_prepare(struct server *server, const struct server_options *options)
 {
@@ -192,7 +185,7 @@ static bool server_prepare(struct server *server, const struct server_options *o
 static bool server_announce(struct server *server)
 {
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
-    config_each_problem(server->config, server_log_problem, NULL);
+    config_log_warnings(server->config);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
     if (server->daemon != -1 && !daemon_ready(server->daemon)) {

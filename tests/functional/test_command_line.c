@@ -119,15 +119,28 @@ static void broken_syntax_is_reported_with_its_line(void **state)
 static void what_libconfig_would_spoil_is_refused(void **state)
 {
     assert_int_equal(
+        run_with(
+            *state,
+            "shutdown_timeout = 5000000000;\n"
+            "listeners = ( { name = \"a\"; listen = \"127.0.0.1:7\"; targets = ( \"127.0.0.1:9\" ); } );\n",
+            ARGUMENTS("-t")),
+        1);
+    expect_output(".conf:1:", HERE);
+    expect_output("shutdown_timeout", HERE);
+    assert_int_equal(
         run_with(*state,
-                 "shutdown_timeout = 5000000000;\n"
                  "listeners = ( { name = \"a\"; listen = \"127.0.0.1:7\"; targets = ( \"127.0.0.1:9\" );\n"
                  "unix_mode = 0660; } );\n",
                  ARGUMENTS("-t")),
         1);
-    expect_output(".conf:1:", HERE);
-    expect_output(".conf:3:", HERE);
+    expect_output(".conf:2:", HERE);
     expect_output("unix_mode", HERE);
+    assert_int_equal(run_with(*state,
+                              "listeners = ( { listen = \"127.0.0.1:7\"; targets = ( \"127.0.0.1:9\" );\n"
+                              "name = \"a\\x00b\"; } );\n",
+                              ARGUMENTS("-t")),
+                     1);
+    expect_output(".conf:2:", HERE);
 }
 
 static void shared_modes_are_not_there_yet(void **state)
@@ -164,7 +177,14 @@ static void dump_shows_values_with_their_origins(void **state)
     expect_output("LOG_LEVEL", HERE);
     expect_output("default", HERE);
     expect_output("queue_timeout = 30000", HERE);
-    assert_int_equal(run_with(*state, output, ARGUMENTS("-t")), 0); /* what it prints can be read again */
+
+    /* what it prints can be read again; warnings, which root gets, come before it or behind */
+    char *dump = strstr(output, "log = {");
+    assert_non_null(dump);
+    char *warning = strstr(dump, "warning:");
+    if (warning != NULL)
+        *warning = '\0';
+    assert_int_equal(run_with(*state, dump, ARGUMENTS("-t")), 0);
 }
 
 static void address_in_use(void **state)

@@ -35,7 +35,7 @@ static void further_clients_are_closed_at_once(void **state)
     peer_send_text(second, "unhurt");
     peer_expect_text(second, "unhurt");
     close(first);
-    test_wait_until(echo_open(echo) == 1);
+    proximux_wait_log(proximux, "ended:");
     int fourth = peer_connect("127.0.0.1", port);
     peer_expect_text(fourth, "e");
     assert_int_equal(echo_accepted(echo), 3);
@@ -80,7 +80,7 @@ static void limit_for_each_address(void **state)
     peer_expect_closed(again);
     close(again);
     close(other);
-    test_wait_until(echo_open(echo) == 1);
+    proximux_wait_log(proximux, "ended:");
     again = peer_connect_from("127.0.0.2", "127.0.0.1", port);
     peer_expect_text(again, "e");
     close(again);

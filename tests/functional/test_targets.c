@@ -97,6 +97,7 @@ static void least_connections_fills_up_evenly(void **state)
     /* a place becomes free at one target: the next client gets it */
     char letter = 0;
     close(clients[0]);
+    proximux_wait_log(proximux, "ended:");
     test_wait_until(echo_open(targets[0]) + echo_open(targets[1]) + echo_open(targets[2]) == 5);
     for (size_t i = 0; i < TARGETS; i++)
         if (echo_open(targets[i]) == 1)

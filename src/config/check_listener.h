@@ -1,0 +1,12 @@
+/* One listener: from its keys, each right by itself, to settings that make sense together. */
+#ifndef CONFIG_CHECK_LISTENER_H
+#define CONFIG_CHECK_LISTENER_H
+
+#include "config/settings.h"
+#include "config/written.h"
+
+/* Settings with one reference, or NULL if something is wrong, which is among the problems then. */
+struct listener_settings *check_listener(struct written_configuration *written,
+                                         struct written_group *listener);
+
+#endif

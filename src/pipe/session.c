@@ -1,0 +1,174 @@
+/* One session, from its client's arrival to its end. */
+#include "pipe/session.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+static void session_log_end(const struct pipe_session *session, enum reason reason)
+{
+    if (!log_enabled(LOG_KIND_DEBUG))
+        return;
+    char client[ADDRESS_TEXT_SIZE];
+    int64_t now = clock_now();
+    const struct target *target = session->connected_target;
+    const char *failure = target_set_failure(session->service->targets);
+    int64_t begun = target != NULL ? session->connected : now;
+    log_debug(session->service->settings->name,
+              "session %llu from %s to %s ended: %s, %llu bytes from client, %llu bytes from target, "
+              "%lld ms until connected, %lld ms in all%s%s",
+              (unsigned long long)session->number, address_print(&session->address, client),
+              target != NULL ? target->settings->name : "no target", reason_name(reason),
+              (unsigned long long)session->client.received, (unsigned long long)session->target.received,
+              (long long)((begun - session->accepted) / 1000), (long long)((now - session->accepted) / 1000),
+              target == NULL && failure != NULL ? ", last failure of a target: " : "",
+              target == NULL && failure != NULL ? failure : "");
+}
+
+void pipe_session_enter(struct pipe_session *session, enum pipe_state state)
+{
+    struct pipe_service *service = session->service;
+    if (session->state == PIPE_WAITING && list_linked(&session->node))
+        service->waiting_count--;
+    list_remove(&session->node);
+    session->state = state;
+    if (state == PIPE_WAITING)
+        service->waiting_count++;
+    list_append(state == PIPE_WAITING ? &service->waiting : &service->others, &session->node);
+}
+
+void pipe_session_end(struct pipe_session *session, enum reason reason)
+{
+    struct pipe_service *service = session->service;
+    session_log_end(session, reason);
+    if (session->state == PIPE_WAITING)
+        service->waiting_count--;
+    list_remove(&session->node);
+    timeout_stop(&session->queue_timeout);
+    timeout_stop(&session->inactivity);
+    timeout_stop(&session->half_close);
+    /* A stream that was cut off must not look complete. */
+    pipe_end_close(&session->client, reason == REASON_TARGET_RESET || session->client.pending_length > 0);
+    pipe_end_close(&session->target, reason == REASON_CLIENT_RESET || session->target.pending_length > 0);
+    struct pipe_summary summary = {
+        .reason = reason,
+        .bytes_from_client = session->client.received,
+        .bytes_from_target = session->target.received,
+    };
+    struct address address = session->address;
+    struct target_attempt *attempt = session->attempt;
+    struct target *target = session->connected_target;
+    free(session);
+    service->session_count--;
+    service->ended(service->owner, &address, &summary);
+    /* Last, because these may serve the next one in the queue. */
+    if (attempt != NULL)
+        target_cancel(attempt);
+    if (target != NULL)
+        target_release(target);
+}
+
+void pipe_session_requeue(struct pipe_session *session)
+{
+    struct pipe_service *service = session->service;
+    pipe_session_enter(session, PIPE_WAITING);
+    list_foreach(&service->waiting, node)
+    {
+        const struct pipe_session *other = list_entry(node, struct pipe_session, node);
+        if (other->number > session->number) {
+            list_remove(&session->node);
+            list_insert_before(node, &session->node);
+            break;
+        }
+    }
+}
+
+/* Why the session is over, or REASON_COUNT if it is not. A reset end is over for both directions as soon as
+ * what it said was passed on; a client that resets while it waits has nobody to pass anything on to. */
+static enum reason session_verdict(const struct pipe_session *session)
+{
+    const struct pipe_end *client = &session->client;
+    const struct pipe_end *target = &session->target;
+    if (target->reset && pipe_end_is_done(target))
+        return REASON_TARGET_RESET;
+    if (client->reset && (pipe_end_is_done(client) || !pipe_end_is_open(target)))
+        return REASON_CLIENT_RESET;
+    if (pipe_end_is_done(client) && pipe_end_is_done(target))
+        return session->ended_first == client ? REASON_CLIENT_CLOSED : REASON_TARGET_CLOSED;
+    return REASON_COUNT;
+}
+
+void pipe_session_progress(struct pipe_session *session)
+{
+    struct pipe_end *client = &session->client;
+    struct pipe_end *target = &session->target;
+    pipe_end_pass_on(client);
+    pipe_end_pass_on(target);
+    enum reason verdict = session_verdict(session);
+    if (verdict != REASON_COUNT) {
+        pipe_session_end(session, verdict);
+        return;
+    }
+    bool one_has_ended = client->read_ended || target->read_ended || client->reset || target->reset;
+    if (one_has_ended && session->state == PIPE_PIPING && !list_linked(&session->half_close.node))
+        timer_start(&session->service->half_close_timer, &session->half_close, clock_now());
+    pipe_end_watch(client);
+    pipe_end_watch(target);
+}
+
+static void session_touch(struct pipe_session *session)
+{
+    struct pipe_service *service = session->service;
+    if (session->state != PIPE_PIPING)
+        return;
+    int64_t now = clock_now();
+    timer_start(&service->inactivity_timer, &session->inactivity, now);
+    if (list_linked(&session->half_close.node))
+        timer_start(&service->half_close_timer, &session->half_close, now);
+}
+
+static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    struct pipe_end *end = watcher->data;
+    struct pipe_session *session = end->session;
+    session_touch(session);
+    if (events & EV_WRITE)
+        pipe_end_flush(end);
+    if ((events & EV_READ) && !pipe_end_pump(end))
+        pipe_session_end(session, REASON_INTERNAL);
+    else
+        pipe_session_progress(session);
+}
+
+struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
+                                         const struct address *client)
+{
+    struct pipe_session *session = calloc(1, sizeof *session);
+    if (session == NULL)
+        return NULL;
+    session->service = service;
+    session->address = *client;
+    session->number = ++service->next_number;
+    session->accepted = clock_now();
+    pipe_end_init(&session->client, &session->target, session, session_end_ready);
+    pipe_end_init(&session->target, &session->client, session, session_end_ready);
+    pipe_end_open(&session->client, descriptor);
+    service->session_count++;
+    pipe_session_enter(session, PIPE_WAITING);
+    timer_start(&service->queue_timer, &session->queue_timeout, session->accepted);
+    return session;
+}
+
+void pipe_session_connected(struct pipe_session *session, struct target *target, int descriptor)
+{
+    session->connected_target = target;
+    session->connected = clock_now();
+    timeout_stop(&session->queue_timeout);
+    timer_start(&session->service->inactivity_timer, &session->inactivity, session->connected);
+    pipe_end_open(&session->target, descriptor);
+    pipe_session_enter(session, PIPE_PIPING);
+    pipe_end_flush(&session->target);
+    pipe_session_progress(session);
+}
