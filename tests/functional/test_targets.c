@@ -378,6 +378,39 @@ static void one_slot_serves_clients_in_order(void **state)
     close(listener);
 }
 
+/* Attempts that fail are made for the first in the queue; that must not cost it its place. */
+static void failed_attempts_keep_the_order(void **state)
+{
+    enum { CLIENTS = 5 };
+    unsigned port = peer_free_port(), target = peer_free_port();
+    struct proximux *proximux = proximux_start(
+        *state,
+        "listeners = ( { name = \"printer\"; listen = \"127.0.0.1:%u\"; retry_min = 10; retry_max = 20;"
+        "targets = ( { address = \"127.0.0.1:%u\"; max_connections = 1; } ); } );",
+        port, target);
+    int clients[CLIENTS];
+    char text[16];
+
+    for (size_t i = 0; i < CLIENTS; i++) {
+        snprintf(text, sizeof(text), "job %zu", i);
+        clients[i] = peer_connect("127.0.0.1", port);
+        peer_send_text(clients[i], text);
+    }
+    peer_expect_silence(clients[0], 130); /* several attempts */
+    int listener = peer_listen("127.0.0.1", target, 16);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        int server = peer_accept(listener);
+
+        snprintf(text, sizeof(text), "job %zu", i);
+        peer_expect_text(server, text);
+        close(clients[i]);
+        peer_expect_end(server);
+        close(server);
+    }
+    proximux_stop(proximux);
+    close(listener);
+}
+
 /* Takes the only slot of a target; returns the client that has it. */
 static int take_slot(unsigned port)
 {
@@ -525,6 +558,7 @@ int main(void)
         fixture_test(unknown_name_is_a_target_that_is_down),
         fixture_test(targets_of_both_families_under_one_name),
         fixture_test(one_slot_serves_clients_in_order),
+        fixture_test(failed_attempts_keep_the_order),
         fixture_test(waiting_ends_with_queue_timeout),
         fixture_test(queue_takes_so_many_and_no_more),
         fixture_test(client_that_resets_leaves_the_queue),
