@@ -100,7 +100,7 @@ static void check_names(struct written_configuration *written)
     }
 }
 
-/* Two listeners on one address: an error unless both say that the address may be shared. */
+/* Two listeners on one address: an error unless both say that the address may be shared; a path never can. */
 static void check_overlap(struct written_configuration *written, const struct settings *settings, size_t a,
                           size_t b)
 {
@@ -108,11 +108,11 @@ static void check_overlap(struct written_configuration *written, const struct se
     char subject[192];
     const struct listener_settings *first = settings->listeners[a];
     const struct listener_settings *second = settings->listeners[b];
-    if (first->reuse_port && second->reuse_port)
-        return;
+    bool shared = first->reuse_port && second->reuse_port;
     for (size_t i = 0; i < second->listen_count; i++)
         for (size_t k = 0; k < first->listen_count; k++)
-            if (endpoint_equal(&first->listen[k], &second->listen[i]))
+            if (endpoint_equal(&first->listen[k], &second->listen[i]) &&
+                (!shared || second->listen[i].kind == ENDPOINT_UNIX))
                 problem_error(
                     written->problems, &written_peek(written->listeners[b], "listen")->items[i].origin,
                     written_subject(written->listeners[b], second->name, "listen", subject, sizeof subject),

@@ -50,12 +50,14 @@ static void check_name(struct check *check)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     const struct written_value *name = written_peek(check->group, "name");
-    if (!name->set)
-        key_error(check, "name", &check->group->origin, "is required");
-    else if (*name->string == '\0' || strspn(name->string, allowed) != strlen(name->string))
+    if (!name->set) {
+        if (!name->faulty)
+            key_error(check, "name", &check->group->origin, "is required");
+    } else if (*name->string == '\0' || strspn(name->string, allowed) != strlen(name->string)) {
         key_error(check, "name", &name->origin, "a name consists of letters, digits and the characters -_.");
-    else if (strlen(name->string) > 64)
+    } else if (strlen(name->string) > 64) {
         key_error(check, "name", &name->origin, "a name has 64 characters at most");
+    }
     check->settings->name = strdup(check->name);
     if (check->settings->name == NULL)
         problem_memory(check->written->problems);
@@ -91,6 +93,8 @@ static void check_listen(struct check *check)
 {
     struct listener_settings *settings = check->settings;
     const struct written_value *listen = written_peek(check->group, "listen");
+    if (listen->faulty)
+        return;
     if (!listen->set) {
         key_error(check, "listen", &check->group->origin, "is required");
     } else if (listen->count == 0) {
@@ -185,6 +189,8 @@ static bool check_target_address(struct check *check, const struct written_group
     const struct written_value *port = written_peek(target, "port");
     const struct written_value *culprit = address->set ? address : host;
     bool success = false;
+    if (address->faulty || host->faulty || port->faulty)
+        return false;
     if (address->set && (host->set || port->set)) {
         culprit = host->set ? host : port;
         snprintf(reason, sizeof reason, "host and port do not go with address");
@@ -238,7 +244,7 @@ static void check_target(struct check *check, const struct written_group *group)
         return;
     for (size_t i = 0; i < settings->target_count; i++)
         if (endpoint_equal(&settings->targets[i].endpoint, &target->endpoint) &&
-            settings->mode == MODE_PROXY && group->origin.kind == ORIGIN_FILE)
+            group->origin.kind == ORIGIN_FILE)
             problem_warning(check->written->problems, &group->origin,
                             subject_of(check, group, "address", subject),
                             "%s is named twice; a weight says it better", settings->targets[i].name);
@@ -276,7 +282,8 @@ static void check_targets(struct check *check)
     const struct written_group *group = check->group;
     struct listener_settings *settings = check->settings;
     if (!group->children_set) {
-        key_error(check, "targets", &group->origin, "is required");
+        if (!group->children_faulty)
+            key_error(check, "targets", &group->origin, "is required");
     } else if (group->child_count == 0) {
         if (!group->children_faulty)
             key_error(check, "targets", &group->children_origin, "there is no target in the list");
@@ -305,6 +312,15 @@ static enum listener_mode mode_of_auto(const struct listener_settings *settings)
     return connections == 1 ? MODE_FIFO : MODE_FUNNEL;
 }
 
+/* Whether that rule can be followed: else something is wrong that has been said, and it would count wrong. */
+static bool is_countable(const struct check *check)
+{
+    const struct written_group *group = check->group;
+    size_t targets = check->settings->target_count;
+    return targets > 0 && targets == group->child_count && !group->children_faulty &&
+           !written_peek(group, "max_connections")->faulty;
+}
+
 static void check_mode(struct check *check)
 {
     static const char *const names[] = { "proxy", "fifo", "funnel" };
@@ -314,8 +330,8 @@ static void check_mode(struct check *check)
     char message[REASON_SIZE];
     settings->mode = (enum listener_mode)mode->number;
     if (settings->mode == MODE_AUTO) {
-        if (settings->target_count == 0)
-            return; /* has been said; the rule has nothing to count */
+        if (!is_countable(check))
+            return;
         settings->mode = mode_of_auto(settings);
         settings->mode_was_auto = true;
     }

@@ -24,6 +24,7 @@ static void copy_children(struct written_configuration *written, const struct wr
                           struct written_group *to)
 {
     to->children_set = true;
+    to->children_faulty = from->children_faulty;
     to->children_origin = from->children_origin;
     for (size_t i = 0; i < from->child_count; i++) {
         const struct written_group *child = from->children[i];
@@ -45,10 +46,12 @@ static void complete_group(struct written_configuration *written, const struct w
     const struct key *keys = keys_of(group->scope, &count);
     for (size_t i = 0; i < count; i++) {
         struct written_value *value = &group->values[i];
+        bool faulty = value->faulty;
         if (!value->set && defaults != NULL && defaults->values[i].set)
             copy_value(written, &defaults->values[i], value);
         else if (!value->set && keys[i].fallback != NULL)
             written_parse(written, &keys[i], keys[i].fallback, &origin, value, error, sizeof error);
+        value->faulty = faulty;
     }
 }
 

@@ -76,6 +76,7 @@ static void apply(struct reading *reading, struct written_group *group, const st
     if (!written_parse(reading->written, key, text, &origin, &parsed, error, sizeof error)) {
         if (error[0] != '\0')
             problem_error(reading->written->problems, &origin, NULL, "%s", error);
+        value->faulty = true;
         return;
     }
     if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &parsed))
@@ -220,8 +221,7 @@ static struct written_group *find_or_make_listener(struct reading *reading)
     struct written_configuration *written = reading->written;
     struct written_group *listener = written_find_listener(written, LISTENER_NAME);
     const struct origin origin = { .kind = ORIGIN_DEFAULT };
-    const struct origin made = { .kind = ORIGIN_ENVIRONMENT,
-                                 .name = written_name(written, "listener \"default\"") };
+    const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     if (listener != NULL)
         return listener;
     listener = written_group_create(written, SCOPE_LISTENER, &made);
@@ -266,10 +266,12 @@ static void apply_listen(struct reading *reading)
         return;
     bool host = is_given(reading, "LOCAL_HOST", ": it goes with LOCAL_PORT");
     bool port = is_given(reading, "LOCAL_PORT", ": it goes with LOCAL_HOST");
-    if (!host || !port)
-        return;
-    join_address(reading, "LOCAL_HOST", "LOCAL_PORT", text, sizeof text, &origin);
     struct written_value *listen = written_get(reading->listener, "listen");
+    if (!host || !port) {
+        listen->faulty = true;
+        return;
+    }
+    join_address(reading, "LOCAL_HOST", "LOCAL_PORT", text, sizeof text, &origin);
     written_clear(listen);
     listen->set = true;
     listen->origin = origin;
@@ -327,8 +329,10 @@ static void report_spare_targets(struct reading *reading, size_t count)
         if (count > 0)
             problem_warning(reading->written->problems, &origin, NULL,
                             "is ignored: PROXY_CONNECTIONS_CNT is %zu", count);
-        else
+        else {
             problem_error(reading->written->problems, &origin, NULL, "PROXY_CONNECTIONS_CNT is missing");
+            reading->listener->children_faulty = true;
+        }
     }
 }
 
@@ -348,6 +352,7 @@ static void apply_targets(struct reading *reading)
         return;
     }
     if (!written_parse(reading->written, &count_key, text, &origin, &count, error, sizeof error)) {
+        listener->children_faulty = true;
         problem_error(reading->written->problems, &origin, NULL, "%s", error);
         return;
     }

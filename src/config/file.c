@@ -179,14 +179,10 @@ static bool has_right_type(const struct key *key, const config_setting_t *settin
     return false;
 }
 
-static void read_value(struct walk *walk, struct written_group *group, const struct key *key,
-                       config_setting_t *setting, struct written_value *value)
+static void read_right_type(struct walk *walk, struct written_group *group, const struct key *key,
+                            config_setting_t *setting, struct written_value *value)
 {
     struct origin origin = setting_origin(walk, setting);
-    if (!has_right_type(key, setting)) {
-        wrong_type(walk, group, key, setting);
-        return;
-    }
     switch (key->type) {
     case KEY_STRING:
         written_set_string(walk->written, value, &origin, config_setting_get_string(setting));
@@ -206,6 +202,17 @@ static void read_value(struct walk *walk, struct written_group *group, const str
     case KEY_STRUCTURE:
         break;
     }
+}
+
+static void read_value(struct walk *walk, struct written_group *group, const struct key *key,
+                       config_setting_t *setting, struct written_value *value)
+{
+    size_t errors = walk->written->problems->errors;
+    if (has_right_type(key, setting))
+        read_right_type(walk, group, key, setting, value);
+    else
+        wrong_type(walk, group, key, setting);
+    value->faulty = walk->written->problems->errors > errors;
 }
 
 static void unknown_key(struct walk *walk, const struct written_group *group, const config_setting_t *setting)

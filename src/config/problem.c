@@ -32,7 +32,7 @@ static void problem_add(struct problem_list *list, bool is_error, const struct o
     struct problem problem = { .is_error = is_error, .place = make_place(origin) };
     char *message = NULL;
     list->errors += is_error;
-    if (origin->kind == ORIGIN_ENVIRONMENT || origin->kind == ORIGIN_COMMAND_LINE)
+    if ((origin->kind == ORIGIN_ENVIRONMENT || origin->kind == ORIGIN_COMMAND_LINE) && origin->name != NULL)
         subject = origin->name;
     struct problem *grown = reallocarray(list->problems, list->count + 1, sizeof *grown);
     if (grown != NULL)

@@ -10,7 +10,8 @@ enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_COMMA
 /* Where a value comes from. */
 struct origin {
     enum origin_kind kind;
-    const char *name; /* the file, or the variable; lives as long as the written configuration */
+    const char *name; /* the file, or the variable (NULL: none in particular); lives as long as the written
+                         configuration */
     unsigned line;
 };
 

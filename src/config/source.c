@@ -163,7 +163,7 @@ static const char *scan_string(struct reader *reader, const struct origin *origi
         reader->state = SCAN_PLAIN;
     if (*c != '\\' || c + 1 >= end)
         return c + 1;
-    if (end - c >= 4 && c[1] == 'x' && c[2] == '0' && c[3] == '0')
+    if (end - c >= 4 && (c[1] == 'x' || c[1] == 'X') && c[2] == '0' && c[3] == '0')
         source_error(reader, origin, "\\x00 would cut the string short");
     return c + 2;
 }
@@ -194,9 +194,9 @@ static void scan_line(struct reader *reader, const struct origin *origin, const 
     }
 }
 
-/* If the line is an include directive, returns the file's name (to be freed), as written between the quotes
- * with backslashes taken off. */
-static char *include_name(const struct reader *reader, const char *line, const char *end)
+/* If the line is an include directive, returns where the file's name begins, behind its opening quote; else
+ * NULL. */
+static const char *include_argument(const struct reader *reader, const char *line, const char *end)
 {
     static const char directive[] = "@include";
     const char *c = line;
@@ -209,44 +209,70 @@ static char *include_name(const struct reader *reader, const char *line, const c
     const char *blank = c;
     while (c < end && (*c == ' ' || *c == '\t'))
         c++;
-    if (c == blank || c == end || *c != '"')
-        return NULL;
-    char *name = malloc((size_t)(end - c));
+    return c > blank && c < end && *c == '"' ? c + 1 : NULL;
+}
+
+/* The file's name (to be freed) as written before the closing quote, with backslashes taken off; NULL when
+ * memory is short. `rest` becomes what follows the quote, NULL if there is none. */
+static char *include_name(const char *c, const char *end, const char **rest)
+{
+    char *name = malloc((size_t)(end - c) + 1);
     size_t length = 0;
-    for (c++; name != NULL && c < end && *c != '"'; c++) {
+    *rest = NULL;
+    if (name == NULL)
+        return NULL;
+    for (; c < end && *c != '"'; c++) {
         if (*c == '\\' && c + 1 < end)
             c++;
         name[length++] = *c;
     }
-    if (name != NULL)
-        name[length] = '\0';
+    name[length] = '\0';
+    if (c < end)
+        *rest = c + 1;
     return name;
 }
 
-static bool read_include(struct reader *reader, const struct reading *reading, const char *name)
+static bool is_blank_or_comment(const char *c, const char *end)
 {
+    while (c < end && isspace((unsigned char)*c))
+        c++;
+    return c == end || *c == '#' || (*c == '/' && c + 1 < end && c[1] == '/');
+}
+
+static bool read_include(struct reader *reader, const struct reading *reading, const char *argument,
+                         const char *end)
+{
+    const char *rest;
     char *path = NULL;
-    if (asprintf(&path, "%s%s", name[0] == '/' ? "" : reader->folder, name) == -1) {
+    bool success = false;
+    char *name = include_name(argument, end, &rest);
+    if (name == NULL)
         problem_memory(reader->written->problems);
-        return false;
+    else if (rest == NULL)
+        problem_error(reader->written->problems, &reading->origin, NULL,
+                      "@include: the file's name has no closing quote");
+    else if (!is_blank_or_comment(rest, end))
+        problem_error(reader->written->problems, &reading->origin, NULL,
+                      "@include \"%s\": nothing but a comment may follow in the line", name);
+    else if (asprintf(&path, "%s%s", name[0] == '/' ? "" : reader->folder, name) == -1)
+        problem_memory(reader->written->problems);
+    else {
+        success = read_file(reader, path, reading);
+        free(path);
     }
-    bool success = read_file(reader, path, reading);
-    free(path);
+    free(name);
     return success;
 }
 
 static bool read_line(struct reader *reader, struct reading *reading, const char *line, const char *end)
 {
-    char *name = include_name(reader, line, end);
-    if (name != NULL) {
-        bool success = read_include(reader, reading, name);
-        free(name);
-        return success;
-    }
     if (memchr(line, '\0', (size_t)(end - line)) != NULL) {
         problem_error(reader->written->problems, &reading->origin, NULL, "there is a zero byte in this line");
         return false;
     }
+    const char *argument = include_argument(reader, line, end);
+    if (argument != NULL)
+        return read_include(reader, reading, argument, end);
     scan_line(reader, &reading->origin, line, end);
     bool ends = end > line && end[-1] == '\n';
     return source_begin_line(reader, &reading->origin) && source_append(reader, line, (size_t)(end - line)) &&

@@ -17,8 +17,8 @@ struct source {
 };
 
 /* Reads the file `path`. `@include "FILE"` at the start of a line is replaced by the file, whose name is
- * relative to the folder of the main file. Everything that is wrong becomes a problem; false if there was
- * anything. */
+ * relative to the folder of the main file; nothing but a comment may follow it. Everything that is wrong
+ * becomes a problem; false if there was anything. */
 bool source_read(struct source *source, struct written_configuration *written, const char *path);
 
 void source_free(struct source *source);

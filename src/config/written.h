@@ -20,6 +20,7 @@ struct written_item {
 struct written_value {
     bool set;
     bool inherited; /* from `defaults` */
+    bool faulty;    /* something was given that can't be used, which has been said */
     struct origin origin;
     int64_t number; /* integers; booleans as 0 and 1; choices by place */
     char *string;   /* KEY_STRING */
@@ -36,7 +37,7 @@ struct written_group {
     size_t child_count;
     struct origin children_origin;
     bool children_set;    /* also an empty list was given */
-    bool children_faulty; /* some could not be read, which has been said */
+    bool children_faulty; /* some can't be used, which has been said */
 };
 
 /* Owned by struct config. Owns the names that origins point to. */
