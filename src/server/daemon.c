@@ -19,6 +19,7 @@ static void wait_for_daemon(int descriptor)
     do
         got = read(descriptor, &byte, 1);
     while (got == -1 && errno == EINTR);
+    close(descriptor);
     _exit(got == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 

@@ -1,0 +1,381 @@
+/* The manual page of the configuration against the table of keys, both ways: no key without its entry, no
+ * entry without its key, and what an entry says first is what the table says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "config/keys.h"
+#include "config/problem.h"
+#include "unit/config_place.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE "man/proximux.conf.5"
+
+/* The page as lines. */
+struct page {
+    char *text;
+    char **lines;
+    size_t count;
+};
+
+/* Lines of a page: from `first` up to, not including, `end`. */
+struct section {
+    size_t first;
+    size_t end;
+};
+
+static struct page page;
+
+static char *read_page(void)
+{
+    const char *source = getenv("srcdir");
+    char path[512];
+    char *text = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "%s/%s", source == NULL ? "." : source, PAGE);
+    FILE *stream = fopen(path, "r");
+    if (stream == NULL || getdelim(&text, &size, '\0', stream) == -1) {
+        perror(path);
+        exit(EXIT_FAILURE);
+    }
+    fclose(stream);
+    return text;
+}
+
+static int load_page(void **state)
+{
+    (void)state;
+    page.text = read_page();
+    char *rest = page.text;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        char **grown = reallocarray(page.lines, page.count + 1, sizeof(char *));
+        assert_non_null(grown);
+        page.lines = grown;
+        page.lines[page.count++] = line;
+    }
+    return 0;
+}
+
+static int free_page(void **state)
+{
+    (void)state;
+    free(page.lines);
+    free(page.text);
+    return 0;
+}
+
+static bool begins_with(const char *line, const char *word)
+{
+    return strncmp(line, word, strlen(word)) == 0;
+}
+
+/* The section that this heading opens; it goes up to the next heading of its own or a higher rank. */
+static struct section find_section(const char *heading)
+{
+    struct section section = { 0, page.count };
+    while (section.first < page.count && strcmp(page.lines[section.first], heading) != 0)
+        section.first++;
+    if (section.first == page.count)
+        fail_msg("the page has no line \"%s\"", heading);
+    section.first++;
+    bool is_subsection = begins_with(heading, ".Ss ");
+    for (size_t i = section.end; i-- > section.first;)
+        if (begins_with(page.lines[i], ".Sh ") || (is_subsection && begins_with(page.lines[i], ".Ss ")))
+            section.end = i;
+    return section;
+}
+
+static struct section section_of(enum key_scope scope)
+{
+    static const char *const headings[] = {
+        [SCOPE_GLOBAL] = ".Ss Global keys",
+        [SCOPE_LOG] = ".Ss Log keys",
+        [SCOPE_LISTENER] = ".Ss Listener keys",
+        [SCOPE_TARGET] = ".Ss Target keys",
+    };
+    return find_section(headings[scope]);
+}
+
+/* The line of a key's entry in a section; fails unless there is exactly one. */
+static size_t find_entry(struct section section, const char *key)
+{
+    char entry[80];
+    size_t found = page.count;
+    snprintf(entry, sizeof entry, ".It Ic %s", key);
+    for (size_t i = section.first; i < section.end; i++) {
+        if (strcmp(page.lines[i], entry) != 0)
+            continue;
+        if (found != page.count)
+            fail_msg("lines %zu and %zu both describe %s", found + 1, i + 1, key);
+        found = i;
+    }
+    if (found == page.count)
+        fail_msg("the section that begins at line %zu has no entry \"%s\"", section.first, entry);
+    return found;
+}
+
+static void test_each_key_has_its_entry(void **state)
+{
+    (void)state;
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
+        struct section section = section_of((enum key_scope)scope);
+        size_t count;
+        const struct key *keys = keys_of((enum key_scope)scope, &count);
+        for (size_t i = 0; i < count; i++) {
+            char described[160];
+            char wanted[170];
+            size_t entry = find_entry(section, keys[i].name);
+            snprintf(wanted, sizeof wanted, "%s.", keys_describe(&keys[i], described, sizeof described));
+            if (strcmp(page.lines[entry + 1], wanted) != 0)
+                fail_msg("%s, line %zu: \"%s\" should be \"%s\"", keys[i].name, entry + 2,
+                         page.lines[entry + 1], wanted);
+            assert_string_equal(page.lines[entry + 2], ".Pp"); /* what it means follows */
+            assert_true(strlen(page.lines[entry + 3]) > 0);
+        }
+    }
+}
+
+static void test_each_entry_has_its_key(void **state)
+{
+    (void)state;
+    struct section all = find_section(".Sh KEYS");
+    size_t entries = 0;
+    size_t keys = 0;
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
+        struct section section = section_of((enum key_scope)scope);
+        size_t count;
+        keys_of((enum key_scope)scope, &count);
+        keys += count;
+        for (size_t i = section.first; i < section.end; i++) {
+            if (!begins_with(page.lines[i], ".It Ic "))
+                continue;
+            entries++;
+            if (keys_find((enum key_scope)scope, page.lines[i] + strlen(".It Ic "), NULL) == NULL)
+                fail_msg("line %zu describes \"%s\", which is no key there", i + 1, page.lines[i]);
+        }
+        assert_in_range(section.first, all.first, all.end);
+    }
+    assert_int_equal(entries, keys);
+}
+
+/* Where the range and the choices of a key are to be found: in its entry. */
+static bool entry_says(struct section section, size_t entry, const char *text)
+{
+    for (size_t i = entry + 2; i < section.end && !begins_with(page.lines[i], ".It Ic "); i++)
+        if (strstr(page.lines[i], text) != NULL)
+            return true;
+    return false;
+}
+
+static void assert_entry_says(struct section section, const struct key *key, const char *text)
+{
+    if (!entry_says(section, find_entry(section, key->name), text))
+        fail_msg("the entry of %s does not say \"%s\"", key->name, text);
+}
+
+static void test_entries_say_ranges_and_choices(void **state)
+{
+    (void)state;
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
+        struct section section = section_of((enum key_scope)scope);
+        size_t count;
+        const struct key *keys = keys_of((enum key_scope)scope, &count);
+        for (size_t i = 0; i < count; i++) {
+            char text[80];
+            snprintf(text, sizeof text, "%lld to", (long long)keys[i].minimum);
+            if (keys[i].type == KEY_INTEGER)
+                assert_entry_says(section, &keys[i], text);
+            snprintf(text, sizeof text, "%lld", (long long)keys[i].maximum);
+            if (keys[i].type == KEY_INTEGER)
+                assert_entry_says(section, &keys[i], text);
+            if (keys[i].can_disable)
+                assert_entry_says(section, &keys[i], "or -1: ");
+            for (size_t k = 0; keys[i].choices != NULL && keys[i].choices[k] != NULL; k++) {
+                snprintf(text, sizeof text, "Ql %s", keys[i].choices[k]);
+                assert_entry_says(section, &keys[i], text);
+            }
+        }
+    }
+}
+
+/* Copies a literal block, beginning at its .Bd, as the reader sees it. Returns the line after it. */
+static size_t copy_block(size_t line, FILE *stream)
+{
+    for (line++; line < page.count && strcmp(page.lines[line], ".Ed") != 0; line++) {
+        for (const char *c = page.lines[line]; *c != '\0'; c++) {
+            fputc(*c, stream);
+            if (c[0] == '\\' && c[1] == 'e')
+                c++;
+        }
+        fputc('\n', stream);
+    }
+    return line;
+}
+
+/* A reader's machine is not ours: it has that user and those files. */
+static bool is_about_the_machine(const char *text)
+{
+    return strstr(text, "there is no user") != NULL || strstr(text, "there is no group") != NULL ||
+           strstr(text, "cannot read /etc/") != NULL || strstr(text, "everything runs as root") != NULL;
+}
+
+static void assert_right(struct config_place *place, size_t line)
+{
+    config_place_load(place, NULL);
+    const struct problem_list *problems = place->config.problems;
+    for (size_t i = 0; i < problems->count; i++)
+        if (!is_about_the_machine(problems->problems[i].text))
+            fail_msg("the example at line %zu: %s: %s", line + 1, problems->problems[i].place,
+                     problems->problems[i].text);
+}
+
+static size_t check_examples(struct config_place *place, struct section section)
+{
+    size_t examples = 0;
+    for (size_t i = section.first; i < section.end; i++) {
+        char *text = NULL;
+        size_t size;
+        if (!begins_with(page.lines[i], ".Bd -literal"))
+            continue;
+        FILE *stream = open_memstream(&text, &size);
+        assert_non_null(stream);
+        size_t begin = i;
+        i = copy_block(i, stream);
+        assert_int_equal(fclose(stream), 0);
+        if (strstr(text, "listeners = (") != NULL) {
+            config_place_write_bytes(place, "main.conf", text, size);
+            assert_right(place, begin);
+            examples++;
+        }
+        free(text);
+    }
+    return examples;
+}
+
+static void test_each_section_has_an_example_that_is_right(void **state)
+{
+    struct config_place *place = *state;
+    for (int scope = 0; scope < SCOPE_COUNT; scope++)
+        assert_true(check_examples(place, section_of((enum key_scope)scope)) >= 1);
+    /* what the examples of files within files name */
+    config_place_write(place, "conf.d/mysql.conf",
+                       "{ name = \"mysql\"; listen = \"*:3307\"; targets = \"db:3306\"; }");
+    config_place_write(place, "conf.d/web.conf",
+                       "{ name = \"web\"; listen = \"*:8080\"; targets = \"web:80\"; }");
+    assert_int_equal(check_examples(place, find_section(".Sh EXAMPLES")), 2);
+}
+
+/* The command of the example with no file: its variables, up to the program's name. */
+static void test_the_example_of_the_environment_is_right(void **state)
+{
+    struct config_place *place = *state;
+    struct section section = find_section(".Sh EXAMPLES");
+    char *variables[32] = { NULL };
+    char *text = NULL;
+    size_t size;
+    size_t count = 0;
+    size_t begin = section.first;
+    while (begin < section.end && !begins_with(page.lines[begin], "LOG_LEVEL="))
+        begin++;
+    assert_true(begin < section.end);
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    copy_block(begin - 1, stream);
+    assert_int_equal(fclose(stream), 0);
+    char *rest = text;
+    for (char *word; (word = strsep(&rest, " \\\n")) != NULL && count < 31;)
+        if (strchr(word, '=') != NULL)
+            variables[count++] = word;
+    const struct config_source source = { .file = config_place_path(place, "none.conf"),
+                                          .file_optional = true,
+                                          .environment = variables };
+    config_place_load_source(place, &source);
+    config_place_expect(place, "");
+    assert_int_equal(place->config.settings->listeners[0]->target_count, 2);
+    free(text);
+}
+
+static void test_variables_are_described(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {
+        ".It Ev LOG_LEVEL",
+        ".It Ev LOCAL_HOST , LOCAL_PORT",
+        ".It Ev LOCAL_IPV6_ONLY",
+        ".It Ev LOCAL_MAX_CONNECTIONS",
+        ".It Ev PROXY_INACTIVE_TIMEOUT",
+        ".It Ev EXCHANGE_FUNNEL_ASYNC",
+        ".It Ev PROXY_CONNECTIONS_CNT",
+        ".It Ev TARGET_HOST_1 , TARGET_PORT_1 , TARGET_CONN_1_KEEP_ALIVE",
+        ".Ev PROXIMUX_",
+    };
+    struct section section = find_section(".Sh ENVIRONMENT");
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        size_t line = section.first;
+        while (line < section.end && strcmp(page.lines[line], wanted[i]) != 0)
+            line++;
+        if (line == section.end)
+            fail_msg("ENVIRONMENT has no line \"%s\"", wanted[i]);
+    }
+}
+
+/* The variable of a .Ev line, or NULL if the page names none there that sets a key. */
+static const char *prefixed_variable(const char *line, char *name, size_t size)
+{
+    const char *begin = begins_with(line, ".Ev PROXIMUX_") ? line + strlen(".Ev ") : NULL;
+    if (begin == NULL || strcmp(begin, "PROXIMUX_") == 0 || strstr(begin, "_SERVICE_") != NULL ||
+        begins_with(begin, "PROXIMUX_PORT"))
+        return NULL;
+    snprintf(name, size, "%.*s", (int)strcspn(begin, " "), begin);
+    return name;
+}
+
+static bool sets_a_key(const char *variable)
+{
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
+        size_t count;
+        const struct key *keys = keys_of((enum key_scope)scope, &count);
+        for (size_t i = 0; i < count; i++) {
+            char name[160];
+            if (keys_variable(&keys[i], name, sizeof name) && strcmp(name, variable) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void test_prefixed_variables_exist(void **state)
+{
+    (void)state;
+    struct section section = find_section(".Sh ENVIRONMENT");
+    size_t found = 0;
+    for (size_t i = section.first; i < section.end; i++) {
+        char name[80];
+        if (prefixed_variable(page.lines[i], name, sizeof name) == NULL)
+            continue;
+        found++;
+        if (!sets_a_key(name))
+            fail_msg("line %zu: %s sets no key", i + 1, name);
+    }
+    assert_true(found >= 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_key_has_its_entry),
+        cmocka_unit_test(test_each_entry_has_its_key),
+        cmocka_unit_test(test_entries_say_ranges_and_choices),
+        CONFIG_TEST(test_each_section_has_an_example_that_is_right),
+        CONFIG_TEST(test_the_example_of_the_environment_is_right),
+        cmocka_unit_test(test_variables_are_described),
+        cmocka_unit_test(test_prefixed_variables_exist),
+    };
+    return cmocka_run_group_tests(tests, load_page, free_page);
+}
