@@ -366,6 +366,7 @@ void file_read(struct written_configuration *written, const char *path)
         problem_memory(written->problems);
         return;
     }
+    size_t problems = written->problems->count;
     if (source_read(&source, written, path)) {
         config_init(&config);
         if (config_read_string(&config, source.text) == CONFIG_TRUE) {
@@ -374,6 +375,7 @@ void file_read(struct written_configuration *written, const char *path)
         } else {
             struct origin origin = source_origin(&source, (unsigned)config_error_line(&config));
             written->is_unreadable = true;
+            problem_forget(written->problems, problems);
             problem_error(written->problems, &origin, NULL, "%s", config_error_text(&config));
         }
         config_destroy(&config);

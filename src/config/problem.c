@@ -73,12 +73,19 @@ void problem_memory(struct problem_list *list)
     list->out_of_memory = true;
 }
 
+void problem_forget(struct problem_list *list, size_t count)
+{
+    while (list->count > count) {
+        struct problem *problem = &list->problems[--list->count];
+        list->errors -= problem->is_error;
+        free(problem->place);
+        free(problem->text);
+    }
+}
+
 void problem_list_free(struct problem_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->problems[i].place);
-        free(list->problems[i].text);
-    }
+    problem_forget(list, 0);
     free(list->problems);
     *list = (struct problem_list){ 0 };
 }

@@ -36,6 +36,9 @@ void problem_error(struct problem_list *list, const struct origin *origin, const
 void problem_warning(struct problem_list *list, const struct origin *origin, const char *subject,
                      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Takes the problems after the first `count` back. */
+void problem_forget(struct problem_list *list, size_t count);
+
 /* Notes that memory is short; the configuration is refused for it. */
 void problem_memory(struct problem_list *list);
 

@@ -1,0 +1,250 @@
+/* What makes no sense together, though each value is right; what comes from `defaults`; and the dump. */
+#include "unit/config_place.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* A listener with one more line of keys. */
+#define LISTENER(name, listen, keys)                                                                         \
+    "{ name = \"" name "\"; listen = " listen "; targets = \"127.0.0.1:2\";\n" keys " }"
+
+static void expect_said(const struct config_place *place, const char *text)
+{
+    if (strstr(place->said, text) == NULL)
+        fail_msg("\"%s\" is missing in:\n%s", text, place->said);
+}
+
+/* Rows of a listener's keys and the one thing that is said of them. */
+static void one_listener_that_makes_no_sense(void **state)
+{
+    static const struct {
+        const char *listener;
+        const char *said;
+    } rows[] = {
+        { "listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\";", "name: is required" },
+        { "name = \"a b\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\";", "a name consists of" },
+        { "name = \"a\"; targets = \"127.0.0.1:2\";", "listen: is required" },
+        { "name = \"a\"; listen = []; targets = \"127.0.0.1:2\";", "listen: there is no address" },
+        { "name = \"a\"; listen = \"localhost\"; targets = \"127.0.0.1:2\";", "has no port" },
+        { "name = \"a\"; listen = \"::1:80\"; targets = \"127.0.0.1:2\";", "is ambiguous" },
+        { "name = \"a\"; listen = \"unix:x\"; targets = \"127.0.0.1:2\";", "needs an absolute path" },
+        { "name = \"a\"; listen = \"systemd:x\"; targets = \"127.0.0.1:2\";",
+          "not available in this version" },
+        { "name = \"a\"; listen = [ \"127.0.0.1:1\", \"127.0.0.1:1\" ]; targets = \"127.0.0.1:2\";",
+          "127.0.0.1:1" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\";", "targets: is required" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ();", "targets: there is no target" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"*:2\";", "not connected to" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( { host = \"x\"; } );",
+          "port: is required with host" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( { port = 2; } );",
+          "host: is required with port" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( { address = \"x:1\"; port = 2; } );",
+          "do not go with address" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; mode = \"fifo\";",
+          "not available in this version" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; mode = \"funnel\";",
+          "not available in this version" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; mode = \"auto\";",
+          "\"auto\" means \"fifo\" here" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( \"x:2\", \"y:2\" ); mode = \"auto\";",
+          "\"auto\" means \"funnel\" here" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; retry_min = 40000;",
+          "is longer than retry_max" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; unix_mode = 660;",
+          "octal string such as \"0660\"" },
+        { "name = \"a\"; listen = \"unix:/x\"; targets = \"127.0.0.1:2\"; unix_mode = \"0888\";",
+          "octal string" },
+        { "name = \"a\"; listen = \"unix:/x\"; targets = \"127.0.0.1:2\"; unix_user = \"nobody-here\";",
+          "there is no user" },
+        { "name = \"a\"; listen = \"unix:/x\"; targets = \"127.0.0.1:2\"; unix_group = \"nobody-here\";",
+          "there is no group" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; blocklist = [ \"10.0.0.1/8\" "
+          "];",
+          "did you mean 10.0.0.0/8?" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; allowlist = [ \"x\" ];",
+          "\"x\"" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; blocklist = \"file:/missing\";",
+          "/missing" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        config_place_read(place, "listeners = (\n{ %s } );\n", rows[i].listener);
+        if (place->config.settings != NULL)
+            fail_msg("row %zu was taken: %s", i, rows[i].listener);
+        expect_said(place, rows[i].said);
+        expect_said(place, "main.conf:2: error: listener \"");
+    }
+}
+
+static void global_values_that_make_no_sense(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *said;
+    } rows[] = {
+        { "log = { output = \"stdrr\"; };", "did you mean \"stderr\"?" },
+        { "log = { output = \"a/b.log\"; };", "nor an absolute path" },
+        { "log = { level = 4; };", "log.level: 4 is out of range" },
+        { "pid_file = \"x.pid\";", "no absolute path" },
+        { "user = \"nobody-here\";", "there is no user \"nobody-here\"" },
+        { "group = \"nobody-here\";", "there is no group \"nobody-here\"" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        config_place_read(place, "%s\n" CONFIG_LISTENER, rows[i].text);
+        assert_null(place->config.settings);
+        expect_said(place, rows[i].said);
+        expect_said(place, "main.conf:1: error: ");
+    }
+}
+
+static void names_and_addresses_are_unique(void **state)
+{
+    struct config_place *place = *state;
+    config_place_read(place, "listeners = (\n" LISTENER("a", "\"127.0.0.1:1\"", "") ",\n" LISTENER(
+                                 "a", "\"127.0.0.1:2\"", "") " );\n");
+    assert_null(place->config.settings);
+    expect_said(place, "main.conf:4: error: ");
+    expect_said(place, "main.conf:2");
+    config_place_read(place, "listeners = (\n" LISTENER("a", "\"127.0.0.1:1\"", "") ",\n" LISTENER(
+                                 "b", "\"127.0.0.1:1\"", "") " );\n");
+    assert_null(place->config.settings);
+    expect_said(place, "main.conf:4: error: listener \"b\": listen: ");
+    config_place_read(place,
+                      "listeners = (\n" LISTENER("a", "\"127.0.0.1:1\"", "reuse_port = true;") ",\n" LISTENER(
+                          "b", "\"127.0.0.1:1\"", "reuse_port = true;") " );\n");
+    config_place_expect(place, "");
+}
+
+static void faults_of_list_files_have_their_own_lines(void **state)
+{
+    struct config_place *place = *state;
+    config_place_write(place, "block.list", "10.0.0.0/8\n\n10.0.0.300 # no address\n");
+    config_place_read(place, "listeners = (\n" LISTENER("a", "\"127.0.0.1:1\"",
+                                                        "blocklist = [ \"file:DIR/block.list\" ];") " );\n");
+    assert_null(place->config.settings);
+    expect_said(place, "block.list:3: error: listener \"a\": blocklist: ");
+}
+
+static void defaults_fill_the_gaps(void **state)
+{
+    struct config_place *place = *state;
+    config_place_read(
+        place,
+        "defaults = { connect_timeout = 77; backlog = 5; unix_mode = \"0600\"; targets = ( \"127.0.0.1:9\","
+        " \"127.0.0.1:8\" ); blocklist = [ \"10.0.0.0/8\" ]; };\n"
+        "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; backlog = 6; },\n"
+        "{ name = \"b\"; listen = \"127.0.0.1:2\"; targets = \"127.0.0.1:7\"; } );\n");
+    config_place_expect(place, ""); /* unix_mode has no effect here, which in `defaults` is no matter */
+    const struct listener_settings *a = place->config.settings->listeners[0];
+    const struct listener_settings *b = place->config.settings->listeners[1];
+    assert_int_equal(a->connect_timeout, 77);
+    assert_int_equal(a->backlog, 6);
+    assert_int_equal(a->target_count, 2);
+    assert_non_null(a->blocklist);
+    assert_int_equal(b->connect_timeout, 77);
+    assert_int_equal(b->backlog, 5);
+    assert_int_equal(b->target_count, 1);
+    assert_string_equal(b->targets[0].name, "127.0.0.1:7");
+}
+
+static void what_is_strange_is_a_warning(void **state)
+{
+    static const struct {
+        const char *keys;
+        const char *said;
+    } rows[] = {
+        { "unix_mode = \"0600\";", "unix_mode: has no effect" },
+        { "allowlist = [];", "allowlist: is empty" },
+        { "targets = ( { address = \"x:1\"; weight = 0; } );", "weight 0" },
+        { "targets = ( { address = \"x:1\"; backup = true; } );", "every target is a backup" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *targets = strstr(rows[i].keys, "targets") != NULL ? "" : "targets = \"x:1\";";
+        config_place_read(place, "listeners = (\n{ name = \"a\"; listen = \"127.0.0.1:1\"; %s %s } );\n",
+                          targets, rows[i].keys);
+        assert_non_null(place->config.settings);
+        expect_said(place, "main.conf:2: warning: listener \"a\": ");
+        expect_said(place, rows[i].said);
+    }
+}
+
+static void auto_becomes_proxy_by_its_rule(void **state)
+{
+    struct config_place *place = *state;
+    config_place_read(
+        place,
+        "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; mode = \"auto\"; max_connections = 2;\n"
+        "targets = ( \"x:1\", \"y:1\", { address = \"z:1\"; backup = true; } ); } );\n");
+    config_place_expect(place, "");
+    assert_int_equal(place->config.settings->listeners[0]->mode, MODE_PROXY);
+    assert_true(place->config.settings->listeners[0]->mode_was_auto);
+}
+
+/* What -T prints is a configuration with the same meaning; dumping that one gives the same text, origins
+ * apart. */
+static void the_dump_can_be_read_again(void **state)
+{
+    struct config_place *place = *state;
+    config_place_read(
+        place, "log = { level = 0; output = \"/tmp/a \\\"b\\\" \\\\ \\x07.log\"; format = \"json\"; };\n"
+               "pid_file = \"/run/x.pid\"; shutdown_timeout = -5; shutdown_delay = 3;\n"
+               "listeners = ( { name = \"a\"; listen = [ \"127.0.0.1:1\", \"[::1]:1\", \"unix:/x\" ];\n"
+               "targets = ( \"x:1\", { host = \"::1\"; port = 5; weight = 3; keep_alive = true; } );\n"
+               "unix_mode = \"0600\"; balance = \"source\"; max_connections = 7;\n"
+               "blocklist = [ \"10.0.0.0/8\", \"2001:db8::/32\" ]; client_keep_alive = false; } );\n");
+    config_place_expect(place, "");
+    char *first = config_place_dump(place);
+    assert_non_null(strstr(first, "main.conf:1"));
+    assert_non_null(strstr(first, "# default"));
+    config_place_write_bytes(place, "main.conf", first, strlen(first));
+    config_place_load(place, NULL);
+    config_place_expect(place, "");
+    const struct listener_settings *a = place->config.settings->listeners[0];
+    assert_string_equal(place->config.settings->log.path, "/tmp/a \"b\" \\ \a.log");
+    assert_int_equal(place->config.settings->log.level, LOG_LEVEL_NONE);
+    assert_int_equal(place->config.settings->shutdown_timeout, -1);
+    assert_int_equal(a->listen_count, 3);
+    assert_int_equal(a->unix_socket.mode, 0600);
+    assert_int_equal(a->balance, BALANCE_SOURCE);
+    assert_int_equal(a->target_count, 2);
+    assert_string_equal(a->targets[1].name, "[::1]:5");
+    assert_int_equal(a->targets[1].weight, 3);
+    assert_true(a->targets[1].keep_alive.enabled);
+    assert_false(a->client_keep_alive.enabled);
+    assert_int_equal(access_list_size(a->blocklist), 2);
+    char *second = config_place_dump(place);
+    const char *one = first;
+    const char *two = second;
+    while (*one != '\0' && *two != '\0') { /* line by line, without the comments */
+        size_t a_length = strcspn(one, "#\n");
+        size_t b_length = strcspn(two, "#\n");
+        assert_int_equal(a_length, b_length);
+        assert_memory_equal(one, two, a_length);
+        one += strcspn(one, "\n") + 1;
+        two += strcspn(two, "\n") + 1;
+    }
+    assert_int_equal(*one, *two);
+    free(first);
+    free(second);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CONFIG_TEST(one_listener_that_makes_no_sense), CONFIG_TEST(global_values_that_make_no_sense),
+        CONFIG_TEST(names_and_addresses_are_unique),   CONFIG_TEST(faults_of_list_files_have_their_own_lines),
+        CONFIG_TEST(defaults_fill_the_gaps),           CONFIG_TEST(what_is_strange_is_a_warning),
+        CONFIG_TEST(auto_becomes_proxy_by_its_rule),   CONFIG_TEST(the_dump_can_be_read_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

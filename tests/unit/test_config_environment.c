@@ -1,0 +1,220 @@
+/* The environment: the original's variables, PROXIMUX_ ones, and how both go together with a file. */
+#include "unit/config_place.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* What an existing deployment sets. */
+#define DEPLOYMENT                                                                                           \
+    "LOG_LEVEL=1", "LOCAL_HOST=localhost", "LOCAL_PORT=3307", "LOCAL_IPV6_ONLY=0",                           \
+        "LOCAL_MAX_CONNECTIONS=2", "EXCHANGE_FUNNEL_ASYNC=0", "PROXY_INACTIVE_TIMEOUT=-1",                   \
+        "PROXY_CONNECTIONS_CNT=2", "TARGET_HOST_1=192.0.2.1", "TARGET_PORT_1=3306",                          \
+        "TARGET_CONN_1_KEEP_ALIVE=0", "TARGET_HOST_2=2001:db8::2", "TARGET_PORT_2=3306",                     \
+        "TARGET_CONN_2_KEEP_ALIVE=1"
+
+#define MAX 24
+
+/* Loads the deployment without a file, with `change` (NAME=VALUE) in place of the variable of that name, or
+ * added; a name alone takes the variable away; NULL changes nothing. */
+static void load_changed(struct config_place *place, const char *change)
+{
+    static const char *const deployment[] = { DEPLOYMENT };
+    const struct config_source source = { .file = config_place_path(place, "none.conf"),
+                                          .file_optional = true };
+    const char *environment[MAX] = { NULL };
+    size_t count = 0;
+    size_t length = change == NULL ? 0 : strcspn(change, "=");
+    for (size_t i = 0; i < sizeof deployment / sizeof deployment[0]; i++)
+        if (change == NULL || strncmp(deployment[i], change, length) != 0 || deployment[i][length] != '=')
+            environment[count++] = deployment[i];
+    if (change != NULL && change[length] == '=')
+        environment[count++] = change;
+    struct config_source with_environment = source;
+    with_environment.environment = (char **)environment;
+    config_place_load_source(place, &with_environment);
+}
+
+static void the_deployment_becomes_a_proxy(void **state)
+{
+    struct config_place *place = *state;
+    load_changed(place, NULL);
+    config_place_expect(place, "");
+    const struct settings *settings = place->config.settings;
+    const struct listener_settings *listener = settings->listeners[0];
+    assert_int_equal(settings->listener_count, 1);
+    assert_int_equal(settings->log.level, LOG_LEVEL_ERROR);
+    assert_string_equal(listener->name, "default");
+    assert_int_equal(listener->mode, MODE_PROXY);
+    assert_true(listener->mode_was_auto);
+    assert_int_equal(listener->max_connections, 2);
+    assert_int_equal(listener->inactivity_timeout, -1);
+    assert_int_equal(listener->listen_count, 1);
+    assert_string_equal(listener->listen[0].host, "localhost");
+    assert_int_equal(listener->listen[0].port, 3307);
+    assert_int_equal(listener->target_count, 2);
+    assert_string_equal(listener->targets[0].name, "192.0.2.1:3306");
+    assert_false(listener->targets[0].keep_alive.enabled);
+    assert_string_equal(listener->targets[1].name, "[2001:db8::2]:3306");
+    assert_true(listener->targets[1].keep_alive.enabled);
+}
+
+static void faults_name_their_variable(void **state)
+{
+    static const struct {
+        const char *change;
+        const char *said;
+    } rows[] = {
+        { "LOG_LEVEL=loud", "environment: error: LOG_LEVEL: \"loud\" does not fit" },
+        { "LOG_LEVEL=", "environment: error: LOG_LEVEL: is empty" },
+        { "LOCAL_HOST", "environment: error: LOCAL_HOST: is missing" },
+        { "LOCAL_HOST=", "environment: error: LOCAL_HOST: is empty" },
+        { "LOCAL_HOST=a b", "environment: error: LOCAL_HOST, LOCAL_PORT: " },
+        { "LOCAL_PORT", "environment: error: LOCAL_PORT: is missing" },
+        { "LOCAL_PORT=99999", "environment: error: LOCAL_HOST, LOCAL_PORT: " },
+        { "LOCAL_IPV6_ONLY=2", "environment: error: LOCAL_IPV6_ONLY: \"2\" does not fit" },
+        { "LOCAL_MAX_CONNECTIONS=0", "environment: error: LOCAL_MAX_CONNECTIONS: \"0\" does not fit" },
+        { "LOCAL_MAX_CONNECTIONS=2x", "environment: error: LOCAL_MAX_CONNECTIONS: \"2x\" does not fit" },
+        { "EXCHANGE_FUNNEL_ASYNC=yes", "environment: error: EXCHANGE_FUNNEL_ASYNC: \"yes\" does not fit" },
+        { "PROXY_INACTIVE_TIMEOUT=1.5", "environment: error: PROXY_INACTIVE_TIMEOUT: \"1.5\" does not fit" },
+        { "PROXY_CONNECTIONS_CNT=0", "environment: error: PROXY_CONNECTIONS_CNT: \"0\" does not fit" },
+        { "PROXY_CONNECTIONS_CNT=65", "environment: error: PROXY_CONNECTIONS_CNT: \"65\" does not fit" },
+        { "PROXY_CONNECTIONS_CNT", "PROXY_CONNECTIONS_CNT is missing" },
+        { "TARGET_HOST_2", "environment: error: TARGET_HOST_2: is missing" },
+        { "TARGET_PORT_2", "environment: error: TARGET_PORT_2: is missing" },
+        { "TARGET_CONN_2_KEEP_ALIVE", "environment: error: TARGET_CONN_2_KEEP_ALIVE: is missing" },
+        { "TARGET_CONN_2_KEEP_ALIVE=on",
+          "environment: error: TARGET_CONN_2_KEEP_ALIVE: \"on\" does not fit" },
+        { "PROXIMUX_MAX_CONNECTIONS=3", "environment: error: PROXIMUX_MAX_CONNECTIONS: says something else" },
+        { "PROXIMUX_LOG_LEVEL=debug", "environment: error: PROXIMUX_LOG_LEVEL: says something else" },
+        { "PROXIMUX_QUEUE_TIMOUT=3", "did you mean PROXIMUX_QUEUE_TIMEOUT?" },
+        { "PROXIMUX_TARGETS=x:1", "environment: error: PROXIMUX_TARGETS: this key can't be set" },
+        { "PROXIMUX_BALANCE=fair", "environment: error: PROXIMUX_BALANCE: \"fair\" does not fit" },
+        { "LOCAL_MAX_CONNECTIONS=-2", "\"auto\" means \"funnel\" here" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        load_changed(place, rows[i].change);
+        if (place->config.settings != NULL || strstr(place->said, rows[i].said) == NULL)
+            fail_msg("%s: \"%s\" is missing in:\n%s", rows[i].change, rows[i].said, place->said);
+    }
+}
+
+static void variables_that_do_no_harm(void **state)
+{
+    static const char *const silent[] = {
+        "PROXIMUX_MAX_CONNECTIONS=2",
+        "PROXIMUX_LOG_LEVEL=error",
+        "PROXIMUX_SERVICE_HOST=192.0.2.9",
+        "PROXIMUX_SERVICE_PORT_MYSQL=3306",
+        "PROXIMUX_PORT=tcp://192.0.2.9:1",
+        "PROXIMUX_PORT_3306_TCP_ADDR=192.0.2.9",
+        "SOMETHING_ELSE=1",
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++) {
+        load_changed(place, silent[i]);
+        config_place_expect(place, "");
+    }
+    load_changed(place, "PROXIMUX_WALLPAPER=blue");
+    config_place_expect(place, "environment: warning: PROXIMUX_WALLPAPER: unknown, and ignored\n");
+    load_changed(place, "TARGET_HOST_3=x");
+    config_place_expect(place,
+                        "environment: warning: TARGET_HOST_3: is ignored: PROXY_CONNECTIONS_CNT is 2\n");
+}
+
+static void any_negative_limit_means_none(void **state)
+{
+    struct config_place *place = *state;
+    const char *environment[] = { "LOCAL_MAX_CONNECTIONS=-2", NULL };
+    config_place_write(place, "main.conf",
+                       "listeners = ( { name = \"default\"; listen = \"127.0.0.1:1\";\n"
+                       "targets = \"x:1\"; max_connections = 9; } );\n");
+    config_place_load(place, (char **)environment);
+    config_place_expect(place, "");
+    assert_int_equal(place->config.settings->listeners[0]->max_connections, -1);
+}
+
+static void the_file_s_listener_is_overridden(void **state)
+{
+    struct config_place *place = *state;
+    const char *environment[] = { "LOCAL_HOST=::1",
+                                  "LOCAL_PORT=5",
+                                  "PROXY_CONNECTIONS_CNT=1",
+                                  "TARGET_HOST_1=y",
+                                  "TARGET_PORT_1=7",
+                                  "TARGET_CONN_1_KEEP_ALIVE=1",
+                                  "PROXIMUX_RETRY_MIN=11",
+                                  "PROXIMUX_CLIENT_KEEP_ALIVE=false",
+                                  "PROXIMUX_SHUTDOWN_DELAY=4",
+                                  NULL };
+    config_place_write(place, "main.conf",
+                       "listeners = ( { name = \"other\"; listen = \"127.0.0.1:2\"; targets = \"z:1\"; },\n"
+                       "{ name = \"default\"; listen = \"127.0.0.1:1\";\n"
+                       "targets = ( \"x:1\", \"x:2\" ); queue_limit = 9; } );\n");
+    config_place_load(place, (char **)environment);
+    config_place_expect(place, "");
+    const struct settings *settings = place->config.settings;
+    const struct listener_settings *listener = settings->listeners[1];
+    assert_int_equal(settings->listener_count, 2);
+    assert_int_equal(settings->shutdown_delay, 4);
+    assert_int_equal(settings->listeners[0]->retry_min, 250);
+    assert_int_equal(listener->retry_min, 11);
+    assert_int_equal(listener->queue_limit, 9);
+    assert_false(listener->client_keep_alive.enabled);
+    assert_string_equal(listener->listen[0].host, "::1");
+    assert_int_equal(listener->target_count, 1);
+    assert_string_equal(listener->targets[0].name, "y:7");
+    assert_int_equal(listener->mode, MODE_PROXY);
+    assert_false(listener->mode_was_auto);
+}
+
+static void without_file_and_variables_there_is_nothing(void **state)
+{
+    struct config_place *place = *state;
+    const char *environment[] = { NULL };
+    struct config_source source = { .file = config_place_path(place, "none.conf"),
+                                    .file_optional = true,
+                                    .environment = (char **)environment };
+    config_place_load_source(place, &source);
+    assert_null(place->config.settings);
+    assert_non_null(strstr(place->said, "none.conf: error: there is no such file"));
+    source.file_optional = false;
+    config_place_load_source(place, &source);
+    assert_non_null(strstr(place->said, "none.conf: error: No such file or directory"));
+}
+
+static void the_command_line_wins(void **state)
+{
+    struct config_place *place = *state;
+    const char *environment[] = { "LOG_LEVEL=1", NULL };
+    struct config_source source = { .environment = (char **)environment, .log_level = "debug" };
+    config_place_write(place, "main.conf", "log = { level = 0; };\n" CONFIG_LISTENER);
+    source.file = config_place_path(place, "main.conf");
+    config_place_load_source(place, &source);
+    config_place_expect(place, "");
+    assert_int_equal(place->config.settings->log.level, LOG_LEVEL_DEBUG);
+    source.log_level = "loud";
+    config_place_load_source(place, &source);
+    assert_null(place->config.settings);
+    assert_non_null(strstr(place->said, "command line: error: --log-level: \"loud\" does not fit"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CONFIG_TEST(the_deployment_becomes_a_proxy),
+        CONFIG_TEST(faults_name_their_variable),
+        CONFIG_TEST(variables_that_do_no_harm),
+        CONFIG_TEST(any_negative_limit_means_none),
+        CONFIG_TEST(the_file_s_listener_is_overridden),
+        CONFIG_TEST(without_file_and_variables_there_is_nothing),
+        CONFIG_TEST(the_command_line_wins),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
