@@ -1,0 +1,29 @@
+/* A piece of somebody else's bytes. Owns nothing; need not end with a zero. */
+#ifndef BASE_SLICE_H
+#define BASE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct slice {
+    const char *bytes;
+    size_t length;
+};
+
+/* The slice of a string literal, its end left out. */
+#define SLICE(literal) ((struct slice){ "" literal, sizeof(literal) - 1 })
+
+/* Moves the beginning of the slice, by at most its length. */
+static inline void slice_skip(struct slice *slice, size_t count)
+{
+    slice->bytes += count;
+    slice->length -= count;
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
+}
+
+#endif

@@ -1,0 +1,20 @@
+#include "protocol/protocol.h"
+
+#include "protocol/protocols.h"
+
+static const struct protocol *const protocols[] = {
+    NULL,
+};
+
+const struct protocol *protocol_find(const char *name)
+{
+    for (size_t i = 0; protocols[i] != NULL; i++)
+        if (strcmp(protocols[i]->name, name) == 0)
+            return protocols[i];
+    return NULL;
+}
+
+const struct protocol *const *protocol_all(void)
+{
+    return protocols;
+}

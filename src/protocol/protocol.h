@@ -1,0 +1,202 @@
+/* What the multiplexer needs to know of a protocol: where the request at the head of a client's bytes ends
+ * and what it is, and where its response ends, given the request that it answers. One constant struct of
+ * functions each.
+ *
+ * Framers are pure functions over bytes. They work on whatever has arrived and resume where they stopped:
+ * each byte is handed to them exactly once, and what they have to remember between two calls is in the state
+ * that the caller keeps for them, zeroed at first. They never need a whole message; a response is passed on
+ * as it comes, a request too once it is `decided`.
+ *
+ * Memory: what a framer appends goes to struct buffer; running short sets its `failed`, which the caller
+ * looks at after the call. A framer itself need not. */
+#ifndef PROTOCOL_PROTOCOL_H
+#define PROTOCOL_PROTOCOL_H
+
+#include "base/buffer.h"
+#include "base/reason.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct protocol_settings;
+
+/* What a framer keeps with a request until its answer is in: each has a struct of its own for it. */
+#define PROTOCOL_CONTEXT_SIZE 40
+
+/* What a request is. Lives in the multiplexer's exchange; all zeros at first. */
+struct protocol_request {
+    /* Set by read_request(), at any time before it is complete: the request will go to the target, its bytes
+     * are final and may be sent while more of them come. Not before the framer is sure of what it is. */
+    bool decided;
+    /* Set by read_request(), together with completeness at the latest: it does not go to the target; what was
+     * appended to `answer` (maybe nothing) is its answer. */
+    bool local;
+    /* Set by read_request(): a local answer is a refusal (REASON_REFUSED_COMMAND). */
+    bool refused;
+    /* Set by read_request(): the target answers nothing; the exchange is over when it is sent. */
+    bool unanswered;
+    /* After its answer nothing more is read from the client, and it is closed. Set by framers when the
+     * protocol says so, and by the multiplexer, before the answer, when it will do so (drain, an incomplete
+     * request): framers that have a word for it put it into the answer. */
+    bool closes_client;
+    /* Set by read_response(): the connection to the target can't be used for another request. */
+    bool closes_target;
+    /* Kept by the multiplexer: bytes of the final answer have been given out, so that no error can take its
+     * place. */
+    bool begun;
+    /* The framer's own. */
+    union {
+        unsigned char context[PROTOCOL_CONTEXT_SIZE];
+        uint64_t align;
+    };
+};
+
+enum protocol_outcome {
+    /* All bytes were taken; more have to come. */
+    PROTOCOL_MORE,
+    /* The message ends here; what follows it was not taken. */
+    PROTOCOL_COMPLETE,
+    /* Responses only: an interim message, such as 1xx of HTTP, ends here; it was appended, and the answer
+     * proper has not begun. */
+    PROTOCOL_INTERIM,
+    /* Responses with ids only, when called without a request: `id` says whose response this is. The framer is
+     * to be called again with that request; it has kept what it took so far. */
+    PROTOCOL_WHOSE,
+    /* The rules are broken. Of a request: its error is in `answer` as far as the protocol has one, and the
+     * client is closed after it. Of a response: the connection to the target can't be used any more. */
+    PROTOCOL_BROKEN,
+};
+
+struct protocol {
+    const char *name;
+
+    /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller before the first
+     * use. */
+    size_t client_size;
+    size_t link_size;
+
+    bool is_async;        /* default of `async` */
+    bool aborts_on_close; /* default of `abort_on_close` */
+    bool has_pushes;      /* read_response() also takes bytes that answer nothing */
+    bool takes_turns;     /* raw: unless `async`, nobody reads messages; clients take turns in time instead */
+
+    /* A client has come; `number` is unique in the process. May be NULL. */
+    void (*open_client)(const struct protocol_settings *settings, void *client, uint64_t number);
+
+    /* Frees what the states hold beyond themselves. May be NULL. */
+    void (*close_client)(void *client);
+    void (*close_link)(void *link);
+
+    /* Reads on in a client's bytes. `input` is moved on by what was taken. `out` holds this request's bytes
+     * for the target: until it is `decided`, all of them from its first, and the framer may change them;
+     * later the caller may have taken some away, and the framer only appends. A request's undecided bytes may
+     * not grow beyond settings->head_limit. `answer` takes bytes for this client, in the place of this
+     * request's answer: all of it if it is answered here, an error if broken, or an interim one (100
+     * Continue). Returns MORE, COMPLETE or BROKEN. */
+    enum protocol_outcome (*read_request)(const struct protocol_settings *settings, void *client,
+                                          struct protocol_request *request, struct slice *input,
+                                          struct buffer *out, struct buffer *answer);
+
+    /* Reads on in a target's bytes. `request` is the one that is being answered; NULL if `has_pushes` and
+     * there is none, or if ids say which it is (then it returns WHOSE as soon as it knows, and sets `id`).
+     * What is for the client is appended to `out`; only appended, since other bytes may stand before it.
+     * Returns any outcome. */
+    enum protocol_outcome (*read_response)(const struct protocol_settings *settings, void *link,
+                                           struct protocol_request *request, struct slice *input,
+                                           struct buffer *out, uint64_t *id);
+
+    /* The target has ended its stream inside the answer to `request` (or before it). Returns COMPLETE if that
+     * is how this answer ends, else BROKEN. NULL: it never is. */
+    enum protocol_outcome (*end_response)(const struct protocol_settings *settings, void *link,
+                                          struct protocol_request *request, struct buffer *out);
+
+    /* Appends the error by which `request` ends instead of an answer; it may be incomplete. False if the
+     * protocol has none, or not any more because the answer has begun: the client is closed then. */
+    bool (*write_error)(const struct protocol_settings *settings, const struct protocol_request *request,
+                        enum reason reason, struct buffer *out);
+
+    /* How many different ids requests can have on one target connection; 0: responses come in order. NULL
+     * likewise. At most 2^32. */
+    uint64_t (*id_count)(const struct protocol_settings *settings);
+
+    /* Writes an id (below id_count) into a decided request, of which at least the head is there, whose own id
+     * is remembered in its context and put back into the response by read_response(). May be called again if
+     * the request moves to another connection. */
+    void (*set_id)(const struct protocol_settings *settings, struct protocol_request *request, char *bytes,
+                   uint64_t id);
+
+    /* The largest answer that there can be, in bytes; 0: there is no limit. NULL likewise. */
+    size_t (*largest_answer)(const struct protocol_settings *settings);
+
+    /* What is sent first on each new target connection; nothing appended: there is no need. NULL likewise. */
+    void (*greet)(const struct protocol_settings *settings, void *link, struct buffer *out);
+
+    /* Reads what the target says to that. COMPLETE: it is ready. BROKEN: it can't be used, for the reason, in
+     * one phrase, that was appended to `error`. */
+    enum protocol_outcome (*read_greeting)(const struct protocol_settings *settings, void *link,
+                                           struct slice *input, struct buffer *error);
+};
+
+/* How numbers are written in `length` headers. */
+enum protocol_encoding { PROTOCOL_BINARY, PROTOCOL_ASCII, PROTOCOL_BCD };
+
+/* The settings of one listener's protocol, checked and decoded. Owned by the listener's settings; immutable.
+ * Strings are decoded (escapes are bytes by now) and owned by it. */
+struct protocol_settings {
+    const struct protocol *protocol;
+    bool is_async;       /* `async` as it is in force */
+    size_t head_limit;   /* bytes of a request until it is decided; `buffer_limit` */
+    int64_t max_message; /* bytes; -1: no limit. The multiplexer watches over it */
+
+    struct slice error_reply; /* line, length, marks; empty: none */
+
+    struct {
+        int64_t response_gap; /* milliseconds */
+    } raw;
+    struct {
+        struct slice delimiter;   /* never empty */
+        int64_t reply_lines;      /* 1 or more */
+        struct slice reply_until; /* prefix of a reply's last line; empty: reply_lines counts */
+        struct slice reply_if;    /* only requests that contain this have a reply; empty: all */
+    } line;
+    struct {
+        int64_t offset;
+        int64_t width; /* 1, 2, 3, 4, 8 (binary); digits of ASCII; bytes of BCD */
+        bool little_endian;
+        int64_t adjust; /* total = offset + width + value + adjust */
+        enum protocol_encoding encoding;
+        int64_t id_offset;
+        int64_t id_width; /* 0: no ids */
+    } length;
+    struct {
+        struct slice start; /* never empty */
+        struct slice end;   /* never empty */
+    } marks;
+    struct {
+        bool match_order; /* devices that do not echo the transaction id */
+    } modbus;
+    struct {
+        struct slice username;
+        struct slice password; /* empty: none */
+        int64_t database;
+        bool client_auth;       /* with a password, clients have to give it too */
+        struct slice *commands; /* further commands that may pass: names, or prefixes that end with '*' */
+        size_t command_count;
+    } redis;
+};
+
+/* The protocol of that name, or NULL. */
+const struct protocol *protocol_find(const char *name);
+
+/* All protocols that can be shared, one after the other, NULL at the end: their names, for errors. */
+const struct protocol *const *protocol_all(void);
+
+/* Whether answers are told apart by ids. */
+static inline bool protocol_has_ids(const struct protocol_settings *settings)
+{
+    return settings->protocol->id_count != NULL && settings->protocol->id_count(settings) > 0;
+}
+
+#endif

@@ -1,0 +1,7 @@
+/* The protocols there are, a file each. For protocol.c, and for tests that take one without its name. */
+#ifndef PROTOCOL_PROTOCOLS_H
+#define PROTOCOL_PROTOCOLS_H
+
+#include "protocol/protocol.h"
+
+#endif
