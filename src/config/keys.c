@@ -214,7 +214,7 @@ static const struct key protocol_keys[] = {
 
 static const struct key protocol_id_keys[] = {
     INTEGER(SCOPE_PROTOCOL_ID, "offset", UNIT_BYTES, 0, 255, NULL, "bytes before the id", .required = true),
-    INTEGER(SCOPE_PROTOCOL_ID, "width", UNIT_BYTES, 1, 8, NULL, "bytes of the id", .required = true),
+    INTEGER(SCOPE_PROTOCOL_ID, "width", UNIT_BYTES, 1, 32, NULL, "bytes of the id", .required = true),
 };
 
 static const struct {
