@@ -236,7 +236,8 @@ static void take_command(const struct protocol_check *protocol, const struct wri
     }
     if (strcmp(item->text, "*") == 0)
         check_warning(protocol->check, protocol->group, "commands", &item->origin,
-                      "\"*\" lets every unknown command pass, also those that change what other clients get");
+                      "\"*\" lets every command pass that is refused otherwise, also those that change the "
+                      "connection for all who share it");
     command->bytes = strdup(item->text);
     command->length = strlen(item->text);
     if (command->bytes == NULL)
