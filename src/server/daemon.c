@@ -48,7 +48,7 @@ int daemon_start(void)
     return ends[1];
 }
 
-bool daemon_ready(int descriptor)
+bool daemon_ready(int *descriptor)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null == -1)
@@ -56,8 +56,11 @@ bool daemon_ready(int descriptor)
     bool success = chdir("/") == 0 && dup2(null, STDIN_FILENO) != -1 && dup2(null, STDOUT_FILENO) != -1 &&
                    dup2(null, STDERR_FILENO) != -1;
     close(null);
-    success = success && write(descriptor, "", 1) == 1;
-    close(descriptor);
+    success = success && write(*descriptor, "", 1) == 1;
+    if (success) {
+        close(*descriptor);
+        *descriptor = -1;
+    }
     return success;
 }
 

@@ -188,7 +188,7 @@ static bool server_announce(struct server *server)
     config_log_warnings(server->config);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
-    if (server->daemon != -1 && !daemon_ready(server->daemon)) {
+    if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
     }
@@ -229,6 +229,8 @@ static void server_clean_up(struct server *server)
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
     log_stop();
+    if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
+        close(server->daemon);
 }
 
 int server_run(const struct config *config, const struct server_options *options)
