@@ -11,6 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool daemon_fill_standard(void)
+{
+    for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+        /* the lowest number that is free is taken, and those below are not */
+        if (fcntl(standard, F_GETFD) == -1 && open("/dev/null", O_RDWR) == -1)
+            return false;
+    return true;
+}
+
 /* Waits in the process of the terminal for the daemon's one byte; the pipe's end means that it failed. */
 static void wait_for_daemon(int descriptor)
 {

@@ -240,6 +240,10 @@ int server_run(const struct config *config, const struct server_options *options
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &server.settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
+    if (!daemon_fill_standard()) {
+        log_error(NULL, "/dev/null: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
     if (options->daemon) {
         server.daemon = daemon_start();
         if (server.daemon == -1) {

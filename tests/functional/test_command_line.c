@@ -357,6 +357,46 @@ static void background_with_pid_file(void **state)
     test_require(access(pid_file, F_OK) == -1 && errno == ENOENT, "the pid file stayed behind");
 }
 
+/* No socket may get the number of a standard descriptor: it would be written the log, or be replaced by -d.
+ */
+static void standard_descriptors_may_be_missing(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    char log[FIXTURE_PATH], pid_file[FIXTURE_PATH], text[512];
+
+    snprintf(text, sizeof(text),
+             "listeners = ( { name = \"a\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+             port, echo_port(echo));
+    fixture_path(fixture, "proximux.pid", pid_file);
+    for (size_t i = 0; i < 2; i++) {
+        struct proximux_options options = { .configuration = text, .no_standard = true };
+        struct proximux *proximux;
+
+        if (i == 0) {
+            proximux = proximux_start_with(fixture, &options);
+        } else {
+            options.arguments = ARGUMENTS("-d", "-p", pid_file);
+            assert_int_equal(proximux_run(fixture, &options, output, sizeof(output)), 0);
+            proximux = proximux_adopt(fixture, pid_file, fixture_path(fixture, "none.log", log));
+        }
+        int client = peer_connect("127.0.0.1", port);
+        peer_send_text(client, "hello");
+        peer_expect_text(client, "hello");
+        close(client);
+        for (int standard = 0; standard <= 2; standard++) {
+            char path[64], held[64] = "";
+
+            snprintf(path, sizeof(path), "/proc/%ld/fd/%d", (long)proximux->process, standard);
+            assert_int_not_equal(readlink(path, held, sizeof(held) - 1), -1);
+            assert_string_equal(held, "/dev/null");
+        }
+        proximux_stop(proximux);
+    }
+    echo_stop(echo);
+}
+
 static void stale_pid_file_is_taken_over(void **state)
 {
     struct fixture *fixture = *state;
@@ -436,6 +476,7 @@ int main(void)
         fixture_test(hang_up_keeps_clients),
         fixture_test(log_in_json),
         fixture_test(background_with_pid_file),
+        fixture_test(standard_descriptors_may_be_missing),
         fixture_test(stale_pid_file_is_taken_over),
         fixture_test(errors_reach_the_terminal_from_the_background),
         fixture_test(rights_of_root_are_given_up),
