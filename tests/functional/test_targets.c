@@ -474,6 +474,32 @@ static void queue_takes_so_many_and_no_more(void **state)
     echo_stop(echo);
 }
 
+/* Clients whose attempts to connect fail all at once join the queue all at once; its limit holds for them
+ * too. */
+static void queue_is_limited_when_a_target_goes_down(void **state)
+{
+    unsigned port = peer_free_port();
+    struct peer_deaf deaf;
+    int clients[5];
+
+    peer_make_deaf(&deaf, "127.0.0.1");
+    struct proximux *proximux = proximux_start_between(
+        *state, port, deaf.port,
+        "queue_limit = 2; connect_timeout = 300; retry_min = 60000; retry_max = 60000;");
+    for (size_t i = 0; i < 5; i++)
+        clients[i] = peer_connect("127.0.0.1", port);
+    for (size_t i = 2; i < 5; i++) /* those who came last */
+        peer_expect_end(clients[i]);
+    proximux_wait_log_times(proximux, "ended: queue_full", 3);
+    peer_expect_silence(clients[0], 50);
+    peer_expect_silence(clients[1], 0);
+    for (size_t i = 0; i < 5; i++)
+        peer_reset(clients[i]);
+    proximux_wait_log_times(proximux, "ended: client_reset", 2);
+    peer_close_deaf(&deaf);
+    proximux_stop(proximux);
+}
+
 static void client_that_resets_leaves_the_queue(void **state)
 {
     unsigned port = peer_free_port();
@@ -561,6 +587,7 @@ int main(void)
         fixture_test(failed_attempts_keep_the_order),
         fixture_test(waiting_ends_with_queue_timeout),
         fixture_test(queue_takes_so_many_and_no_more),
+        fixture_test(queue_is_limited_when_a_target_goes_down),
         fixture_test(client_that_resets_leaves_the_queue),
         fixture_test(waiting_client_may_send_ahead),
         fixture_test(clients_that_leave_while_connecting),
