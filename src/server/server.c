@@ -56,6 +56,24 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
     log_warning(NULL, "this version can't be upgraded while it runs: restart it");
 }
 
+/* What asks a running server for something. */
+static const int requests[] = { SIGHUP, SIGUSR1, SIGUSR2 };
+
+/* Blocks or unblocks them. */
+static void server_mask_requests(int how)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
+        sigaddset(&signals, requests[i]);
+    pthread_sigmask(how, &signals, NULL);
+}
+
+void server_hold_signals(void)
+{
+    server_mask_requests(SIG_BLOCK);
+}
+
 static void server_watch_signal(struct server *server, int number,
                                 void (*callback)(struct ev_loop *, ev_signal *, int))
 {
@@ -72,6 +90,7 @@ static void server_watch_signals(struct server *server)
     server_watch_signal(server, SIGHUP, server_reopen_signal);
     server_watch_signal(server, SIGUSR1, server_reopen_signal);
     server_watch_signal(server, SIGUSR2, server_upgrade_signal);
+    server_mask_requests(SIG_UNBLOCK);
 }
 
 static void server_listener_emptied(void *owner)
