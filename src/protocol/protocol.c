@@ -2,9 +2,12 @@
 
 #include "protocol/protocols.h"
 
+/* clang-format off */
 static const struct protocol *const protocols[] = {
+    &protocol_raw,
     NULL,
 };
+/* clang-format on */
 
 const struct protocol *protocol_find(const char *name)
 {
