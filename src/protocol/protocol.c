@@ -5,6 +5,7 @@
 /* clang-format off */
 static const struct protocol *const protocols[] = {
     &protocol_raw,
+    &protocol_line,
     NULL,
 };
 /* clang-format on */
