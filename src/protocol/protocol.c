@@ -6,6 +6,7 @@
 static const struct protocol *const protocols[] = {
     &protocol_raw,
     &protocol_line,
+    &protocol_length,
     NULL,
 };
 /* clang-format on */

@@ -4,6 +4,7 @@
 
 #include "protocol/protocol.h"
 
+extern const struct protocol protocol_length;
 extern const struct protocol protocol_line;
 extern const struct protocol protocol_raw;
 
