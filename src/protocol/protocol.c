@@ -7,6 +7,7 @@ static const struct protocol *const protocols[] = {
     &protocol_raw,
     &protocol_line,
     &protocol_length,
+    &protocol_marks,
     NULL,
 };
 /* clang-format on */
