@@ -8,6 +8,7 @@ static const struct protocol *const protocols[] = {
     &protocol_line,
     &protocol_length,
     &protocol_marks,
+    &protocol_modbus,
     NULL,
 };
 /* clang-format on */

@@ -7,6 +7,7 @@
 extern const struct protocol protocol_length;
 extern const struct protocol protocol_line;
 extern const struct protocol protocol_marks;
+extern const struct protocol protocol_modbus;
 extern const struct protocol protocol_raw;
 
 #endif
