@@ -46,9 +46,8 @@ static bool begins_with(struct slice bytes, struct slice prefix)
     return bytes.length >= prefix.length && memcmp(bytes.bytes, prefix.bytes, prefix.length) == 0;
 }
 
-static size_t line_limit(const struct protocol_settings *settings, const struct buffer *out)
+static size_t line_limit(const struct protocol_settings *settings, struct slice line)
 {
-    struct slice line = buffer_slice(out);
     if (begins_with(line, SLICE("get ")) || begins_with(line, SLICE("gets ")) ||
         settings->head_limit < MEMCACHED_LINE_MAX)
         return settings->head_limit;
@@ -74,7 +73,7 @@ static enum protocol_outcome read_line(const struct protocol_settings *settings,
     take(input, wanted < room ? wanted : room, out);
     if (out->failed)
         return PROTOCOL_MORE;
-    if (wanted > room || out->length > line_limit(settings, out))
+    if (wanted > room || out->length > line_limit(settings, buffer_slice(out)))
         return break_request(answer, "CLIENT_ERROR line too long\r\n");
     return end > 0 ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
@@ -160,7 +159,7 @@ static void extend_run(const struct protocol_settings *settings, struct memcache
     struct memcached_context context = memcached_context(request);
     size_t length = 0;
     while (input->length > 0 && length < settings->head_limit / 2) {
-        size_t end = line_end(client, *input, MEMCACHED_LINE_MAX);
+        size_t end = line_end(client, *input, line_limit(settings, *input));
         if (end == 0)
             break;
         struct memcached_command command =
