@@ -152,7 +152,8 @@ static size_t whole_quiet_command(const struct memcached_command *command, struc
     return memcmp(bytes.bytes + length, "\r\n", 2) == 0 ? length + 2 : 0;
 }
 
-/* Takes what belongs to the run out of the bytes at hand, and ends it. */
+/* Takes what belongs to the run out of the bytes at hand, and ends it. Commands with data and others do not
+ * share one: some errors mean more where there are data (see memcached_answer.c). */
 static void extend_run(const struct protocol_settings *settings, struct memcached_client *client,
                        struct protocol_request *request, struct slice *input, struct buffer *out)
 {
@@ -170,9 +171,8 @@ static void extend_run(const struct protocol_settings *settings, struct memcache
             break;
         }
         size_t count = whole_quiet_command(&command, *input, end);
-        if (count == 0)
+        if (count == 0 || command.context.has_block != context.has_block)
             break;
-        context.has_block |= command.context.has_block;
         take(input, count, out);
         length += count;
     }

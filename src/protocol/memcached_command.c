@@ -289,7 +289,7 @@ static void read_with_noreply(struct memcached_command *command, struct line *li
     if (line->count > WORDS_MAX)
         say(command, MEMCACHED_LOCAL, UNKNOWN);
     else if (form == FORM_CHANGE && line->count == 2 && is_noreply(line->last))
-        say(command, MEMCACHED_LOCAL, BAD_FORMAT);
+        say(command, MEMCACHED_LOCAL, slice_equal(line->words[0], SLICE("delete")) ? BAD_FORMAT : UNKNOWN);
     else
         take_noreply(command, line, text);
     if (command->fate != MEMCACHED_FORWARD)

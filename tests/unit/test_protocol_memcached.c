@@ -140,7 +140,7 @@ static void noreply_goes_out_without_the_word(void **state)
         /* With one taken away there is still one: memcached would say nothing. */
         { "flush_all noreply noreply\r\n", NULL, "local \n" },
         { "delete noreply noreply\r\n", NULL, "local \n" },
-        { "delete noreply\r\nincr noreply\r\n", NULL, "local " BAD_FORMAT "local " BAD_FORMAT },
+        { "delete noreply\r\nincr noreply\r\n", NULL, "local " BAD_FORMAT "local ERROR\\r\\n\n" },
         { "lru_crawler what noreply\r\n", NULL, "local \n" },
         /* Wrong ones are not answered, but closed all the same. */
         { "set a 0 0 noreply\r\n", NULL, "broken \n" },
@@ -387,6 +387,8 @@ static void quiet_commands_go_out_in_runs(void **state)
                "forward mg a q\\r\\nmn\\r\\n\nmore ms b 2147483645 q\\r\\nxyz\\r\\n\n", HERE);
     expect_run("mg a q\r\nms b x q\r\nxyz\r\n", 999, "forward mg a q\\r\\nmn\\r\\n\nbroken " BAD_FORMAT,
                HERE);
+    expect_run("mg a q\r\nms b 1 q\r\nx\r\nmn\r\n", 999,
+               "forward mg a q\\r\\nmn\\r\\n\nforward ms b 1 q\\r\\nx\\r\\nmn\\r\\n\n", HERE);
     /* A flag is known by its first byte. */
     expect_run("mg a v Oq\r\nmg q q2\r\n", 999, "forward mg a v Oq\\r\\n\nforward mg q q2\\r\\nmn\\r\\n\n",
                HERE);
@@ -565,10 +567,10 @@ static void answers_to_a_run_end_with_mn(void **state)
         { "mg a v q\r\nmn\r\n", "MN\r\n", "answer MN\\r\\n\n" },
         /* Errors, and what is no success, arrive. */
         { "ms a 1 q\r\nx\r\nms b 1 q ME\r\nx\r\nmd c q\r\nma d q\r\nmn\r\n",
-          "SERVER_ERROR out of memory storing object\r\nNS\r\nNF\r\n"
+          "SERVER_ERROR out of memory storing object\r\nNS\r\nMN\r\nNF\r\n"
           "CLIENT_ERROR cannot increment or decrement non-numeric value\r\nMN\r\n",
-          "answer SERVER_ERROR out of memory storing object\\r\\nNS\\r\\nNF\\r\\n"
-          "CLIENT_ERROR cannot increment or decrement non-numeric value\\r\\nMN\\r\\n\n" },
+          "answer SERVER_ERROR out of memory storing object\\r\\nNS\\r\\n\n"
+          "answer NF\\r\\nCLIENT_ERROR cannot increment or decrement non-numeric value\\r\\nMN\\r\\n\n" },
         { "mg a q\r\n", "HD\r\nM", "more HD\\r\\n\n" },
     };
     EXPECT_ANSWERS(examples);
