@@ -113,7 +113,7 @@ static enum role role_of(const struct memcached_context *context, struct slice w
 /* VALUE key flags bytes [unique], VA bytes flag... */
 static bool read_value_line(const struct memcached_context *context, struct slice text, uint64_t *bytes)
 {
-    struct slice word;
+    struct slice word = { 0 };
     int place = context->answer == MEMCACHED_VALUES ? 3 : 1;
     for (int i = 0; i <= place; i++)
         if (!memcached_word_next(&text, &word))
