@@ -8,6 +8,7 @@ static const struct protocol *const protocols[] = {
     &protocol_length,
     &protocol_line,
     &protocol_marks,
+    &protocol_memcached,
     &protocol_modbus,
     &protocol_raw,
     &protocol_redis,

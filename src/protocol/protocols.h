@@ -8,6 +8,7 @@ extern const struct protocol protocol_http;
 extern const struct protocol protocol_length;
 extern const struct protocol protocol_line;
 extern const struct protocol protocol_marks;
+extern const struct protocol protocol_memcached;
 extern const struct protocol protocol_modbus;
 extern const struct protocol protocol_raw;
 extern const struct protocol protocol_redis;
