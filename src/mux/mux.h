@@ -1,0 +1,180 @@
+/* The multiplexer: many clients share target connections, request by request, with every response at its own
+ * client.
+ *
+ * Pure logic over bytes and time: no socket, no loop, no clock. Who drives it says what happened ("bytes
+ * came, closed, connected, this is the time") and asks afterwards what each client and link that changed
+ * wants ("these bytes are to be written, read on or not, close"). Links are target connections.
+ *
+ * A request becomes an exchange, which stands in its client's list (the order of answers) and, once it has
+ * been given a link, in that link's list (the pairing). It ends in exactly one function, with one reason.
+ *
+ *             complete, or too long to be held      a link has room      the answer is whole      its turn at
+ * the client READING ------------------------------> WAITING --------------> SENT ------------------>
+ * ANSWERED -----------> over |                                       |  ^                   | ^ | |
+ * +-------------------+ not a byte was sent      |
+ *      +---------------------------------------+---- answered here, or an error -----------------+
+ *
+ * A request longer than `buffer_limit` is RESERVED between WAITING and SENT: its link takes nothing else
+ * while it waits for the answers before it, and streams it alone.
+ *
+ * Every function that takes `now` (microseconds, never decreasing) may change any client and any link; all
+ * that changed are told by mux_changed_client() and mux_changed_link(). Nothing is freed but by
+ * mux_client_close() and mux_link_close(). */
+#ifndef MUX_MUX_H
+#define MUX_MUX_H
+
+#include "base/reason.h"
+#include "base/slice.h"
+#include "protocol/protocol.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mux;
+struct mux_client;
+struct mux_link;
+
+/* Plain numbers. Times in milliseconds, negative: never. */
+struct mux_settings {
+    const struct protocol_settings *protocol; /* must outlive the multiplexer */
+    bool in_order;         /* requests go out as they became complete; else clients take turns */
+    size_t depth;          /* requests in flight on one link; 1 unless `async` */
+    size_t pipeline_depth; /* requests of one client that may wait */
+    size_t buffer_limit;
+    size_t memory_limit;
+    int64_t max_message;
+    size_t queue_limit;
+    int64_t queue_timeout;
+    int64_t request_timeout;
+    int64_t stall_timeout;
+    int64_t client_idle_timeout;
+    int64_t inactivity_timeout;
+    int64_t connect_delay;
+    int64_t request_gap;
+    int64_t connection_ttl;
+    int64_t max_requests; /* per link; negative: no limit */
+    bool abort_on_close;
+};
+
+/* How one exchange ended. */
+struct mux_ending {
+    void *client; /* as given to mux_client_open() */
+    void *link;   /* as given to mux_link_open(); NULL: it was never given one */
+    const struct protocol_request *request;
+    bool answered;      /* by its response; else by `reason` */
+    enum reason reason; /* valid unless answered */
+    uint64_t request_bytes;
+    uint64_t answer_bytes;
+    int64_t wait;    /* microseconds from complete to sent; all the time if it never was */
+    int64_t service; /* microseconds from sent to its end; 0 if it never was */
+};
+
+/* Called from inside the multiplexer; may ask it (mux_link_has_room() and the like), but not change it. */
+struct mux_hooks {
+    /* Which link takes the next request of this client: one that has room, or NULL if none has now. The
+     * callee may note that one more target connection is wanted. */
+    struct mux_link *(*choose)(void *owner, void *client);
+    /* One exchange has ended: the only place where that is said. May be NULL. */
+    void (*ended)(void *owner, const struct mux_ending *ending);
+};
+
+/* NULL when memory is short. */
+struct mux *mux_create(const struct mux_settings *settings, const struct mux_hooks *hooks, void *owner);
+
+/* All clients and links must have been closed. NULL is allowed. */
+void mux_destroy(struct mux *mux);
+
+/* When mux_tick() is wanted, or INT64_MAX. */
+int64_t mux_due(const struct mux *mux);
+void mux_tick(struct mux *mux, int64_t now);
+
+/* Hands waiting requests out: hooks.choose() may find a link now. */
+void mux_dispatch(struct mux *mux, int64_t now);
+
+/* Clients that have a request waiting for a link; bytes held for clients; clients there are. */
+size_t mux_waiting(const struct mux *mux);
+size_t mux_memory(const struct mux *mux);
+size_t mux_clients(const struct mux *mux);
+
+/* One that changed since it was last told here, or NULL. */
+struct mux_client *mux_changed_client(struct mux *mux);
+struct mux_link *mux_changed_link(struct mux *mux);
+
+/* ---- Clients ---- */
+
+/* A client has come. `number` is unique in the process. NULL when memory is short. */
+struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number, int64_t now);
+
+/* What one read gave. Only while mux_client_wants_bytes(). */
+void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);
+
+/* It has ended its stream (FIN). */
+void mux_client_end(struct mux_client *client, int64_t now);
+
+/* It is gone, or has to go at once: its exchanges end with this reason. Answers to what was sent are thrown
+ * away. */
+void mux_client_fail(struct mux_client *client, enum reason reason, int64_t now);
+
+/* So many bytes of its output were written. */
+void mux_client_written(struct mux_client *client, size_t count, int64_t now);
+
+/* What was read of it is still answered, then it is to go. */
+void mux_client_drain(struct mux_client *client, int64_t now);
+
+/* To be called last, at any time: fails the client if it is not over, and frees it. */
+void mux_client_close(struct mux_client *client, int64_t now);
+
+enum mux_fate {
+    MUX_GOES_ON,
+    MUX_CLOSE, /* all is written: end the stream towards it; if it has not ended its own, wait a little for
+                  that */
+    MUX_RESET, /* close at once, so that what it got does not look complete */
+};
+
+void *mux_client_owner(const struct mux_client *client);
+struct slice mux_client_output(const struct mux_client *client);
+bool mux_client_wants_bytes(const struct mux_client *client);
+enum mux_fate mux_client_fate(const struct mux_client *client);
+bool mux_client_has_ended(const struct mux_client *client);     /* FIN came from it */
+enum reason mux_client_reason(const struct mux_client *client); /* why it ends; valid if it does not go on */
+
+/* ---- Links ---- */
+
+/* A target connection was made. NULL when memory is short. */
+struct mux_link *mux_link_open(struct mux *mux, void *owner, int64_t now);
+
+/* What one read gave. Only while mux_link_wants_bytes(). */
+void mux_link_bytes(struct mux_link *link, const char *bytes, size_t length, int64_t now);
+
+/* The target has ended its stream. */
+void mux_link_end(struct mux_link *link, int64_t now);
+
+/* The connection broke. */
+void mux_link_fail(struct mux_link *link, enum reason reason, int64_t now);
+
+/* So many bytes of its output were written. */
+void mux_link_written(struct mux_link *link, size_t count, int64_t now);
+
+/* It is to go: takes no new request, and is over when the last answer is in. */
+void mux_link_retire(struct mux_link *link, int64_t now);
+
+/* To be called last, at any time; frees it. */
+void mux_link_close(struct mux_link *link, int64_t now);
+
+/* Whether it takes another request now; exchanges that it works on. */
+bool mux_link_has_room(const struct mux_link *link);
+size_t mux_link_load(const struct mux_link *link);
+
+void *mux_link_owner(const struct mux_link *link);
+struct slice mux_link_output(const struct mux_link *link);
+bool mux_link_wants_bytes(const struct mux_link *link);
+bool mux_link_is_over(const struct mux_link *link);
+
+/* Of one that is over: whether it ended before any request went out on it, which says that its target is of
+ * no use at present, and why ("" if there is no more to say than the reason). */
+bool mux_link_was_useless(const struct mux_link *link);
+enum reason mux_link_reason(const struct mux_link *link);
+const char *mux_link_explanation(const struct mux_link *link);
+
+#endif
