@@ -227,6 +227,7 @@ static void mixtures_that_are_unsafe(void **state)
         { "protocol = { type = \"marks\"; start = \"<\"; end = \">\"; }; async = true;",
           "async: without ids" },
         { "protocol = { type = \"modbus\"; match = \"order\"; }; async = true;", "async: without ids" },
+        { "protocol = \"http\"; async = true;", "async: not every server stands pipelined requests" },
         { "protocol = \"redis\"; request_gap = 5;", "request_gap: with async requests are sent together" },
         { "protocol = \"http\"; connection_ttl = 100; connect_delay = 100;",
           "connection_ttl: is not longer than connect_delay" },
