@@ -3,6 +3,7 @@
 #include "protocol/protocols.h"
 
 static const struct protocol *const protocols[] = {
+    &protocol_redis,
     NULL,
 };
 

@@ -4,4 +4,6 @@
 
 #include "protocol/protocol.h"
 
+extern const struct protocol protocol_redis;
+
 #endif
