@@ -4,6 +4,7 @@
 
 static const struct protocol *const protocols[] = {
     &protocol_http,
+    &protocol_redis,
     NULL,
 };
 
