@@ -9,6 +9,7 @@ static const struct protocol *const protocols[] = {
     &protocol_length,
     &protocol_marks,
     &protocol_modbus,
+    &protocol_redis,
     NULL,
 };
 /* clang-format on */

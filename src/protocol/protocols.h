@@ -9,5 +9,6 @@ extern const struct protocol protocol_line;
 extern const struct protocol protocol_marks;
 extern const struct protocol protocol_modbus;
 extern const struct protocol protocol_raw;
+extern const struct protocol protocol_redis;
 
 #endif
