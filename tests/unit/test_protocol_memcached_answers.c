@@ -241,6 +241,19 @@ static void long_lines_of_answers_are_passed_on(void **state)
     }
 }
 
+/* The end of an answer's data says nothing of the long line in the answer after it. */
+static void a_long_line_in_a_run_does_not_end_it(void **state)
+{
+    (void)state;
+    struct protocol_settings settings = framing_settings(&protocol_memcached);
+    char bytes[2048], expected[2048], *line = long_line(1200);
+    memcpy(line, "HD ", 3);
+    snprintf(bytes, sizeof bytes, "VA 1\r\nx\r\n%sMN\r\n", line);
+    snprintf(expected, sizeof expected, "answer VA 1\\r\\nx\\r\\n\nanswer %.1198s\\r\\n\n", line);
+    framing_expect_responses_at(&settings, text("mg a v\r\nmg b q\r\n"), text(bytes), false, expected, HERE);
+    free(line);
+}
+
 /* However the client's bytes are cut, it gets the same. The target here has `a` and `b` only. */
 static void runs_give_the_same_answers_however_they_are_cut(void **state)
 {
@@ -361,6 +374,7 @@ int main(void)
         cmocka_unit_test(answers_to_noreply_are_swallowed),
         cmocka_unit_test(answers_to_a_run_end_with_mn),
         cmocka_unit_test(long_lines_of_answers_are_passed_on),
+        cmocka_unit_test(a_long_line_in_a_run_does_not_end_it),
         cmocka_unit_test(runs_give_the_same_answers_however_they_are_cut),
         cmocka_unit_test(errors_are_said_as_memcached_says_them),
         cmocka_unit_test(bytes_of_answers_are_looked_at_once),
