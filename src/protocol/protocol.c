@@ -4,6 +4,7 @@
 
 static const struct protocol *const protocols[] = {
     &protocol_memcached,
+    &protocol_redis,
     NULL,
 };
 

@@ -5,5 +5,6 @@
 #include "protocol/protocol.h"
 
 extern const struct protocol protocol_memcached;
+extern const struct protocol protocol_redis;
 
 #endif
