@@ -226,7 +226,7 @@ static void long_lines_of_answers_are_passed_on(void **state)
         { "get a\r\n", "END", false, "" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        size_t shortest = MEMCACHED_VALUE_LINE_MAX + (cases[i].passes ? -4 : 1);
+        size_t shortest = cases[i].passes ? MEMCACHED_VALUE_LINE_MAX - 4 : MEMCACHED_VALUE_LINE_MAX + 1;
         for (size_t length = shortest; length < MEMCACHED_VALUE_LINE_MAX + 5; length++) {
             char bytes[2048], expected[2048], *line = long_line(length);
             memcpy(line, cases[i].word, strlen(cases[i].word));
