@@ -252,6 +252,7 @@ static void check_target(struct check *check, const struct written_group *group)
     if (target->name == NULL)
         problem_memory(check->written->problems);
     take_keep_alive(group, "keep_alive", &target->keep_alive);
+    target->connections = written_peek(group, "connections")->number;
     target->max_connections = written_peek(group, "max_connections")->number;
     target->backup = written_peek(group, "backup")->number != 0;
     target->weight = written_peek(group, "weight")->number;
@@ -425,6 +426,20 @@ static void take_numbers(struct check *check)
     settings->queue_timeout = number_of(check, "queue_timeout");
     settings->retry_min = number_of(check, "retry_min");
     settings->retry_max = number_of(check, "retry_max");
+    settings->client_idle_timeout = number_of(check, "client_idle_timeout");
+    settings->request_timeout = number_of(check, "request_timeout");
+    settings->stall_timeout = number_of(check, "stall_timeout");
+    settings->abort_on_close = number_of(check, "abort_on_close") != 0;
+    settings->async = number_of(check, "async") != 0;
+    settings->pipeline_depth = number_of(check, "pipeline_depth");
+    settings->connect_delay = number_of(check, "connect_delay");
+    settings->request_gap = number_of(check, "request_gap");
+    settings->connection_ttl = number_of(check, "connection_ttl");
+    settings->max_requests_per_connection = number_of(check, "max_requests_per_connection");
+    settings->warmup = number_of(check, "warmup") != 0;
+    settings->buffer_limit = number_of(check, "buffer_limit");
+    settings->memory_limit = number_of(check, "memory_limit");
+    settings->max_message = number_of(check, "max_message");
     take_keep_alive(check->group, "client_keep_alive", &settings->client_keep_alive);
 }
 
