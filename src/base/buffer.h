@@ -43,15 +43,15 @@ void buffer_truncate(struct buffer *buffer, size_t length);
 /* Gives the memory back; the buffer is empty and usable, and has not failed, then. */
 void buffer_free(struct buffer *buffer);
 
-/* The bytes; valid until the buffer is changed. */
+/* The bytes; valid until the buffer is changed. NULL at most if there are none. */
 static inline char *buffer_bytes(const struct buffer *buffer)
 {
-    return buffer->memory + buffer->start;
+    return buffer->memory == NULL ? NULL : buffer->memory + buffer->start;
 }
 
 static inline struct slice buffer_slice(const struct buffer *buffer)
 {
-    return (struct slice){ buffer->memory + buffer->start, buffer->length };
+    return (struct slice){ buffer_bytes(buffer), buffer->length };
 }
 
 #endif

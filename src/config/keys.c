@@ -63,7 +63,7 @@ static const char *const matches[] = { "id", "order", NULL };
     INTEGER(place, word, counts, least, most, standard, text, .can_disable = true, __VA_ARGS__)
 
 static const struct key global_keys[] = {
-    STRUCTURE(SCOPE_GLOBAL, "log", "what the log holds and where it goes", .members = SCOPE_LOG),
+    STRUCTURE(SCOPE_GLOBAL, "log", "what the log holds and where it goes"),
     STRING(SCOPE_GLOBAL, "user", NULL, "user to become after binding"),
     STRING(SCOPE_GLOBAL, "group", NULL, "group to become after binding; without it the user's own"),
     STRING(SCOPE_GLOBAL, "pid_file", NULL, "file that holds the process number"),
@@ -171,8 +171,7 @@ static const struct key target_keys[] = {
 #define EVERY_PROTOCOL  (KEY_OF(TYPE_COUNT) - 1)
 
 static const struct key protocol_keys[] = {
-    CHOICE(SCOPE_PROTOCOL, "type", protocols, NULL, "the protocol's name", .required = true,
-           .protocols = EVERY_PROTOCOL),
+    CHOICE(SCOPE_PROTOCOL, "type", protocols, "raw", "the protocol's name", .protocols = EVERY_PROTOCOL),
     INTEGER(SCOPE_PROTOCOL, "response_gap", UNIT_MILLISECONDS, 1, TIME_MAX, "20",
             "silence that ends an answer", .protocols = KEY_OF(TYPE_RAW)),
     STRING(SCOPE_PROTOCOL, "delimiter", "\\n", "what ends a line", .is_bytes = true,
@@ -215,7 +214,7 @@ static const struct key protocol_keys[] = {
 
 static const struct key protocol_id_keys[] = {
     INTEGER(SCOPE_PROTOCOL_ID, "offset", UNIT_BYTES, 0, 255, NULL, "bytes before the id", .required = true),
-    INTEGER(SCOPE_PROTOCOL_ID, "width", UNIT_BYTES, 1, 8, NULL, "bytes of the id", .required = true),
+    INTEGER(SCOPE_PROTOCOL_ID, "width", UNIT_BYTES, 1, 32, NULL, "bytes of the id", .required = true),
 };
 
 static const struct {

@@ -66,8 +66,8 @@ struct key {
     bool required;              /* in SCOPE_PROTOCOL: for the protocols that have the key */
     bool is_secret;             /* never shown */
     bool is_bytes;              /* a string with escapes of its own, see config/bytes.h */
-    enum key_scope members;     /* a structure, or a choice that may be a group: the scope of the keys in it.
-                                   SCOPE_GLOBAL: there is no such group */
+    enum key_scope members;     /* the value is a group, or a choice that may be one, with keys of this scope;
+                                   SCOPE_GLOBAL: it is no group */
     enum key_use use;
     unsigned protocols; /* in SCOPE_PROTOCOL: KEY_OF() those that have the key */
     const char *help;   /* a phrase for the manual's reader and for errors */

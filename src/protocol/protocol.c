@@ -3,6 +3,8 @@
 #include "protocol/protocols.h"
 
 static const struct protocol *const protocols[] = {
+    &protocol_http,
+    &protocol_redis,
     NULL,
 };
 

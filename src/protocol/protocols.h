@@ -4,4 +4,7 @@
 
 #include "protocol/protocol.h"
 
+extern const struct protocol protocol_http;
+extern const struct protocol protocol_redis;
+
 #endif

@@ -1,0 +1,196 @@
+/* The parts of the redis framer: what they share. Only redis*.c and their tests include this.
+ *
+ * After the Redis serialization protocol specification (RESP2 and RESP3) and, where that is silent, what
+ * Redis 7.0 does. */
+#ifndef PROTOCOL_REDIS_H
+#define PROTOCOL_REDIS_H
+
+#include "protocol/protocol.h"
+
+/* Longest name of a command that is known or can be admitted; of subcommands likewise. */
+#define REDIS_NAME_MAX ((size_t)48)
+
+/* Longest name that a client may give itself by CLIENT SETNAME. */
+#define REDIS_CLIENT_NAME_MAX ((size_t)256)
+
+/* Bytes of an option that are looked at: more than the longest one that matters has. */
+#define REDIS_OPTION_MAX ((size_t)9)
+
+/* Streamed aggregates ("*?"), which Redis itself never sends, may lie within each other so deep. Those with a
+ * length may at any depth: a counter is enough for them, and any client can have them made by EVAL. */
+#define REDIS_STREAMED_DEPTH_MAX 8
+
+/* Longest line in answer to what we send first. */
+#define REDIS_GREETING_MAX ((size_t)512)
+
+/* A decimal number up to its CRLF, read byte by byte. */
+struct redis_number {
+    int64_t value;
+    unsigned char digits;
+    bool negative;
+    bool ended; /* the CR was seen */
+};
+
+enum redis_step { REDIS_MORE, REDIS_DONE, REDIS_BAD };
+
+/* Takes one more byte of a number. As strict as Redis is with clients: no plus sign, no leading zero. DONE
+ * after the LF; then `value` counts. */
+enum redis_step redis_number_read(struct redis_number *number, char c);
+
+/* Reads a whole string as number, in the same way; false if it is none. */
+bool redis_number_parse(struct slice text, int64_t *value);
+
+/* Appends text from outside to an error: what is not printable as \xNN, cut after so many bytes. */
+#define REDIS_ESCAPED_MAX ((size_t)100)
+void redis_append_escaped(struct buffer *buffer, struct slice text);
+
+/* ---- Commands (redis_commands.c) ---------------------------------------------------------------------- */
+
+/* What is done with a command. */
+enum redis_class {
+    REDIS_SHARED,    /* goes to the target */
+    REDIS_CONTAINER, /* its subcommands stand in the table themselves */
+    REDIS_OPTIONS,   /* XREAD, XREADGROUP: goes to the target unless the option BLOCK is there */
+    REDIS_LOCAL,     /* answered here */
+    /* Refused, unless the operator admits it: */
+    REDIS_STATE,  /* changes the state of its connection */
+    REDIS_BLOCKS, /* holds its connection until something happens */
+    REDIS_STOPS,  /* ends, stops or takes away the target */
+    /* Refused whatever the operator says: it is not one answer that follows, so that all later ones would
+     * reach the wrong clients. */
+    REDIS_UNPAIRED,
+    REDIS_FORBIDDEN, /* POST, Host: (someone made a browser speak to Redis, which closes then) */
+};
+
+struct redis_command {
+    const char *name; /* lower case; subcommands as "client|id", which is how Redis writes them */
+    enum redis_class class;
+};
+
+/* The command of that name (lower case, ended by a zero), or NULL. */
+const struct redis_command *redis_command_find(const char *name);
+
+/* Whether the operator admits the command: one of settings->redis.commands names it, or is its beginning
+ * followed by '*'. */
+bool redis_command_admitted(const struct protocol_settings *settings, struct slice name);
+
+/* ---- Inline commands (redis_inline.c) ----------------------------------------------------------------- */
+
+enum redis_inline { REDIS_INLINE_ARRAY, REDIS_INLINE_EMPTY, REDIS_INLINE_UNBALANCED, REDIS_INLINE_BIG };
+
+/* Takes the quotes off the words of `line` (without its end, and without NUL) as Redis does, and appends them
+ * to `array` as an array of bulk strings, unless that would have more than `limit` bytes. */
+enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct buffer *array);
+
+/* ---- Requests (redis_request.c, redis_local.c) -------------------------------------------------------- */
+
+enum redis_request_phase {
+    REDIS_REQUEST_START,
+    REDIS_REQUEST_INLINE,
+    REDIS_REQUEST_COUNT,  /* in the number behind '*' */
+    REDIS_REQUEST_DOLLAR, /* before an argument */
+    REDIS_REQUEST_LENGTH, /* in the number behind '$' */
+    REDIS_REQUEST_DATA,   /* in an argument */
+    REDIS_REQUEST_CR,
+    REDIS_REQUEST_LF,
+};
+
+/* What is known about the way that a request goes. */
+enum redis_way { REDIS_UNDECIDED, REDIS_FORWARD, REDIS_ANSWER, REDIS_REFUSE };
+
+enum redis_refusal {
+    REDIS_REFUSED_STATE,
+    REDIS_REFUSED_BLOCKS,
+    REDIS_REFUSED_BLOCK_OPTION,
+    REDIS_REFUSED_STOPS,
+    REDIS_REFUSED_UNPAIRED,
+    REDIS_REFUSED_UNKNOWN,
+    REDIS_REFUSED_NO_NAME,
+    REDIS_REFUSED_TOO_LONG,
+    REDIS_REFUSED_UNAUTHENTICATED,
+    REDIS_REFUSAL_COUNT
+};
+
+/* A client's state. */
+struct redis_client {
+    uint64_t number;
+    char *name; /* owned; NULL: it has given itself none */
+    size_t name_length;
+    bool authenticated;
+    uint64_t looked_at; /* bytes, as often as they are looked at: tests compare it with the bytes that came */
+
+    /* The request that is being read. */
+    struct redis_reading {
+        enum redis_request_phase phase;
+        enum redis_way way;
+        enum redis_refusal refusal;
+        struct redis_number number;
+        uint64_t size;  /* of the request, up to where the last call stopped */
+        int64_t count;  /* arguments in all, the name included */
+        int64_t index;  /* of the present one */
+        int64_t length; /* of the present one, in bytes */
+        int64_t left;   /* bytes of it that have to come */
+        unsigned skip;  /* arguments that belong to an option */
+        size_t written; /* bytes of the present argument that were kept */
+        const struct redis_command *command;
+    } reading;
+
+    /* The name, then "name|subcommand", in lower case and ended by a zero. */
+    char word[REDIS_NAME_MAX + 1 + REDIS_NAME_MAX + 1];
+    size_t word_length;
+    char option[REDIS_OPTION_MAX + 1];
+};
+
+/* Whether this client has to say the password before anything else. */
+bool redis_must_authenticate(const struct protocol_settings *settings, const struct redis_client *client);
+
+enum protocol_outcome redis_read_request(const struct protocol_settings *settings, void *client,
+                                         struct protocol_request *request, struct slice *input,
+                                         struct buffer *out, struct buffer *answer);
+
+/* Answers a complete request, well-formed and at the beginning of `bytes`, whose command is REDIS_LOCAL. */
+void redis_answer(const struct protocol_settings *settings, struct redis_client *client,
+                  struct protocol_request *request, struct slice bytes, struct buffer *answer);
+
+/* ---- Responses (redis_response.c) --------------------------------------------------------------------- */
+
+enum redis_response_phase {
+    REDIS_RESPONSE_TYPE,
+    REDIS_RESPONSE_TEXT,    /* in a line of any bytes */
+    REDIS_RESPONSE_TEXT_LF, /* behind a CR in it */
+    REDIS_RESPONSE_WORD,    /* in a line of printable characters */
+    REDIS_RESPONSE_LENGTH,  /* in the number behind the type */
+    REDIS_RESPONSE_DATA,    /* in a bulk string */
+    REDIS_RESPONSE_CHUNK,   /* before a piece of a streamed string */
+    REDIS_RESPONSE_CR,      /* of what is named by `type` */
+    REDIS_RESPONSE_LF,
+};
+
+/* A target connection's state. */
+struct redis_link {
+    uint64_t looked_at; /* as above */
+
+    enum redis_response_phase phase;
+    char type;      /* of the element that is being read */
+    bool is_active; /* inside a response or push */
+    bool is_push;
+    bool begins_stream; /* behind the '?' that stands for a number */
+    struct redis_number number;
+    int64_t left; /* bytes of a bulk string that have to come; characters of a word that came */
+    /* Elements that have to come, however deep they lie: in all, and within each streamed aggregate. */
+    int64_t open[REDIS_STREAMED_DEPTH_MAX + 1];
+    unsigned depth;
+
+    unsigned greeted; /* answers to what was sent first that are in */
+    size_t line_length;
+    char line[REDIS_GREETING_MAX];
+};
+
+enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *link,
+                                          struct protocol_request *request, struct slice *input,
+                                          struct buffer *out, uint64_t *id);
+void redis_greet(const struct protocol_settings *settings, void *link, struct buffer *out);
+enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *link,
+                                          struct slice *input, struct buffer *error);
+
+#endif
