@@ -2,11 +2,18 @@
 
 #include "protocol/protocols.h"
 
+/* clang-format off */
 static const struct protocol *const protocols[] = {
     &protocol_http,
     &protocol_redis,
+    &protocol_raw,
+    &protocol_line,
+    &protocol_length,
+    &protocol_marks,
+    &protocol_modbus,
     NULL,
 };
+/* clang-format on */
 
 const struct protocol *protocol_find(const char *name)
 {
