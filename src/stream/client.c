@@ -22,7 +22,7 @@ static void client_watch(struct stream_client *client, int wanted)
 }
 
 /* Reads once. Only while it may be read. */
-static void client_read(struct stream_client *client)
+static void client_receive(struct stream_client *client)
 {
     char *buffer = client->service->runtime->read_buffer;
     ssize_t length = recv(client->watcher.fd, buffer, RUNTIME_READ_SIZE, 0);
@@ -37,7 +37,6 @@ static void client_read(struct stream_client *client)
     } else {
         mux_client_fail(client->mux, REASON_CLIENT_RESET, now);
     }
-    stream_mark_client(client);
 }
 
 /* Throws away what a client sends after the end of our stream. */
@@ -50,25 +49,24 @@ static void client_discard(struct stream_client *client)
         stream_client_end(client, client->reason, false);
 }
 
+void stream_client_read(struct stream_client *client)
+{
+    int events = client->events;
+    client->events = 0;
+    if (events & EV_WRITE)
+        client->blocked = false;
+    if (!(events & EV_READ))
+        return;
+    if (client->mux == NULL)
+        client_discard(client);
+    else if (mux_client_wants_bytes(client->mux)) /* what was read of others may have changed that */
+        client_receive(client);
+}
+
 static void client_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
-    struct stream_client *client = watcher->data;
-    if (client->mux == NULL) {
-        client_discard(client);
-        return;
-    }
-    if (events & EV_WRITE) {
-        client->blocked = false;
-        stream_mark_client(client);
-    }
-    if (events & EV_READ) {
-        /* What happened earlier in this turn may have changed that; then it stops being watched. */
-        if (mux_client_wants_bytes(client->mux))
-            client_read(client);
-        else
-            stream_mark_client(client);
-    }
+    stream_note_client(watcher->data, events);
 }
 
 /* Offers its socket what there is for it. */
@@ -139,9 +137,8 @@ void stream_client_drain(struct stream_client *client)
     if (client->mux == NULL)
         return;
     if (mux_client_wants_bytes(client->mux))
-        client_read(client);
+        client_receive(client);
     mux_client_drain(client->mux, clock_now());
-    stream_mark_client(client);
 }
 
 static void client_log_end(const struct stream_client *client, enum reason reason)

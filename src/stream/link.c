@@ -60,7 +60,7 @@ void stream_link_lasted(struct timer *timer, struct timeout *timeout)
 }
 
 /* Reads once. Only while it may be read. Returns whether there was something. */
-static bool link_read(struct stream_link *link)
+static bool link_receive(struct stream_link *link)
 {
     struct stream_service *service = link_service(link);
     char *buffer = service->runtime->read_buffer;
@@ -82,15 +82,20 @@ static bool link_read(struct stream_link *link)
     return true;
 }
 
-static void link_ready(struct ev_loop *loop, ev_io *watcher, int events)
+void stream_link_read(struct stream_link *link)
 {
-    (void)loop;
-    struct stream_link *link = watcher->data;
-    stream_mark_link(link);
+    int events = link->events;
+    link->events = 0;
     if (events & EV_WRITE)
         link->blocked = false;
     if ((events & EV_READ) && mux_link_wants_bytes(link->mux))
-        link_read(link);
+        link_receive(link);
+}
+
+static void link_ready(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    stream_note_link(watcher->data, events);
 }
 
 /* What the target said, or that it closed, before a request is written must not be taken for the answer to
@@ -102,7 +107,7 @@ static void link_look(struct stream_link *link)
     if (link->looked != service->turn && !service->many_events)
         return;
     for (int i = 0; i < LOOKS_MAX; i++)
-        if (mux_link_is_over(link->mux) || !mux_link_wants_bytes(link->mux) || !link_read(link))
+        if (mux_link_is_over(link->mux) || !mux_link_wants_bytes(link->mux) || !link_receive(link))
             break;
 }
 
@@ -129,7 +134,9 @@ static void link_judge(struct stream_link *link)
     enum reason reason = mux_link_reason(link->mux);
     if (link->proven)
         return;
-    if (!mux_link_was_useless(link->mux) || link->retired || reason == REASON_INACTIVITY) {
+    bool failed = reason != REASON_DRAINED && reason != REASON_INACTIVITY;
+    bool on_trial = link->target->state != TARGET_UP; /* and then swallowing a request is no success */
+    if (!failed || (!mux_link_was_useless(link->mux) && !on_trial)) {
         link_prove(link);
         return;
     }
@@ -223,7 +230,7 @@ static void link_open(struct stream_link *link, int descriptor)
     ev_io_init(&link->watcher, link_ready, descriptor, 0);
     link->watcher.data = link;
     timer_start(&pool->proof_timer, &link->proof, link->opened);
-    stream_mark_link(link);
+    stream_note_link(link, 0);
     log_debug(pool->service->settings->name, "connection %llu to %s opened",
               (unsigned long long)link->number, link->target->settings->name);
 }

@@ -5,8 +5,9 @@
  *   stream_pool     the targets, and which of their connections takes the next request
  *   stream_link     a target connection: the attempt to make it, then its socket
  *
- * Nothing is written, closed or freed while descriptors are being read: it is done in stream_turn_ends(),
- * which the loop calls before it waits for the next events. */
+ * The loop's callbacks only note what can be done. stream_turn_ends(), which the loop calls before it waits
+ * for the next events, first reads from all descriptors, in the order in which the kernel told of them; then
+ * it writes, closes and frees. */
 #ifndef STREAM_PARTS_H
 #define STREAM_PARTS_H
 
@@ -23,6 +24,7 @@
 struct stream_client {
     struct list_node node;  /* among the clients of the service */
     struct list_node dirty; /* to be looked at when the turn ends, whatever the multiplexer says */
+    int events;             /* that the loop told of in this turn */
     struct stream_service *service;
     struct mux_client *mux;
     ev_io watcher; /* its fd is the client's descriptor */
@@ -45,6 +47,7 @@ struct stream_client {
 struct stream_link {
     struct list_node node;  /* among the links of the pool, the oldest first */
     struct list_node dirty; /* as of clients */
+    int events;             /* as of clients */
     struct stream_pool *pool;
     struct target *target;
     struct target_attempt *attempt;
@@ -110,6 +113,9 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
 /* After what it has sent so far was read: it gets its answers and is to go. */
 void stream_client_drain(struct stream_client *client);
 
+/* Does what the loop has called for: reads once. May free the client. */
+void stream_client_read(struct stream_client *client);
+
 /* Writes what there is for it, and does what the multiplexer wants done with it. May free the client. */
 void stream_client_progress(struct stream_client *client, int64_t now);
 
@@ -123,6 +129,9 @@ void stream_client_lingered(struct timer *timer, struct timeout *timeout);
 
 /* Starts to connect. False when memory is short. */
 bool stream_link_connect(struct stream_pool *pool, struct target *target);
+
+/* Does what the loop has called for: reads once. */
+void stream_link_read(struct stream_link *link);
 
 /* Writes what there is for it, ends it if it is over. May free the link. */
 void stream_link_progress(struct stream_link *link, int64_t now);
@@ -161,8 +170,8 @@ void stream_pool_review(struct stream_pool *pool, int64_t now);
 
 /* ---- The service ---- */
 
-/* To be looked at when the turn ends. */
-void stream_mark_client(struct stream_client *client);
-void stream_mark_link(struct stream_link *link);
+/* What a callback of the loop does: notes what has come, to be dealt with when the turn ends. */
+void stream_note_client(struct stream_client *client, int events);
+void stream_note_link(struct stream_link *link, int events);
 
 #endif

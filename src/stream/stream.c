@@ -19,16 +19,20 @@ static struct stream_service *stream_of(struct service *service)
     return list_entry(service, struct stream_service, service);
 }
 
-void stream_mark_client(struct stream_client *client)
+/* In front, because the loop calls back the other way round: what the kernel told of first comes last. */
+void stream_note_client(struct stream_client *client, int events)
 {
+    client->events |= events;
     if (!list_linked(&client->dirty))
-        list_append(&client->service->dirty_clients, &client->dirty);
+        list_insert_before(client->service->dirty_clients.head.next, &client->dirty);
 }
 
-void stream_mark_link(struct stream_link *link)
+void stream_note_link(struct stream_link *link, int events)
 {
+    struct stream_service *service = link->pool->service;
+    link->events |= events;
     if (!list_linked(&link->dirty))
-        list_append(&link->pool->service->dirty_links, &link->dirty);
+        list_insert_before(service->dirty_links.head.next, &link->dirty);
 }
 
 static void stream_log_failure(const struct stream_service *service, const struct mux_ending *ending)
@@ -99,12 +103,12 @@ static void stream_set_timer(struct stream_service *service, int64_t now)
     service->due_at = due;
 }
 
+/* The loop has only to be woken up: see stream_read_all(). */
 static void stream_due(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)loop;
+    (void)watcher;
     (void)events;
-    struct stream_service *service = watcher->data;
-    mux_tick(service->mux, clock_now());
 }
 
 /* Comes before everything else that the loop has learnt. */
@@ -116,15 +120,24 @@ static void stream_turn_begins(struct ev_loop *loop, ev_check *watcher, int even
     service->many_events = ev_pending_count(loop) >= LOOP_EVENTS_MIN;
 }
 
-/* Everything that could be read was read. What is written may change more; all of that is dealt with too. */
-static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
+/* Targets first: what they said, or that they closed, comes before what is asked of them. Time comes last: who
+ * has made it in time is not overdue because we looked late. */
+static void stream_read_all(struct stream_service *service)
 {
-    (void)loop;
-    (void)events;
-    struct stream_service *service = watcher->data;
+    list_foreach(&service->dirty_links, node)
+        stream_link_read(list_entry(node, struct stream_link, dirty));
+    list_foreach(&service->dirty_clients, node)
+        stream_client_read(list_entry(node, struct stream_client, dirty));
     int64_t now = clock_now();
+    if (now >= mux_due(service->mux))
+        mux_tick(service->mux, now);
+}
+
+/* What is written may change more; all of that is dealt with too. */
+static void stream_write_all(struct stream_service *service)
+{
     for (;;) {
-        stream_pool_review(&service->pool, now);
+        stream_pool_review(&service->pool, clock_now());
         struct stream_link *link = stream_next_link(service);
         if (link != NULL) {
             stream_link_progress(link, clock_now());
@@ -135,7 +148,16 @@ static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int even
             break;
         stream_client_progress(client, clock_now());
     }
-    stream_set_timer(service, now);
+}
+
+static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct stream_service *service = watcher->data;
+    stream_read_all(service);
+    stream_write_all(service);
+    stream_set_timer(service, clock_now());
 }
 
 /* ---- What the listener wants ---- */
