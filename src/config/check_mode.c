@@ -82,31 +82,18 @@ static void check_fifo(const struct check *check)
                     mode, working);
 }
 
-/* Why a protocol can't be shared. */
-static const char *reason_against_sharing(enum key_protocol type)
-{
-    switch (type) {
-    case TYPE_MYSQL:
-    case TYPE_POSTGRESQL:
-        return "transactions, prepared statements and settings belong to a connection, and logging in does, "
-               "too";
-    default:
-        return "this version has no such protocol";
-    }
-}
-
+/* What has no framer is a database: a test compares the names with the framers that there are. */
 static void check_can_be_shared(const struct check *check)
 {
     const struct written_value *protocol = peek(check, "protocol");
-    enum key_protocol type = (enum key_protocol)protocol->number;
     char mode[64];
     if (protocol->faulty || check->settings->protocol.protocol != NULL)
         return;
-    check_error(check, check->group, "protocol", &protocol->origin,
-                "\"%s\" can't be shared, which mode %s would do: %s; mode = \"proxy\" gives each client a "
-                "connection of its own",
-                keys_protocol_name(type), describe_mode(check, mode, sizeof mode),
-                reason_against_sharing(type));
+    check_error(
+        check, check->group, "protocol", &protocol->origin,
+        "\"%s\" can't be shared, which mode %s would do: transactions, prepared statements, settings and "
+        "the login belong to a connection; mode = \"proxy\" gives each client its own",
+        keys_protocol_name((enum key_protocol)protocol->number), describe_mode(check, mode, sizeof mode));
 }
 
 static bool has_effect(const struct check *check, const struct key *key)
@@ -163,12 +150,18 @@ static void check_raw(const struct check *check)
 /* Where nothing but their order says whose answers are. */
 static void check_order(const struct check *check, enum key_protocol type)
 {
-    const struct listener_settings *settings = check->settings;
+    const struct origin *origin = &peek(check, "async")->origin;
     bool is_plain = type == TYPE_LINE || type == TYPE_LENGTH || type == TYPE_MARKS || type == TYPE_MODBUS;
-    if (settings->async && is_plain && !protocol_has_ids(&settings->protocol))
-        check_warning(check, check->group, "async", &peek(check, "async")->origin,
+    if (!check->settings->async)
+        return;
+    if (is_plain && !protocol_has_ids(&check->settings->protocol))
+        check_warning(check, check->group, "async", origin,
                       "without ids only their order tells whose answers are: it must be that of the "
                       "requests, with none left out");
+    if (type == TYPE_HTTP)
+        check_warning(check, check->group, "async", origin,
+                      "not every server stands pipelined requests: some write 1xx into the middle of an "
+                      "answer");
 }
 
 static void check_mixes(const struct check *check)

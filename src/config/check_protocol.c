@@ -1,6 +1,7 @@
 #include "config/check_protocol.h"
 
 #include "config/bytes.h"
+#include "protocol/length.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,9 +11,6 @@
 /* Longest strings of bytes. */
 #define MARK_MAX        256
 #define ERROR_REPLY_MAX 65536
-
-/* Bytes of a header up to the ends of its length and of its id. */
-#define HEAD_MAX 256
 
 /* Decimal digits whose number surely fits 64 bits. */
 #define DIGITS_MAX 18
@@ -141,10 +139,10 @@ static void check_width(const struct protocol_check *protocol)
                         "a bcd length has 1 to %d bytes, with two digits each", DIGITS_MAX / 2);
         break;
     }
-    if (protocol->settings->length.offset + number > HEAD_MAX)
+    if (protocol->settings->length.offset + number > LENGTH_HEAD_MAX)
         check_error(protocol->check, protocol->group, "width", &width->origin,
                     "the length ends after %" PRId64 " bytes; a header has %d at most",
-                    protocol->settings->length.offset + number, HEAD_MAX);
+                    protocol->settings->length.offset + number, LENGTH_HEAD_MAX);
 }
 
 /* A key of `id`; false if it is missing or wrong. */
@@ -172,9 +170,10 @@ static void take_id(const struct protocol_check *protocol)
         return;
     settings->length.id_offset = offset;
     settings->length.id_width = width;
-    if (offset + width > HEAD_MAX)
+    if (offset + width > LENGTH_HEAD_MAX)
         check_error(protocol->check, protocol->group, "id", &id->origin,
-                    "the id ends after %" PRId64 " bytes; a header has %d at most", offset + width, HEAD_MAX);
+                    "the id ends after %" PRId64 " bytes; a header has %d at most", offset + width,
+                    LENGTH_HEAD_MAX);
     if (is_usable(peek(protocol, "width")) && offset < settings->length.offset + settings->length.width &&
         settings->length.offset < offset + width)
         check_error(protocol->check, protocol->group, "id", &id->origin, "the id overlaps the length");
@@ -236,7 +235,8 @@ static void take_command(const struct protocol_check *protocol, const struct wri
     }
     if (strcmp(item->text, "*") == 0)
         check_warning(protocol->check, protocol->group, "commands", &item->origin,
-                      "\"*\" lets every unknown command pass, also those that change what other clients get");
+                      "\"*\" lets every command pass that is refused otherwise, also those that change the "
+                      "connection for all who share it");
     command->bytes = strdup(item->text);
     command->length = strlen(item->text);
     if (command->bytes == NULL)

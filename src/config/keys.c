@@ -1,5 +1,7 @@
 #include "config/keys.h"
 
+#include "protocol/length.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -182,8 +184,8 @@ static const struct key protocol_keys[] = {
            .protocols = KEY_OF(TYPE_LINE)),
     STRING(SCOPE_PROTOCOL, "reply_if", NULL, "what requests with an answer contain", .is_bytes = true,
            .protocols = KEY_OF(TYPE_LINE)),
-    INTEGER(SCOPE_PROTOCOL, "offset", UNIT_BYTES, 0, 255, "0", "bytes before the length field",
-            .protocols = KEY_OF(TYPE_LENGTH)),
+    INTEGER(SCOPE_PROTOCOL, "offset", UNIT_BYTES, 0, LENGTH_HEAD_MAX - 1, "0",
+            "bytes before the length field", .protocols = KEY_OF(TYPE_LENGTH)),
     INTEGER(SCOPE_PROTOCOL, "width", UNIT_BYTES, 1, 18, NULL, "bytes of the length field", .required = true,
             .protocols = KEY_OF(TYPE_LENGTH)),
     CHOICE(SCOPE_PROTOCOL, "endian", endians, "big", "order of the length's bytes",
@@ -213,8 +215,10 @@ static const struct key protocol_keys[] = {
 };
 
 static const struct key protocol_id_keys[] = {
-    INTEGER(SCOPE_PROTOCOL_ID, "offset", UNIT_BYTES, 0, 255, NULL, "bytes before the id", .required = true),
-    INTEGER(SCOPE_PROTOCOL_ID, "width", UNIT_BYTES, 1, 32, NULL, "bytes of the id", .required = true),
+    INTEGER(SCOPE_PROTOCOL_ID, "offset", UNIT_BYTES, 0, LENGTH_HEAD_MAX - 1, NULL, "bytes before the id",
+            .required = true),
+    INTEGER(SCOPE_PROTOCOL_ID, "width", UNIT_BYTES, 1, LENGTH_ID_MAX, NULL, "bytes of the id",
+            .required = true),
 };
 
 static const struct {

@@ -150,6 +150,10 @@ static const char *read_field(struct slice line, struct http_head *head)
     enum http_name name = http_name_of(field);
     if (http_name_is_hop(name) || name == HTTP_EXPECT)
         head->has_hops = true;
+    /* Some parsers take a tab behind the value for a part of it. */
+    if ((name == HTTP_CONTENT_LENGTH || name == HTTP_TRANSFER_ENCODING) &&
+        memchr(line.bytes, '\t', line.length) != NULL)
+        return "a tab in Content-Length or Transfer-Encoding";
     switch (name) {
     case HTTP_CONNECTION:
         return read_connection(value, head);

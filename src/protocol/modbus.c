@@ -15,8 +15,38 @@ enum {
     MODBUS_LENGTH_MAX = 254, /* a unit and 253 bytes */
     MODBUS_IS_EXCEPTION = 0x80,
     MODBUS_ILLEGAL_FUNCTION = 0x01,
+    MODBUS_ILLEGAL_DATA_VALUE = 0x03, /* "such as that the implied length is incorrect" */
     MODBUS_NO_PATH = 0x0A,
     MODBUS_NO_ANSWER = 0x0B,
+};
+
+/* What the data of a request looks like, for the functions of the specification. Some servers, libmodbus
+ * among them, find the end of a request by its function and not by its length: where the two disagree, the
+ * rest would be taken for a request of its own, or another client's bytes for the rest. */
+struct modbus_form {
+    bool is_known;
+    bool is_counted;    /* the last of these bytes says how many follow */
+    unsigned char size; /* bytes */
+};
+
+static const struct modbus_form modbus_forms[MODBUS_IS_EXCEPTION] = {
+    [0x01] = { true, false, 4 }, /* read coils */
+    [0x02] = { true, false, 4 }, /* read discrete inputs */
+    [0x03] = { true, false, 4 }, /* read holding registers */
+    [0x04] = { true, false, 4 }, /* read input registers */
+    [0x05] = { true, false, 4 }, /* write single coil */
+    [0x06] = { true, false, 4 }, /* write single register */
+    [0x07] = { true, false, 0 }, /* read exception status */
+    [0x0B] = { true, false, 0 }, /* get comm event counter */
+    [0x0C] = { true, false, 0 }, /* get comm event log */
+    [0x0F] = { true, true, 5 },  /* write multiple coils */
+    [0x10] = { true, true, 5 },  /* write multiple registers */
+    [0x11] = { true, false, 0 }, /* report server id */
+    [0x14] = { true, true, 1 },  /* read file record */
+    [0x15] = { true, true, 1 },  /* write file record */
+    [0x16] = { true, false, 6 }, /* mask write register */
+    [0x17] = { true, true, 9 },  /* read/write multiple registers */
+    [0x18] = { true, false, 2 }, /* read FIFO queue */
 };
 
 /* What is remembered of a request. */
@@ -79,20 +109,75 @@ static void modbus_write_exception(const struct modbus_context *context, char co
     buffer_append(out, bytes, sizeof bytes);
 }
 
-/* Looks at a head that is in and right. The functions from 128 on are those of exceptions. Servers answer
- * such a request in ways that no check would let pass, and the connection would be lost for everybody on it:
- * it is answered here, as a device would. */
-static void modbus_begin_request(struct modbus_client *client, struct protocol_request *request,
-                                 struct buffer *out)
+/* Takes bytes of a request's head, up to `size`. */
+static enum protocol_outcome modbus_take(const struct protocol_settings *settings, size_t size,
+                                         struct slice *input, struct buffer *out)
+{
+    size_t wanted = size > out->length ? size - out->length : 0;
+    size_t count = pass_available(input, wanted);
+    if (out->length + count > settings->head_limit)
+        return PROTOCOL_BROKEN;
+    pass(input, count, out);
+    if (out->failed)
+        return PROTOCOL_MORE;
+    if (!modbus_head_is_right((const unsigned char *)buffer_bytes(out), out->length))
+        return PROTOCOL_BROKEN;
+    return count < wanted ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
+}
+
+static void modbus_remember(struct protocol_request *request, const struct buffer *out)
 {
     const unsigned char *head = (const unsigned char *)buffer_bytes(out);
     struct modbus_context context = { { head[0], head[1] }, head[6], head[7], true };
     memcpy(request->context, &context, sizeof context);
-    client->remaining = modbus_body_size(head);
-    client->refuses = (context.function & MODBUS_IS_EXCEPTION) != 0;
+}
+
+/* Takes as much as the length of the data depends on, and checks it. A request that is wrong gets its
+ * exception and is the client's last. */
+static enum protocol_outcome modbus_read_form(const struct protocol_settings *settings,
+                                              const struct protocol_request *request, struct slice *input,
+                                              struct buffer *out, struct buffer *answer)
+{
+    struct modbus_context context = modbus_context(request);
+    struct modbus_form form = modbus_forms[context.function];
+    size_t data = modbus_body_size((const unsigned char *)buffer_bytes(out)), expected = form.size;
+    if (form.is_known && form.is_counted && data >= form.size) {
+        enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD + expected, input, out);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
+        expected += (unsigned char)buffer_bytes(out)[MODBUS_HEAD + expected - 1];
+    }
+    if (!form.is_known || data == expected)
+        return PROTOCOL_COMPLETE;
+    modbus_write_exception(&context, MODBUS_ILLEGAL_DATA_VALUE, answer);
+    return PROTOCOL_BROKEN;
+}
+
+/* Reads until it is known what will be done with the request.
+ *
+ * The functions from 128 on are those of exceptions, and 0 is none. Servers answer such a request, if at all,
+ * in ways that no check would let pass, and the connection would be lost for everybody on it: it is answered
+ * here, as a device should. */
+static enum protocol_outcome modbus_read_head(const struct protocol_settings *settings,
+                                              struct modbus_client *client, struct protocol_request *request,
+                                              struct slice *input, struct buffer *out, struct buffer *answer)
+{
+    enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD, input, out);
+    if (outcome != PROTOCOL_COMPLETE)
+        return outcome;
+    modbus_remember(request, out);
+    unsigned char function = modbus_context(request).function;
+    client->refuses = function == 0 || (function & MODBUS_IS_EXCEPTION) != 0;
+    if (!client->refuses)
+        outcome = modbus_read_form(settings, request, input, out, answer);
+    if (outcome != PROTOCOL_COMPLETE)
+        return outcome;
+    client->remaining =
+        MODBUS_HEAD + modbus_body_size((const unsigned char *)buffer_bytes(out)) - out->length;
     request->decided = !client->refuses;
     if (client->refuses)
         buffer_truncate(out, 0);
+    return PROTOCOL_COMPLETE;
 }
 
 static enum protocol_outcome modbus_end_request(struct modbus_client *client,
@@ -114,18 +199,9 @@ static enum protocol_outcome modbus_read_request(const struct protocol_settings 
 {
     struct modbus_client *client = client_state;
     if (!request->decided && !client->refuses) {
-        size_t wanted = MODBUS_HEAD - out->length;
-        size_t count = pass_available(input, wanted);
-        if (out->length + count > settings->head_limit)
-            return PROTOCOL_BROKEN;
-        pass(input, count, out);
-        if (out->failed)
-            return PROTOCOL_MORE;
-        if (!modbus_head_is_right((const unsigned char *)buffer_bytes(out), out->length))
-            return PROTOCOL_BROKEN;
-        if (count < wanted)
-            return PROTOCOL_MORE;
-        modbus_begin_request(client, request, out);
+        enum protocol_outcome outcome = modbus_read_head(settings, client, request, input, out, answer);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
     }
     size_t count = pass_available(input, client->remaining);
     if (!client->refuses)

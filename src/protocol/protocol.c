@@ -5,12 +5,13 @@
 /* clang-format off */
 static const struct protocol *const protocols[] = {
     &protocol_http,
-    &protocol_redis,
-    &protocol_raw,
-    &protocol_line,
     &protocol_length,
+    &protocol_line,
     &protocol_marks,
+    &protocol_memcached,
     &protocol_modbus,
+    &protocol_raw,
+    &protocol_redis,
     NULL,
 };
 /* clang-format on */

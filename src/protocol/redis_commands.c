@@ -172,7 +172,6 @@ static const struct redis_command commands[] = {
     { "pttl", REDIS_SHARED },
     { "publish", REDIS_SHARED },
     { "pubsub", REDIS_SHARED },
-    { "pubsub", REDIS_SHARED },
     { "punsubscribe", REDIS_UNPAIRED },
     { "quit", REDIS_LOCAL },
     { "randomkey", REDIS_SHARED },

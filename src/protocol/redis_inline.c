@@ -115,7 +115,8 @@ enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct b
             break;
         }
         buffer_print(array, "$%zu\r\n", word.length);
-        buffer_append(array, buffer_bytes(&word), word.length);
+        if (word.length > 0)
+            buffer_append(array, buffer_bytes(&word), word.length);
         buffer_append_text(array, "\r\n");
         result = REDIS_INLINE_ARRAY;
         count++;

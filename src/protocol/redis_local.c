@@ -161,6 +161,7 @@ static void answer_setinfo(struct call *call)
         redis_append_escaped(call->answer, option);
         write_text(call, "'");
     } else if (!is_plain(take_argument(call))) {
+        buffer_append_text(call->answer, "-ERR ");
         redis_append_escaped(call->answer, option);
         write_text(call, " cannot contain spaces, newlines or special characters.");
     } else {

@@ -94,6 +94,12 @@ static struct slice cutter_next(struct cutter *cutter)
     return piece;
 }
 
+/* Whether there are few enough pieces to try errors after each. */
+static bool has_few_pieces(uint32_t seed)
+{
+    return seed != CUT_BYTES;
+}
+
 struct requests {
     struct protocol_request list[FRAMER_REQUESTS_MAX];
     size_t count;
@@ -101,6 +107,7 @@ struct requests {
 
 struct asker {
     const struct protocol_settings *settings;
+    uint32_t seed;
     void *client;
     struct protocol_request request;
     struct buffer out;
@@ -167,7 +174,8 @@ static void asker_read(struct asker *asker, struct slice input)
         FUZZ_REQUIRE(!asker->out.failed && !asker->answer.failed);
         FUZZ_REQUIRE(asker->request.decided || asker->out.length <= asker->settings->head_limit);
         asker_send(asker, was_decided);
-        try_errors(asker->settings, &asker->request);
+        if (outcome != PROTOCOL_MORE || has_few_pieces(asker->seed))
+            try_errors(asker->settings, &asker->request);
         if (outcome == PROTOCOL_MORE) {
             FUZZ_REQUIRE(input.length == 0);
         } else if (outcome == PROTOCOL_COMPLETE) {
@@ -186,7 +194,9 @@ static void read_requests(const struct protocol_settings *settings, struct slice
 {
     const struct protocol *protocol = settings->protocol;
     struct cutter cutter = { .rest = bytes, .seed = seed };
-    struct asker asker = { .settings = settings, .transcript = transcript, .requests = requests };
+    struct asker asker = {
+        .settings = settings, .seed = seed, .transcript = transcript, .requests = requests
+    };
     asker.client = calloc(1, protocol->client_size + 1);
     FUZZ_REQUIRE(asker.client != NULL);
     if (protocol->open_client != NULL)
@@ -206,6 +216,7 @@ static void read_requests(const struct protocol_settings *settings, struct slice
 
 struct answerer {
     const struct protocol_settings *settings;
+    uint32_t seed;
     void *link;
     struct requests *requests;
     size_t next;
@@ -267,10 +278,10 @@ static void answerer_read(struct answerer *answerer, struct slice input)
             settings->protocol->read_response(settings, answerer->link, request, &input, &answerer->out, &id);
         struct slice bytes = answerer_bytes(answerer);
         FUZZ_REQUIRE(request != NULL || bytes.length == 0);
-        if (request != NULL) {
+        if (request != NULL)
             request->begun = bytes.length > 0;
+        if (request != NULL && (outcome != PROTOCOL_MORE || has_few_pieces(answerer->seed)))
             try_errors(settings, request);
-        }
         switch (outcome) {
         case PROTOCOL_MORE:
             FUZZ_REQUIRE(input.length == 0);
@@ -299,7 +310,9 @@ static void read_responses(const struct protocol_settings *settings, struct slic
 {
     const struct protocol *protocol = settings->protocol;
     struct cutter cutter = { .rest = bytes, .seed = seed };
-    struct answerer answerer = { .settings = settings, .requests = requests, .transcript = transcript };
+    struct answerer answerer = {
+        .settings = settings, .seed = seed, .requests = requests, .transcript = transcript
+    };
     answerer.link = calloc(1, protocol->link_size + 1);
     FUZZ_REQUIRE(answerer.link != NULL);
     buffer_append_text(&answerer.out, BEFORE);

@@ -21,6 +21,40 @@ static size_t model_size(struct slice text)
     return byte_at(text, 5) < 2 || byte_at(text, 5) > 254 ? 0 : 6 + byte_at(text, 5);
 }
 
+/* How many bytes of data a function of the specification has, -1 if it says nothing; and how many of them
+ * have to be there to know that, if the last of these counts those that follow. */
+static int model_data(struct slice text, size_t *counted)
+{
+    unsigned function = byte_at(text, 7);
+    *counted = 0;
+    if (function >= 1 && function <= 6)
+        return 4;
+    if (function == 7 || function == 11 || function == 12 || function == 17)
+        return 0;
+    if (function == 22)
+        return 6;
+    if (function == 24)
+        return 2;
+    if (function == 15 || function == 16)
+        *counted = 5;
+    if (function == 20 || function == 21)
+        *counted = 1;
+    if (function == 23)
+        *counted = 9;
+    if (*counted == 0)
+        return -1;
+    return (int)*counted + (text.length < HEAD + *counted ? 0 : (int)byte_at(text, HEAD + *counted - 1));
+}
+
+/* Appends the exception that a request gets. */
+static void model_exception(enum framer_event event, struct slice bytes, char code, struct buffer *model)
+{
+    char answer[] = {
+        bytes.bytes[0], bytes.bytes[1], 0, 0, 0, 3, bytes.bytes[6], (char)(bytes.bytes[7] | 0x80), code
+    };
+    framer_note(model, event, (struct slice){ answer, sizeof answer });
+}
+
 /* Appends a message with another transaction id. */
 static void model_note(enum framer_event event, struct slice bytes, unsigned high, unsigned low,
                        struct buffer *model)
@@ -55,18 +89,28 @@ static size_t model_requests(const struct protocol_settings *settings, struct sl
         }
         if (text.length < HEAD)
             break;
-        bool is_refused = byte_at(text, 7) >= 0x80;
+        bool is_refused = byte_at(text, 7) >= 0x80 || byte_at(text, 7) == 0;
+        size_t counted, known = HEAD;
+        int data = model_data(text, &counted), size_of_data = (int)(size - HEAD);
+        if (!is_refused && counted > 0 && size_of_data >= (int)counted)
+            known += counted;
+        if (limit < known && text.length > limit) {
+            framer_note(model, FRAMER_BROKEN, (struct slice){ 0 });
+            break;
+        }
+        if (!is_refused && data >= 0 && data != size_of_data && text.length >= known) {
+            model_exception(FRAMER_BROKEN, text, 3, model);
+            break;
+        }
         if (size > text.length) {
-            if (!is_refused)
+            if (!is_refused && text.length >= known)
                 model_forward(settings, FRAMER_MORE, text, count, model);
             break;
         }
         struct slice message = { text.bytes, size };
         slice_skip(&text, size);
         if (is_refused) {
-            char answer[] = { 0, 0, 0, 0, 0, 3, message.bytes[6], message.bytes[7], 1 };
-            model_note(FRAMER_LOCAL, (struct slice){ answer, sizeof answer }, byte_at(message, 0),
-                       byte_at(message, 1), model);
+            model_exception(FRAMER_LOCAL, message, 1, model);
             continue;
         }
         model_forward(settings, FRAMER_FORWARD, message, count, model);

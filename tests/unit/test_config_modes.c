@@ -227,6 +227,7 @@ static void mixtures_that_are_unsafe(void **state)
         { "protocol = { type = \"marks\"; start = \"<\"; end = \">\"; }; async = true;",
           "async: without ids" },
         { "protocol = { type = \"modbus\"; match = \"order\"; }; async = true;", "async: without ids" },
+        { "protocol = \"http\"; async = true;", "async: not every server stands pipelined requests" },
         { "protocol = \"redis\"; request_gap = 5;", "request_gap: with async requests are sent together" },
         { "protocol = \"http\"; connection_ttl = 100; connect_delay = 100;",
           "connection_ttl: is not longer than connect_delay" },
@@ -245,7 +246,7 @@ static void mixtures_that_are_unsafe(void **state)
         snprintf(keys, sizeof keys, "mode = \"fifo\"; targets = \"x:1\"; %s", rows[i].keys);
         read_keys(place, keys);
         assert_int_equal(place->config.errors, 0);
-        assert_int_equal(strncmp(place->said, "main.conf:2: warning: listener \"a\": ", 37), 0);
+        assert_ptr_equal(strstr(place->said, "main.conf:2: warning: listener \"a\": "), place->said);
         if (strstr(place->said, rows[i].said) == NULL)
             fail_msg("row %zu: \"%s\" is missing in:\n%s", i, rows[i].said, place->said);
     }

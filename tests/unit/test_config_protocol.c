@@ -112,7 +112,7 @@ static void groups_that_are_wrong(void **state)
         { "{ type = \"line\"; delimiter = \"a\\\\\"; }", "protocol: delimiter: \"\\\" is no escape" },
         { "{ type = \"line\"; reply_until = \"\\\\x1\"; }", "protocol: reply_until: \"\\x1\" is no escape" },
         { "{ type = \"line\"; reply_if = \"\\\\xg0\"; }", "protocol: reply_if: \"\\xg0\" is no escape" },
-        { "{ type = \"line\"; reply_if = \"\\x00\"; }", "reply_if: \\x00 would cut the string short" },
+        { "{ type = \"line\"; reply_if = \"?\\x00\"; }", "reply_if: \\x00 would cut the string short" },
         { "{ type = \"line\"; reply_until = \".\"; reply_lines = 2; }",
           "protocol: reply_lines: does not go with reply_until" },
         { "{ type = \"length\"; width = 5; }", "protocol: width: a binary length has 1, 2, 3, 4 or 8 bytes" },
@@ -126,7 +126,8 @@ static void groups_that_are_wrong(void **state)
         { "{ type = \"length\"; width = 2; id = 5; }", "protocol: id: a group: { ... } is wanted" },
         { "{ type = \"length\"; width = 2; id = { offset = 2; }; }", "protocol: id: width: is required" },
         { "{ type = \"length\"; width = 2; id = { width = 2; }; }", "protocol: id: offset: is required" },
-        { "{ type = \"length\"; width = 2; id = { ofset = 2; width = 2; }; }", "did you mean \"offset\"?" },
+        { "{ type = \"length\"; width = 2; id = { ofset = 2; offset = 2; width = 2; }; }",
+          "did you mean \"offset\"?" },
         { "{ type = \"length\"; width = 4; id = { offset = 3; width = 2; }; }",
           "protocol: id: the id overlaps the length" },
         { "{ type = \"length\"; offset = 2; width = 4; id = { offset = 0; width = 3; }; }",
@@ -150,7 +151,8 @@ static void groups_that_are_wrong(void **state)
                      place->said);
         if (strstr(place->said, "main.conf:2: error: ") == NULL)
             fail_msg("row %zu: no line in:\n%s", i, place->said);
-        assert_int_equal(place->config.errors, 1);
+        if (place->config.errors != 1)
+            fail_msg("row %zu: more than one error:\n%s", i, place->said);
     }
 }
 
@@ -300,7 +302,8 @@ static void keys_of_redis(void **state)
     assert_bytes(settings->redis.commands[1], "ft.search");
     read_protocol(place, "{ type = \"redis\"; client_auth = false; commands = \"*\"; }");
     assert_non_null(strstr(place->said, "warning: listener \"a\": protocol: client_auth: has no effect"));
-    assert_non_null(strstr(place->said, "warning: listener \"a\": protocol: commands: \"*\" lets every"));
+    assert_non_null(
+        strstr(place->said, "warning: listener \"a\": protocol: commands: \"*\" lets every command pass"));
 }
 
 static void raw_is_warned_of(void **state)

@@ -131,9 +131,85 @@ static void functions_of_exceptions_are_refused(void **state)
         "forward " READ_TEXT("\\x00\\x00") "\n"
                                            "local [refused] \\x01\\x02\\x00\\x00\\x00\\x03\\x01\\xff\\x01\n");
     framing_expect_requests(&settings, "\0\7\0\0\0\4\x11\x80\2", "");
-    /* Function 0 is none either, but what a device says to it can be told. */
-    framing_expect_responses(&settings, "\0\7\0\0\0\2\1\0", "\0\0\0\0\0\3\1\x80\1", false,
-                             "whose 0\nanswer \\x00\\x07\\x00\\x00\\x00\\x03\\x01\\x80\\x01\n");
+    /* Nor is 0 one. */
+    framing_expect_requests(&settings, "\0\7\0\0\0\2\1\0" READ("\0\1"),
+                            "local [refused] \\x00\\x07\\x00\\x00\\x00\\x03\\x01\\x80\\x01\n"
+                            "forward " READ_TEXT("\\x00\\x00") "\n");
+}
+
+/* A request of its function and so many bytes of data, of which the one at `place` is `count`. */
+static void expect_form(unsigned char function, size_t size, size_t place, unsigned char count, bool is_right)
+{
+    struct protocol_settings settings = by_order();
+    char request[260] = { 0, 7, 0, 0, 0, (char)(size + 2), 1, (char)function };
+    char expected[] = { 0, 7, 0, 0, 0, 3, 1, (char)(function | 0x80), 3 };
+    struct protocol_request state = { 0 };
+    struct buffer out = { 0 }, answer = { 0 };
+    void *client = calloc(1, protocol_modbus.client_size);
+    assert_non_null(client);
+    if (place < size)
+        request[8 + place] = (char)count;
+    struct slice input = { request, 8 + size };
+    enum protocol_outcome outcome =
+        protocol_modbus.read_request(&settings, client, &state, &input, &out, &answer);
+    test_require(outcome == (is_right ? PROTOCOL_COMPLETE : PROTOCOL_BROKEN),
+                 "function %d, %zu bytes, count %d", function, size, count);
+    assert_int_equal(state.decided, is_right);
+    assert_int_equal(answer.length, is_right ? 0 : sizeof expected);
+    if (!is_right)
+        assert_memory_equal(buffer_bytes(&answer), expected, sizeof expected);
+    buffer_free(&out);
+    buffer_free(&answer);
+    free(client);
+}
+
+/* Servers such as libmodbus find the end of a request by its function. Whatever they would cut elsewhere does
+ * not reach them: neither a request inside of another, nor one that the next client's bytes would complete.
+ */
+static void forms_are_checked(void **state)
+{
+    (void)state;
+    const struct {
+        unsigned char function;
+        size_t size;
+        bool is_counted;
+    } forms[] = {
+        { 1, 4, false }, { 2, 4, false },  { 3, 4, false },  { 4, 4, false },  { 5, 4, false },
+        { 6, 4, false }, { 7, 0, false },  { 11, 0, false }, { 12, 0, false }, { 15, 5, true },
+        { 16, 5, true }, { 17, 0, false }, { 20, 1, true },  { 21, 1, true },  { 22, 6, false },
+        { 23, 9, true }, { 24, 2, false },
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        size_t size = forms[i].size, last = size - 1;
+        expect_form(forms[i].function, size, last, 0, true);
+        expect_form(forms[i].function, size + 1, last, forms[i].is_counted ? 2 : 0, false);
+        expect_form(forms[i].function, size + 12, last, 0, false);
+        if (size > 0)
+            expect_form(forms[i].function, size - 1, last, 0, false);
+        if (forms[i].is_counted) {
+            expect_form(forms[i].function, size + 2, last, 2, true);
+            expect_form(forms[i].function, 252, last, (unsigned char)(252 - size), true);
+            expect_form(forms[i].function, size, last, 255, false);
+        }
+    }
+    /* Of others nothing is known: a vendor's own, diagnostics, encapsulated interfaces. */
+    for (size_t size = 0; size <= 252; size++) {
+        expect_form(0x41, size, 0, 0, true);
+        expect_form(0x08, size, 0, 0, true);
+        expect_form(0x2b, size, 0, 0, true);
+    }
+    struct protocol_settings settings = framing_settings(&protocol_modbus);
+    framing_expect_requests(
+        &settings,
+        "\0\7\0\0\0\x9\1\x10\0\0\0\1\2\0\5"
+        "\0\7\0\0\0\x9\1\x10\0\0\0\1\1\0\5",
+        "forward \\x00\\x00\\x00\\x00\\x00\\x09\\x01\\x10\\x00\\x00\\x00\\x01\\x02\\x00\\x05\n"
+        "broken \\x00\\x07\\x00\\x00\\x00\\x03\\x01\\x90\\x03\n");
+    framing_expect_requests(&settings, "\0\7\0\0\0\x9\1\x10\0\0\0\1", "more \n");
+    framing_expect_requests(&settings, "\0\7\0\0\0\x9\1\x10\0\0\0\1\2",
+                            "more \\x00\\x07\\x00\\x00\\x00\\x09\\x01\\x10\\x00\\x00\\x00\\x01\\x02\n");
+    settings.head_limit = 12;
+    framing_expect_requests(&settings, "\0\7\0\0\0\x9\1\x10\0\0\0\1\2\0\5", "broken \n");
 }
 
 /* Devices that answer with whatever id: the order counts, and what the client sent is put back. */
@@ -218,6 +294,8 @@ static void each_byte_is_looked_at_once(void **state)
     struct slice message = { longest, sizeof longest };
     framing_expect_request_once(&settings, message, 8);
     framing_expect_response_once(&settings, message, message);
+    char counted[260] = "\0\7\0\0\0\xfe\1\x10\0\0\0\1\xf7";
+    framing_expect_request_once(&settings, (struct slice){ counted, sizeof counted }, 13);
     settings = by_order();
     framing_expect_response_once(&settings, message, message);
 }
@@ -231,6 +309,7 @@ int main(void)
         cmocka_unit_test(wrong_heads_are_refused),
         cmocka_unit_test(unit_and_function_are_checked),
         cmocka_unit_test(functions_of_exceptions_are_refused),
+        cmocka_unit_test(forms_are_checked),
         cmocka_unit_test(order_may_count),
         cmocka_unit_test(requests_stream_from_their_head_on),
         cmocka_unit_test(errors_are_exceptions),
