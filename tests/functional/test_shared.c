@@ -684,6 +684,39 @@ static void crowd_is_served_by_pipelines(void **state)
     crowd_in_mode(*state, "fifo", 1, "async = true;");
 }
 
+/* The buffers for a thousand clients that say nothing: none. */
+static void idle_clients_cost_little_memory(void **state)
+{
+    size_t count = test_scaled(1000, 50);
+    unsigned port = peer_free_port();
+    int *clients = test_calloc(count, sizeof(*clients));
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    struct proximux *proximux = start_shared(*state, port, echo_port(echo), "fifo", 1, "");
+    long before = 0;
+
+    test_require(test_allow_descriptors(2 * count + 50), "too few descriptors for %zu clients", count);
+    for (size_t i = 0; i < count; i++) {
+        clients[i] = peer_connect("127.0.0.1", port);
+        peer_send_text(clients[i], "hello\n");
+        peer_expect_text(clients[i], "hello\n");
+        if (i == 0) /* so that what is needed once is there */
+            before = process_private_kilobytes(proximux->process);
+    }
+    long after = process_private_kilobytes(proximux->process);
+    if (test_figures_count()) {
+        long each = (after - before) * 1024 / (long)count;
+
+        print_message("%zu idle clients: %ld bytes of memory each\n", count, each);
+        if (count >= 1000)
+            test_require(each < 1024, "%ld bytes for each idle client", each);
+    }
+    for (size_t i = 0; i < count; i++)
+        close(clients[i]);
+    test_free(clients);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -714,6 +747,7 @@ int main(void)
         fixture_test(crowd_is_served_by_fifo),
         fixture_test(crowd_is_served_by_funnel),
         fixture_test(crowd_is_served_by_pipelines),
+        fixture_test(idle_clients_cost_little_memory),
     };
 
     return cmocka_run_group_tests_name("shared", tests, NULL, NULL);
