@@ -231,8 +231,8 @@ static void link_open(struct stream_link *link, int descriptor)
     link->watcher.data = link;
     timer_start(&pool->proof_timer, &link->proof, link->opened);
     stream_note_link(link, 0);
-    log_debug(pool->service->settings->name, "connection %llu to %s opened",
-              (unsigned long long)link->number, link->target->settings->name);
+    log_debug(pool->service->settings->name, "connection %llu to %s opened", (unsigned long long)link->number,
+              link->target->settings->name);
 }
 
 static void link_attempted(void *data, struct target *target, int descriptor)

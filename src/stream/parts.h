@@ -19,8 +19,8 @@
 
 #include <ev.h>
 
-/* Owned by its service; freed in stream_client_end() only. It is served while it has a `mux`; then it lingers:
- * the end of our stream was sent, and what it still sends is thrown away until it closes too. */
+/* Owned by its service; freed in stream_client_end() only. It is served while it has a `mux`; then it
+ * lingers: the end of our stream was sent, and what it still sends is thrown away until it closes too. */
 struct stream_client {
     struct list_node node;  /* among the clients of the service */
     struct list_node dirty; /* to be looked at when the turn ends, whatever the multiplexer says */

@@ -120,12 +120,11 @@ static void stream_turn_begins(struct ev_loop *loop, ev_check *watcher, int even
     service->many_events = ev_pending_count(loop) >= LOOP_EVENTS_MIN;
 }
 
-/* Targets first: what they said, or that they closed, comes before what is asked of them. Time comes last: who
- * has made it in time is not overdue because we looked late. */
+/* Targets first: what they said, or that they closed, comes before what is asked of them. Time comes last:
+ * who has made it in time is not overdue because we looked late. */
 static void stream_read_all(struct stream_service *service)
 {
-    list_foreach(&service->dirty_links, node)
-        stream_link_read(list_entry(node, struct stream_link, dirty));
+    list_foreach(&service->dirty_links, node) stream_link_read(list_entry(node, struct stream_link, dirty));
     list_foreach(&service->dirty_clients, node)
         stream_client_read(list_entry(node, struct stream_client, dirty));
     int64_t now = clock_now();
@@ -181,8 +180,7 @@ static void stream_drain(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
     stream->draining = true;
-    list_foreach(&stream->clients, node)
-        stream_client_drain(list_entry(node, struct stream_client, node));
+    list_foreach(&stream->clients, node) stream_client_drain(list_entry(node, struct stream_client, node));
 }
 
 /* A client that is cut off in the middle of something must not take it for complete. */

@@ -62,7 +62,7 @@ struct target_set {
     size_t count;
     size_t next; /* where ties between targets are decided from */
     struct timer connect_timer;
-    target_usable *usable; /* NULL while the set is being destroyed */
+    target_usable *usable;       /* NULL while the set is being destroyed */
     target_looked_up *looked_up; /* NULL unless connections are kept */
     void *owner;
 };

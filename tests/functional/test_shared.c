@@ -1,5 +1,5 @@
-/* Shared modes: many clients, few target connections, each answer at its own client. The protocol is `line`: a
- * request is a line, and so is an answer. */
+/* Shared modes: many clients, few target connections, each answer at its own client. The protocol is `line`:
+ * a request is a line, and so is an answer. */
 #include "harness/echo.h"
 #include "harness/fixture.h"
 #include "harness/peer.h"
@@ -15,7 +15,8 @@
 /* Milliseconds in which nothing may happen. */
 #define QUIET 60
 
-/* One listener "shared" in this mode, with these keys, before one target that may be given so many connections.
+/* One listener "shared" in this mode, with these keys, before one target that may be given so many
+ * connections.
  */
 static struct proximux *start_shared(struct fixture *fixture, unsigned port, unsigned target,
                                      const char *mode, unsigned connections, const char *keys)
@@ -175,8 +176,7 @@ static void target_is_found_again_without_clients(void **state)
 /* A target that takes connections only to drop them is down, and is said to be, once. */
 static void target_that_only_closes_is_down(void **state)
 {
-    struct scene scene =
-        scene_begin(*state, "fifo", 1, "warmup = true; retry_min = 300; retry_max = 300;");
+    struct scene scene = scene_begin(*state, "fifo", 1, "warmup = true; retry_min = 300; retry_max = 300;");
 
     for (size_t i = 0; i < 4; i++) {
         int target = peer_accept(scene.listener);
@@ -587,12 +587,12 @@ static void fifo_fails_over_and_back(void **state)
 {
     unsigned port = peer_free_port(), first_port = peer_free_port(), second_port = peer_free_port();
     int second = peer_listen("127.0.0.1", second_port, 16);
-    struct proximux *proximux = proximux_start(
-        *state,
-        "listeners = ( { name = \"pair\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; " LINE
-        "retry_min = 20; retry_max = 40;"
-        "targets = ( \"127.0.0.1:%u\", { address = \"127.0.0.1:%u\"; backup = true; } ); } );",
-        port, first_port, second_port);
+    struct proximux *proximux =
+        proximux_start(*state,
+                       "listeners = ( { name = \"pair\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; " LINE
+                       "retry_min = 20; retry_max = 40;"
+                       "targets = ( \"127.0.0.1:%u\", { address = \"127.0.0.1:%u\"; backup = true; } ); } );",
+                       port, first_port, second_port);
     int client = peer_connect("127.0.0.1", port);
 
     peer_send_text(client, "one\n");
