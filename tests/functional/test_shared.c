@@ -386,6 +386,28 @@ static void client_that_leaves_in_mid_answer_hurts_nobody(void **state)
     scene_end(&scene);
 }
 
+/* A client is noticed to be gone also while nothing is read from it. */
+static void client_that_resets_while_it_is_not_read(void **state)
+{
+    struct scene scene = scene_begin(*state, "fifo", 1, "pipeline_depth = 2;");
+    int holder = ask(&scene, "one\n");
+    int target = peer_accept(scene.listener);
+
+    peer_expect_text(target, "one\n");
+    int held = ask(&scene, "a\nb\nc\nd\n"); /* more than may wait */
+    int half = ask(&scene, "e\n");
+    peer_end(half);
+    peer_expect_silence(half, 3 * QUIET);
+    peer_reset(held);
+    peer_reset(half);
+    proximux_wait_log_times(scene.proximux, "ended: client_reset", 2);
+    peer_send_text(target, "ONE\n");
+    peer_expect_text(holder, "ONE\n");
+    peer_expect_silence(target, QUIET); /* nothing of theirs is sent any more */
+    close(holder);
+    scene_end(&scene);
+}
+
 static void target_that_dies_in_mid_answer(void **state)
 {
     struct scene scene = scene_begin(*state, "fifo", 1, "");
@@ -734,6 +756,7 @@ int main(void)
         fixture_test(waiting_request_ends_with_queue_timeout),
         fixture_test(silent_target_costs_one_client_only),
         fixture_test(client_that_leaves_in_mid_answer_hurts_nobody),
+        fixture_test(client_that_resets_while_it_is_not_read),
         fixture_test(target_that_dies_in_mid_answer),
         fixture_test(half_closed_client_gets_its_answers),
         fixture_test(drain_answers_what_was_read),
