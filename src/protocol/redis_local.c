@@ -14,7 +14,6 @@ struct call {
     const struct protocol_settings *settings;
     struct redis_client *client;
     struct protocol_request *request;
-    const char *name;
     struct slice bytes;    /* the arguments that were not taken yet, in the form of the protocol */
     int64_t argument_left; /* how many */
     struct buffer *answer;
@@ -291,7 +290,6 @@ void redis_answer(const struct protocol_settings *settings, struct redis_client 
         .settings = settings,
         .client = client,
         .request = request,
-        .name = client->reading.command->name,
         .bytes = bytes,
         .argument_left = client->reading.count,
         .answer = answer,
