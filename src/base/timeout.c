@@ -21,6 +21,19 @@ void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t n
     list_append(&list->entries, &timeout->node);
 }
 
+void timeout_start_since(struct timeout_list *list, struct timeout *timeout, int64_t since)
+{
+    if (list->duration < 0)
+        return;
+    list_remove(&timeout->node);
+    timeout->since = since;
+    struct list_node *next = &list->entries.head;
+    while (next->previous != &list->entries.head &&
+           list_entry(next->previous, struct timeout, node)->since > since)
+        next = next->previous;
+    list_insert_before(next, &timeout->node);
+}
+
 void timeout_stop(struct timeout *timeout)
 {
     list_remove(&timeout->node);

@@ -26,6 +26,10 @@ void timeout_list_init(struct timeout_list *list, int64_t milliseconds);
 /* Starts `timeout`, or starts it over. No effect on a disabled list. */
 void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t now);
 
+/* The same as if it had been started at `since`, which may lie in the past: for time that is counted on after
+ * an interruption. Costs a step for each entry that was started later. */
+void timeout_start_since(struct timeout_list *list, struct timeout *timeout, int64_t since);
+
 /* Takes `timeout` off its list, if it is on one. */
 void timeout_stop(struct timeout *timeout);
 

@@ -1,0 +1,610 @@
+/* The client's side: requests in, answers out in their order. */
+#include "mux/state.h"
+
+#include <stdlib.h>
+
+static struct mux *client_enter(struct mux_client *client, int64_t now)
+{
+    client->mux->now = now;
+    return client->mux;
+}
+
+static bool client_output_is_full(const struct mux_client *client)
+{
+    return client->output.length >= client->mux->settings.buffer_limit;
+}
+
+/* Whether it may have more requests here. */
+static bool client_can_take(const struct mux_client *client)
+{
+    const struct mux_settings *settings = &client->mux->settings;
+    return client->waiting < settings->pipeline_depth &&
+           client->exchange_count < 2 * settings->pipeline_depth &&
+           client->request_bytes < settings->buffer_limit && client->answer_bytes < settings->buffer_limit &&
+           !client_output_is_full(client);
+}
+
+bool client_is_eligible(const struct mux_client *client)
+{
+    return !client_output_is_full(client) && client->in_flight < client->mux->answers_per_client;
+}
+
+void client_watch_queue(struct mux_client *client)
+{
+    const struct mux_exchange *first = client_first(client);
+    bool waits = first != NULL && (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
+    if (!waits)
+        timeout_stop(&client->queue);
+    else if (!list_linked(&client->queue.node))
+        timeout_start(&client->mux->queue_timeouts, &client->queue, client->mux->now);
+}
+
+void client_queue_timed_out(struct mux_client *client)
+{
+    struct mux_exchange *first = client_first(client);
+    exchange_fail(first, REASON_QUEUE_TIMEOUT);
+}
+
+/* ---- Stalling: a client that holds a link up has to get on with it ---- */
+
+/* Whether its link can do nothing but wait for it. */
+static bool client_holds_link(const struct mux_client *client)
+{
+    const struct mux_exchange *incoming = client->incoming;
+    if (client->link == NULL || client->over)
+        return false;
+    bool sends = incoming != NULL && incoming->state == EXCHANGE_SENT && !client->mux->takes_turns &&
+                 incoming->bytes.length == 0 && client->link->output.length == 0;
+    return sends || link_is_blocked_by(client->link, client);
+}
+
+static void client_begin_span(struct mux_client *client)
+{
+    client->stall_used = 0;
+    client->stall_progress = 0;
+    if (client->stalling)
+        timeout_start(&client->mux->stall_timeouts, &client->stall, client->mux->now);
+}
+
+static void client_watch_stall(struct mux_client *client)
+{
+    struct mux *mux = client->mux;
+    bool holds = client->over ? client->output.length > 0 : client_holds_link(client);
+    if (client->stall_progress >= mux->settings.buffer_limit || (client->link == NULL && !client->over))
+        client_begin_span(client);
+    if (holds && !client->stalling)
+        timeout_start_since(&mux->stall_timeouts, &client->stall, mux->now - client->stall_used);
+    if (!holds && client->stalling) {
+        client->stall_used = mux->now - client->stall.since;
+        timeout_stop(&client->stall);
+    }
+    client->stalling = holds;
+}
+
+/* Since when others wait for what this client holds; INT64_MAX: nobody does. */
+static int64_t client_waited_for_since(const struct mux_client *client)
+{
+    const struct mux_link *link = client->link;
+    int64_t since = mux_somebody_else_waits(client->mux, client) ? client->mux->waited_since : INT64_MAX;
+    list_foreach(&link->in_flight, node)
+    {
+        const struct mux_exchange *exchange = exchange_of_link_node(node);
+        if (exchange->client != client && exchange->sent < since)
+            since = exchange->sent;
+    }
+    if (link->reserved != NULL && link->reserved->client != client && link->reserved->ready < since)
+        since = link->reserved->ready;
+    return since;
+}
+
+void client_stalled(struct mux_client *client)
+{
+    struct mux *mux = client->mux;
+    if (client->over) { /* it does not even take the last bytes */
+        client_over(client, REASON_CLIENT_STALLED, true);
+        return;
+    }
+    int64_t since = client_waited_for_since(client);
+    if (since == INT64_MAX) {
+        client_begin_span(client);
+        return;
+    }
+    if (since < client->stall.since)
+        since = client->stall.since;
+    if (mux->now - since < mux->stall_timeouts.duration)
+        timeout_start_since(&mux->stall_timeouts, &client->stall, since);
+    else
+        client_cut_off(client, REASON_CLIENT_STALLED);
+}
+
+/* ---- What follows from a change ---- */
+
+static void client_watch_idle(struct mux_client *client)
+{
+    const struct mux_exchange *incoming = client->incoming;
+    bool reading = incoming != NULL && incoming->state == EXCHANGE_READING;
+    bool outstanding = client->exchange_count > (reading ? 1 : 0);
+    bool incomplete = incoming != NULL && !client->mux->takes_turns && client_can_take(client);
+    if (client->over || (outstanding && !incomplete))
+        timeout_stop(&client->idle);
+    else if (!list_linked(&client->idle.node))
+        timeout_start(&client->mux->idle_timeouts, &client->idle, client->mux->now);
+}
+
+static void client_restart_idle(struct mux_client *client)
+{
+    if (list_linked(&client->idle.node))
+        timeout_start(&client->mux->idle_timeouts, &client->idle, client->mux->now);
+}
+
+void client_update(struct mux_client *client)
+{
+    struct mux *mux = client->mux;
+    size_t memory = client->request_bytes + client->answer_bytes + client->held.length +
+                    client->output.length + client->exchange_count * sizeof(struct mux_exchange);
+    mux->memory = mux->memory - client->memory + memory;
+    client->memory = memory;
+    client_watch_queue(client);
+    client_watch_stall(client);
+    client_watch_idle(client);
+    if (client->held.length > 0 && client_can_take(client) && !list_linked(&client->resumable))
+        list_append(&mux->resumables, &client->resumable);
+    if (!list_linked(&client->changed))
+        list_append(&mux->changed_clients, &client->changed);
+}
+
+/* ---- Ends ---- */
+
+/* A request that was sent goes on without its client: what answers it is thrown away. */
+static void client_abandon(struct mux_exchange *exchange)
+{
+    struct mux_client *client = exchange->client;
+    struct mux_link *link = exchange->link;
+    client->request_bytes -= exchange->bytes.length;
+    client->answer_bytes -= exchange->answer.length;
+    buffer_free(&exchange->answer);
+    list_remove(&exchange->in_client);
+    client->exchange_count--;
+    if (--client->in_flight == 0)
+        client->link = NULL;
+    exchange->client = NULL;
+    if (client->mux->takes_turns) /* nobody can tell where what answers it ends */
+        link_doom(link, REASON_CLIENT_CLOSED, "");
+    link_update(link);
+}
+
+/* Ends one of the client's exchanges because the client goes, or drops it. */
+static void client_drop(struct mux_exchange *exchange, enum reason reason)
+{
+    struct mux_link *link = exchange->link;
+    if (exchange->state != EXCHANGE_READING)
+        exchange_end(exchange, false, reason);
+    if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange)) {
+        if (exchange->complete) {
+            client_abandon(exchange);
+            return;
+        }
+        link_doom(link, reason, ""); /* half a request was sent */
+    } else if (exchange->state == EXCHANGE_SENT) {
+        link_take_back(link, exchange);
+    }
+    exchange_free(exchange);
+}
+
+void client_over(struct mux_client *client, enum reason reason, bool broken)
+{
+    if (client->over && !broken)
+        return;
+    if (!client->over) {
+        client->reason = reason;
+        client_begin_span(client);
+    }
+    client->over = true;
+    client->input_over = true;
+    if (broken) {
+        client->broken = true;
+        buffer_free(&client->output);
+    }
+    buffer_free(&client->held);
+    struct mux_exchange *exchange;
+    while ((exchange = client_first(client)) != NULL)
+        client_drop(exchange, reason);
+    if (client->late_link != NULL)
+        client->late_link->last_owner = NULL;
+    client->late_link = NULL;
+    list_remove(&client->resumable);
+    client_update(client);
+}
+
+void client_cut_off(struct mux_client *client, enum reason reason)
+{
+    const struct mux_exchange *first = client_first(client);
+    client_over(client, reason, client->output.length > 0 || (first != NULL && first->request.begun));
+}
+
+/* Drops the request that has not come wholly; its client sends no more. */
+static void client_drop_incoming(struct mux_client *client, enum reason reason)
+{
+    struct mux_exchange *incoming = client->incoming;
+    if (incoming == NULL)
+        return;
+    client->incoming = NULL;
+    if (client->mux->takes_turns) { /* what came is all there is */
+        incoming->complete = true;
+        list_remove(&incoming->incomplete);
+        if (incoming->state == EXCHANGE_SENT)
+            link_pump(incoming->link);
+    } else {
+        client_drop(incoming, reason);
+    }
+}
+
+void client_stop_input(struct mux_client *client, enum reason reason)
+{
+    if (!client->input_over)
+        client->reason = reason;
+    client->input_over = true;
+    buffer_free(&client->held);
+    client_drop_incoming(client, reason);
+    client_deliver(client);
+}
+
+/* The first exchange is answered: its place in the order is given free. Returns whether the client goes on.
+ */
+static bool client_pass_first(struct mux_client *client, struct mux_exchange *first)
+{
+    const struct mux *mux = client->mux;
+    bool cut = first->cut;
+    bool closes = first->request.closes_client;
+    bool begun = first->request.begun;
+    enum reason reason = cut ? first->reason : client->input_over ? client->reason : REASON_CLIENT_CLOSED;
+    exchange_end(first, first->answered, first->reason);
+    timeout_stop(&client->queue); /* the next one's clock begins now */
+    exchange_free(first);
+    /* A stream that was cut must not look whole; where nobody knows what whole is, the target's end is passed
+     * on. */
+    client->cut = cut && begun && !(mux->takes_turns && reason == REASON_TARGET_CLOSED);
+    if (cut || closes)
+        client_over(client, reason, false);
+    return !cut && !closes;
+}
+
+void client_deliver(struct mux_client *client)
+{
+    struct mux_exchange *first;
+    while ((first = client_first(client)) != NULL) {
+        client->answer_bytes -= first->answer.length;
+        buffer_move(&client->output, &first->answer);
+        if (client->output.failed) {
+            client->answer_bytes += first->answer.length;
+            client_over(client, REASON_INTERNAL, true);
+            return;
+        }
+        if (first->state != EXCHANGE_ANSWERED)
+            break;
+        if (!client_pass_first(client, first))
+            return;
+    }
+    if (first == NULL && client->draining && client->held.length == 0 && !client->input_over) {
+        client->input_over = true;
+        client->reason = REASON_DRAINED;
+    }
+    if (first == NULL && client->input_over)
+        client_over(client, client->reason, false);
+    else
+        client_update(client);
+}
+
+/* ---- Input ---- */
+
+static void client_request_broken(struct mux_client *client, struct mux_exchange *exchange)
+{
+    if (exchange->link != NULL && link_has_sent(exchange))
+        link_doom(exchange->link, REASON_PROTOCOL_ERROR, "");
+    else if (exchange->state == EXCHANGE_SENT)
+        link_take_back(exchange->link, exchange);
+    client->input_over = true;
+    client->reason = REASON_PROTOCOL_ERROR;
+    exchange->request.closes_client = true;
+    exchange->cut = exchange->answer.length == 0 || exchange->request.begun;
+    exchange_local(exchange, false, REASON_PROTOCOL_ERROR);
+}
+
+/* More of a request has come. */
+static void client_request_progress(struct mux_client *client, struct mux_exchange *exchange)
+{
+    bool is_long = exchange->request.decided && exchange->bytes.length >= client->mux->settings.buffer_limit;
+    if (exchange->state == EXCHANGE_READING && (exchange->complete || is_long))
+        exchange_wait(exchange);
+    else if (exchange->state == EXCHANGE_SENT)
+        link_pump(exchange->link);
+    if (exchange->answer.length > 0 && exchange == client_first(client))
+        client_deliver(client); /* an interim answer */
+}
+
+static void client_request_complete(struct mux_client *client, struct mux_exchange *exchange)
+{
+    client->incoming = NULL;
+    exchange->complete = true;
+    list_remove(&exchange->incomplete);
+    if (exchange->request.closes_client) {
+        client->input_over = true;
+        client->reason = REASON_CLIENT_CLOSED;
+    }
+    if (exchange->request.local)
+        exchange_local(exchange, !exchange->request.refused, REASON_REFUSED_COMMAND);
+    else
+        client_request_progress(client, exchange);
+}
+
+/* Refuses a request for its length. */
+static void client_request_too_long(struct mux_exchange *exchange)
+{
+    if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange))
+        link_doom(exchange->link, REASON_OVER_LIMIT, "");
+    else if (exchange->state == EXCHANGE_SENT)
+        link_take_back(exchange->link, exchange);
+    exchange->complete = false; /* what follows is not to be read as a request */
+    exchange_fail(exchange, REASON_OVER_LIMIT);
+}
+
+static void client_read_request(struct mux_client *client, struct slice *input)
+{
+    struct mux *mux = client->mux;
+    struct mux_exchange *exchange = client->incoming != NULL ? client->incoming : exchange_create(client);
+    if (exchange == NULL) {
+        client_over(client, REASON_INTERNAL, false);
+        return;
+    }
+    size_t input_length = input->length;
+    size_t length = exchange->bytes.length;
+    size_t answer_length = exchange->answer.length;
+    enum protocol_outcome outcome =
+        mux->protocol->read_request(mux->protocol_settings, client->framer, &exchange->request, input,
+                                    &exchange->bytes, &exchange->answer);
+    exchange->request_bytes += input_length - input->length;
+    client->request_bytes = client->request_bytes - length + exchange->bytes.length;
+    client->answer_bytes = client->answer_bytes - answer_length + exchange->answer.length;
+    if (exchange->bytes.failed || exchange->answer.failed)
+        client_cut_off(client, REASON_INTERNAL);
+    else if (outcome == PROTOCOL_BROKEN) {
+        client->incoming = NULL;
+        exchange->complete = true;
+        list_remove(&exchange->incomplete);
+        client_request_broken(client, exchange);
+    } else if (mux->settings.max_message >= 0 &&
+               exchange->request_bytes > (uint64_t)mux->settings.max_message)
+        client_request_too_long(exchange);
+    else if (outcome == PROTOCOL_COMPLETE)
+        client_request_complete(client, exchange);
+    else
+        client_request_progress(client, exchange);
+}
+
+/* Where clients take turns there are no messages: what comes belongs to the client's turn, or to its next
+ * one, once the answer to the present one has begun and others wait. */
+static void client_read_turn(struct mux_client *client, struct slice *input)
+{
+    struct mux_exchange *exchange = client->incoming;
+    if (exchange != NULL && exchange->request.begun) {
+        if (mux_somebody_else_waits(client->mux, client)) {
+            exchange->complete = true;
+            list_remove(&exchange->incomplete);
+            client->incoming = NULL;
+            link_pump(exchange->link);
+            exchange = NULL;
+        } else {
+            exchange->request.begun = false; /* the turn goes on: an answer is to come again */
+            timeout_stop(&exchange->link->turn);
+        }
+    }
+    if (exchange == NULL)
+        exchange = exchange_create(client);
+    if (exchange == NULL) {
+        client_over(client, REASON_INTERNAL, false);
+        return;
+    }
+    exchange->request.decided = true;
+    buffer_append(&exchange->bytes, input->bytes, input->length);
+    if (exchange->bytes.failed) {
+        client_cut_off(client, REASON_INTERNAL);
+        return;
+    }
+    exchange->request_bytes += input->length;
+    client->request_bytes += input->length;
+    slice_skip(input, input->length);
+    if (exchange->state == EXCHANGE_READING)
+        exchange_wait(exchange);
+    else if (exchange->state == EXCHANGE_SENT)
+        link_pump(exchange->link);
+}
+
+/* Reads as much as may be; `once`: one request at the most. */
+static void client_read(struct mux_client *client, struct slice *input, bool once)
+{
+    while (input->length > 0 && !client->input_over && client_can_take(client)) {
+        if (client->mux->takes_turns)
+            client_read_turn(client, input);
+        else
+            client_read_request(client, input);
+        if (once && client->incoming == NULL && !client->over)
+            client_stop_input(client, REASON_DRAINED);
+    }
+}
+
+/* What was read has been dealt with: ends that came meanwhile take effect. */
+static void client_after_input(struct mux_client *client)
+{
+    if (client->input_over || client->held.length > 0)
+        return;
+    if (client->peer_ended)
+        client_stop_input(client, REASON_CLIENT_CLOSED);
+    else if (client->draining && client->incoming == NULL)
+        client_stop_input(client, REASON_DRAINED);
+}
+
+void client_resume(struct mux_client *client)
+{
+    /* Taken out of the client while it is read, since reading may give the client up. */
+    struct buffer held = client->held;
+    struct slice input = buffer_slice(&held);
+    client->held = (struct buffer){ 0 };
+    client_read(client, &input, false);
+    if (!client->input_over && input.length > 0) {
+        buffer_consume(&held, held.length - input.length);
+        client->held = held;
+    } else {
+        buffer_free(&held);
+    }
+    client_after_input(client);
+    client_update(client);
+}
+
+/* ---- The interface ---- */
+
+struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number, int64_t now)
+{
+    struct mux_client *client = calloc(1, sizeof *client + mux->protocol->client_size);
+    if (client == NULL)
+        return NULL;
+    mux->now = now;
+    client->mux = mux;
+    client->owner = owner;
+    list_init(&client->exchanges);
+    list_append(&mux->clients, &client->node);
+    mux->client_count++;
+    if (mux->protocol->open_client != NULL)
+        mux->protocol->open_client(mux->protocol_settings, client->framer, number);
+    client_update(client);
+    return client;
+}
+
+void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    struct slice input = { bytes, length };
+    if (client->input_over)
+        return;
+    client->stall_progress += length;
+    client_restart_idle(client);
+    client_read(client, &input, client->draining);
+    if (!client->input_over && input.length > 0) {
+        buffer_append(&client->held, input.bytes, input.length);
+        if (client->held.failed)
+            client_cut_off(client, REASON_INTERNAL);
+    }
+    client_update(client);
+    mux_settle(mux);
+}
+
+/* Drops what waits of a client that is gone: a slow target must not be made to work for nobody. */
+static void client_drop_waiting(struct mux_client *client)
+{
+    list_foreach(&client->exchanges, node)
+    {
+        struct mux_exchange *exchange = exchange_of_client_node(node);
+        if (exchange->state == EXCHANGE_WAITING || exchange->state == EXCHANGE_RESERVED)
+            client_drop(exchange, REASON_CLIENT_CLOSED);
+    }
+}
+
+void mux_client_end(struct mux_client *client, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    client->peer_ended = true;
+    if (!client->over) {
+        mux_settle(mux); /* what can be sent at once is */
+        if (mux->settings.abort_on_close) {
+            buffer_free(&client->held);
+            client_drop_waiting(client);
+        }
+        client_after_input(client);
+    }
+    client_update(client);
+    mux_settle(mux);
+}
+
+void mux_client_fail(struct mux_client *client, enum reason reason, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    client_over(client, reason, true);
+    mux_settle(mux);
+}
+
+void mux_client_written(struct mux_client *client, size_t count, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    buffer_consume(&client->output, count);
+    if (client->output.length == 0)
+        buffer_free(&client->output); /* who is idle holds no memory */
+    client->stall_progress += count;
+    client_restart_idle(client);
+    if (!list_empty(&mux->queue))
+        mux->wants_dispatch = true;
+    if (client->link != NULL)
+        link_update(client->link);
+    if (client->late_link != NULL)
+        link_update(client->late_link);
+    client_update(client);
+    mux_settle(mux);
+}
+
+void mux_client_drain(struct mux_client *client, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    client->draining = true;
+    if (!client->over)
+        client_after_input(client);
+    client_update(client);
+    mux_settle(mux);
+}
+
+void mux_client_close(struct mux_client *client, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    client_over(client, REASON_DRAINED, true);
+    mux->memory -= client->memory;
+    mux->client_count--;
+    list_remove(&client->node);
+    list_remove(&client->changed);
+    if (mux->protocol->close_client != NULL)
+        mux->protocol->close_client(client->framer);
+    free(client);
+    mux_settle(mux);
+}
+
+void *mux_client_owner(const struct mux_client *client)
+{
+    return client->owner;
+}
+
+struct slice mux_client_output(const struct mux_client *client)
+{
+    return buffer_slice(&client->output);
+}
+
+bool mux_client_wants_bytes(const struct mux_client *client)
+{
+    if (client->over || client->peer_ended)
+        return false;
+    return client->input_over || (client->held.length == 0 && client_can_take(client));
+}
+
+enum mux_fate mux_client_fate(const struct mux_client *client)
+{
+    if (client->broken)
+        return MUX_RESET;
+    if (!client->over || client->output.length > 0)
+        return MUX_GOES_ON;
+    return client->cut ? MUX_RESET : MUX_CLOSE;
+}
+
+bool mux_client_has_ended(const struct mux_client *client)
+{
+    return client->peer_ended;
+}
+
+enum reason mux_client_reason(const struct mux_client *client)
+{
+    return client->reason;
+}

@@ -1,0 +1,255 @@
+/* One request with its answer, from its first byte to its end. */
+#include "mux/state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct mux_exchange *exchange_create(struct mux_client *client)
+{
+    struct mux_exchange *exchange = calloc(1, sizeof *exchange);
+    if (exchange == NULL)
+        return NULL;
+    exchange->client = client;
+    list_append(&client->exchanges, &exchange->in_client);
+    client->exchange_count++;
+    client->incoming = exchange;
+    list_append(&client->mux->incompletes, &exchange->incomplete);
+    return exchange;
+}
+
+static struct mux *exchange_mux(const struct mux_exchange *exchange)
+{
+    return exchange->client != NULL ? exchange->client->mux : exchange->link->mux;
+}
+
+void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reason)
+{
+    struct mux *mux = exchange_mux(exchange);
+    assert(!exchange->ended);
+    exchange->ended = true;
+    if (mux->hooks.ended == NULL)
+        return;
+    int64_t begun = exchange->sent != 0 ? exchange->sent : mux->now;
+    struct mux_ending ending = {
+        .client = exchange->client->owner,
+        .link = exchange->link == NULL ? NULL : exchange->link->owner,
+        .request = &exchange->request,
+        .answered = answered,
+        .reason = reason,
+        .request_bytes = exchange->request_bytes,
+        .answer_bytes = exchange->answer_bytes,
+        .wait = exchange->ready != 0 ? begun - exchange->ready : 0,
+        .service = mux->now - begun,
+    };
+    mux->hooks.ended(mux->owner, &ending);
+}
+
+/* Puts the client's next waiting exchange into the queue, where clients take turns. */
+static void exchange_queue_next(struct mux_client *client, struct mux_exchange *after)
+{
+    struct list_node *node = after->in_client.next;
+    client->queued = NULL;
+    if (node == &client->exchanges.head)
+        return;
+    struct mux_exchange *next = list_entry(node, struct mux_exchange, in_client);
+    if (next->state != EXCHANGE_WAITING)
+        return;
+    client->queued = next;
+    list_append(&client->mux->queue, &next->in_queue);
+}
+
+static void exchange_count_waiting(struct mux_client *client, bool first)
+{
+    struct mux *mux = client->mux;
+    if (client->waiting++ > 0)
+        return;
+    if (mux->waiter_count++ == 0)
+        mux->waited_since = mux->now;
+    if (first && !list_empty(&mux->waiters))
+        list_insert_before(list_first(&mux->waiters), &client->waiter);
+    else
+        list_append(&mux->waiters, &client->waiter);
+}
+
+void exchange_wait(struct mux_exchange *exchange)
+{
+    struct mux_client *client = exchange->client;
+    struct mux *mux = client->mux;
+    exchange->state = EXCHANGE_WAITING;
+    exchange->ready = mux->now;
+    exchange_count_waiting(client, false);
+    if (mux->settings.in_order || client->queued == NULL) {
+        list_append(&mux->queue, &exchange->in_queue);
+        client->queued = mux->settings.in_order ? NULL : exchange;
+    }
+    mux->wants_dispatch = true;
+    client_watch_queue(client);
+}
+
+void exchange_wait_again(struct mux_exchange *exchange)
+{
+    struct mux_client *client = exchange->client;
+    struct mux *mux = client->mux;
+    list_remove(&exchange->in_link);
+    exchange->state = EXCHANGE_WAITING;
+    exchange->link = NULL;
+    exchange->sent = 0;
+    exchange_count_waiting(client, true);
+    if (!mux->settings.in_order) {
+        if (client->queued != NULL) /* a later one of its requests */
+            list_remove(&client->queued->in_queue);
+        client->queued = exchange;
+    }
+    list_insert_before(mux->queue.head.next, &exchange->in_queue);
+    mux->wants_dispatch = true;
+    client_watch_queue(client);
+}
+
+static void exchange_leave_queue(struct mux_exchange *exchange)
+{
+    struct mux_client *client = exchange->client;
+    struct mux *mux = client->mux;
+    list_remove(&exchange->in_queue);
+    if (--client->waiting == 0) {
+        list_remove(&client->waiter);
+        mux->waiter_count--;
+    }
+    if (client->queued == exchange)
+        exchange_queue_next(client, exchange);
+}
+
+static void exchange_leave_link(struct mux_exchange *exchange)
+{
+    struct mux_link *link = exchange->link;
+    struct mux_client *client = exchange->client;
+    timeout_stop(&exchange->answering);
+    list_remove(&exchange->in_link);
+    list_append(&link->finished, &exchange->in_link);
+    if (exchange->in_flight)
+        link->load--;
+    exchange->in_flight = false;
+    if (link->reserved == exchange)
+        link->reserved = NULL;
+    if (link->streaming == exchange)
+        link->streaming = NULL;
+    if (link->current == exchange)
+        link->current = NULL;
+    if (link->slots != NULL && link->slots[exchange->id % link->slot_count] == exchange) {
+        link->slots[exchange->id % link->slot_count] = NULL;
+        link->slots_used--;
+    }
+    if (client != NULL && --client->in_flight == 0)
+        client->link = NULL;
+    link_released(link);
+}
+
+void exchange_detach(struct mux_exchange *exchange)
+{
+    switch (exchange->state) {
+    case EXCHANGE_WAITING:
+        exchange_leave_queue(exchange);
+        break;
+    case EXCHANGE_RESERVED:
+    case EXCHANGE_SENT:
+        exchange_leave_link(exchange);
+        break;
+    case EXCHANGE_READING:
+    case EXCHANGE_ANSWERED:
+        break;
+    }
+}
+
+/* What is left of its request is of no use any more. */
+static void exchange_drop_bytes(struct mux_exchange *exchange)
+{
+    if (exchange->client != NULL)
+        exchange->client->request_bytes -= exchange->bytes.length;
+    buffer_free(&exchange->bytes);
+}
+
+static void exchange_drop_answer(struct mux_exchange *exchange)
+{
+    if (exchange->client != NULL)
+        exchange->client->answer_bytes -= exchange->answer.length;
+    buffer_free(&exchange->answer);
+}
+
+void exchange_free(struct mux_exchange *exchange)
+{
+    struct mux_client *client = exchange->client;
+    exchange_drop_bytes(exchange);
+    exchange_drop_answer(exchange);
+    exchange_detach(exchange);
+    list_remove(&exchange->in_link);
+    list_remove(&exchange->incomplete);
+    if (client != NULL) {
+        if (client->incoming == exchange)
+            client->incoming = NULL;
+        list_remove(&exchange->in_client);
+        client->exchange_count--;
+    }
+    free(exchange);
+}
+
+/* Nothing more of the request is to come, or wanted. */
+static void exchange_close_request(struct mux_exchange *exchange, enum reason reason)
+{
+    struct mux_client *client = exchange->client;
+    exchange->request.closes_client = true;
+    exchange->complete = true;
+    list_remove(&exchange->incomplete);
+    if (client->incoming == exchange)
+        client->incoming = NULL;
+    client->input_over = true;
+    client->reason = reason;
+    buffer_free(&client->held);
+}
+
+void exchange_fail(struct mux_exchange *exchange, enum reason reason)
+{
+    struct mux_client *client = exchange->client;
+    const struct protocol *protocol = client->mux->protocol;
+    if (!exchange->complete)
+        exchange_close_request(exchange, reason);
+    exchange_drop_bytes(exchange);
+    if (exchange != client_first(client)) { /* the client has seen nothing of it yet */
+        exchange_drop_answer(exchange);
+        exchange->request.begun = false;
+    }
+    if (client->draining && client->input_over && exchange->in_client.next == &client->exchanges.head)
+        exchange->request.closes_client = true;
+    size_t before = exchange->answer.length;
+    exchange->cut =
+        exchange->request.begun || protocol->write_error == NULL ||
+        !protocol->write_error(client->mux->protocol_settings, &exchange->request, reason, &exchange->answer);
+    client->answer_bytes += exchange->answer.length - before;
+    exchange_local(exchange, false, reason);
+}
+
+void exchange_local(struct mux_exchange *exchange, bool answered, enum reason reason)
+{
+    exchange_detach(exchange);
+    exchange->state = EXCHANGE_ANSWERED;
+    exchange->answered = answered;
+    exchange->reason = reason;
+    if (exchange->answer.failed)
+        exchange->cut = true;
+    client_deliver(exchange->client);
+}
+
+void exchange_answered(struct mux_exchange *exchange)
+{
+    struct mux_link *link = exchange->link;
+    bool whole = link_has_sent_all(exchange);
+    /* What follows an answer that came too early can't be told from the rest of its request. */
+    if (!whole || exchange->request.closes_target)
+        link_doom(link, REASON_TARGET_CLOSED, "");
+    if (exchange->client == NULL) {
+        exchange_free(exchange);
+        return;
+    }
+    if (!exchange->complete)
+        exchange_close_request(exchange, REASON_CLIENT_CLOSED);
+    exchange_drop_bytes(exchange);
+    exchange_local(exchange, true, REASON_COUNT);
+}

@@ -1,0 +1,460 @@
+/* The multiplexer by hand: one client and one link at a time, each row of the design's table of failures in
+ * the smallest form. The simulation does the same at random, thousands of times. */
+#include "harness/test.h"
+
+#include "mux/mux.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A protocol of lines: a request is answered by one line; "quiet" by none; "quit" here. */
+static enum protocol_outcome read_line(struct slice *input, struct buffer *out)
+{
+    const char *feed = memchr(input->bytes, '\n', input->length);
+    size_t length = feed == NULL ? input->length : (size_t)(feed - input->bytes) + 1;
+    buffer_append(out, input->bytes, length);
+    slice_skip(input, length);
+    return feed == NULL ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
+}
+
+static enum protocol_outcome line_request(const struct protocol_settings *settings, void *client,
+                                          struct protocol_request *request, struct slice *input,
+                                          struct buffer *out, struct buffer *answer)
+{
+    (void)client;
+    enum protocol_outcome outcome = read_line(input, out);
+    if (outcome == PROTOCOL_MORE) {
+        request->decided = out->length >= settings->head_limit;
+        return outcome;
+    }
+    struct slice line = buffer_slice(out);
+    if (!request->decided && slice_equal(line, SLICE("quit\n"))) {
+        request->local = true;
+        request->closes_client = true;
+        buffer_append_text(answer, "bye\n");
+    } else if (!request->decided && slice_equal(line, SLICE("bad\n"))) {
+        buffer_append_text(answer, "broken\n");
+        return PROTOCOL_BROKEN;
+    }
+    request->decided = !request->local;
+    request->unanswered = slice_equal(line, SLICE("quiet\n"));
+    return outcome;
+}
+
+static enum protocol_outcome line_response(const struct protocol_settings *settings, void *link,
+                                           struct protocol_request *request, struct slice *input,
+                                           struct buffer *out, uint64_t *id)
+{
+    (void)settings;
+    (void)link;
+    (void)request;
+    (void)id;
+    return read_line(input, out);
+}
+
+static bool line_error(const struct protocol_settings *settings, const struct protocol_request *request,
+                       enum reason reason, struct buffer *out)
+{
+    (void)settings;
+    (void)request;
+    buffer_print(out, "error %s\n", reason_name(reason));
+    return true;
+}
+
+static const struct protocol lines = {
+    .name = "lines",
+    .read_request = line_request,
+    .read_response = line_response,
+    .write_error = line_error,
+};
+
+#define PEERS 8
+
+/* One multiplexer, and what its clients and links have been given so far. */
+struct bench {
+    struct mux *mux;
+    struct protocol_settings protocol;
+    int64_t now;
+    struct mux_client *clients[PEERS];
+    struct mux_link *links[PEERS];
+    size_t link_count;
+    char got[PEERS][4096];   /* by clients */
+    char asked[PEERS][4096]; /* of links */
+    size_t endings;
+    size_t answered;
+    enum reason last_reason;
+};
+
+static struct mux_link *choose(void *owner, void *client)
+{
+    struct bench *bench = owner;
+    (void)client;
+    for (size_t i = 0; i < bench->link_count; i++)
+        if (bench->links[i] != NULL && mux_link_has_room(bench->links[i]))
+            return bench->links[i];
+    return NULL;
+}
+
+static void ended(void *owner, const struct mux_ending *ending)
+{
+    struct bench *bench = owner;
+    bench->endings++;
+    bench->answered += ending->answered;
+    if (!ending->answered)
+        bench->last_reason = ending->reason;
+}
+
+static const struct mux_settings usual = {
+    .depth = 1,
+    .pipeline_depth = 16,
+    .buffer_limit = 64,
+    .memory_limit = 1 << 20,
+    .max_message = -1,
+    .queue_limit = 4,
+    .queue_timeout = 1000,
+    .request_timeout = 500,
+    .stall_timeout = 200,
+    .client_idle_timeout = -1,
+    .inactivity_timeout = -1,
+    .connect_delay = 0,
+    .request_gap = 0,
+    .connection_ttl = -1,
+    .max_requests = -1,
+};
+
+static void bench_start(struct bench *bench, struct mux_settings settings)
+{
+    memset(bench, 0, sizeof *bench);
+    bench->protocol = (struct protocol_settings){ .protocol = &lines, .head_limit = 64, .max_message = -1 };
+    settings.protocol = &bench->protocol;
+    bench->now = 1000;
+    bench->mux = mux_create(&settings, &(struct mux_hooks){ choose, ended }, bench);
+    assert_non_null(bench->mux);
+}
+
+static void take(char *to, struct slice output)
+{
+    assert_true(strlen(to) + output.length < 4096);
+    strncat(to, output.bytes, output.length);
+}
+
+/* Writes everything out. */
+static void settle(struct bench *bench)
+{
+    while (mux_changed_client(bench->mux) != NULL || mux_changed_link(bench->mux) != NULL)
+        ;
+    for (size_t i = 0; i < PEERS; i++) {
+        struct slice output = { NULL, 0 };
+        if (bench->links[i] != NULL)
+            output = mux_link_output(bench->links[i]);
+        if (output.length > 0) {
+            take(bench->asked[i], output);
+            mux_link_written(bench->links[i], output.length, bench->now);
+        }
+    }
+    for (size_t i = 0; i < PEERS; i++) {
+        struct slice output = { NULL, 0 };
+        if (bench->clients[i] != NULL)
+            output = mux_client_output(bench->clients[i]);
+        if (output.length > 0) {
+            take(bench->got[i], output);
+            mux_client_written(bench->clients[i], output.length, bench->now);
+        }
+    }
+}
+
+static void bench_stop(struct bench *bench)
+{
+    for (size_t i = 0; i < PEERS; i++) {
+        if (bench->clients[i] != NULL)
+            mux_client_close(bench->clients[i], bench->now);
+        if (bench->links[i] != NULL)
+            mux_link_close(bench->links[i], bench->now);
+    }
+    assert_int_equal(mux_memory(bench->mux), 0);
+    assert_int_equal(mux_clients(bench->mux), 0);
+    assert_int_equal(mux_waiting(bench->mux), 0);
+    mux_destroy(bench->mux);
+}
+
+static void open_client(struct bench *bench, size_t i)
+{
+    bench->clients[i] = mux_client_open(bench->mux, &bench->clients[i], i + 1, bench->now);
+    assert_non_null(bench->clients[i]);
+}
+
+static void open_link(struct bench *bench)
+{
+    struct mux_link *link = mux_link_open(bench->mux, &bench->links[bench->link_count], bench->now);
+    assert_non_null(link);
+    bench->links[bench->link_count++] = link;
+    mux_dispatch(bench->mux, bench->now);
+    settle(bench);
+}
+
+static void ask(struct bench *bench, size_t i, const char *text)
+{
+    assert_true(mux_client_wants_bytes(bench->clients[i]));
+    mux_client_bytes(bench->clients[i], text, strlen(text), bench->now);
+    settle(bench);
+}
+
+static void answer(struct bench *bench, size_t i, const char *text)
+{
+    assert_true(mux_link_wants_bytes(bench->links[i]));
+    mux_link_bytes(bench->links[i], text, strlen(text), bench->now);
+    settle(bench);
+}
+
+static void pass(struct bench *bench, int64_t milliseconds)
+{
+    bench->now += milliseconds * 1000;
+    mux_tick(bench->mux, bench->now);
+    settle(bench);
+}
+
+static void requests_take_turns_on_one_link(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    for (size_t i = 0; i < 3; i++)
+        open_client(&bench, i);
+    ask(&bench, 0, "a1\na2\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 2, "c1\n");
+    assert_int_equal(mux_waiting(bench.mux), 3);
+    open_link(&bench);
+    assert_string_equal(bench.asked[0], "a1\n");
+    answer(&bench, 0, "A1\n");
+    assert_string_equal(bench.got[0], "A1\n");
+    assert_string_equal(bench.asked[0], "a1\nb1\n"); /* not a2: clients take turns */
+    answer(&bench, 0, "B");
+    answer(&bench, 0, "1\n");
+    assert_string_equal(bench.got[1], "B1\n");
+    answer(&bench, 0, "C1\n");
+    answer(&bench, 0, "A2\n");
+    assert_string_equal(bench.got[0], "A1\nA2\n");
+    assert_string_equal(bench.got[2], "C1\n");
+    assert_int_equal(bench.answered, 4);
+    bench_stop(&bench);
+}
+
+static void in_order_means_in_order(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.in_order = true;
+    settings.depth = 4;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    ask(&bench, 0, "a1\na2\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 0, "a3\nquit\nignored\n");
+    open_link(&bench);
+    assert_string_equal(bench.asked[0], "a1\na2\nb1\na3\n");
+    answer(&bench, 0, "A1\nA2\nB1\n");
+    assert_string_equal(bench.got[0], "A1\nA2\n");
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_GOES_ON);
+    answer(&bench, 0, "A3\n");
+    assert_string_equal(bench.got[0], "A1\nA2\nA3\nbye\n");
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_string_equal(bench.got[1], "B1\n");
+    bench_stop(&bench);
+}
+
+static void what_was_sent_of_a_client_that_left_is_thrown_away(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_link(&bench);
+    ask(&bench, 0, "a1\n");
+    ask(&bench, 1, "b1\n");
+    mux_client_fail(bench.clients[0], REASON_CLIENT_RESET, bench.now);
+    mux_client_close(bench.clients[0], bench.now);
+    bench.clients[0] = NULL;
+    assert_int_equal(bench.last_reason, REASON_CLIENT_RESET);
+    answer(&bench, 0, "A1 which is lo");
+    answer(&bench, 0, "ng\n");
+    answer(&bench, 0, "B1\n");
+    assert_string_equal(bench.got[1], "B1\n");
+    assert_false(mux_link_is_over(bench.links[0]));
+    assert_int_equal(bench.endings, 2);
+    bench_stop(&bench);
+}
+
+static void a_silent_target_costs_an_error_and_the_link(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.depth = 2;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_client(&bench, 2);
+    open_link(&bench);
+    ask(&bench, 0, "a1\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 2, "c1\n");
+    pass(&bench, 499);
+    assert_string_equal(bench.got[0], "");
+    pass(&bench, 1);
+    assert_string_equal(bench.got[0], "error request_timeout\n");
+    assert_string_equal(bench.got[1], "error target_closed\n");
+    assert_string_equal(bench.got[2], ""); /* not sent: it waits for another link */
+    assert_true(mux_link_is_over(bench.links[0]));
+    assert_false(mux_link_was_useless(bench.links[0]));
+    open_link(&bench);
+    assert_string_equal(bench.asked[1], "c1\n");
+    answer(&bench, 1, "C1\n");
+    assert_string_equal(bench.got[2], "C1\n");
+    bench_stop(&bench);
+}
+
+static void a_cut_answer_resets_its_client(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    open_link(&bench);
+    ask(&bench, 0, "a1\n");
+    answer(&bench, 0, "half");
+    mux_link_end(bench.links[0], bench.now);
+    settle(&bench);
+    assert_string_equal(bench.got[0], "half");
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_RESET);
+    assert_int_equal(bench.last_reason, REASON_TARGET_CLOSED);
+    bench_stop(&bench);
+}
+
+static void stray_bytes_cost_the_link_only(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    open_link(&bench);
+    mux_client_bytes(bench.clients[0], "a1\n", 3, bench.now); /* given to the link, but not yet written */
+    mux_link_bytes(bench.links[0], "stray\n", 6, bench.now);
+    settle(&bench);
+    assert_true(mux_link_is_over(bench.links[0]));
+    assert_true(mux_link_was_useless(bench.links[0]));
+    assert_string_equal(bench.got[0], "");
+    assert_int_equal(bench.endings, 0);
+    open_link(&bench);
+    assert_string_equal(bench.asked[1], "a1\n");
+    answer(&bench, 1, "A1\n");
+    assert_string_equal(bench.got[0], "A1\n");
+    bench_stop(&bench);
+}
+
+static void limits_and_waits_end_in_errors(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    for (size_t i = 0; i < 5; i++) {
+        open_client(&bench, i);
+        ask(&bench, i, "x\n");
+    }
+    assert_string_equal(bench.got[3], "");
+    assert_string_equal(bench.got[4], "error queue_full\n");
+    pass(&bench, 1000);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(bench.got[i], "error queue_timeout\n");
+    ask(&bench, 4, "bad\n");
+    assert_string_equal(bench.got[4], "error queue_full\nbroken\n");
+    assert_int_equal(mux_client_fate(bench.clients[4]), MUX_CLOSE);
+    bench_stop(&bench);
+}
+
+static void a_long_request_streams_alone(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    char piece[41];
+    settings.depth = 4;
+    bench_start(&bench, settings);
+    memset(piece, 'l', 40);
+    piece[40] = '\0';
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_link(&bench);
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 0, piece);
+    assert_string_equal(bench.asked[0], "b1\n");
+    ask(&bench, 0, piece); /* beyond buffer_limit: reserved, behind b1 */
+    assert_string_equal(bench.asked[0], "b1\n");
+    answer(&bench, 0, "B1\n");
+    assert_int_equal(strlen(bench.asked[0]), 3 + 80);
+    ask(&bench, 1, "b2\n");
+    ask(&bench, 0, piece);
+    assert_int_equal(strlen(bench.asked[0]), 3 + 120);
+    pass(&bench, 200); /* stall_timeout passes, b2 waits, a's client sent less than buffer_limit meanwhile */
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(bench.last_reason, REASON_CLIENT_STALLED);
+    assert_true(mux_link_is_over(bench.links[0]));
+    open_link(&bench);
+    assert_string_equal(bench.asked[1], "b2\n");
+    bench_stop(&bench);
+}
+
+static void requests_without_answer_are_over_when_sent(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    open_link(&bench);
+    ask(&bench, 0, "quiet\nx\n");
+    settle(&bench);
+    assert_string_equal(bench.asked[0], "quiet\nx\n");
+    answer(&bench, 0, "X\n");
+    assert_string_equal(bench.got[0], "X\n");
+    assert_int_equal(bench.answered, 2);
+    bench_stop(&bench);
+}
+
+static void a_client_that_ends_gets_its_answers(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    open_link(&bench);
+    ask(&bench, 0, "a1\na2\nhalf of a3");
+    mux_client_end(bench.clients[0], bench.now);
+    settle(&bench);
+    answer(&bench, 0, "A1\n");
+    answer(&bench, 0, "A2\n");
+    assert_string_equal(bench.got[0], "A1\nA2\n");
+    assert_string_equal(bench.asked[0], "a1\na2\n");
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    bench_stop(&bench);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_take_turns_on_one_link),
+        cmocka_unit_test(in_order_means_in_order),
+        cmocka_unit_test(what_was_sent_of_a_client_that_left_is_thrown_away),
+        cmocka_unit_test(a_silent_target_costs_an_error_and_the_link),
+        cmocka_unit_test(a_cut_answer_resets_its_client),
+        cmocka_unit_test(stray_bytes_cost_the_link_only),
+        cmocka_unit_test(limits_and_waits_end_in_errors),
+        cmocka_unit_test(a_long_request_streams_alone),
+        cmocka_unit_test(requests_without_answer_are_over_when_sent),
+        cmocka_unit_test(a_client_that_ends_gets_its_answers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
