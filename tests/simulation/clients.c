@@ -307,3 +307,22 @@ bool client_act(struct client *client)
         return client_take(client) || client_send(client) || client_finish(client);
     return client_send(client) || client_take(client) || client_finish(client);
 }
+
+void client_free(struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++) {
+        struct request *request = &client->requests[i];
+        buffer_free(&request->bytes);
+        buffer_free(&request->forward);
+        buffer_free(&request->answer);
+        buffer_free(&request->expected);
+        buffer_free(&request->here);
+        buffer_free(&request->error);
+        for (size_t j = 0; j < INTERIMS_MAX; j++) {
+            buffer_free(&request->interim[j]);
+            buffer_free(&request->interim_expected[j]);
+        }
+    }
+    buffer_free(&client->stream);
+    buffer_free(&client->news);
+}

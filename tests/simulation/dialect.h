@@ -15,6 +15,7 @@ struct dialect {
     unsigned answer_kinds;
     bool has_interims;
     size_t head_limit; /* buffer_limit is no smaller */
+    size_t local_most; /* bytes of an answer made here */
 
     /* Chooses what is the protocol's own: protocol_settings, features. */
     void (*choose)(struct world *world);
@@ -41,8 +42,8 @@ struct dialect {
     struct slice greeting_refusal;
 };
 
-/* All of them, NULL at the end. */
-extern const struct dialect *const dialects[];
+/* One of them, at random. */
+const struct dialect *dialect_pick(struct random *random);
 
 
 /* A byte of a body: another one for each client, number, direction and place. */

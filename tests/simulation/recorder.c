@@ -1,5 +1,6 @@
 /* Stands between the multiplexer and the framer: writes down which request each exchange is, and checks that
  * the framer is given every byte once, in order, and together with the right request. */
+#include "simulation/dialect.h"
 #include "simulation/world.h"
 
 #include <string.h>
@@ -132,6 +133,15 @@ static enum protocol_outcome recorder_read_request(const struct protocol_setting
     return outcome;
 }
 
+/* How long nothing has been heard of this request, at the least. */
+static int64_t recorder_quiet(const struct world *world, const struct request *request)
+{
+    int64_t since = request->sent_at > request->heard_at ? request->sent_at : request->heard_at;
+    if (request->link == NULL)
+        since = request->begun_at;
+    return world->now - since;
+}
+
 static bool recorder_write_error(const struct protocol_settings *settings, const struct protocol_request *read,
                                  enum reason reason, struct buffer *out)
 {
@@ -144,6 +154,8 @@ static bool recorder_write_error(const struct protocol_settings *settings, const
     request->error_made = true;
     request->error_written = written;
     request->error_reason = reason;
+    request->error_at = world->now;
+    request->quiet = recorder_quiet(world, request);
     buffer_append(&request->error, buffer_bytes(out) + length, out->length - length);
     return written;
 }
@@ -259,8 +271,12 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
         coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);
     if (request != NULL && appended && outcome == PROTOCOL_INTERIM)
         coverage_count(world->coverage, SITUATION_INTERIM_ANSWER);
-    if (outcome == PROTOCOL_BROKEN)
+    if (request != NULL && !request->ended)
+        request->given_out += out->length - out_length;
+    if (outcome == PROTOCOL_BROKEN) {
+        link->broke = true;
         coverage_count(world->coverage, SITUATION_BROKEN_ANSWER);
+    }
     return outcome;
 }
 

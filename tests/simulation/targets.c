@@ -39,7 +39,7 @@ static bool link_connect(struct world *world)
     unsigned number = (unsigned)random_below(&world->random, world->target_count);
     struct target *target = &world->targets[number];
     if (mux_waiting(world->mux) <= links_connecting(world) || target->count >= target->limit ||
-        (world->single && links_alive(world) > 0))
+        (world->single && links_alive(world) > 0) || !random_chance(&world->random, 50))
         return false;
     for (size_t i = 0; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN && mux_link_has_room(world->links[i]->mux_link))
@@ -71,15 +71,15 @@ static bool link_connected(struct link *link)
         target->count--;
         return true;
     }
-    link->state = LINK_OPEN;
     link->heard_at = world->now;
+    link->up_at = world->now;
     world->coverage->links++;
     world->link_at = link;
     link->mux_link = mux_link_open(world->mux, link, world->now);
     world->link_at = NULL;
     world_require(world, link->mux_link != NULL, "no memory");
-    if (random_chance(&world->random, 50))
-        mux_dispatch(world->mux, world->now);
+    link->state = LINK_OPEN;
+    mux_dispatch(world->mux, world->now);
     return true;
 }
 
@@ -95,23 +95,37 @@ struct mux_link *targets_choose(void *owner, void *client_state)
 {
     struct world *world = owner;
     struct client *client = client_state;
-    check_choose(client);
     size_t start = random_below(&world->random, world->link_count);
     for (size_t i = 0; i < world->link_count; i++) {
         struct link *link = world->links[(start + i) % world->link_count];
         if (link->state != LINK_OPEN || !mux_link_has_room(link->mux_link))
             continue;
         world_trace(world, "client %u is given connection %u", client->number, link->number);
+        check_choose(client, link);
         return link->mux_link;
     }
+    check_choose(client, NULL);
     return NULL;
+}
+
+void link_free(struct link *link)
+{
+    buffer_free(&link->head);
+    buffer_free(&link->inbound);
+    buffer_free(&link->delivered);
+    free(link->works);
+    free(link->parts);
+    free(link);
 }
 
 void link_close(struct link *link)
 {
     struct world *world = link->world;
-    world_trace(world, "connection %u is closed: %s %s", link->number, reason_name_of_link(link),
-                mux_link_explanation(link->mux_link));
+    enum reason reason = mux_link_reason(link->mux_link);
+    world_trace(world, "connection %u is closed: %s %s", link->number,
+                reason == REASON_COUNT ? "released" : reason_name(reason), mux_link_explanation(link->mux_link));
+    if (reason == REASON_COUNT)
+        coverage_count(world->coverage, SITUATION_REPLACED);
     link->state = LINK_GONE;
     world->targets[link->target].count--;
     if (mux_link_was_useless(link->mux_link))
@@ -132,41 +146,34 @@ void link_look(struct link *link)
 
 /* ---- What the target says ---- */
 
-static void link_say(struct link *link, enum part_kind kind, struct request *request, const char *bytes,
-                     size_t length)
+static void link_say(struct link *link, enum part_kind kind, struct request *request, struct slice bytes)
 {
-    struct part *last = link->part_count > 0 ? &link->parts[link->part_count - 1] : NULL;
-    buffer_append(&link->inbound, bytes, length);
-    link->said += length;
-    if (last != NULL && last->kind == kind && kind == PART_ANSWER && last->request == request) {
-        last->end = link->said;
-        if (link->part_now == link->part_count) /* all of it had been given on */
-            link->part_now--;
-        if (link->part_handed == link->part_count)
-            link->part_handed--;
-        return;
-    }
+    buffer_append(&link->inbound, bytes.bytes, bytes.length);
+    link->said += bytes.length;
     link->parts = grow(link->world, link->parts, link->part_count, &link->part_space, sizeof *link->parts);
-    link->parts[link->part_count++] = (struct part){ .kind = kind, .request = request, .end = link->said };
+    link->parts[link->part_count++] = (struct part){ kind, request, bytes.length, link->said };
 }
 
-static void link_say_buffer(struct link *link, enum part_kind kind, struct buffer *bytes)
+static void link_say_buffer(struct link *link, enum part_kind kind, struct request *request,
+                            struct buffer *bytes)
 {
-    link_say(link, kind, NULL, buffer_bytes(bytes), bytes->length);
+    link_say(link, kind, request, buffer_slice(bytes));
     buffer_free(bytes);
 }
 
-/* Says the next `length` bytes of an answer, with the connection's id in them. */
-static void link_say_answer(struct link *link, const struct work *work, enum part_kind kind,
+/* Says bytes of an answer, with the connection's id in them. */
+static void link_say_answer(struct link *link, enum part_kind kind, struct request *request, uint64_t id,
                             const struct buffer *answer, size_t from, size_t length)
 {
     const struct features *features = &link->world->features;
-    const char *bytes = buffer_bytes(answer) + from;
-    const char *id = (const char *)&work->id;
-    for (size_t i = 0; i < length; i++) {
-        bool is_id = from + i - features->id_offset < features->id_width && from + i >= features->id_offset;
-        link_say(link, kind, work->request, is_id ? &id[from + i - features->id_offset] : &bytes[i], 1);
+    struct buffer bytes = { 0 };
+    buffer_append(&bytes, buffer_bytes(answer) + from, length);
+    for (size_t i = 0; i < features->id_width; i++) {
+        size_t place = features->id_offset + i;
+        if (place >= from && place < from + length)
+            buffer_bytes(&bytes)[place - from] = ((const char *)&id)[i];
     }
+    link_say_buffer(link, kind, request, &bytes);
 }
 
 static void link_finish_stream(struct link *link, bool reset)
@@ -196,15 +203,11 @@ static void link_say_stray(struct link *link)
     world_trace(link->world, "stray bytes on connection %u", link->number);
     link->stray = true;
     if (last == NULL || random_chance(&link->world->random, 30)) {
-        link_say(link, PART_STRAY, NULL, "stray", 5);
+        link_say(link, PART_STRAY, NULL, SLICE("stray"));
         return;
     }
-    struct work again = *last;
-    size_t before = link->part_count;
-    again.request = NULL;
-    link_say_answer(link, &again, PART_STRAY, &last->request->answer, 0, last->request->answer.length);
-    for (size_t i = before; i < link->part_count; i++)
-        link->parts[i].kind = PART_STRAY;
+    const struct buffer *answer = &last->request->answer;
+    link_say_answer(link, PART_STRAY, NULL, last->request->id, answer, 0, answer->length);
 }
 
 /* Something worse than an answer, now and then. */
@@ -243,7 +246,7 @@ static bool link_misbehave(struct link *link)
         if (link->works_open == 0)
             link->stray = true;
         dialect->write_garbage(world, &bytes);
-        link_say_buffer(link, PART_GARBAGE, &bytes);
+        link_say_buffer(link, PART_GARBAGE, NULL, &bytes);
         coverage_count(world->coverage, SITUATION_GARBAGE);
         link->silent = true;
         return true;
@@ -269,20 +272,17 @@ static struct work *link_choose_work(struct link *link)
 }
 
 /* An answer with an id that nobody has. */
-static bool link_say_unknown_id(struct link *link, const struct work *work)
+static bool link_say_unknown_id(struct link *link, const struct request *request)
 {
     struct world *world = link->world;
-    struct work other = *work;
-    if (!world->features.ids || !world_may(world, FAULT_UNKNOWN_IDS) || random_chance(&world->random, 90))
+    uint64_t id = random_next(&world->random) & (((uint64_t)1 << 8 * world->features.id_width) - 1);
+    if (!world->features.ids || !world_may(world, FAULT_UNKNOWN_IDS) || random_chance(&world->random, 90) ||
+        mux_link_output(link->mux_link).length > 0)
         return false;
-    other.id = random_next(&world->random) & 0xffff;
     for (size_t i = 0; i < link->work_count; i++)
-        if (link->works[i].id == other.id)
+        if (link->works[i].request->id == id)
             return false;
-    if (mux_link_output(link->mux_link).length > 0)
-        return false;
-    other.request = NULL;
-    link_say_answer(link, &other, PART_STRAY, &work->request->answer, 0, work->request->answer.length);
+    link_say_answer(link, PART_STRAY, NULL, id, &request->answer, 0, request->answer.length);
     link->stray = true;
     link->silent = true;
     coverage_count(world->coverage, SITUATION_UNKNOWN_ID);
@@ -307,41 +307,46 @@ static void link_finish_answer(struct link *link, struct work *work)
         link_finish_stream(link, false);
 }
 
+static bool link_push(struct link *link)
+{
+    struct world *world = link->world;
+    if (world->dialect->write_push == NULL || link->answering != NOT_ANSWERING || link->stray || world->calm ||
+        (world->features.greeting && !link->greeted) || !random_chance(&world->random, 3))
+        return false;
+    struct buffer bytes = { 0 };
+    world->dialect->write_push(world, &bytes);
+    link_say_buffer(link, PART_PUSH, NULL, &bytes);
+    coverage_count(world->coverage, SITUATION_PUSH);
+    return true;
+}
+
 static bool link_answer(struct link *link)
 {
     struct world *world = link->world;
     struct random *random = &world->random;
     if (link->closed || link->was_reset || link->silent)
         return false;
-    if (world->dialect->write_push != NULL && link->answering == NOT_ANSWERING && !link->stray &&
-        !(world->features.greeting && !link->greeted) && !world->calm && random_chance(random, 3)) {
-        struct buffer bytes = { 0 };
-        world->dialect->write_push(world, &bytes);
-        link_say_buffer(link, PART_PUSH, &bytes);
-        coverage_count(world->coverage, SITUATION_PUSH);
-        return true;
-    }
-    if (link_misbehave(link))
+    if (link_push(link) || link_misbehave(link))
         return true;
     struct work *work = link_choose_work(link);
     if (work == NULL)
         return false;
     struct request *request = work->request;
-    if (link->answering == NOT_ANSWERING && work->said == 0 && link_say_unknown_id(link, work))
+    if (link->answering == NOT_ANSWERING && work->interims == 0 && link_say_unknown_id(link, request))
         return true;
-    link->answering = (size_t)(work - link->works);
-    if (work->interims < request->interims) {
+    if (link->answering == NOT_ANSWERING && work->interims < request->interims) {
         const struct buffer *interim = &request->interim[work->interims++];
-        link_say_answer(link, work, PART_INTERIM, interim, 0, interim->length);
+        link_say_answer(link, PART_INTERIM, request, request->id, interim, 0, interim->length);
         return true;
     }
+    link->answering = (size_t)(work - link->works);
     size_t length = request->answer.length - work->said;
     if (random_chance(random, 30))
-        length = random_below(random, length + 1);
-    link_say_answer(link, work, PART_ANSWER, &request->answer, work->said, length);
+        length = random_between(random, 1, length);
+    link_say_answer(link, PART_ANSWER, request, request->id, &request->answer, work->said, length);
     work->said += length;
-    world_trace(world, "connection %u: %zu bytes of the answer to request %u of client %u", link->number, length,
-                request->number, request->client->number);
+    world_trace(world, "connection %u: %zu bytes of the answer to request %u of client %u", link->number,
+                length, request->number, request->client->number);
     if (work->said == request->answer.length)
         link_finish_answer(link, work);
     return true;
@@ -356,8 +361,7 @@ static void link_add_work(struct link *link, struct request *request)
     if (world_may(world, FAULT_LATE_ANSWERS) && random_chance(&world->random, 30))
         delay = (int64_t)random_below(&world->random, 150000);
     link->works = grow(world, link->works, link->work_count, &link->work_space, sizeof *link->works);
-    link->works[link->work_count++] =
-        (struct work){ .request = request, .due = world->now + delay, .id = request->id };
+    link->works[link->work_count++] = (struct work){ .request = request, .due = world->now + delay };
     link->works_open++;
 }
 
@@ -443,7 +447,7 @@ static void link_take_greeting(struct link *link, char byte)
     bool refused = world_may(world, FAULT_BAD_GREETING) && random_chance(&world->random, 30);
     struct slice words = refused ? dialect->greeting_refusal : dialect->greeting_answer;
     link->greeted = true;
-    link_say(link, PART_GREETING, NULL, words.bytes, words.length);
+    link_say(link, PART_GREETING, NULL, words);
     coverage_count(world->coverage, SITUATION_GREETING);
 }
 
@@ -469,7 +473,7 @@ static bool link_write(struct link *link)
     if (output.length == 0 || link->deaf)
         return false;
     if (link->stray) {
-        link->crossed = true;
+        coverage_count(world->coverage, SITUATION_CROSSED);
         return false;
     }
     if (random_chance(&world->random, 40)) {
@@ -487,16 +491,25 @@ static bool link_write(struct link *link)
 
 static void link_note_handed(struct link *link)
 {
-    while (link->part_handed < link->part_count && link->parts[link->part_handed].end <= link->handed) {
-        const struct part *part = &link->parts[link->part_handed++];
+    struct world *world = link->world;
+    uint64_t from = link->part_handed > 0 ? link->parts[link->part_handed - 1].end : 0;
+    for (size_t i = link->part_handed; i < link->part_count && from < link->handed; i++) {
+        const struct part *part = &link->parts[i];
         struct request *request = part->request;
-        if (part->kind == PART_ANSWER && request->link == link) {
-            request->heard_at = link->world->now;
-            const struct work *work = link_work_of(link, request);
-            request->answer_told = work->over && part->end <= link->handed;
-        }
+        if (request != NULL)
+            request->heard_at = world->now;
         if (part->kind == PART_STRAY || part->kind == PART_GARBAGE)
             link->spoilt = true;
+        from = part->end;
+        if (part->end > link->handed)
+            break;
+        link->part_handed++;
+        if (part->kind == PART_STRAY)
+            coverage_count(world->coverage, SITUATION_STRAY);
+        if (part->kind != PART_ANSWER)
+            continue;
+        request->told += part->length;
+        request->answer_told = request->told == request->answer.length;
     }
 }
 

@@ -92,9 +92,12 @@ struct request {
     struct buffer here;  /* what was appended to its `answer` while it was read */
     struct buffer error; /* what write_error() said */
     enum reason error_reason;
+    int64_t error_at;
+    int64_t quiet; /* how long the target had been silent then */
     bool error_made;    /* write_error() was called */
     bool error_written; /* and said true */
     bool decided;
+    bool decided_early; /* it was long, and not complete when it could be sent */
     bool broken;
     bool complete;
     bool local;
@@ -110,7 +113,9 @@ struct request {
     uint64_t id;
     int64_t sent_at; /* its last byte so far */
     int64_t heard_at; /* the last byte of its answer, or of what it was mixed with, that was handed over */
-    bool answer_told; /* all of its answer was handed to the multiplexer */
+    size_t told;      /* bytes of its answer that were handed to the multiplexer */
+    bool answer_told; /* all of it */
+    size_t given_out; /* bytes of it that the framer passed on */
     struct link *chosen; /* by choose(), last */
 
     /* Told by the multiplexer. */
@@ -158,6 +163,7 @@ struct client {
 
     /* What it was told, and said. */
     bool fin_given;
+    bool has_ended_last; /* a request after which it is closed */
     bool failed;
     enum reason failed_reason;
     bool drained;
@@ -181,6 +187,7 @@ enum part_kind { PART_ANSWER, PART_INTERIM, PART_STRAY, PART_GARBAGE, PART_GREET
 struct part {
     enum part_kind kind;
     struct request *request;
+    size_t length;
     uint64_t end; /* place in the stream */
 };
 
@@ -188,8 +195,6 @@ struct part {
 struct work {
     struct request *request;
     int64_t due;
-    uint64_t id;
-    bool whole;
     size_t interims; /* said */
     size_t said;     /* bytes of the answer */
     bool over;
@@ -202,6 +207,8 @@ struct link {
     unsigned target;
     enum link_state state;
     int64_t connected_at;
+    int64_t up_at;        /* connected, and greeted */
+    int64_t rested_since; /* 0: it has not worked yet */
     struct mux_link *mux_link;
 
     /* What the target gets. */
@@ -239,6 +246,7 @@ struct link {
     bool too_long;
     bool end_told;
     bool reset_told;
+    bool broke;          /* a framer said so */
     bool retired;
     int64_t heard_at;
     bool reads; /* as last seen */
@@ -341,6 +349,8 @@ void clients_make(struct world *world);
 /* Does one thing at random, if there is one. */
 bool client_act(struct client *client);
 
+void client_free(struct client *client);
+
 /* Its output, its fate, its will to read have changed. */
 void client_look(struct client *client);
 
@@ -356,6 +366,7 @@ bool targets_connect(struct world *world);
 bool link_act(struct link *link);
 void link_look(struct link *link);
 void link_close(struct link *link);
+void link_free(struct link *link);
 
 /* Ends the stream of the target, so that what hangs on it goes on. */
 void link_give_up(struct link *link);
@@ -372,6 +383,9 @@ struct request *recorder_find(const struct world *world, const struct protocol_r
 /* hooks.ended() */
 void check_ended(void *owner, const struct mux_ending *ending);
 
+/* A connection is chosen for a client; NULL: there is none. */
+void check_choose(struct client *client, struct link *link);
+
 /* New bytes in a client's output. */
 void check_output(struct client *client, struct slice bytes);
 
@@ -387,7 +401,7 @@ void check_request_begins(struct link *link, struct request *request);
 /* After every step. */
 void check_world(struct world *world);
 
-/* All is quiet: nothing may wait any more. `hanging`: but what hangs. */
-void check_quiet(struct world *world, bool hanging);
+/* All is quiet: nothing may wait any more, or (unless `everything`) but for what hangs. */
+void check_quiet(struct world *world, bool everything);
 
 #endif
