@@ -68,6 +68,17 @@ static bool client_may_end(const struct client *client, enum reason reason)
     }
 }
 
+/* For want of an error for an earlier request its client was closed just now, and with it goes this one. */
+static bool client_goes(const struct request *request, enum reason reason)
+{
+    const struct request *requests = request->client->requests;
+    for (size_t i = 0; i < request->number; i++)
+        if (requests[i].ended && !requests[i].answered && requests[i].reason == reason &&
+            requests[i].ended_step == request->client->world->steps && requests[i].error.length == 0)
+            return true;
+    return false;
+}
+
 static bool request_may_end(const struct request *request, enum reason reason)
 {
     const struct world *world = request->client->world;
@@ -147,13 +158,13 @@ void check_ended(void *owner, const struct mux_ending *ending)
     request->ended = true;
     request->answered = ending->answered;
     request->reason = ending->reason;
-    request->ended_at = world->now;
+    request->ended_step = world->steps;
     world->coverage->exchanges++;
     if (ending->answered) {
         check_answered(request);
     } else {
         world->coverage->reasons[ending->reason]++;
-        world_require(world, request_may_end(request, ending->reason),
+        world_require(world, request_may_end(request, ending->reason) || client_goes(request, ending->reason),
                       "request %u of client %u ends as %s without cause", request->number, client->number,
                       reason_name(ending->reason));
         if (ending->reason == REASON_CLIENT_CLOSED)
@@ -397,7 +408,7 @@ static void check_fifo(const struct link *link, const struct request *request)
             if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
                 waiting->error_made)
                 continue;
-            bool eligible = other->put_out == other->taken && client_in_flight(other) == 0;
+            bool eligible = other->busy_at < request->completed_step;
             if (!waiting->complete || !eligible)
                 break;
             coverage_count(world->coverage, SITUATION_FIFO_ORDER);
@@ -529,11 +540,14 @@ void check_world(struct world *world)
 {
     size_t clients = 0;
     for (size_t i = 0; i < world->client_count; i++) {
-        const struct client *client = &world->clients[i];
+        struct client *client = &world->clients[i];
         bool here = client->state == CLIENT_HERE || client->state == CLIENT_LEAVING;
         clients += here;
-        if (here)
-            check_client(client);
+        if (!here)
+            continue;
+        check_client(client);
+        if (client->put_out > client->taken || client_in_flight(client) > 0)
+            client->busy_at = world->steps;
     }
     for (size_t i = 0; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)

@@ -102,6 +102,7 @@ static void recorder_note_request(struct world *world, struct client *client, st
     request->decided = read->decided;
     request->completed_at = world->now;
     request->completed_place = ++world->completed;
+    request->completed_step = world->steps;
     world_require(world, request->broken || client->read_on == client->ends[request->number],
                   "client %u: request %u ends at the wrong place", client->number, request->number);
 }
@@ -201,8 +202,15 @@ static void recorder_take(struct link *link, size_t count)
 {
     buffer_consume(&link->delivered, count);
     link->read_on += count;
-    while (link->part_now < link->part_count && link->parts[link->part_now].end <= link->read_on)
+}
+
+/* The part that the next bytes belong to, or NULL. After "whose?" the framer may have taken all of it already. */
+static const struct part *recorder_part(struct link *link)
+{
+    uint64_t place = link->whose ? link->read_on - 1 : link->read_on;
+    while (link->part_now < link->part_count && link->parts[link->part_now].end <= place)
         link->part_now++;
+    return link->part_now < link->part_count ? &link->parts[link->part_now] : NULL;
 }
 
 static enum protocol_outcome recorder_read_greeting(const struct protocol_settings *settings, void *state,
@@ -223,7 +231,7 @@ static enum protocol_outcome recorder_read_greeting(const struct protocol_settin
 /* The pairing: the target has said for whom this is. */
 static void check_pairing(struct link *link, const struct request *request)
 {
-    const struct part *part = link->part_now < link->part_count ? &link->parts[link->part_now] : NULL;
+    const struct part *part = recorder_part(link);
     if (part == NULL || request == NULL)
         return;
     if (part->kind == PART_STRAY)
@@ -240,10 +248,10 @@ static void check_pairing(struct link *link, const struct request *request)
 
 /* Which request this is. What was given up may live on in another place, to catch its late answer; then the
  * target knows better. */
-static struct request *recorder_answered(const struct link *link, const struct protocol_request *read)
+static struct request *recorder_answered(struct link *link, const struct protocol_request *read)
 {
     struct request_slot *slot = recorder_slot(link->world, read);
-    const struct part *part = link->part_now < link->part_count ? &link->parts[link->part_now] : NULL;
+    const struct part *part = recorder_part(link);
     bool is_known = slot->key == read && !slot->request->ended;
     if (is_known || part == NULL || part->request == NULL || !part->request->ended)
         return slot->request;
@@ -266,6 +274,7 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
     enum protocol_outcome outcome =
         world->dialect->protocol->read_response(settings, inner(state), read, input, out, id);
     bool appended = out->length > out_length;
+    link->whose = outcome == PROTOCOL_WHOSE;
     recorder_take(link, length - input->length);
     if (request != NULL && appended && request->ended)
         coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);

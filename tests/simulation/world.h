@@ -105,6 +105,7 @@ struct request {
     int64_t begun_at;
     int64_t completed_at;
     unsigned long completed_place; /* among all requests of the run */
+    unsigned long completed_step;
 
     /* Seen at the target. */
     struct link *link;
@@ -122,7 +123,7 @@ struct request {
     bool ended;
     bool answered;
     enum reason reason;
-    int64_t ended_at;
+    unsigned long ended_step;
 
     /* Seen at the client. */
     bool passed; /* the client has all of what was to come in its place */
@@ -176,6 +177,7 @@ struct client {
     struct buffer news;  /* output that could not be told apart yet */
     uint64_t put_out;    /* bytes ever in its output */
     uint64_t taken;      /* of these, written */
+    unsigned long busy_at; /* the last step in which it had output, or a request in flight */
     int64_t first_since; /* when the earlier requests of its oldest one had ended */
 };
 
@@ -230,6 +232,7 @@ struct link {
     size_t part_count;
     size_t part_space;
     size_t part_now;      /* that the framer is at */
+    bool whose;           /* it has said whose answer this is */
     uint64_t said;        /* bytes */
     uint64_t handed;      /* of these, handed over */
     uint64_t read_on;     /* of these, given to the framer */
