@@ -482,7 +482,8 @@ static size_t client_requests_held(const struct client *client)
     for (size_t i = 0; i < client->count && start < client->sent; i++) {
         const struct request *request = &client->requests[i];
         size_t end = client->ends[i] < client->sent ? client->ends[i] : client->sent;
-        if (!request->ended && !request->error_made && !request->local && !request->answer_told)
+        bool here = request->kind == REQUEST_LOCAL || request->kind == REQUEST_REFUSED || request->broken;
+        if (!request->ended && !request->error_made && !here && !request->answer_told)
             held += end - start - request->sent;
         start = client->ends[i];
     }

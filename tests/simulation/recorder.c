@@ -260,6 +260,11 @@ static struct request *recorder_answered(struct link *link, const struct protoco
     return slot->request;
 }
 
+static const char *const outcome_words[] = {
+    [PROTOCOL_MORE] = "more",   [PROTOCOL_COMPLETE] = "complete", [PROTOCOL_INTERIM] = "interim",
+    [PROTOCOL_WHOSE] = "whose", [PROTOCOL_BROKEN] = "broken",
+};
+
 static enum protocol_outcome recorder_read_response(const struct protocol_settings *settings, void *state,
                                                     struct protocol_request *read, struct slice *input,
                                                     struct buffer *out, uint64_t *id)
@@ -275,6 +280,8 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
         world->dialect->protocol->read_response(settings, inner(state), read, input, out, id);
     bool appended = out->length > out_length;
     link->whose = outcome == PROTOCOL_WHOSE;
+    world_trace(world, "connection %u: the framer reads %zu bytes: %s", link->number, length - input->length,
+                outcome_words[outcome]);
     recorder_take(link, length - input->length);
     if (request != NULL && appended && request->ended)
         coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);
