@@ -165,6 +165,8 @@ int main(int count, char **arguments)
     int status = parse_command_line(count, arguments, &command);
     if (status != -1)
         return status;
+    if (command.action == ACTION_RUN)
+        server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
     status = act(&command, &config);

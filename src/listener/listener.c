@@ -183,8 +183,10 @@ static enum accept_outcome listener_accept_batch(struct listener *listener, int 
     enum accept_outcome outcome = ACCEPT_NEXT;
     for (int i = 0; outcome == ACCEPT_NEXT && i < limit; i++)
         outcome = listener_accept_one(listener, descriptor);
-    if (outcome == ACCEPT_EMPTY)
+    if (outcome == ACCEPT_EMPTY && listener->short_of_descriptors) {
+        log_info(listener->settings->name, "accepting goes on");
         listener->short_of_descriptors = false;
+    }
     return outcome;
 }
 

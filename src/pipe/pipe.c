@@ -10,6 +10,15 @@
 
 static void pipe_serve_queue(struct pipe_service *service);
 
+/* Turns away those who came last and wait beyond the limit. Many may: while a target is being connected to,
+ * its clients don't wait, until the attempts fail. */
+static void pipe_shorten_queue(struct pipe_service *service)
+{
+    while (service->waiting_count > (size_t)service->settings->queue_limit)
+        pipe_session_end(list_entry(list_last(&service->waiting), struct pipe_session, node),
+                         REASON_QUEUE_FULL);
+}
+
 static void pipe_connect_ended(void *data, struct target *target, int descriptor)
 {
     struct pipe_session *session = data;
@@ -26,6 +35,7 @@ static void pipe_connect_ended(void *data, struct target *target, int descriptor
         pipe_session_progress(session);
     }
     pipe_serve_queue(service);
+    pipe_shorten_queue(service);
 }
 
 /* Gives the longest waiting clients connections as long as there are any. */

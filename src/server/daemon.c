@@ -11,6 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool daemon_fill_standard(void)
+{
+    for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+        /* the lowest number that is free is taken, and those below are not */
+        if (fcntl(standard, F_GETFD) == -1 && open("/dev/null", O_RDWR) == -1)
+            return false;
+    return true;
+}
+
 /* Waits in the process of the terminal for the daemon's one byte; the pipe's end means that it failed. */
 static void wait_for_daemon(int descriptor)
 {
@@ -48,7 +57,7 @@ int daemon_start(void)
     return ends[1];
 }
 
-bool daemon_ready(int descriptor)
+bool daemon_ready(int *descriptor)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null == -1)
@@ -56,8 +65,11 @@ bool daemon_ready(int descriptor)
     bool success = chdir("/") == 0 && dup2(null, STDIN_FILENO) != -1 && dup2(null, STDOUT_FILENO) != -1 &&
                    dup2(null, STDERR_FILENO) != -1;
     close(null);
-    success = success && write(descriptor, "", 1) == 1;
-    close(descriptor);
+    success = success && write(*descriptor, "", 1) == 1;
+    if (success) {
+        close(*descriptor);
+        *descriptor = -1;
+    }
     return success;
 }
 

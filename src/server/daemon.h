@@ -6,14 +6,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* Opens /dev/null in place of standard descriptors that the process was started without: a socket that got
+ * such a number would be written the log, or be replaced when we go to the background. False with errno. */
+bool daemon_fill_standard(void);
+
 /* Splits off the process that is to be the daemon; returns in that one only. The process that was started
  * from the terminal waits until the daemon is ready or has ended, and exits with 0 or 1 accordingly; the
- * daemon keeps the terminal's standard error until then. Returns a descriptor for daemon_ready(), or -1 with
- * errno. */
+ * daemon keeps the terminal's standard error until then. Returns a descriptor for daemon_ready(), which the
+ * caller closes instead if the start fails, or -1 with errno. */
 int daemon_start(void);
 
-/* Lets the waiting process exit with 0 and cuts the ties to the terminal. False with errno. */
-bool daemon_ready(int descriptor);
+/* Lets the waiting process exit with 0, cuts the ties to the terminal, closes the descriptor and sets it to
+ * -1. False with errno: then it is still open. */
+bool daemon_ready(int *descriptor);
 
 /* A pid file that is held. Owned by the server. */
 struct pid_file {

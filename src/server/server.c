@@ -56,6 +56,24 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
     log_warning(NULL, "this version can't be upgraded while it runs: restart it");
 }
 
+/* What asks a running server for something. */
+static const int requests[] = { SIGHUP, SIGUSR1, SIGUSR2 };
+
+/* Blocks or unblocks them. */
+static void server_mask_requests(int how)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
+        sigaddset(&signals, requests[i]);
+    pthread_sigmask(how, &signals, NULL);
+}
+
+void server_hold_signals(void)
+{
+    server_mask_requests(SIG_BLOCK);
+}
+
 static void server_watch_signal(struct server *server, int number,
                                 void (*callback)(struct ev_loop *, ev_signal *, int))
 {
@@ -72,6 +90,7 @@ static void server_watch_signals(struct server *server)
     server_watch_signal(server, SIGHUP, server_reopen_signal);
     server_watch_signal(server, SIGUSR1, server_reopen_signal);
     server_watch_signal(server, SIGUSR2, server_upgrade_signal);
+    server_mask_requests(SIG_UNBLOCK);
 }
 
 static void server_listener_emptied(void *owner)
@@ -188,7 +207,7 @@ static bool server_announce(struct server *server)
     config_log_warnings(server->config);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
-    if (server->daemon != -1 && !daemon_ready(server->daemon)) {
+    if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
     }
@@ -229,6 +248,8 @@ static void server_clean_up(struct server *server)
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
     log_stop();
+    if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
+        close(server->daemon);
 }
 
 int server_run(const struct config *config, const struct server_options *options)
@@ -238,6 +259,10 @@ int server_run(const struct config *config, const struct server_options *options
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &server.settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
+    if (!daemon_fill_standard()) {
+        log_error(NULL, "/dev/null: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
     if (options->daemon) {
         server.daemon = daemon_start();
         if (server.daemon == -1) {

@@ -11,6 +11,10 @@ struct server_options {
     const char *pid_file; /* of the command line; NULL: that of the settings */
 };
 
+/* Holds back HUP, USR1 and USR2, which would kill a process that has no loop yet, until that of server_run()
+ * takes them. To be called before the configuration is read. */
+void server_hold_signals(void);
+
 /* Serves until a signal ends it. `config` is without errors and stays the caller's. Returns the exit status;
  * errors at start are on standard error by then. */
 int server_run(const struct config *config, const struct server_options *options);

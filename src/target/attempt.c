@@ -78,7 +78,7 @@ static void attempt_fail(struct target_attempt *attempt)
 {
     struct target *target = attempt->target;
     target->connections--;
-    target_health_failed(target, attempt->failure, attempt->failure_text);
+    target_health_failed(target, attempt, attempt->failure, attempt->failure_text);
     attempt->result(attempt->data, target, -1);
     attempt_free(attempt);
 }
@@ -261,7 +261,7 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
     ev_init(&attempt->unix_retry, attempt_retry_unix);
     attempt->unix_retry.data = attempt;
     target->connections++;
-    target_health_started(target);
+    target_health_started(target, attempt);
     if (target->settings->endpoint.kind == ENDPOINT_UNIX)
         attempt_connect_unix(attempt);
     else if (target->name != NULL && !resolver_lookup(target->name))
@@ -275,7 +275,7 @@ void target_cancel(struct target_attempt *attempt)
 {
     struct target *target = attempt->target;
     attempt_close(attempt);
+    target_health_cancelled(target, attempt);
     attempt_free(attempt);
-    target_health_cancelled(target);
     target_release(target);
 }

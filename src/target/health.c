@@ -16,6 +16,7 @@ static void target_wait_to_retry(struct target *target, double seconds)
 {
     struct ev_loop *loop = target->set->runtime->loop;
     target->state = TARGET_DOWN;
+    target->trial = NULL;
     ev_timer_stop(loop, &target->retry);
     ev_timer_set(&target->retry, seconds, 0.0);
     ev_timer_start(loop, &target->retry);
@@ -86,15 +87,18 @@ void target_health_stop(struct target *target)
     }
 }
 
-void target_health_started(struct target *target)
+void target_health_started(struct target *target, const struct target_attempt *attempt)
 {
-    if (target->state == TARGET_RETRY)
-        target->state = TARGET_TRYING;
+    if (target->state != TARGET_RETRY)
+        return;
+    target->state = TARGET_TRYING;
+    target->trial = attempt;
 }
 
 bool target_health_succeeded(struct target *target)
 {
     target->retry_delay = target->set->settings->retry_min;
+    target->trial = NULL;
     if (target->state == TARGET_UP)
         return false;
     ev_timer_stop(target->set->runtime->loop, &target->retry);
@@ -103,9 +107,10 @@ bool target_health_succeeded(struct target *target)
     return true;
 }
 
-void target_health_failed(struct target *target, enum reason reason, const char *text)
+void target_health_failed(struct target *target, const struct target_attempt *attempt, enum reason reason,
+                          const char *text)
 {
-    if (target->state == TARGET_DOWN)
+    if (target->state != TARGET_UP && target->trial != attempt)
         return; /* one of several attempts that ran when the first of them failed */
     target->failure = reason;
     snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
@@ -114,8 +119,8 @@ void target_health_failed(struct target *target, enum reason reason, const char 
     target_back_off(target);
 }
 
-void target_health_cancelled(struct target *target)
+void target_health_cancelled(struct target *target, const struct target_attempt *attempt)
 {
-    if (target->state == TARGET_TRYING)
+    if (target->trial == attempt)
         target_wait_to_retry(target, 0.0);
 }

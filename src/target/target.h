@@ -29,15 +29,16 @@ struct target {
     struct target_set *set;
     const struct target_settings *settings;
     enum target_state state;
-    int64_t connections;          /* live ones and attempts that are running */
-    int64_t credit;               /* for round robin */
-    int64_t retry_delay;          /* milliseconds; of the next back-off */
-    ev_timer retry;               /* the back-off that is running */
-    struct resolver_name *name;   /* NULL if the address is numeric or a path */
-    struct list waiting;          /* attempts that wait for the name */
-    struct target_attempt *probe; /* running, or NULL */
-    struct address good_address;  /* the one that worked last: tried first */
-    enum reason failure;          /* why it is not up */
+    int64_t connections;                /* live ones and attempts that are running */
+    int64_t credit;                     /* for round robin */
+    int64_t retry_delay;                /* milliseconds; of the next back-off */
+    ev_timer retry;                     /* the back-off that is running */
+    struct resolver_name *name;         /* NULL if the address is numeric or a path */
+    struct list waiting;                /* attempts that wait for the name */
+    struct target_attempt *probe;       /* running, or NULL */
+    const struct target_attempt *trial; /* in TRYING: the one that decides */
+    struct address good_address;        /* the one that worked last: tried first */
+    enum reason failure;                /* why it is not up */
     char failure_text[160];
 };
 

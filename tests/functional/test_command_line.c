@@ -4,8 +4,10 @@
 #include "harness/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -294,6 +296,37 @@ static void log_file_is_reopened(void **state)
     assert_int_equal(proximux_log_count(proximux, "listening on"), 0); /* nothing of it on standard error */
 }
 
+/* A signal that is meant for a running server, such as one of logrotate, may come while it starts. The
+ * configuration comes from a pipe, so that the start takes as long as the test wants. */
+static void signals_at_start_do_no_harm(void **state)
+{
+    static const int signals[] = { SIGHUP, SIGUSR1, SIGUSR2 };
+    const char *binary = getenv("PROXIMUX");
+    unsigned port = peer_free_port();
+    char pipe_path[FIXTURE_PATH], log[FIXTURE_PATH], text[256];
+    int pipe_end;
+
+    if (getenv("TEST_WRAPPER") != NULL)
+        skip(); /* this starts the program by itself */
+    assert_int_equal(mkfifo(fixture_path(*state, "pipe.conf", pipe_path), 0600), 0);
+    const char *const arguments[] = { binary != NULL ? binary : "./proximux", "-c", pipe_path, NULL };
+    struct process_options options = { .arguments = arguments, .output = fixture_path(*state, "log", log) };
+    pid_t process = process_start(&options);
+
+    test_wait_until((pipe_end = open(pipe_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) != -1);
+    for (size_t i = 0; i < 3; i++)
+        kill(process, signals[i]);
+    snprintf(text, sizeof(text),
+             "listeners = ( { name = \"a\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:9\" ); } );",
+             port);
+    assert_int_equal(write(pipe_end, text, strlen(text)), strlen(text));
+    close(pipe_end);
+    test_wait_until(file_has(log, "upgraded") || kill(process, 0) == -1); /* they are obeyed once it runs */
+    assert_true(file_has(log, "reload"));
+    peer_reset(peer_connect("127.0.0.1", port));
+    assert_int_equal(process_end(process), 0);
+}
+
 static void hang_up_keeps_clients(void **state)
 {
     unsigned port = peer_free_port();
@@ -355,6 +388,48 @@ static void background_with_pid_file(void **state)
 
     proximux_stop(proximux);
     test_require(access(pid_file, F_OK) == -1 && errno == ENOENT, "the pid file stayed behind");
+}
+
+/* No socket may get the number of a standard descriptor: it would be written the log, or be replaced by -d.
+ */
+static void standard_descriptors_may_be_missing(void **state)
+{
+    if (getenv("TEST_WRAPPER") != NULL)
+        skip(); /* valgrind puts files of its own there */
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    char log[FIXTURE_PATH], pid_file[FIXTURE_PATH], text[512];
+
+    snprintf(text, sizeof(text),
+             "listeners = ( { name = \"a\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+             port, echo_port(echo));
+    fixture_path(fixture, "proximux.pid", pid_file);
+    for (size_t i = 0; i < 2; i++) {
+        struct proximux_options options = { .configuration = text, .no_standard = true };
+        struct proximux *proximux;
+
+        if (i == 0) {
+            proximux = proximux_start_with(fixture, &options);
+        } else {
+            options.arguments = ARGUMENTS("-d", "-p", pid_file);
+            assert_int_equal(proximux_run(fixture, &options, output, sizeof(output)), 0);
+            proximux = proximux_adopt(fixture, pid_file, fixture_path(fixture, "none.log", log));
+        }
+        int client = peer_connect("127.0.0.1", port);
+        peer_send_text(client, "hello");
+        peer_expect_text(client, "hello");
+        close(client);
+        for (int standard = 0; standard <= 2; standard++) {
+            char path[64], held[64] = "";
+
+            snprintf(path, sizeof(path), "/proc/%ld/fd/%d", (long)proximux->process, standard);
+            assert_int_not_equal(readlink(path, held, sizeof(held) - 1), -1);
+            assert_string_equal(held, "/dev/null");
+        }
+        proximux_stop(proximux);
+    }
+    echo_stop(echo);
 }
 
 static void stale_pid_file_is_taken_over(void **state)
@@ -433,9 +508,11 @@ int main(void)
         fixture_test(log_level_of_the_command_line_wins),
         fixture_test(log_says_where_it_listens),
         fixture_test(log_file_is_reopened),
+        fixture_test(signals_at_start_do_no_harm),
         fixture_test(hang_up_keeps_clients),
         fixture_test(log_in_json),
         fixture_test(background_with_pid_file),
+        fixture_test(standard_descriptors_may_be_missing),
         fixture_test(stale_pid_file_is_taken_over),
         fixture_test(errors_reach_the_terminal_from_the_background),
         fixture_test(rights_of_root_are_given_up),

@@ -98,6 +98,7 @@ static void few_descriptors_under_many_clients(void **state)
     peer_send_text(client, "all is well");
     peer_expect_text(client, "all is well");
     close(client);
+    proximux_wait_log(proximux, "accepting goes on");
     proximux_stop(proximux);
     test_require(proximux_log_count(proximux, "accepting pauses") < 50, "the pauses flood the log");
     echo_stop(echo);

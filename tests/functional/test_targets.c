@@ -474,6 +474,32 @@ static void queue_takes_so_many_and_no_more(void **state)
     echo_stop(echo);
 }
 
+/* Clients whose attempts to connect fail all at once join the queue all at once; its limit holds for them
+ * too. */
+static void queue_is_limited_when_a_target_goes_down(void **state)
+{
+    unsigned port = peer_free_port();
+    struct peer_deaf deaf;
+    int clients[5];
+
+    peer_make_deaf(&deaf, "127.0.0.1");
+    struct proximux *proximux = proximux_start_between(
+        *state, port, deaf.port,
+        "queue_limit = 2; connect_timeout = 300; retry_min = 60000; retry_max = 60000;");
+    for (size_t i = 0; i < 5; i++)
+        clients[i] = peer_connect("127.0.0.1", port);
+    for (size_t i = 2; i < 5; i++) /* those who came last */
+        peer_expect_end(clients[i]);
+    proximux_wait_log_times(proximux, "ended: queue_full", 3);
+    peer_expect_silence(clients[0], 50);
+    peer_expect_silence(clients[1], 0);
+    for (size_t i = 0; i < 5; i++)
+        peer_reset(clients[i]);
+    proximux_wait_log_times(proximux, "ended: client_reset", 2);
+    peer_close_deaf(&deaf);
+    proximux_stop(proximux);
+}
+
 static void client_that_resets_leaves_the_queue(void **state)
 {
     unsigned port = peer_free_port();
@@ -524,6 +550,36 @@ static void waiting_client_may_send_ahead(void **state)
     close(listener);
 }
 
+/* Attempts that began before the target went down may fail while it is being tried again: that is no reason
+ * to try it a second time at once. */
+static void target_is_tried_once_at_a_time(void **state)
+{
+    unsigned port = peer_free_port();
+    struct peer_deaf deaf;
+
+    peer_make_deaf(&deaf, "127.0.0.1");
+    struct proximux *proximux = proximux_start_between(
+        *state, port, deaf.port, "connect_timeout = 1000; retry_min = 100; retry_max = 100;");
+    long before = process_descriptors(proximux->process);
+    int early = peer_connect("127.0.0.1", port);
+    peer_expect_silence(early, 500);
+    int late = peer_connect("127.0.0.1", port);
+
+    peer_reset(early);
+    peer_reset(late);
+    proximux_wait_log_times(proximux, "ended: client_reset", 2);
+    /* the late attempt has failed during a trial, which has 500 ms left; a second one would begin after 125
+     * ms */
+    int64_t end = test_now() + 400;
+    while (test_now() < end) {
+        long used = process_descriptors(proximux->process);
+        test_require(used <= before + 1, "%ld connections to a target that is down", used - before);
+        test_pause();
+    }
+    peer_close_deaf(&deaf);
+    proximux_stop(proximux);
+}
+
 /* Clients that leave while their target is being connected to leave nothing behind. */
 static void clients_that_leave_while_connecting(void **state)
 {
@@ -561,8 +617,10 @@ int main(void)
         fixture_test(failed_attempts_keep_the_order),
         fixture_test(waiting_ends_with_queue_timeout),
         fixture_test(queue_takes_so_many_and_no_more),
+        fixture_test(queue_is_limited_when_a_target_goes_down),
         fixture_test(client_that_resets_leaves_the_queue),
         fixture_test(waiting_client_may_send_ahead),
+        fixture_test(target_is_tried_once_at_a_time),
         fixture_test(clients_that_leave_while_connecting),
     };
 

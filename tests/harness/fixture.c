@@ -248,6 +248,7 @@ static void launch(struct proximux *proximux, const struct proximux_options *opt
     process.output = proximux->log;
     process.descriptors = options->descriptors;
     process.may_raise = options->may_raise_descriptors;
+    process.no_standard = options->no_standard;
     process.user = options->user;
     proximux->process = process_start(&process);
     if (proximux->process == -1)

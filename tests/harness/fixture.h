@@ -37,6 +37,7 @@ struct proximux_options {
     rlim_t descriptors;             /* limit of open descriptors; 0: unchanged */
     bool may_raise_descriptors;     /* that is the soft limit only */
     bool own_log_level;             /* do not set the level to debug on the command line */
+    bool no_standard;               /* start it without descriptors 0 to 2 */
     const char *user;               /* run as this user, if root runs the test */
 };
 

@@ -74,6 +74,8 @@ static void become(const struct process_options *options, char **environment, in
         if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
             _exit(126);
     }
+    for (int standard = STDIN_FILENO; options->no_standard && standard <= STDERR_FILENO; standard++)
+        close(standard);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execvpe(options->arguments[0], (char *const *)(uintptr_t)options->arguments, environment);
     _exit(127);

@@ -12,6 +12,7 @@ struct process_options {
     const char *const *arguments;   /* the command and its arguments, NULL at the end; found by PATH */
     const char *const *environment; /* "NAME=value", NULL at the end, in addition to ours; NULL: none */
     const char *output;             /* file that takes standard output and error */
+    bool no_standard;               /* start it without descriptors 0 to 2; `output` stays empty */
     const char *user;               /* become this user, if root runs the test; NULL: stay */
     rlim_t descriptors;             /* limit of open descriptors; 0: unchanged */
     bool may_raise;                 /* that is the soft limit only: it may be raised again */
