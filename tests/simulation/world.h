@@ -97,7 +97,6 @@ struct request {
     bool error_made;    /* write_error() was called */
     bool error_written; /* and said true */
     bool decided;
-    bool decided_early; /* it was long, and not complete when it could be sent */
     bool broken;
     bool complete;
     bool local;
@@ -287,6 +286,7 @@ struct world {
     struct random random;
     int64_t now;
     unsigned long steps;
+    unsigned long changes; /* that the multiplexer told of */
     uint32_t faults; /* of enum fault, a bit each */
     bool calm;       /* nothing more goes wrong; what hangs still hangs */
     bool good;       /* what hung goes on */
