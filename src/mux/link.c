@@ -697,19 +697,21 @@ void mux_link_fail(struct mux_link *link, enum reason reason, int64_t now)
 static void link_sent(struct mux_link *link, uint64_t before)
 {
     struct mux *mux = link->mux;
-    struct mux_exchange *exchange;
-    if (mux->id_count > 0)
-        for (struct list_node *node = link->in_flight.head.previous; node != &link->in_flight.head;
-             node = node->previous) {
-            exchange = exchange_of_link_node(node);
-            if (exchange->end <= before)
-                break;
-            if (link_has_sent_all(exchange))
-                timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
+    struct list_node *node = link->in_flight.head.previous;
+    while (node != &link->in_flight.head) {
+        struct mux_exchange *exchange = exchange_of_link_node(node);
+        if (exchange->end <= before)
+            break;
+        node = node->previous;
+        if (!link_has_sent_all(exchange))
+            continue;
+        if (exchange->request.unanswered) {
+            exchange_answered(exchange);
+            node = link->in_flight.head.previous; /* others may have gone with it */
+        } else if (mux->id_count > 0) {
+            timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
         }
-    while ((exchange = link_first(link)) != NULL && exchange->request.unanswered &&
-           link_has_sent_all(exchange))
-        exchange_answered(exchange);
+    }
 }
 
 void mux_link_written(struct mux_link *link, size_t count, int64_t now)
