@@ -290,6 +290,8 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
         coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);
     if (request != NULL && appended && outcome == PROTOCOL_INTERIM)
         coverage_count(world->coverage, SITUATION_INTERIM_ANSWER);
+    if (request != NULL)
+        request->heard_at = world->now;
     if (request != NULL && !request->ended)
         request->given_out += out->length - out_length;
     if (outcome == PROTOCOL_BROKEN) {

@@ -496,8 +496,6 @@ static void link_note_handed(struct link *link)
     for (size_t i = link->part_handed; i < link->part_count && from < link->handed; i++) {
         const struct part *part = &link->parts[i];
         struct request *request = part->request;
-        if (request != NULL)
-            request->heard_at = world->now;
         if (part->kind == PART_STRAY || part->kind == PART_GARBAGE)
             link->spoilt = true;
         from = part->end;
