@@ -340,6 +340,11 @@ static void client_request_complete(struct mux_client *client, struct mux_exchan
 /* Refuses a request for its length. */
 static void client_request_too_long(struct mux_exchange *exchange)
 {
+    struct mux_client *client = exchange->client;
+    if (exchange->request.local) { /* the error takes the place of what was to answer it */
+        client->answer_bytes -= exchange->answer.length;
+        buffer_truncate(&exchange->answer, 0);
+    }
     if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange))
         link_doom(exchange->link, REASON_OVER_LIMIT, "");
     else if (exchange->state == EXCHANGE_SENT)
