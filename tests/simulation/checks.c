@@ -12,6 +12,15 @@ static bool client_is_stuck(const struct client *client)
 
 /* ---- How a request may end ---- */
 
+/* How many bytes of `bytes` are all of `expected`; 0: so far so good; -1: they differ. */
+static long match(struct slice bytes, const struct buffer *expected)
+{
+    size_t length = bytes.length < expected->length ? bytes.length : expected->length;
+    if (length > 0 && memcmp(bytes.bytes, buffer_bytes(expected), length) != 0)
+        return -1;
+    return length == expected->length ? (long)length : 0;
+}
+
 /* Since when nothing can have stopped this request from being sent but the queue. */
 static int64_t request_waits_since(const struct request *request)
 {
@@ -79,10 +88,22 @@ static bool client_goes(const struct request *request, enum reason reason)
     return false;
 }
 
+/* The connection that it was sent on; also if so little was sent of it that the target can't tell. */
+static const struct link *request_link(const struct request *request)
+{
+    const struct world *world = request->client->world;
+    if (request->link != NULL)
+        return request->link;
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i]->head.length > 0 && true)
+            return world->links[i];
+    return NULL;
+}
+
 static bool request_may_end(const struct request *request, enum reason reason)
 {
     const struct world *world = request->client->world;
-    const struct link *link = request->link;
+    const struct link *link = request_link(request);
     switch (reason) {
     case REASON_TARGET_CLOSED:
         return link != NULL && link_may_fall(link);
@@ -92,10 +113,10 @@ static bool request_may_end(const struct request *request, enum reason reason)
         return milliseconds_passed(world, request->error_made ? request->error_at - request->quiet : 0,
                                    world->settings.request_timeout);
     case REASON_QUEUE_TIMEOUT:
-        return link == NULL &&
+        return request->link == NULL &&
                milliseconds_passed(world, request_waits_since(request), world->settings.queue_timeout);
     case REASON_QUEUE_FULL:
-        return link == NULL && world_has(world, FAULT_SHORT_QUEUE);
+        return request->link == NULL && world_has(world, FAULT_SHORT_QUEUE);
     case REASON_PROTOCOL_ERROR:
         return request->broken || (link != NULL && link_may_break(link));
     case REASON_REFUSED_COMMAND:
@@ -135,7 +156,7 @@ static void client_advance(struct client *client)
         struct request *request = &client->requests[client->seen];
         bool nothing = request->answered ? request->kind == REQUEST_UNANSWERED
                                          : request->error_written && request->error.length == 0;
-        if (!request->ended || !nothing || client->news.length > 0)
+        if (!request->ended || !nothing)
             return;
         request->passed = true;
         client->seen++;
@@ -159,6 +180,8 @@ void check_ended(void *owner, const struct mux_ending *ending)
     request->answered = ending->answered;
     request->reason = ending->reason;
     request->ended_step = world->steps;
+    if (!request->error_made)
+        request->over_at = world->steps;
     world->coverage->exchanges++;
     if (ending->answered) {
         check_answered(request);
@@ -170,22 +193,14 @@ void check_ended(void *owner, const struct mux_ending *ending)
         if (ending->reason == REASON_CLIENT_CLOSED)
             coverage_count(world->coverage, SITUATION_ABORTED);
     }
-    if (request->closes_client || request->said_last)
+    bool early = request->answered && !request->complete;
+    if (request->closes_client || request->said_last || early)
         client->has_ended_last = true;
     client->first_since = world->now;
     client_advance(client);
 }
 
 /* ---- What a client gets ---- */
-
-/* How many bytes of `bytes` are all of `expected`; 0: so far so good; -1: they differ. */
-static long match(struct slice bytes, const struct buffer *expected)
-{
-    size_t length = bytes.length < expected->length ? bytes.length : expected->length;
-    if (length > 0 && memcmp(bytes.bytes, buffer_bytes(expected), length) != 0)
-        return -1;
-    return length == expected->length ? (long)length : 0;
-}
 
 /* All that may come now, one after the other. */
 enum expectation { EXPECT_HERE, EXPECT_INTERIM, EXPECT_ANSWER, EXPECT_ERROR, EXPECT_COUNT };
@@ -411,7 +426,7 @@ static void check_fifo(const struct link *link, const struct request *request)
             if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
                 waiting->error_made)
                 continue;
-            bool eligible = other->busy_at < request->completed_step;
+            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0;
             if (!waiting->complete || !eligible)
                 break;
             coverage_count(world->coverage, SITUATION_FIFO_ORDER);
@@ -430,7 +445,8 @@ void check_request_begins(struct link *link, struct request *request)
     size_t start = request->number == 0 ? 0 : client->ends[request->number - 1];
     world_require(world, request->link == NULL, "request %u of client %u is sent twice", request->number,
                   client->number);
-    world_require(world, !request->ended && !request->error_made, "request %u of client %u is sent after its end",
+    bool over = request->ended || request->error_made;
+    world_require(world, !over || link->head_step <= request->over_at, "request %u of client %u is sent after its end",
                   request->number, client->number);
     world_require(world, request_is_for_target(request), "a request reaches the target that must not");
     world_require(world, request->complete || client->read_on - start >= world->settings.buffer_limit,

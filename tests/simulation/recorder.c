@@ -156,6 +156,7 @@ static bool recorder_write_error(const struct protocol_settings *settings, const
     world_require(world, !request->error_made, "two errors are made for one request");
     bool written = world->dialect->protocol->write_error(settings, read, reason, out);
     request->error_made = true;
+    request->over_at = world->steps;
     request->error_written = written;
     request->error_reason = reason;
     request->error_at = world->now;
@@ -255,7 +256,7 @@ static struct request *recorder_answered(struct link *link, const struct protoco
 {
     struct request_slot *slot = recorder_slot(link->world, read);
     const struct part *part = recorder_part(link);
-    bool is_known = slot->key == read && !slot->request->ended;
+    bool is_known = slot->key == read && slot->request->link == link && !slot->request->ended;
     if (is_known || part == NULL || part->request == NULL || !part->request->ended)
         return slot->request;
     slot->key = read;

@@ -417,8 +417,10 @@ static void link_take_head(struct link *link, char byte)
     uint32_t client;
     uint32_t number;
     buffer_append(&link->head, &byte, 1);
-    if (link->head.length == 1)
+    if (link->head.length == 1) {
         link->started++;
+        link->head_step = world->steps;
+    }
     int found = world->dialect->identify(world, buffer_slice(&link->head), &client, &number);
     if (found == 0)
         return;

@@ -123,6 +123,7 @@ struct request {
     bool answered;
     enum reason reason;
     unsigned long ended_step;
+    unsigned long over_at; /* step in which its end was decided */
 
     /* Seen at the client. */
     bool passed; /* the client has all of what was to come in its place */
@@ -216,6 +217,7 @@ struct link {
     size_t greeting; /* bytes of the greeting that came */
     bool greeted;
     struct buffer head;      /* of a request that is not known yet */
+    unsigned long head_step; /* when its first byte came */
     struct request *current; /* that is coming in */
     struct work *works;
     size_t work_count;
