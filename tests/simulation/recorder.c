@@ -140,7 +140,8 @@ static enum protocol_outcome recorder_read_request(const struct protocol_setting
 /* How long nothing has been heard of this request, at the least. */
 static int64_t recorder_quiet(const struct world *world, const struct request *request)
 {
-    int64_t since = request->sent_at > request->heard_at ? request->sent_at : request->heard_at;
+    bool answers = request->sent_whole && request->heard_at > request->sent_at;
+    int64_t since = answers ? request->heard_at : request->sent_at;
     if (request->link == NULL)
         since = request->begun_at;
     return world->now - since;

@@ -140,7 +140,7 @@ static void choose_settings(struct world *world)
     world->single = settings->in_order;
     world->target_count = random_between(random, 1, TARGETS_MAX);
     for (size_t i = 0; i < world->target_count; i++)
-        world->targets[i].limit = world->single ? 1 : random_between(random, 1, 3);
+        world->targets[i].limit = world->single ? 1 : random_between(random, 1, LINKS_MAX);
 }
 
 /* ---- Time ---- */
@@ -219,35 +219,34 @@ void world_settle(struct world *world)
     }
 }
 
-static bool world_act(struct world *world, size_t actor)
-{
-    if (actor < world->client_count)
-        return client_act(&world->clients[actor]);
-    actor -= world->client_count;
-    if (actor == 0)
-        return targets_connect(world);
-    return link_act(world->links[world->link_count - actor]);
-}
-
-/* Connections of which something may still come. */
-static size_t world_recent_links(const struct world *world)
+/* The connections that there are now. */
+static size_t world_open_links(struct world *world, struct link **open)
 {
     size_t count = 0;
-    while (count < world->link_count && count < 12)
-        count++;
+    while (world->first_link < world->link_count && world->links[world->first_link]->state == LINK_GONE)
+        world->first_link++;
+    for (size_t i = world->first_link; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            open[count++] = world->links[i];
     return count;
 }
 
 /* Somebody does something, or time passes. False: nothing can happen any more, for `most` microseconds. */
 static bool world_step(struct world *world, int64_t most)
 {
-    size_t actors = world->client_count + 1 + world_recent_links(world);
+    struct link *open[OPEN_LINKS_MAX];
+    size_t links = world_open_links(world, open);
+    size_t actors = world->client_count + links + 1;
     world->steps++;
     if (random_chance(&world->random, 10))
         world_pass_time(world);
     size_t start = random_below(&world->random, actors);
     for (size_t i = 0; i < actors; i++) {
-        if (!world_act(world, (start + i) % actors))
+        size_t actor = (start + i) % actors;
+        bool acted = actor < links            ? link_act(open[actor])
+                     : actor == actors - 1    ? targets_connect(world)
+                                              : client_act(&world->clients[actor - links]);
+        if (!acted)
             continue;
         world_settle(world);
         check_world(world);

@@ -16,6 +16,8 @@
 
 #define CLIENTS_MAX       8
 #define TARGETS_MAX       3
+#define LINKS_MAX         3 /* of one target, at a time */
+#define OPEN_LINKS_MAX    (TARGETS_MAX * LINKS_MAX)
 #define REQUESTS_MAX      24  /* of one client */
 #define INTERIMS_MAX      2
 #define REQUEST_MAP_SLOTS 4096
@@ -309,6 +311,7 @@ struct world {
     struct link **links; /* of the whole run */
     size_t link_count;
     size_t link_space;
+    size_t first_link; /* all before it are gone */
     struct link *link_at; /* the one for which the multiplexer is called */
     bool retires;         /* connections are retired at times */
     size_t requests_max;  /* of a client */
