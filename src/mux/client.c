@@ -235,6 +235,8 @@ static void client_drop_incoming(struct mux_client *client, enum reason reason)
         if (incoming->state == EXCHANGE_SENT)
             link_pump(incoming->link);
     } else {
+        if (incoming->request.begun && incoming == client_first(client))
+            client->cut = true; /* what it has of an answer must not look whole */
         client_drop(incoming, reason);
     }
 }
@@ -525,6 +527,7 @@ void mux_client_end(struct mux_client *client, int64_t now)
         if (mux->settings.abort_on_close) {
             buffer_free(&client->held);
             client_drop_waiting(client);
+            client_deliver(client); /* maybe nothing more is to come */
         }
         client_after_input(client);
     }
