@@ -453,6 +453,8 @@ void check_request_begins(struct link *link, struct request *request)
                   "request %u of client %u is sent in part", request->number, client->number);
     if (!request->complete)
         coverage_count(world->coverage, SITUATION_REQUEST_STREAMED);
+    if (request->bytes.length >= world->settings.buffer_limit && request->chosen_busy)
+        coverage_count(world->coverage, SITUATION_RESERVED);
     check_earlier(link, request);
     check_depth(link);
     check_fifo(link, request);
@@ -472,6 +474,7 @@ void check_choose(struct client *client, struct link *link)
             continue;
         if (request->chosen == NULL)
             request->chosen = link;
+        request->chosen_busy = !request->complete && link != NULL && link->works_open > 0;
         found = true;
         break;
     }
@@ -546,9 +549,9 @@ static void check_client(const struct client *client)
                       client->fate == mux_client_fate(client->mux_client),
                   "client %u has changed, and nobody was told", client->number);
     size_t output_most = 0;
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)
-            output_most += mux_link_output(world->links[i]->mux_link).length;
+            output_most += mux_link_output(world->links[i]->mux_link).length + world->links[i]->head.length;
     size_t held = client_requests_held(client);
     world_require(world, client_input_is_over(client) || held <= bound + output_most,
                   "client %u: %zu bytes of requests are held", client->number, held);
@@ -582,7 +585,7 @@ void check_world(struct world *world)
         if (client->put_out > client->taken || client_in_flight(client) > 0)
             client->busy_at = world->steps;
     }
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)
             check_link(world->links[i]);
     world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
@@ -595,7 +598,7 @@ void check_world(struct world *world)
 
 static bool world_hangs(const struct world *world)
 {
-    for (size_t i = 0; i < world->link_count; i++) {
+    for (size_t i = world->first_link; i < world->link_count; i++) {
         const struct link *link = world->links[i];
         if (link->state == LINK_OPEN && (link->silent || link->deaf) && world->settings.request_timeout < 0)
             return true;

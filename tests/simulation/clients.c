@@ -106,7 +106,7 @@ static void client_make(struct world *world, uint32_t number)
     for (uint32_t i = 0; i < client->count; i++)
         client_make_request(client, i);
     client->window = random_pick(random, windows);
-    client->drips = random_chance(random, 5);
+    client->drips = client->stream.length < 400 && random_chance(random, 10);
     client_choose_faults(client);
 }
 

@@ -118,7 +118,8 @@ struct request {
     size_t told;      /* bytes of its answer that were handed to the multiplexer */
     bool answer_told; /* all of it */
     size_t given_out; /* bytes of it that the framer passed on */
-    struct link *chosen; /* by choose(), last */
+    struct link *chosen; /* by choose(), first */
+    bool chosen_busy;    /* with requests of others before it */
 
     /* Told by the multiplexer. */
     bool ended;
@@ -313,6 +314,7 @@ struct world {
     size_t link_space;
     size_t first_link; /* all before it are gone */
     struct link *link_at; /* the one for which the multiplexer is called */
+    bool wanted;          /* choose() had none to give */
     bool retires;         /* connections are retired at times */
     size_t requests_max;  /* of a client */
     unsigned long completed;  /* requests so far */
