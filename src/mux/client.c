@@ -66,7 +66,7 @@ static void client_begin_span(struct mux_client *client)
         timeout_start(&client->mux->stall_timeouts, &client->stall, client->mux->now);
 }
 
-static void client_watch_stall(struct mux_client *client)
+void client_watch_stall(struct mux_client *client)
 {
     struct mux *mux = client->mux;
     bool holds = client->over ? client->output.length > 0 : client_holds_link(client);
