@@ -39,7 +39,8 @@ static bool link_connect(struct world *world)
     unsigned number = (unsigned)random_below(&world->random, world->target_count);
     struct target *target = &world->targets[number];
     if (mux_waiting(world->mux) <= links_connecting(world) || target->count >= target->limit ||
-        (world->single && links_alive(world) > 0) || !random_chance(&world->random, 50))
+        (world->single && links_alive(world) > 0) ||
+        (!world->calm && random_chance(&world->random, 50)))
         return false;
     for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN && mux_link_has_room(world->links[i]->mux_link))
@@ -135,6 +136,7 @@ void link_close(struct link *link)
         coverage_count(world->coverage, SITUATION_REPLACED);
     link->state = LINK_GONE;
     world->targets[link->target].count--;
+    world->links_gone++;
     if (mux_link_was_useless(link->mux_link))
         coverage_count(world->coverage, SITUATION_USELESS);
     mux_link_close(link->mux_link, world->now);

@@ -312,6 +312,7 @@ struct world {
     struct link **links; /* of the whole run */
     size_t link_count;
     size_t link_space;
+    size_t links_gone;
     size_t first_link; /* all before it are gone */
     struct link *link_at; /* the one for which the multiplexer is called */
     bool wanted;          /* choose() had none to give */
