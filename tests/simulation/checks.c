@@ -54,6 +54,14 @@ static bool client_has_long_message(const struct client *client)
     return world_has(client->world, FAULT_LONG_MESSAGE);
 }
 
+static bool client_has_broken(const struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++)
+        if (client->requests[i].broken)
+            return true;
+    return false;
+}
+
 /* Whether a client, or a request of its, may end for this reason. */
 static bool client_may_end(const struct client *client, enum reason reason)
 {
@@ -64,6 +72,8 @@ static bool client_may_end(const struct client *client, enum reason reason)
     case REASON_CLIENT_RESET:
     case REASON_BLOCKED:
         return client->failed && client->failed_reason == reason;
+    case REASON_PROTOCOL_ERROR:
+        return client_has_broken(client);
     case REASON_CLIENT_STALLED:
         return world->settings.stall_timeout >= 0;
     case REASON_CLIENT_IDLE:
@@ -118,7 +128,7 @@ static bool request_may_end(const struct request *request, enum reason reason)
     case REASON_QUEUE_FULL:
         return request->link == NULL && world_has(world, FAULT_SHORT_QUEUE);
     case REASON_PROTOCOL_ERROR:
-        return request->broken || (link != NULL && link_may_break(link));
+        return client_has_broken(request->client) || (link != NULL && link_may_break(link));
     case REASON_REFUSED_COMMAND:
         return request->kind == REQUEST_REFUSED;
     default:
@@ -426,7 +436,8 @@ static void check_fifo(const struct link *link, const struct request *request)
             if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
                 waiting->error_made)
                 continue;
-            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0;
+            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0 &&
+                            other->sent_step < world->steps;
             if (!waiting->complete || !eligible)
                 break;
             coverage_count(world->coverage, SITUATION_FIFO_ORDER);

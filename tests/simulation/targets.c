@@ -189,6 +189,9 @@ static void link_finish_stream(struct link *link, bool reset)
 {
     if (link->closed || link->was_reset)
         return;
+    const struct work *work = link->answering == NOT_ANSWERING ? NULL : &link->works[link->answering];
+    if (work != NULL && work->request->answer_kind == ANSWER_TO_END)
+        reset = true; /* an early end could not be told from the right one */
     world_trace(link->world, "target %s connection %u", reset ? "resets" : "closes", link->number);
     link->closed = !reset;
     link->was_reset = reset;
@@ -384,6 +387,7 @@ static void link_request_progress(struct link *link, struct request *request, si
     struct world *world = link->world;
     request->sent += length;
     request->sent_at = world->now;
+    request->client->sent_step = world->steps;
     bool answered = request->kind != REQUEST_UNANSWERED;
     if (request->sent == request->forward.length) {
         request->sent_whole = true;

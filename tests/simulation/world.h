@@ -180,6 +180,7 @@ struct client {
     struct buffer news;  /* output that could not be told apart yet */
     uint64_t put_out;    /* bytes ever in its output */
     uint64_t taken;      /* of these, written */
+    unsigned long sent_step; /* the last step in which a byte of it reached a target */
     unsigned long busy_at; /* the last step in which it had output, or a request in flight */
     int64_t first_since; /* when the earlier requests of its oldest one had ended */
 };
