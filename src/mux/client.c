@@ -299,8 +299,17 @@ void client_deliver(struct mux_client *client)
 
 /* ---- Input ---- */
 
-static void client_request_broken(struct mux_client *client, struct mux_exchange *exchange)
+/* `held` bytes of its `answer` had been there before: an answer that came too early. */
+static void client_request_broken(struct mux_client *client, struct mux_exchange *exchange, size_t held)
 {
+    size_t length = exchange->answer.length;
+    if (exchange->request.begun && exchange == client_first(client)) {
+        buffer_truncate(&exchange->answer, held); /* no error can follow what it has of the answer */
+    } else if (exchange->request.begun) {
+        buffer_consume(&exchange->answer, held);
+        exchange->request.begun = false;
+    }
+    client->answer_bytes -= length - exchange->answer.length;
     if (exchange->link != NULL && link_has_sent(exchange))
         link_doom(exchange->link, REASON_PROTOCOL_ERROR, "");
     else if (exchange->state == EXCHANGE_SENT)
@@ -378,7 +387,7 @@ static void client_read_request(struct mux_client *client, struct slice *input)
         client->incoming = NULL;
         exchange->complete = true;
         list_remove(&exchange->incomplete);
-        client_request_broken(client, exchange);
+        client_request_broken(client, exchange, answer_length);
     } else if (mux->settings.max_message >= 0 &&
                exchange->request_bytes > (uint64_t)mux->settings.max_message)
         client_request_too_long(exchange);
@@ -527,7 +536,8 @@ void mux_client_end(struct mux_client *client, int64_t now)
         if (mux->settings.abort_on_close) {
             buffer_free(&client->held);
             client_drop_waiting(client);
-            client_deliver(client); /* maybe nothing more is to come */
+            if (client->input_over)
+                client_deliver(client); /* maybe nothing more is to come */
         }
         client_after_input(client);
     }
