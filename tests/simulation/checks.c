@@ -437,7 +437,7 @@ static void check_fifo(const struct link *link, const struct request *request)
                 waiting->error_made)
                 continue;
             bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0 &&
-                            other->sent_step < world->steps;
+                            other->sent_step < request->completed_step;
             if (!waiting->complete || !eligible)
                 break;
             coverage_count(world->coverage, SITUATION_FIFO_ORDER);

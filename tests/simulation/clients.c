@@ -251,7 +251,8 @@ static bool client_misbehave(struct client *client)
 {
     struct world *world = client->world;
     struct random *random = &world->random;
-    if (client->resets && client->sent >= client->stop && random_chance(random, 30)) {
+    if (client->resets && client->sent >= client->stop &&
+        (world->calm || random_chance(random, 30))) {
         client_fail(client, REASON_CLIENT_RESET);
         return true;
     }
