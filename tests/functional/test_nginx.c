@@ -260,7 +260,7 @@ static void benchmark_by_wrk(struct fixture *fixture, const char *mode, unsigned
 {
     struct web *web = begin(fixture, mode, connections, "");
 
-    run(web, "wrk -t 2 -c 64 -d 2s --timeout 20s http://127.0.0.1:%P/page");
+    run(web, "wrk -t 2 -c 64 -d 1s --timeout 20s http://127.0.0.1:%P/page");
     test_require(strstr(web->output, "Socket errors") == NULL && strstr(web->output, "Non-2xx") == NULL,
                  "wrk says: %s", web->output);
     print_message("%d requests a second by wrk through the %s\n", (int)figure(web, "Requests/sec:"), mode);
