@@ -112,7 +112,8 @@ static void check_overlap(struct written_configuration *written, const struct se
     for (size_t i = 0; i < second->listen_count; i++)
         for (size_t k = 0; k < first->listen_count; k++)
             if (endpoint_equal(&first->listen[k], &second->listen[i]) &&
-                (!shared || second->listen[i].kind == ENDPOINT_UNIX))
+                (!shared || second->listen[i].kind == ENDPOINT_UNIX ||
+                 second->listen[i].kind == ENDPOINT_SYSTEMD))
                 problem_error(
                     written->problems, &written_peek(written->listeners[b], "listen")->items[i].origin,
                     written_subject(written->listeners[b], second->name, "listen", subject, sizeof subject),

@@ -59,14 +59,19 @@ static bool is_listened_on(const struct listener_settings *settings, const struc
     return false;
 }
 
+static bool parse_listen(const char *text, struct endpoint *endpoint, char *reason, size_t size)
+{
+    if (strncmp(text, "systemd:", 8) == 0)
+        return endpoint_make_systemd(text + 8, endpoint, reason, size);
+    return endpoint_parse(text, endpoint, reason, size);
+}
+
 static void check_listen_item(struct check *check, const struct written_item *item)
 {
     struct listener_settings *settings = check->settings;
     char reason[REASON_SIZE];
     struct endpoint endpoint = { 0 };
-    if (strncmp(item->text, "systemd:", 8) == 0) {
-        key_error(check, "listen", &item->origin, "sockets of systemd are not available in this version");
-    } else if (!endpoint_parse(item->text, &endpoint, reason, sizeof reason)) {
+    if (!parse_listen(item->text, &endpoint, reason, sizeof reason)) {
         key_error(check, "listen", &item->origin, reason);
     } else if (is_listened_on(settings, &endpoint)) {
         snprintf(reason, sizeof reason, "\"%.200s\" is named twice", item->text);
@@ -100,10 +105,12 @@ static void check_listen(struct check *check)
     }
 }
 
+/* Whether there may be sockets of that kind; systemd can pass both. */
 static bool listens_on(const struct listener_settings *settings, bool unix_sockets)
 {
     for (size_t i = 0; i < settings->listen_count; i++)
-        if ((settings->listen[i].kind == ENDPOINT_UNIX) == unix_sockets)
+        if (settings->listen[i].kind == ENDPOINT_SYSTEMD ||
+            (settings->listen[i].kind == ENDPOINT_UNIX) == unix_sockets)
             return true;
     return false;
 }

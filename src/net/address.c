@@ -11,6 +11,9 @@
 /* The longest unix path that fits a socket address with its end. */
 #define UNIX_PATH_MAX_LENGTH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
+/* Longest name that systemd gives a descriptor. */
+#define SYSTEMD_NAME_MAX_LENGTH 255
+
 /* Longest host name of RFC 1035; the dot that may end it does not count. */
 #define HOST_NAME_MAX_LENGTH 253
 
@@ -254,6 +257,20 @@ bool endpoint_make(const char *host, int64_t port, struct endpoint *endpoint, ch
     return endpoint_make_host(host, strlen(host), (uint16_t)port, endpoint, error, error_size);
 }
 
+bool endpoint_make_systemd(const char *name, struct endpoint *endpoint, char *error, size_t error_size)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    size_t length = strlen(name);
+    if (length == 0 || length > SYSTEMD_NAME_MAX_LENGTH)
+        return endpoint_fail(error, error_size, "\"systemd:%s\": a name has 1 to 255 characters", name);
+    for (const char *c = name; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~' || *c == ':')
+            return endpoint_fail(
+                error, error_size,
+                "\"systemd:%s\": a name has neither spaces, colons nor other than ASCII characters", name);
+    return endpoint_set(endpoint, ENDPOINT_SYSTEMD, name, length, 0, error, error_size);
+}
+
 void endpoint_free(struct endpoint *endpoint)
 {
     free(endpoint->host);
@@ -284,6 +301,8 @@ const char *endpoint_print(const struct endpoint *endpoint, char *text, size_t s
 {
     if (endpoint->kind == ENDPOINT_UNIX)
         snprintf(text, size, "unix:%s", endpoint->host);
+    else if (endpoint->kind == ENDPOINT_SYSTEMD)
+        snprintf(text, size, "systemd:%s", endpoint->host);
     else if (strchr(endpoint->host, ':') != NULL)
         snprintf(text, size, "[%s]:%u", endpoint->host, endpoint->port);
     else

@@ -48,7 +48,8 @@ enum endpoint_kind {
     ENDPOINT_NUMERIC, /* `address` is complete; `host` is its text */
     ENDPOINT_NAME,    /* `host` has to be looked up */
     ENDPOINT_ANY,     /* "*": every address of the machine, both families; listening only */
-    ENDPOINT_UNIX     /* `host` is the path */
+    ENDPOINT_UNIX,    /* `host` is the path */
+    ENDPOINT_SYSTEMD  /* `host` is the name under which systemd passes sockets; listening only */
 };
 
 /* Owned by whoever embeds it; endpoint_free() when done. */
@@ -65,6 +66,9 @@ bool endpoint_parse(const char *text, struct endpoint *endpoint, char *error, si
 
 /* The same from a host (brackets allowed, not needed) and a port. */
 bool endpoint_make(const char *host, int64_t port, struct endpoint *endpoint, char *error, size_t error_size);
+
+/* Makes one that stands for the sockets that systemd passes under that name. */
+bool endpoint_make_systemd(const char *name, struct endpoint *endpoint, char *error, size_t error_size);
 
 void endpoint_free(struct endpoint *endpoint);
 

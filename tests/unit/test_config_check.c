@@ -35,8 +35,11 @@ static void one_listener_that_makes_no_sense(void **state)
         { "name = \"a\"; listen = \"localhost\"; targets = \"127.0.0.1:2\";", "has no port" },
         { "name = \"a\"; listen = \"::1:80\"; targets = \"127.0.0.1:2\";", "is ambiguous" },
         { "name = \"a\"; listen = \"unix:x\"; targets = \"127.0.0.1:2\";", "needs an absolute path" },
-        { "name = \"a\"; listen = \"systemd:x\"; targets = \"127.0.0.1:2\";",
-          "not available in this version" },
+        { "name = \"a\"; listen = \"systemd:\"; targets = \"127.0.0.1:2\";", "1 to 255 characters" },
+        { "name = \"a\"; listen = \"systemd:a:b\"; targets = \"127.0.0.1:2\";", "neither spaces, colons" },
+        { "name = \"a\"; listen = [ \"systemd:x\", \"systemd:x\" ]; targets = \"127.0.0.1:2\";",
+          "is named twice" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"systemd:x\";", "the port of" },
         { "name = \"a\"; listen = [ \"127.0.0.1:1\", \"127.0.0.1:1\" ]; targets = \"127.0.0.1:2\";",
           "127.0.0.1:1" },
         { "name = \"a\"; listen = \"127.0.0.1:1\";", "targets: is required" },
@@ -122,6 +125,11 @@ static void names_and_addresses_are_unique(void **state)
                       "listeners = (\n" LISTENER("a", "\"127.0.0.1:1\"", "reuse_port = true;") ",\n" LISTENER(
                           "b", "\"127.0.0.1:1\"", "reuse_port = true;") " );\n");
     config_place_expect(place, "");
+    config_place_read(place,
+                      "listeners = (\n" LISTENER("a", "\"systemd:x\"", "reuse_port = true;") ",\n" LISTENER(
+                          "b", "\"systemd:x\"", "reuse_port = true;") " );\n");
+    assert_null(place->config.settings);
+    expect_said(place, "systemd:x is already listened on by \"a\"");
 }
 
 static void faults_of_list_files_have_their_own_lines(void **state)
