@@ -28,6 +28,7 @@ static void check_log(struct written_configuration *written, struct settings *se
     static const char *const words[] = { "stderr", "syslog", NULL };
     const struct written_value *output = written_peek(written->log, "output");
     settings->log.level = (enum log_level)number_of(written->log, "level");
+    settings->log.mask_addresses = number_of(written->log, "mask_addresses") != 0;
     settings->log.format = (enum log_format)number_of(written->log, "format");
     if (output->string == NULL)
         return; /* memory was short */

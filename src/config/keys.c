@@ -82,6 +82,7 @@ static const struct key log_keys[] = {
            .numbered = true),
     STRING(SCOPE_LOG, "output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file"),
     CHOICE(SCOPE_LOG, "format", log_formats, "text", "lines for people, or one JSON object a line"),
+    BOOLEAN(SCOPE_LOG, "mask_addresses", "false", "addresses of clients are shortened"),
 };
 
 static const struct key listener_keys[] = {

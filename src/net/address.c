@@ -1,5 +1,7 @@
 #include "net/address.h"
 
+#include "base/log.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -114,6 +116,21 @@ const char *address_print(const struct address *address, char *text)
 static int compare_numbers(uint32_t a, uint32_t b)
 {
     return (a > b) - (a < b);
+}
+
+const char *address_print_client(const struct address *address, char *text)
+{
+    struct address masked = *address;
+    if (!log_masks_addresses() || (address->family != AF_INET && address->family != AF_INET6))
+        return address_print(address, text);
+    if (masked.family == AF_INET) {
+        masked.v4.sin_addr.s_addr &= htonl(0xffffff00);
+        inet_ntop(AF_INET, &masked.v4.sin_addr, text, ADDRESS_TEXT_SIZE);
+    } else {
+        memset(masked.v6.sin6_addr.s6_addr + 6, 0, 10);
+        inet_ntop(AF_INET6, &masked.v6.sin6_addr, text, ADDRESS_TEXT_SIZE);
+    }
+    return text;
 }
 
 int address_compare_host(const struct address *a, const struct address *b)

@@ -40,6 +40,10 @@ socklen_t address_length(const struct address *address);
  */
 const char *address_print(const struct address *address, char *text);
 
+/* The same of a client, for the log: if that masks addresses, "192.0.2.0" or "2001:db8:1::", the last octet
+ * of IPv4 and the last 80 bits of IPv6 being zero, without the port. */
+const char *address_print_client(const struct address *address, char *text);
+
 /* Total order of addresses, ports left out (host) or included; for searching and comparing: <0, 0, >0. */
 int address_compare_host(const struct address *a, const struct address *b);
 int address_compare(const struct address *a, const struct address *b);

@@ -19,7 +19,7 @@ static void session_log_end(const struct pipe_session *session, enum reason reas
     log_debug(session->service->settings->name,
               "session %llu from %s to %s ended: %s, %llu bytes from client, %llu bytes from target, "
               "%lld ms until connected, %lld ms in all%s%s",
-              (unsigned long long)session->number, address_print(&session->address, client),
+              (unsigned long long)session->number, address_print_client(&session->address, client),
               target != NULL ? target->settings->name : "no target", reason_name(reason),
               (unsigned long long)session->client.received, (unsigned long long)session->target.received,
               (long long)((begun - session->accepted) / 1000), (long long)((now - session->accepted) / 1000),
