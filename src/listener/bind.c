@@ -174,7 +174,7 @@ static bool bind_unix(struct bind_work *work)
         return bind_fail(work, name, strerror(errno));
     added->address.family = AF_UNIX;
     struct inherited_socket *inherited = inherited_at(work->inherited, NULL, path);
-    if (inherited != NULL && socket_find_file(path, &added->file))
+    if (inherited != NULL) /* `file` stays empty: until bind_adopt() the path is another process's */
         added->descriptor = inherited_claim(inherited);
     else
         added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
@@ -270,6 +270,16 @@ bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t ow
         }
     }
     return true;
+}
+
+void bind_adopt(struct bound_sockets *bound)
+{
+    for (size_t i = 0; i < bound->count; i++) {
+        struct bound_socket *socket = &bound->sockets[i];
+        bool is_adopted = socket->path != NULL && socket->systemd_name == NULL && socket->file.inode == 0;
+        if (is_adopted && !socket_find_file(socket->path, &socket->file))
+            log_debug(NULL, "%s: %s", socket->path, strerror(errno));
+    }
 }
 
 static void bind_end(struct bound_sockets *bound, bool paths_too)

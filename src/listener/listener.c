@@ -74,12 +74,17 @@ static void listener_say_short(struct listener *listener, const char *why)
     listener->short_of_descriptors = true;
 }
 
-static void listener_close_sockets(struct listener *listener)
+static void listener_stop_accepting(struct listener *listener)
 {
     listener_pause(listener);
     descriptors_forget(&listener->waiter);
     ev_timer_stop(listener->runtime->loop, &listener->pause);
     refusals_stop(&listener->refusals);
+}
+
+static void listener_close_sockets(struct listener *listener)
+{
+    listener_stop_accepting(listener);
     bind_close(&listener->bound);
 }
 
@@ -338,6 +343,7 @@ void listener_start(struct listener *listener)
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));
+    bind_adopt(&listener->bound);
     listener->service->functions->start(listener->service);
 }
 
@@ -348,6 +354,18 @@ void listener_drain(struct listener *listener)
     listener->draining = true;
     listener->service->functions->drain(listener->service);
     listener_accept_rest(listener);
+}
+
+void listener_hand_over(struct listener *listener)
+{
+    if (listener->draining)
+        return;
+    listener->draining = true;
+    listener_stop_accepting(listener);
+    bind_leave(&listener->bound);
+    listener->service->functions->drain(listener->service);
+    if (listener_is_empty(listener))
+        listener->emptied(listener->owner);
 }
 
 void listener_close(struct listener *listener, enum reason reason)
@@ -373,6 +391,11 @@ size_t listener_descriptors(const struct listener_settings *settings)
         return 0;
     size_t clients = (size_t)settings->max_connections;
     return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
+}
+
+const struct bound_sockets *listener_get_sockets(const struct listener *listener)
+{
+    return &listener->bound;
 }
 
 const struct listener_settings *listener_get_settings(const struct listener *listener)
