@@ -119,6 +119,13 @@ bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t gr
     return true;
 }
 
+void pid_file_leave(struct pid_file *file)
+{
+    if (file->path != NULL)
+        close(file->descriptor);
+    file->path = NULL;
+}
+
 void pid_file_release(struct pid_file *file)
 {
     struct stat status;
