@@ -344,8 +344,7 @@ static void server_clean_up(struct server *server)
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
     log_stop();
-    if (server->predecessor != -1)
-        close(server->predecessor);
+    /* The socket to a predecessor closes with the exit, which is how it learns our status. */
     if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
         close(server->daemon);
 }

@@ -217,9 +217,9 @@ static void upgrade_fail(struct upgrade *upgrade, const char *why)
     char text[64];
     pid_t heir = upgrade->heir;
     const char *end = upgrade_end_heir(upgrade, text, sizeof text);
-    log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)heir, why, end);
     if (upgrade->yielded)
         upgrade->owner.resume(upgrade->owner.owner);
+    log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)heir, why, end);
 }
 
 void upgrade_cancel(struct upgrade *upgrade)

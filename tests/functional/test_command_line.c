@@ -306,6 +306,7 @@ static void log_file_is_reopened(void **state)
  * configuration comes from a pipe, so that the start takes as long as the test wants. */
 static void signals_at_start_do_no_harm(void **state)
 {
+    static const int signals[] = { SIGHUP, SIGUSR1, SIGUSR2 };
     const char *binary = getenv("PROXIMUX");
     unsigned port = peer_free_port();
     char pipe_path[FIXTURE_PATH], log[FIXTURE_PATH], text[256];
@@ -319,13 +320,16 @@ static void signals_at_start_do_no_harm(void **state)
     pid_t process = process_start(&options);
 
     test_wait_until((pipe_end = open(pipe_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) != -1);
-    kill(process, SIGUSR1);
+    for (size_t i = 0; i < 3; i++)
+        kill(process, signals[i]);
     snprintf(text, sizeof(text),
              "listeners = ( { name = \"a\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:9\" ); } );",
              port);
     assert_int_equal(write(pipe_end, text, strlen(text)), strlen(text));
     close(pipe_end);
-    test_wait_until(file_has(log, "listening on") || kill(process, 0) == -1);
+    test_wait_until(file_has(log, "is to take over") ||
+                    kill(process, 0) == -1); /* they are obeyed once it runs */
+    assert_true(file_has(log, "reload"));
     peer_reset(peer_connect("127.0.0.1", port));
     assert_int_equal(process_end(process), 0);
 }
