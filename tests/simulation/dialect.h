@@ -52,4 +52,7 @@ char dialect_byte(const struct request *request, bool is_answer, size_t index);
 /* Appends a body. */
 void dialect_write_body(const struct request *request, bool is_answer, size_t length, struct buffer *out);
 
+/* For protocols that change nothing: what is sent is what is got. */
+void dialect_pass_on(struct request *request);
+
 #endif
