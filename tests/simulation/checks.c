@@ -130,7 +130,7 @@ static bool request_may_end(const struct request *request, enum reason reason)
     case REASON_PROTOCOL_ERROR:
         return client_has_broken(request->client) || (link != NULL && link_may_break(link));
     case REASON_REFUSED_COMMAND:
-        return request->kind == REQUEST_REFUSED;
+        return request->kind == REQUEST_REFUSED || (request->local && request->closes_client);
     default:
         return client_may_end(request->client, reason);
     }
