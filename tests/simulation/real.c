@@ -280,8 +280,7 @@ static void redis_write_garbage(struct world *world, struct buffer *out)
 const struct dialect dialect_redis = {
     .name = "redis",
     .protocol = &protocol_redis,
-    .request_kinds =
-        KIND(REQUEST_PLAIN) | KIND(REQUEST_LOCAL) | KIND(REQUEST_REFUSED) | KIND(REQUEST_BROKEN),
+    .request_kinds = KIND(REQUEST_PLAIN) | KIND(REQUEST_LOCAL) | KIND(REQUEST_REFUSED) | KIND(REQUEST_BROKEN),
     .answer_kinds = KIND(ANSWER_PLAIN),
     .head_limit = 512,
     .local_most = 200,
