@@ -164,6 +164,8 @@ struct client {
     bool reads_late; /* never reads till then */
     size_t reads_to; /* but so much */
     bool drips;      /* byte by byte */
+    bool floods;     /* sends requests of one kind only */
+    enum request_kind flood_kind;
 
     /* What it was told, and said. */
     bool fin_given;
