@@ -54,6 +54,14 @@ static bool client_has_long_message(const struct client *client)
     return world_has(client->world, FAULT_LONG_MESSAGE);
 }
 
+static bool client_has_broken(const struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++)
+        if (client->requests[i].broken)
+            return true;
+    return false;
+}
+
 /* Whether a client, or a request of its, may end for this reason. */
 static bool client_may_end(const struct client *client, enum reason reason)
 {
@@ -64,6 +72,8 @@ static bool client_may_end(const struct client *client, enum reason reason)
     case REASON_CLIENT_RESET:
     case REASON_BLOCKED:
         return client->failed && client->failed_reason == reason;
+    case REASON_PROTOCOL_ERROR:
+        return client_has_broken(client);
     case REASON_CLIENT_STALLED:
         return world->settings.stall_timeout >= 0;
     case REASON_CLIENT_IDLE:
@@ -118,7 +128,7 @@ static bool request_may_end(const struct request *request, enum reason reason)
     case REASON_QUEUE_FULL:
         return request->link == NULL && world_has(world, FAULT_SHORT_QUEUE);
     case REASON_PROTOCOL_ERROR:
-        return request->broken || (link != NULL && link_may_break(link));
+        return client_has_broken(request->client) || (link != NULL && link_may_break(link));
     case REASON_REFUSED_COMMAND:
         return request->kind == REQUEST_REFUSED;
     default:
@@ -426,7 +436,8 @@ static void check_fifo(const struct link *link, const struct request *request)
             if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
                 waiting->error_made)
                 continue;
-            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0;
+            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0 &&
+                            other->sent_step < request->completed_step;
             if (!waiting->complete || !eligible)
                 break;
             coverage_count(world->coverage, SITUATION_FIFO_ORDER);
@@ -453,6 +464,8 @@ void check_request_begins(struct link *link, struct request *request)
                   "request %u of client %u is sent in part", request->number, client->number);
     if (!request->complete)
         coverage_count(world->coverage, SITUATION_REQUEST_STREAMED);
+    if (request->bytes.length >= world->settings.buffer_limit && request->chosen_busy)
+        coverage_count(world->coverage, SITUATION_RESERVED);
     check_earlier(link, request);
     check_depth(link);
     check_fifo(link, request);
@@ -472,6 +485,7 @@ void check_choose(struct client *client, struct link *link)
             continue;
         if (request->chosen == NULL)
             request->chosen = link;
+        request->chosen_busy = !request->complete && link != NULL && link->works_open > 0;
         found = true;
         break;
     }
@@ -501,7 +515,8 @@ static bool client_input_is_over(const struct client *client)
     for (size_t i = 0; i < client->count; i++) {
         const struct request *request = &client->requests[i];
         if (request->broken || request->closes_client || request->said_last ||
-            ((request->error_made || request->ended) && !request->complete))
+            ((request->error_made || request->ended) && !request->complete) ||
+            (request->error_made && request->error_reason == REASON_OVER_LIMIT))
             return true;
     }
     return false;
@@ -545,13 +560,15 @@ static void check_client(const struct client *client)
                       client->reads == mux_client_wants_bytes(client->mux_client) &&
                       client->fate == mux_client_fate(client->mux_client),
                   "client %u has changed, and nobody was told", client->number);
-    size_t output_most = 0;
-    for (size_t i = 0; i < world->link_count; i++)
+    /* What was on its way to a connection that went is the client's again. */
+    size_t output_most = world->links_gone > 0 ? bound : 0;
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)
-            output_most += mux_link_output(world->links[i]->mux_link).length;
+            output_most += mux_link_output(world->links[i]->mux_link).length + world->links[i]->head.length;
     size_t held = client_requests_held(client);
     world_require(world, client_input_is_over(client) || held <= bound + output_most,
-                  "client %u: %zu bytes of requests are held", client->number, held);
+                  "client %u: %zu bytes of requests are held, of %zu, and %zu in outputs", client->number, held,
+                  bound, output_most);
     held = client_answers_held(client);
     size_t here = 64 + world->dialect->local_most;
     world_require(world, client->fate != MUX_GOES_ON || held <= bound + here, "client %u: %zu bytes of answers are held",
@@ -565,7 +582,8 @@ static void check_link(const struct link *link)
     world_require(world, link->reads == mux_link_wants_bytes(link->mux_link) &&
                              !mux_link_is_over(link->mux_link),
                   "connection %u has changed, and nobody was told", link->number);
-    world_require(world, length <= 2 * world->settings.buffer_limit + world->read_size,
+    size_t bound = 2 * world->settings.buffer_limit + world->read_size;
+    world_require(world, length <= (world->links_gone > 0 ? 2 * bound : bound),
                   "connection %u: %zu bytes wait to be sent", link->number, length);
 }
 
@@ -582,7 +600,7 @@ void check_world(struct world *world)
         if (client->put_out > client->taken || client_in_flight(client) > 0)
             client->busy_at = world->steps;
     }
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)
             check_link(world->links[i]);
     world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
@@ -595,7 +613,7 @@ void check_world(struct world *world)
 
 static bool world_hangs(const struct world *world)
 {
-    for (size_t i = 0; i < world->link_count; i++) {
+    for (size_t i = world->first_link; i < world->link_count; i++) {
         const struct link *link = world->links[i];
         if (link->state == LINK_OPEN && (link->silent || link->deaf) && world->settings.request_timeout < 0)
             return true;

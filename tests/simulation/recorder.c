@@ -262,7 +262,18 @@ static struct request *recorder_answered(struct link *link, const struct protoco
         return slot->request;
     slot->key = read;
     slot->request = part->request;
+    if (part->request->error_reason == REASON_REQUEST_TIMEOUT)
+        coverage_count(link->world->coverage, SITUATION_LATE_ANSWER);
     return slot->request;
+}
+
+/* Whether an earlier one of its client has to end first. */
+static bool recorder_is_held(const struct request *request)
+{
+    for (size_t i = 0; i < request->number; i++)
+        if (!request->client->requests[i].ended)
+            return true;
+    return false;
 }
 
 static const char *const outcome_words[] = {
@@ -294,6 +305,8 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
         coverage_count(world->coverage, SITUATION_INTERIM_ANSWER);
     if (request != NULL)
         request->heard_at = world->now;
+    if (request != NULL && !request->ended && appended && recorder_is_held(request))
+        coverage_count(world->coverage, SITUATION_HELD_ANSWER);
     if (request != NULL && !request->ended)
         request->given_out += out->length - out_length;
     if (outcome == PROTOCOL_BROKEN) {

@@ -88,7 +88,7 @@ static void choose_times(struct world *world)
     settings->inactivity_timeout = choose_limit(world, 40);
     settings->connect_delay = random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 10) : 0;
     settings->request_gap = random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 6) : 0;
-    settings->connection_ttl = choose_limit(world, 60);
+    settings->connection_ttl = random_chance(&world->random, 80) ? -1 : (int64_t)random_between(&world->random, 30, 90);
     settings->max_requests = choose_limit(world, 10);
 }
 
@@ -154,7 +154,7 @@ static int64_t world_next(const struct world *world)
         if (client->state == CLIENT_COMING && client->arrives < next)
             next = client->arrives;
     }
-    for (size_t i = 0; i < world->link_count; i++) {
+    for (size_t i = world->first_link; i < world->link_count; i++) {
         const struct link *link = world->links[i];
         if (link->state == LINK_CONNECTING && link->connected_at < next)
             next = link->connected_at;

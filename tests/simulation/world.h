@@ -118,7 +118,8 @@ struct request {
     size_t told;      /* bytes of its answer that were handed to the multiplexer */
     bool answer_told; /* all of it */
     size_t given_out; /* bytes of it that the framer passed on */
-    struct link *chosen; /* by choose(), last */
+    struct link *chosen; /* by choose(), first */
+    bool chosen_busy;    /* with requests of others before it */
 
     /* Told by the multiplexer. */
     bool ended;
@@ -179,6 +180,7 @@ struct client {
     struct buffer news;  /* output that could not be told apart yet */
     uint64_t put_out;    /* bytes ever in its output */
     uint64_t taken;      /* of these, written */
+    unsigned long sent_step; /* the last step in which a byte of it reached a target */
     unsigned long busy_at; /* the last step in which it had output, or a request in flight */
     int64_t first_since; /* when the earlier requests of its oldest one had ended */
 };
@@ -311,8 +313,10 @@ struct world {
     struct link **links; /* of the whole run */
     size_t link_count;
     size_t link_space;
+    size_t links_gone;
     size_t first_link; /* all before it are gone */
     struct link *link_at; /* the one for which the multiplexer is called */
+    bool wanted;          /* choose() had none to give */
     bool retires;         /* connections are retired at times */
     size_t requests_max;  /* of a client */
     unsigned long completed;  /* requests so far */
