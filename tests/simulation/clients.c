@@ -196,6 +196,7 @@ static bool client_send(struct client *client)
     world_trace(world, "client %u sends %zu bytes", client->number, length);
     const char *bytes = buffer_bytes(&client->stream) + client->sent;
     client->sent += length;
+    world->changes++;
     mux_client_bytes(client->mux_client, bytes, length, world->now);
     return true;
 }
@@ -251,8 +252,7 @@ static bool client_misbehave(struct client *client)
 {
     struct world *world = client->world;
     struct random *random = &world->random;
-    if (client->resets && client->sent >= client->stop &&
-        (world->calm || random_chance(random, 30))) {
+    if (client->resets && client->sent >= client->stop && (world->calm || random_chance(random, 30))) {
         client_fail(client, REASON_CLIENT_RESET);
         return true;
     }

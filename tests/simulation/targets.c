@@ -39,8 +39,7 @@ static bool link_connect(struct world *world)
     unsigned number = (unsigned)random_below(&world->random, world->target_count);
     struct target *target = &world->targets[number];
     if (mux_waiting(world->mux) <= links_connecting(world) || target->count >= target->limit ||
-        (world->single && links_alive(world) > 0) ||
-        (!world->calm && random_chance(&world->random, 50)))
+        (world->single && links_alive(world) > 0) || (!world->calm && random_chance(&world->random, 50)))
         return false;
     for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN && mux_link_has_room(world->links[i]->mux_link))
@@ -77,7 +76,6 @@ static bool link_connected(struct link *link)
         target->count--;
         return true;
     }
-    link->heard_at = world->now;
     link->up_at = world->now;
     world->coverage->links++;
     world->link_at = link;
@@ -130,8 +128,8 @@ void link_close(struct link *link)
 {
     struct world *world = link->world;
     enum reason reason = mux_link_reason(link->mux_link);
-    world_trace(world, "connection %u is closed: %s %s", link->number,
-                reason_name(reason), mux_link_explanation(link->mux_link));
+    world_trace(world, "connection %u is closed: %s %s", link->number, reason_name(reason),
+                mux_link_explanation(link->mux_link));
     if (reason == REASON_DRAINED || reason == REASON_INACTIVITY)
         coverage_count(world->coverage, SITUATION_REPLACED);
     link->state = LINK_GONE;
@@ -207,8 +205,8 @@ void link_give_up(struct link *link)
     link_finish_stream(link, false);
 }
 
-/* Bytes that nobody asked for: what was said last, once more, or nonsense. Only when all that the target got is
- * answered. */
+/* Bytes that nobody asked for: what was said last, once more, or nonsense. Only when all that the target got
+ * is answered. */
 static void link_say_stray(struct link *link)
 {
     const struct work *last = link->work_count > 0 ? &link->works[link->work_count - 1] : NULL;
@@ -322,8 +320,8 @@ static void link_finish_answer(struct link *link, struct work *work)
 static bool link_push(struct link *link)
 {
     struct world *world = link->world;
-    if (world->dialect->write_push == NULL || link->answering != NOT_ANSWERING || link->stray || world->calm ||
-        (world->features.greeting && !link->greeted) || !random_chance(&world->random, 3))
+    if (world->dialect->write_push == NULL || link->answering != NOT_ANSWERING || link->stray ||
+        world->calm || (world->features.greeting && !link->greeted) || !random_chance(&world->random, 3))
         return false;
     struct buffer bytes = { 0 };
     world->dialect->write_push(world, &bytes);
@@ -416,8 +414,8 @@ static size_t link_take_request(struct link *link, struct slice bytes)
             ((char *)&request->id)[place - features->id_offset] = bytes.bytes[i];
         else
             world_require(link->world, bytes.bytes[i] == expected[i],
-                          "byte %zu of request %u of client %u reached the target wrong", place, request->number,
-                          request->client->number);
+                          "byte %zu of request %u of client %u reached the target wrong", place,
+                          request->number, request->client->number);
     }
     link_request_progress(link, request, length);
     return length;
@@ -437,8 +435,9 @@ static void link_take_head(struct link *link, char byte)
     int found = world->dialect->identify(world, buffer_slice(&link->head), &client, &number);
     if (found == 0)
         return;
-    world_require(world, found > 0 && client >= 1 && client <= world->client_count &&
-                             number < world->clients[client - 1].count,
+    world_require(world,
+                  found > 0 && client >= 1 && client <= world->client_count &&
+                      number < world->clients[client - 1].count,
                   "connection %u: a request that nobody made reached the target", link->number);
     struct request *request = &world->clients[client - 1].requests[number];
     check_request_begins(link, request);
@@ -523,6 +522,8 @@ static void link_note_handed(struct link *link)
             continue;
         request->told += part->length;
         request->answer_told = request->told == request->answer.length;
+        if (!request->ended && !request->error_made) /* it is not late */
+            link->rested_since = world->now;
     }
 }
 
@@ -540,7 +541,7 @@ static bool link_deliver(struct link *link)
     buffer_append(&link->delivered, buffer_bytes(&link->inbound), length);
     buffer_consume(&link->inbound, length);
     link->handed += length;
-    link->heard_at = world->now;
+    link->silent_in_a_row = 0;
     if (link->inbound.length == 0)
         link->stray = false;
     link_note_handed(link);
@@ -559,7 +560,8 @@ static bool link_tell_end(struct link *link)
         mux_link_fail(link->mux_link, REASON_TARGET_RESET, world->now);
         return true;
     }
-    if (link->closed && !link->end_told && link->inbound.length == 0 && mux_link_wants_bytes(link->mux_link)) {
+    if (link->closed && !link->end_told && link->inbound.length == 0 &&
+        mux_link_wants_bytes(link->mux_link)) {
         link->end_told = true;
         mux_link_end(link->mux_link, world->now);
         return true;
@@ -573,6 +575,7 @@ static bool link_retire_at_random(struct link *link)
     if (!world->retires || link->retired || !random_chance(&world->random, 2))
         return false;
     link->retired = true;
+    link->retired_step = world->steps;
     world_trace(world, "connection %u is retired", link->number);
     if (mux_link_load(link->mux_link) > 0)
         coverage_count(world->coverage, SITUATION_RETIRED_BUSY);
