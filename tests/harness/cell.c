@@ -106,15 +106,21 @@ void cell_ask_beside_at(struct cell *cell, struct place place)
     cell->other_waits = false;
 }
 
-void cell_serve_other_at(struct cell *cell, struct place place)
+void cell_keep_target_at(struct cell *cell, struct place place)
 {
-    /* It serves on as others do, unless it was closed. */
     if (cell->target != -1)
         add_target(cell, cell->target, place);
     cell->target = -1;
+}
+
+void cell_serve_other_at(struct cell *cell, struct place place)
+{
+    cell_keep_target_at(cell, place);
     if (cell->other_waits)
         cell_serve_at(cell, cell->other, CELL_ANSWER, place);
     cell->other_waits = false;
+    close(cell->other);
+    cell->other = peer_connect_at(NULL, "127.0.0.1", cell->port, place);
     peer_send_at(cell->other, CELL_REQUEST, CELL_LENGTH, place);
     cell_serve_at(cell, cell->other, CELL_ANSWER, place);
 }

@@ -69,7 +69,11 @@ void cell_ask_beside_at(struct cell *cell, struct place place);
 #define cell_ask(cell) cell_ask_at((cell), HERE)
 void cell_ask_at(struct cell *cell, struct place place);
 
-/* The trouble is over: the other client gets what it still waits for, and is served once more. */
+/* The connection that had the trouble serves on as others do. */
+#define cell_keep_target(cell) cell_keep_target_at((cell), HERE)
+void cell_keep_target_at(struct cell *cell, struct place place);
+
+/* The trouble is over: the other client gets what it still waits for, and one more is served in its place. */
 #define cell_serve_other(cell) cell_serve_other_at((cell), HERE)
 void cell_serve_other_at(struct cell *cell, struct place place);
 
