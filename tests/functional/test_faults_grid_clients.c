@@ -250,6 +250,8 @@ static void expect_fate(struct cell *cell, enum fate fate, enum fault fault, enu
         cell_serve(cell, cell->victim, CELL_ANSWER);
     } else {
         peer_expect_end(cell->victim);
+        close(cell->victim); /* which ends its stay at once */
+        cell->victim = -1;
     }
 }
 
