@@ -126,6 +126,9 @@ void link_update(struct mux_link *link)
     if (!link_is_ending(link) && link->due && link_is_idle(link))
         link_over(link);
     link_watch(link);
+    const struct mux_exchange *answering = link_answering(link);
+    if (answering != NULL && answering->client != NULL) /* it may be the next one that is waited for */
+        client_watch_stall(answering->client);
     if (!list_empty(&mux->queue) && mux_link_has_room(link))
         mux->wants_dispatch = true;
     if (!list_linked(&link->changed))
@@ -306,6 +309,17 @@ static void link_give_back(struct mux_link *link)
     }
 }
 
+/* What was kept to know late answers by. */
+static void link_free_late(struct mux_link *link)
+{
+    for (size_t i = 0; i < link->slot_count; i++) {
+        if (link->slots[i] == NULL)
+            continue;
+        assert(link->slots[i]->client == NULL);
+        exchange_free(link->slots[i]);
+    }
+}
+
 void link_collapse(struct mux_link *link)
 {
     struct mux_exchange *exchange;
@@ -318,12 +332,7 @@ void link_collapse(struct mux_link *link)
         else
             exchange_fail(exchange, link->reason);
     }
-    for (size_t i = 0; i < link->slot_count; i++) {
-        if (link->slots[i] == NULL)
-            continue;
-        assert(link->slots[i]->client == NULL);
-        exchange_free(link->slots[i]);
-    }
+    link_free_late(link);
     link->current = NULL;
     buffer_free(&link->output);
     link_update(link);
@@ -751,6 +760,7 @@ void mux_link_close(struct mux_link *link, int64_t now)
         link_doom(link, REASON_TARGET_CLOSED, "");
         link_collapse(link);
     }
+    link_free_late(link);
     list_foreach(&link->finished, node)
     {
         exchange_of_link_node(node)->link = NULL;
