@@ -612,6 +612,7 @@ struct mux_link *mux_link_open(struct mux *mux, void *owner, int64_t now)
     mux->now = now;
     link->mux = mux;
     link->owner = owner;
+    link->reason = REASON_DRAINED; /* if it goes because its time has come */
     list_init(&link->in_flight);
     list_init(&link->finished);
     if (mux->protocol->greet != NULL)
@@ -719,16 +720,17 @@ void mux_link_written(struct mux_link *link, size_t count, int64_t now)
     mux_settle(mux);
 }
 
-void link_retire(struct mux_link *link)
+void link_retire(struct mux_link *link, enum reason reason)
 {
     link->due = true;
+    link->reason = reason;
     link_update(link);
 }
 
 void mux_link_retire(struct mux_link *link, int64_t now)
 {
     struct mux *mux = link_enter(link, now);
-    link_retire(link);
+    link_retire(link, REASON_DRAINED);
     mux_settle(mux);
 }
 
