@@ -6,6 +6,7 @@
 #include "base/counters.h"
 #include "listener/bind.h"
 #include "net/runtime.h"
+#include "net/service.h"
 
 #include <stdbool.h>
 
@@ -45,5 +46,13 @@ const struct counters *listener_get_counters(const struct listener *listener);
 
 /* Clients being served now. */
 size_t listener_clients(const struct listener *listener);
+
+/* What can be seen of it. The state is "starting" (its service is being prepared), "accepting", "short of
+ * descriptors" or "draining"; sockets are there until it has drained. */
+void listener_measure(const struct listener *listener, struct listener_gauges *gauges);
+const char *listener_state(const struct listener *listener);
+const struct bound_sockets *listener_sockets(const struct listener *listener);
+size_t listener_targets(const struct listener *listener);
+void listener_target(const struct listener *listener, size_t index, struct service_target *target);
 
 #endif

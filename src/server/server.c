@@ -221,10 +221,10 @@ static void server_log_totals(const struct server *server)
     for (size_t i = 0; i < server->count; i++) {
         const struct counters *counters = listener_get_counters(server->listeners[i]);
         log_info(listener_get_settings(server->listeners[i])->name,
-                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes from targets",
+                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes to clients",
                  (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
                  (unsigned long long)counters->bytes_from_clients,
-                 (unsigned long long)counters->bytes_from_targets);
+                 (unsigned long long)counters->bytes_to_clients);
         if (listener_get_settings(server->listeners[i])->mode != MODE_PROXY)
             log_info(listener_get_settings(server->listeners[i])->name,
                      "%llu requests ended, %llu of them with their answer",
