@@ -92,7 +92,7 @@ void buffer_move(struct buffer *to, struct buffer *from)
         *from = empty;
         return;
     }
-    buffer_append(to, buffer_bytes(from), from->length);
+    buffer_append(to, from->memory + from->start, from->length);
     if (!to->failed)
         buffer_consume(from, from->length);
 }

@@ -43,7 +43,7 @@ void buffer_truncate(struct buffer *buffer, size_t length);
 /* Gives the memory back; the buffer is empty and usable, and has not failed, then. */
 void buffer_free(struct buffer *buffer);
 
-/* The bytes; valid until the buffer is changed. NULL only if there are none. */
+/* The bytes; valid until the buffer is changed. NULL if it never had any. */
 static inline char *buffer_bytes(const struct buffer *buffer)
 {
     return buffer->memory == NULL ? NULL : buffer->memory + buffer->start;

@@ -330,7 +330,7 @@ size_t listener_descriptors(const struct listener_settings *settings)
     if (settings->max_connections < 0)
         return 0;
     size_t clients = (size_t)settings->max_connections;
-    return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_connections(settings);
+    return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
 }
 
 /* A target that is up, or was not tried yet, and that may be given work. */

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void client_watch(struct stream_client *client, int wanted)
+static void client_watch(struct stream_client *client, int wanted, int64_t now)
 {
     struct ev_loop *loop = client->service->runtime->loop;
     int watched = ev_is_active(&client->watcher) ? client->watcher.events & (EV_READ | EV_WRITE) : 0;
@@ -17,8 +17,12 @@ static void client_watch(struct stream_client *client, int wanted)
         return;
     ev_io_stop(loop, &client->watcher);
     ev_io_set(&client->watcher, client->watcher.fd, wanted);
-    if (wanted != 0)
+    if (wanted == 0) {
+        stream_hangups_watch(client, now);
+    } else {
+        stream_hangups_forget(client);
         ev_io_start(loop, &client->watcher);
+    }
 }
 
 /* Reads once. Only while it may be read. */
@@ -57,6 +61,8 @@ void stream_client_read(struct stream_client *client)
     client->events = 0;
     if (events & EV_WRITE)
         client->blocked = false;
+    if ((events & EV_CUSTOM) && client->mux != NULL)
+        mux_client_fail(client->mux, REASON_CLIENT_RESET, clock_now());
     if (!(events & EV_READ))
         return;
     if (client->mux == NULL)
@@ -104,9 +110,9 @@ static void client_finish(struct stream_client *client, int64_t now)
     mux_client_close(client->mux, now);
     client->mux = NULL;
     shutdown(client->watcher.fd, SHUT_WR);
-    client_watch(client, EV_READ);
+    client_watch(client, EV_READ, now);
     if (!client->service->draining)
-        timer_start(&client->service->linger_timer, &client->linger, now);
+        timer_start(&client->service->linger_timer, &client->timeout, now);
 }
 
 void stream_client_progress(struct stream_client *client, int64_t now)
@@ -116,8 +122,10 @@ void stream_client_progress(struct stream_client *client, int64_t now)
     client_write(client, now);
     switch (mux_client_fate(client->mux)) {
     case MUX_GOES_ON:
-        client_watch(client, (mux_client_wants_bytes(client->mux) ? EV_READ : 0) |
-                                 (mux_client_output(client->mux).length > 0 ? EV_WRITE : 0));
+        client_watch(client,
+                     (mux_client_wants_bytes(client->mux) ? EV_READ : 0) |
+                         (mux_client_output(client->mux).length > 0 ? EV_WRITE : 0),
+                     now);
         break;
     case MUX_CLOSE:
         client_finish(client, now);
@@ -131,7 +139,7 @@ void stream_client_progress(struct stream_client *client, int64_t now)
 void stream_client_lingered(struct timer *timer, struct timeout *timeout)
 {
     (void)timer;
-    struct stream_client *client = list_entry(timeout, struct stream_client, linger);
+    struct stream_client *client = list_entry(timeout, struct stream_client, timeout);
     stream_client_end(client, client->reason, false);
 }
 
@@ -163,7 +171,7 @@ void stream_client_end(struct stream_client *client, enum reason reason, bool re
     client_log_end(client, reason);
     list_remove(&client->node);
     list_remove(&client->dirty);
-    timeout_stop(&client->linger);
+    stream_hangups_forget(client);
     ev_io_stop(service->runtime->loop, &client->watcher);
     if (reset)
         socket_close_reset(client->watcher.fd);
@@ -198,7 +206,7 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
     client->watcher.data = client;
     list_append(&service->clients, &client->node);
     service->client_count++;
-    client_watch(client, EV_READ);
+    client_watch(client, EV_READ, client->accepted);
     if (service->draining)
         stream_client_drain(client);
     return true;

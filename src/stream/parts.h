@@ -19,18 +19,19 @@
 
 #include <ev.h>
 
-/* Owned by its service; freed in stream_client_end() only. It is served while it has a `mux`; then it lingers:
- * the end of our stream was sent, and what it still sends is thrown away until it closes too. */
+/* Owned by its service; freed in stream_client_end() only. It is served while it has a `mux`; then it
+ * lingers: the end of our stream was sent, and what it still sends is thrown away until it closes too. */
 struct stream_client {
     struct list_node node;  /* among the clients of the service */
     struct list_node dirty; /* to be looked at when the turn ends, whatever the multiplexer says */
-    int events;             /* that the loop told of in this turn */
+    int events;             /* that the loop told of in this turn; EV_CUSTOM: it has hung up */
     struct stream_service *service;
     struct mux_client *mux;
-    ev_io watcher; /* its fd is the client's descriptor */
-    struct timeout linger;
+    ev_io watcher;          /* its fd is the client's descriptor */
+    struct timeout timeout; /* of its service's linger_timer, or of hangups.timer */
     struct address address;
     enum reason reason; /* while it lingers */
+    bool is_held;       /* its hang-up is watched for, since it is not read */
     bool blocked;       /* its socket took less than it was offered, and has not called since */
     uint64_t number;
     uint64_t received;
@@ -68,13 +69,18 @@ struct stream_link {
     bool retired;
 };
 
+/* Embedded in its service: tells of clients that reset while they are not read. */
+struct stream_hangups {
+    ev_io watcher; /* of an epoll descriptor */
+    struct timer timer;
+};
+
 /* Embedded in its service. */
 struct stream_pool {
     struct stream_service *service;
     struct target_set *targets;
-    struct list links;  /* struct stream_link */
-    size_t attempts;    /* links that are CONNECTING */
-    size_t descriptors; /* reserved in the account */
+    struct list links; /* struct stream_link */
+    size_t attempts;   /* links that are CONNECTING */
     struct timer proof_timer;
     bool is_fifo;
     bool is_warming; /* clients are not accepted yet */
@@ -91,6 +97,8 @@ struct stream_service {
     struct service_owner owner;
     struct mux *mux;
     struct stream_pool pool;
+    struct stream_hangups hangups;
+    size_t descriptors;  /* reserved in the account */
     struct list clients; /* struct stream_client */
     size_t client_count;
     struct list dirty_clients;
@@ -150,8 +158,11 @@ void stream_link_lasted(struct timer *timer, struct timeout *timeout);
 
 /* ---- The pool ---- */
 
-/* False with errno when memory or descriptors are short; stream_pool_close() all the same. */
+/* False with errno when memory is short; stream_pool_close() all the same. */
 bool stream_pool_init(struct stream_pool *pool, struct stream_service *service);
+
+/* How many connections there can be at a time. */
+size_t stream_pool_size(const struct listener_settings *settings);
 
 /* Ends all links. The multiplexer must still be there. */
 void stream_pool_close(struct stream_pool *pool);
@@ -167,6 +178,16 @@ void stream_pool_attempted(struct stream_pool *pool);
 
 /* Retires connections to targets that are not to be used at present. */
 void stream_pool_review(struct stream_pool *pool, int64_t now);
+
+/* ---- Hang-ups ---- */
+
+/* False with errno when there is no descriptor; stream_hangups_close() all the same. */
+bool stream_hangups_init(struct stream_hangups *hangups, struct ev_loop *loop);
+void stream_hangups_close(struct stream_hangups *hangups);
+
+/* The client is not read for now; it is read again, or about to be closed. */
+void stream_hangups_watch(struct stream_client *client, int64_t now);
+void stream_hangups_forget(struct stream_client *client);
 
 /* ---- The service ---- */
 

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "target/balance.h"
 
-#include <errno.h>
 #include <string.h>
 
 /* What the links of one target look like at a moment. */
@@ -20,7 +19,7 @@ static size_t pool_limit(const struct stream_pool *pool, const struct target *ta
     return pool->is_fifo ? 1 : (size_t)target->settings->connections;
 }
 
-size_t stream_connections(const struct listener_settings *settings)
+size_t stream_pool_size(const struct listener_settings *settings)
 {
     size_t sum = 0;
     for (size_t i = 0; i < settings->target_count; i++)
@@ -280,12 +279,6 @@ bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
     pool->is_fifo = settings->mode == MODE_FIFO;
     list_init(&pool->links);
     timer_init(&pool->proof_timer, runtime->loop, settings->retry_min, stream_link_lasted, pool);
-    size_t descriptors = stream_connections(settings);
-    if (!descriptors_reserve(&runtime->descriptors, descriptors)) {
-        errno = EMFILE;
-        return false;
-    }
-    pool->descriptors = descriptors;
     pool->targets = target_set_create(runtime, settings, pool_targets_usable, pool);
     if (pool->targets == NULL)
         return false;
@@ -301,5 +294,4 @@ void stream_pool_close(struct stream_pool *pool)
         stream_link_end(list_entry(node, struct stream_link, node));
     timer_stop(&pool->proof_timer);
     target_set_destroy(pool->targets);
-    descriptors_return(&pool->service->runtime->descriptors, pool->descriptors);
 }

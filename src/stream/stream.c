@@ -268,6 +268,8 @@ static void stream_destroy(struct service *service)
     stream_close(service, REASON_DRAINED);
     stream_pool_close(&stream->pool);
     mux_destroy(stream->mux);
+    stream_hangups_close(&stream->hangups);
+    descriptors_return(&stream->runtime->descriptors, stream->descriptors);
     timer_stop(&stream->linger_timer);
     ev_timer_stop(loop, &stream->due);
     ev_check_stop(loop, &stream->turn_begins);
@@ -332,6 +334,22 @@ static void stream_watch_turns(struct stream_service *service)
     ev_prepare_start(service->runtime->loop, &service->turn_ends);
 }
 
+size_t stream_descriptors(const struct listener_settings *settings)
+{
+    return stream_pool_size(settings) + 1; /* for the hang-ups */
+}
+
+static bool stream_reserve_descriptors(struct stream_service *service)
+{
+    size_t count = stream_descriptors(service->settings);
+    if (!descriptors_reserve(&service->runtime->descriptors, count)) {
+        errno = EMFILE;
+        return false;
+    }
+    service->descriptors = count;
+    return true;
+}
+
 struct service *stream_service_create(struct runtime *runtime, struct listener_settings *settings,
                                       const struct service_owner *owner)
 {
@@ -348,7 +366,10 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
     timer_init(&service->linger_timer, runtime->loop, LINGER_MILLISECONDS, stream_client_lingered, service);
     stream_watch_turns(service);
     service->mux = stream_make_mux(service);
-    if (!stream_pool_init(&service->pool, service) || service->mux == NULL) {
+    /* All of them, so that all can be undone. */
+    bool opened = stream_pool_init(&service->pool, service);
+    opened = stream_hangups_init(&service->hangups, runtime->loop) && opened;
+    if (!opened || service->mux == NULL || !stream_reserve_descriptors(service)) {
         int error = errno;
         stream_destroy(&service->service);
         errno = error;

@@ -11,13 +11,13 @@
 #include "net/runtime.h"
 #include "net/service.h"
 
-/* The clients and target connections of one listener. For each client one descriptor is reserved; those of
- * the target connections, stream_connections() of them, are taken out of the account here. Holds a reference
- * to `settings`; copies `owner`. NULL with errno when memory is short, or descriptors (EMFILE). */
+/* The clients and target connections of one listener. For each client one descriptor is reserved by the
+ * listener; what is needed for all clients together is taken out of the account here. Holds a reference to
+ * `settings`; copies `owner`. NULL with errno when memory is short, or descriptors (EMFILE). */
 struct service *stream_service_create(struct runtime *runtime, struct listener_settings *settings,
                                       const struct service_owner *owner);
 
-/* How many target connections there can be at a time. */
-size_t stream_connections(const struct listener_settings *settings);
+/* How many descriptors are needed, whatever the number of clients. */
+size_t stream_descriptors(const struct listener_settings *settings);
 
 #endif

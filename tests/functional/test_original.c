@@ -1,5 +1,5 @@
-/* What deployments of the original rely on, configured by environment variables alone: requests and answers of any
- * form (raw) over one shared connection or a few. And what it gets wrong. */
+/* What deployments of the original rely on, configured by environment variables alone: requests and answers
+ * of any form (raw) over one shared connection or a few. And what it gets wrong. */
 #include "harness/echo.h"
 #include "harness/fixture.h"
 #include "harness/flow.h"
@@ -186,7 +186,8 @@ static void long_answer_in_pieces_is_one_answer(void **state)
     close(listener);
 }
 
-/* What is left of its answer is not the next one's: where nobody knows how long it is, the connection goes. */
+/* What is left of its answer is not the next one's: where nobody knows how long it is, the connection goes.
+ */
 static void client_that_leaves_takes_its_answer_along(void **state)
 {
     unsigned port = peer_free_port(), target_port = peer_free_port();

@@ -152,7 +152,8 @@ static enum http_errno library_read(struct library *library, struct slice input)
         if (is_interim(&parser))
             continue;
         add_cut(&library->opinion, position);
-        library->methods += library->methods != NULL && *library->methods != '\0' ? 1 : 0;
+        if (library->methods != NULL && *library->methods != '\0')
+            library->methods++;
         if (library->methods == NULL && parser.upgrade)
             break;
     }
