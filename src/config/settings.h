@@ -109,6 +109,7 @@ struct settings {
     char *pid_file;
     int64_t shutdown_timeout;
     int64_t shutdown_delay;
+    struct listener_settings *admin;      /* one reference; NULL: none. Has no targets, and no mode */
     struct listener_settings **listeners; /* one reference each */
     size_t listener_count;
 };
