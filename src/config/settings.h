@@ -62,6 +62,7 @@ struct listener_settings {
     /* In shared modes its `protocol` is never NULL. In proxy mode it is for protocols that can't be shared.
      */
     struct protocol_settings protocol;
+    const char *protocol_name; /* as in the configuration */
     struct target_settings *targets;
     size_t target_count;
     enum balance balance;

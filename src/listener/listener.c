@@ -224,7 +224,8 @@ static void listener_service_ready(void *owner)
 }
 
 /* What serves clients in each mode. */
-static struct service *listener_make_service(struct listener *listener)
+static struct service *service_by_mode(void *data, struct runtime *runtime,
+                                       struct listener_settings *settings, const struct service_owner *owner)
 {
     static struct service *(*const create[])(struct runtime *, struct listener_settings *,
                                              const struct service_owner *) = {
@@ -232,17 +233,19 @@ static struct service *listener_make_service(struct listener *listener)
         [MODE_FIFO] = stream_service_create,
         [MODE_FUNNEL] = stream_service_create,
     };
-    struct service_owner owner = {
-        .owner = listener,
-        .ready = listener_service_ready,
-        .ended = listener_client_ended,
-        .counters = &listener->counters,
-    };
-    return create[listener->settings->mode](listener->runtime, listener->settings, &owner);
+    (void)data;
+    return create[settings->mode](runtime, settings, owner);
 }
 
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner)
+{
+    return listener_create_with(runtime, settings, bound, emptied, owner, service_by_mode, NULL);
+}
+
+struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
+                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
+                                      listener_make_service *make, void *data)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
@@ -261,7 +264,13 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
     listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
-    listener->service = listener_make_service(listener);
+    const struct service_owner service_owner = {
+        .owner = listener,
+        .ready = listener_service_ready,
+        .ended = listener_client_ended,
+        .counters = &listener->counters,
+    };
+    listener->service = make(data, runtime, settings, &service_owner);
     if (listener->watchers == NULL || listener->service == NULL) {
         int error = errno;
         bind_close(&listener->bound);

@@ -21,6 +21,16 @@ typedef void listener_emptied(void *owner);
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner);
 
+/* Makes what serves the clients of a listener; NULL with errno. */
+typedef struct service *listener_make_service(void *data, struct runtime *runtime,
+                                              struct listener_settings *settings,
+                                              const struct service_owner *owner);
+
+/* The same with a service of another making than that of the settings' mode. */
+struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
+                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
+                                      listener_make_service *make, void *data);
+
 /* Closes everything at once. NULL is allowed. */
 void listener_destroy(struct listener *listener);
 

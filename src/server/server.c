@@ -5,6 +5,7 @@
 #include "server/daemon.h"
 #include "server/drain.h"
 #include "server/notify.h"
+#include "server/overview.h"
 #include "server/privileges.h"
 
 #include <errno.h>
@@ -21,9 +22,11 @@ struct server {
     const struct settings *settings;
     struct runtime runtime;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
+    struct bound_sockets admin;  /* likewise, that of admin */
     struct listener **listeners;
     size_t count;
     struct drain drain;
+    struct overview overview;
     struct pid_file pid_file;
     int daemon; /* for daemon_ready(); -1: foreground */
     ev_signal signals[5];
@@ -112,6 +115,17 @@ static size_t server_descriptors_wanted(const struct settings *settings)
     return wanted;
 }
 
+static bool server_bind_one(const struct server *server, const struct listener_settings *settings,
+                            struct bound_sockets *bound)
+{
+    char error[ERROR_SIZE];
+    if (bind_listen(settings, privileges_user(server->settings), privileges_group(server->settings), bound,
+                    error, sizeof error))
+        return true;
+    log_error(settings->name, "%s", error);
+    return false;
+}
+
 /* Binds everything; says all that fails, not just the first. */
 static bool server_bind(struct server *server)
 {
@@ -123,14 +137,10 @@ static bool server_bind(struct server *server)
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    for (size_t i = 0; i < settings->listener_count; i++) {
-        char error[ERROR_SIZE];
-        if (!bind_listen(settings->listeners[i], privileges_user(settings), privileges_group(settings),
-                         &server->bound[i], error, sizeof error)) {
-            log_error(settings->listeners[i]->name, "%s", error);
-            success = false;
-        }
-    }
+    for (size_t i = 0; i < settings->listener_count; i++)
+        success = server_bind_one(server, settings->listeners[i], &server->bound[i]) && success;
+    if (settings->admin != NULL)
+        success = server_bind_one(server, settings->admin, &server->admin) && success;
     return success;
 }
 
@@ -173,6 +183,10 @@ static bool server_make_listeners(struct server *server)
         }
         server->listeners[server->count++] = listener;
     }
+    if (!overview_open(&server->overview, &server->runtime, &server->admin)) {
+        log_error("admin", "%s", strerror(errno));
+        return false;
+    }
     return true;
 }
 
@@ -208,6 +222,7 @@ static bool server_announce(struct server *server)
     config_log_warnings(server->config);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
+    overview_start(&server->overview);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
@@ -238,12 +253,14 @@ static void server_clean_up(struct server *server)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    overview_close(&server->overview);
     for (size_t i = 0; i < server->count; i++)
         listener_destroy(server->listeners[i]);
     free(server->listeners);
     for (size_t i = 0; server->bound != NULL && i < server->settings->listener_count; i++)
         bind_close(&server->bound[i]);
     free(server->bound);
+    bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
         for (size_t i = 0; i < server->signal_count; i++)
@@ -261,6 +278,7 @@ int server_run(const struct config *config, const struct server_options *options
 {
     int status = EXIT_FAILURE;
     struct server server = { .config = config, .settings = config->settings, .daemon = -1 };
+    overview_init(&server.overview, &server.runtime, config, &server.drain);
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &server.settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
