@@ -2,6 +2,7 @@
 #include "admin/admin.h"
 
 #include "admin/parts.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -66,6 +67,14 @@ static void admin_due(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)loop;
     (void)events;
     admin_run(watcher->data);
+}
+
+static void admin_sample(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct admin_service *admin = watcher->data;
+    history_sample(&admin->book, &admin->source, clock_now());
 }
 
 static struct admin_client *admin_find(struct admin_service *admin, struct MHD_Connection *connection)
@@ -133,7 +142,9 @@ static bool admin_make_room(struct admin_service *admin)
 
 static void admin_start(struct service *service)
 {
-    const struct admin_service *admin = admin_of(service);
+    struct admin_service *admin = admin_of(service);
+    history_sample(&admin->book, &admin->source, clock_now());
+    ev_timer_start(admin->runtime->loop, &admin->sampling);
     admin->owner.ready(admin->owner.owner);
 }
 
@@ -205,9 +216,11 @@ static void admin_destroy(struct service *service)
     struct ev_loop *loop = admin->runtime->loop;
     ev_io_stop(loop, &admin->watcher);
     ev_timer_stop(loop, &admin->timer);
+    ev_timer_stop(loop, &admin->sampling);
     if (admin->daemon != NULL)
         MHD_stop_daemon(admin->daemon); /* says of each client that it goes */
     admin_reap(admin);
+    history_free(&admin->book);
     descriptors_return(&admin->runtime->descriptors, admin->descriptors);
     listener_settings_release(admin->settings);
     free(admin);
@@ -263,6 +276,9 @@ struct service *admin_service_create(struct runtime *runtime, struct listener_se
     admin->watcher.data = admin;
     ev_init(&admin->timer, admin_due);
     admin->timer.data = admin;
+    ev_timer_init(&admin->sampling, admin_sample, HISTORY_SECONDS, HISTORY_SECONDS);
+    admin->sampling.data = admin;
+    history_init(&admin->book);
     bool reserved = descriptors_reserve(&runtime->descriptors, ADMIN_CLIENTS + 1); /* and epoll's */
     if (reserved)
         admin->descriptors = ADMIN_CLIENTS + 1;

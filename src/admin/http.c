@@ -1,6 +1,7 @@
 /* Which answer a request gets. */
 #include "admin/metrics.h"
 #include "admin/parts.h"
+#include "admin/status.h"
 #include "base/buffer.h"
 
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct route {
 };
 
 static const char text_type[] = "text/plain; charset=utf-8";
+static const char json_type[] = "application/json";
 static const char closed_policy[] = "default-src 'none'; frame-ancestors 'none'";
 
 static void say(struct answer *answer, unsigned status, const char *text)
@@ -47,6 +49,24 @@ static void make_metrics(const struct admin_service *admin, const char *rest, st
 {
     (void)rest;
     metrics_print(&admin->source, &answer->body);
+}
+
+static void make_status(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    status_print(&admin->source, &admin->book, &answer->body);
+}
+
+static void make_history(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    status_print_history(&admin->source, &admin->book, &answer->body);
+}
+
+static void make_table(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    status_print_table(&admin->source, &admin->book, &answer->body);
 }
 
 /* Says what keeps one listener from being ready, if anything. */
@@ -102,6 +122,9 @@ static void make_configuration(const struct admin_service *admin, const char *re
 }
 
 static const struct route routes[] = {
+    { "/status.json", false, json_type, make_status },
+    { "/history.json", false, json_type, make_history },
+    { "/status.txt", false, text_type, make_table },
     { "/metrics", false, "text/plain; version=0.0.4; charset=utf-8", make_metrics },
     { "/healthz", false, text_type, make_health },
     { "/readyz", false, text_type, make_readiness },

@@ -1,10 +1,9 @@
 #include "admin/metrics.h"
 
+#include "admin/process.h"
 #include "base/log.h"
 
 #include <inttypes.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 /* Bounds of times: powers of two from 64 microseconds to 67 seconds, for which the counts are exact. */
 #define BOUND_FIRST 6
@@ -60,27 +59,6 @@ static void print_head(struct buffer *out, const char *prefix, const char *name,
                        const char *help)
 {
     buffer_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name, type);
-}
-
-static double process_seconds(void)
-{
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == -1)
-        return 0;
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static double process_memory(void)
-{
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*s %lu", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
 static void print_process(const struct admin_source *source, struct buffer *out)

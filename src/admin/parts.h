@@ -7,6 +7,7 @@
 #define ADMIN_PARTS_H
 
 #include "admin/admin.h"
+#include "admin/history.h"
 #include "base/list.h"
 
 #include <ev.h>
@@ -30,6 +31,8 @@ struct admin_service {
     struct MHD_Daemon *daemon;
     ev_io watcher; /* of the daemon's epoll descriptor */
     ev_timer timer;
+    ev_timer sampling; /* of the history */
+    struct history_book book;
     struct list clients; /* who had an answer, or came in, longest ago is the first */
     struct list gone;    /* whom libmicrohttpd has let go, or is about to */
     size_t client_count;

@@ -10,10 +10,13 @@ void histogram_add(struct histogram *histogram, const struct histogram *from)
 
 void histogram_subtract(struct histogram *histogram, const struct histogram *before)
 {
-    histogram->count -= before->count;
-    histogram->sum -= before->sum;
-    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
-        histogram->buckets[i] -= before->buckets[i];
+    histogram->count = 0;
+    histogram->sum -= before->sum < histogram->sum ? before->sum : histogram->sum;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        uint64_t *bucket = &histogram->buckets[i];
+        *bucket -= before->buckets[i] < *bucket ? before->buckets[i] : *bucket;
+        histogram->count += *bucket;
+    }
 }
 
 uint64_t histogram_count_to(const struct histogram *histogram, unsigned exponent)

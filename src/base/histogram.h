@@ -43,7 +43,8 @@ static inline void histogram_record(struct histogram *histogram, int64_t microse
 /* Adds what `from` has. */
 void histogram_add(struct histogram *histogram, const struct histogram *from);
 
-/* What has come since `before`, an earlier copy of the same histogram. */
+/* What has come since `before`, an earlier copy of the same histogram. Where that has more (what it was the
+ * sum of has partly gone), nothing has come. */
 void histogram_subtract(struct histogram *histogram, const struct histogram *before);
 
 /* How many values are not greater than 2 to the power of `exponent`, exactly. */

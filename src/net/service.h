@@ -35,7 +35,7 @@ struct service_owner {
  * the loop goes on. */
 struct service_target {
     const char *name;
-    const char *state;   /* "up" (also untried), "down", "trying" */
+    const char *state;   /* "untried", "up", "down", "trying" */
     const char *failure; /* why it failed last; "" if it never has */
     bool is_backup;
     int64_t weight;

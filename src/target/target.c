@@ -164,9 +164,10 @@ void target_describe(const struct target *target, struct service_target *descrip
         [TARGET_RETRY] = "down",
         [TARGET_TRYING] = "trying",
     };
+    bool is_untried = target->state == TARGET_UP && target->counters.opened == 0;
     *description = (struct service_target){
         .name = target->settings->name,
-        .state = states[target->state],
+        .state = is_untried ? "untried" : states[target->state],
         .failure = target->failure_text,
         .is_backup = target->settings->backup,
         .weight = target->settings->weight,
