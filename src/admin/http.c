@@ -1,5 +1,6 @@
 /* Which answer a request gets. */
 #include "admin/metrics.h"
+#include "admin/page.h"
 #include "admin/parts.h"
 #include "admin/status.h"
 #include "base/buffer.h"
@@ -14,7 +15,7 @@
 struct answer {
     unsigned status;
     const char *type;
-    const char *policy; /* Content-Security-Policy */
+    char policy[PAGE_POLICY_SIZE]; /* Content-Security-Policy; "": the one of all but the page */
     struct buffer body;
 };
 
@@ -49,6 +50,14 @@ static void make_metrics(const struct admin_service *admin, const char *rest, st
 {
     (void)rest;
     metrics_print(&admin->source, &answer->body);
+}
+
+static void make_page(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)admin;
+    (void)rest;
+    if (!page_print(&answer->body, answer->policy))
+        say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "no random numbers are to be had yet\n");
 }
 
 static void make_status(const struct admin_service *admin, const char *rest, struct answer *answer)
@@ -122,6 +131,7 @@ static void make_configuration(const struct admin_service *admin, const char *re
 }
 
 static const struct route routes[] = {
+    { "/", false, "text/html; charset=utf-8", make_page },
     { "/status.json", false, json_type, make_status },
     { "/history.json", false, json_type, make_history },
     { "/status.txt", false, text_type, make_table },
@@ -203,7 +213,7 @@ static bool add_headers(struct MHD_Response *response, const struct answer *answ
 {
     const char *const headers[][2] = {
         { "Content-Type", answer->type },
-        { "Content-Security-Policy", answer->policy },
+        { "Content-Security-Policy", answer->policy[0] != '\0' ? answer->policy : closed_policy },
         { "Cache-Control", "no-store" },
         { "X-Content-Type-Options", "nosniff" },
         { "Cross-Origin-Resource-Policy", "same-origin" },
@@ -249,7 +259,7 @@ enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection,
         *upload_size = 0;
         return MHD_YES;
     }
-    struct answer answer = { .status = MHD_HTTP_OK, .type = text_type, .policy = closed_policy };
+    struct answer answer = { .status = MHD_HTTP_OK, .type = text_type };
     make_answer(data, connection, url, method, &answer);
     return send_answer(connection, &answer);
 }
