@@ -176,7 +176,7 @@ static void client_advance(struct client *client)
 /* Where there are no messages an exchange is a turn. */
 static void check_turn_ended(struct world *world, const struct mux_ending *ending)
 {
-    const struct client *client = ending->client;
+    struct client *client = ending->client;
     world_trace(world, "a turn of client %u ends: %s", client->number,
                 ending->answered ? "answered" : reason_name(ending->reason));
     world->coverage->exchanges++;
@@ -184,6 +184,7 @@ static void check_turn_ended(struct world *world, const struct mux_ending *endin
         coverage_count(world->coverage, SITUATION_TURN);
     else
         world->coverage->reasons[ending->reason]++;
+    client->has_ended_last |= !ending->answered;
     world_require(world, world->faults != 0 || ending->answered,
                   "a turn of client %u ends as %s without cause", client->number,
                   reason_name(ending->reason));
@@ -553,7 +554,11 @@ void check_link_gone(struct link *link)
 /* Nothing more is read of it: what comes is thrown away. */
 static bool client_input_is_over(const struct client *client)
 {
-    if (client->drained || client->failed || client->fate != MUX_GOES_ON)
+    const struct world *world = client->world;
+    /* What has been refused behind a turn that goes on can't be known from outside. */
+    bool refused = world->dialect->has_turns &&
+                   (world_has(world, FAULT_SHORT_QUEUE) || world_has(world, FAULT_SHORT_TIMES));
+    if (refused || client->drained || client->failed || client->has_ended_last || client->fate != MUX_GOES_ON)
         return true;
     for (size_t i = 0; i < client->count; i++) {
         const struct request *request = &client->requests[i];
