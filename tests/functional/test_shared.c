@@ -89,21 +89,26 @@ static void order_of_arrival_is_kept(void **state)
 {
     enum { CLIENTS = 8 };
     struct scene scene = scene_begin(*state, "fifo", 1, "");
-    int clients[CLIENTS];
+    int clients[CLIENTS], target = -1;
     char text[16];
 
-    for (size_t i = 0; i < CLIENTS; i++)
-        clients[i] = scene_ask(&scene, "half");
-    peer_expect_silence(scene.listener, QUIET);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = scene_ask(&scene, "hello\n");
+        if (target == -1)
+            target = peer_accept(scene.listener);
+        peer_expect_text(target, "hello\n");
+        peer_send_text(target, "HELLO\n");
+        peer_expect_text(clients[i], "HELLO\n");
+    }
+    peer_expect_silence(target, QUIET);
     proximux_signal(scene.proximux, SIGSTOP);
     for (size_t i = CLIENTS; i-- > 0;) {
         snprintf(text, sizeof(text), "%zu\n", i);
         peer_send_text(clients[i], text);
     }
     proximux_signal(scene.proximux, SIGCONT);
-    int target = peer_accept(scene.listener);
     for (size_t i = CLIENTS; i-- > 0;) {
-        snprintf(text, sizeof(text), "half%zu\n", i);
+        snprintf(text, sizeof(text), "%zu\n", i);
         peer_expect_text(target, text);
         peer_send_text(target, text);
         peer_expect_text(clients[i], text);
