@@ -10,6 +10,7 @@ struct mux_exchange *exchange_create(struct mux_client *client)
     if (exchange == NULL)
         return NULL;
     exchange->client = client;
+    exchange->max_message = client->mux->settings.max_message;
     list_append(&client->exchanges, &exchange->in_client);
     client->exchange_count++;
     client->incoming = exchange;

@@ -366,15 +366,16 @@ static void link_find(struct mux_link *link, uint64_t id)
 static void link_mark_last(struct mux_exchange *exchange)
 {
     const struct mux_client *client = exchange->client;
-    if (client != NULL && client->draining && client->incoming == NULL && client->held.length == 0 &&
+    bool goes =
+        client != NULL && (client->draining || (client->leaving && client->mux->protocol->announces_close));
+    if (goes && client->incoming == NULL && client->held.length == 0 &&
         exchange->in_client.next == &client->exchanges.head)
         exchange->request.closes_client = true;
 }
 
-static bool link_is_too_long(const struct mux_link *link, const struct mux_exchange *exchange)
+static bool link_is_too_long(const struct mux_exchange *exchange)
 {
-    int64_t limit = link->mux->settings.max_message;
-    return limit >= 0 && exchange->answer_bytes > (uint64_t)limit;
+    return exchange->max_message >= 0 && exchange->answer_bytes > (uint64_t)exchange->max_message;
 }
 
 /* The exchange that the next bytes answer. False: they answer nothing that was asked. */
@@ -399,7 +400,7 @@ static void link_follow(struct mux_link *link, struct mux_exchange *exchange, en
     else if (outcome == PROTOCOL_BROKEN)
         link_doom(link, REASON_PROTOCOL_ERROR,
                   exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");
-    else if (exchange != NULL && link_is_too_long(link, exchange))
+    else if (exchange != NULL && link_is_too_long(exchange))
         link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
     else if (exchange != NULL && outcome == PROTOCOL_COMPLETE)
         exchange_answered(exchange);
@@ -459,7 +460,7 @@ static void link_read_turn(struct mux_link *link, struct slice *input)
         exchange->seen = true;
         exchange->request.begun = true;
         timeout_start(&mux->turn_timeouts, &link->turn, mux->now);
-        if (link_is_too_long(link, exchange))
+        if (link_is_too_long(exchange))
             link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
     }
     slice_skip(input, input->length);
@@ -577,6 +578,7 @@ void link_exchange_overdue(struct mux_exchange *exchange)
     late->start = exchange->start;
     late->end = exchange->end;
     late->id = id;
+    late->max_message = exchange->max_message;
     link->slots[id % link->slot_count] = late;
     if (exchange->client != NULL)
         exchange_fail(exchange, REASON_REQUEST_TIMEOUT);
@@ -632,6 +634,7 @@ struct mux_link *mux_link_open(struct mux *mux, void *owner, int64_t now)
     list_append(&mux->links, &link->node);
     link->greeting = link->output.length;
     link->given = link->greeting;
+    link->ttl.since = now; /* remembered also if there is no limit now */
     timeout_start(&mux->ttl_timeouts, &link->ttl, now);
     if (link->greeting > 0)
         link_update(link);
@@ -734,6 +737,16 @@ void link_retire(struct mux_link *link, enum reason reason)
 {
     link->due = true;
     link->reason = reason;
+    link_update(link);
+}
+
+void link_reconfigure(struct mux_link *link)
+{
+    struct mux *mux = link->mux;
+    if (!list_linked(&link->ttl.node) && link->state != LINK_OVER)
+        timeout_start_since(&mux->ttl_timeouts, &link->ttl, link->ttl.since);
+    if (mux->settings.max_requests >= 0 && link->requests >= mux->settings.max_requests)
+        link->due = true;
     link_update(link);
 }
 
