@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/log.h"
+#include "net/inherited.h"
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
@@ -20,12 +21,14 @@ struct server {
     const struct config *config;
     const struct settings *settings;
     struct runtime runtime;
+    struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
     struct listener **listeners;
     size_t count;
     struct drain drain;
     struct pid_file pid_file;
     int daemon; /* for daemon_ready(); -1: foreground */
+    ev_timer watchdog;
     ev_signal signals[5];
     size_t signal_count;
 };
@@ -93,6 +96,24 @@ static void server_watch_signals(struct server *server)
     server_mask_requests(SIG_UNBLOCK);
 }
 
+static void server_watchdog_due(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    notify_send("WATCHDOG=1");
+}
+
+/* The loop that turns is what the service manager wants to hear of: twice as often as it asks for. */
+static void server_start_watchdog(struct server *server)
+{
+    double period = notify_watchdog_period() / 2;
+    if (period <= 0)
+        return;
+    ev_timer_init(&server->watchdog, server_watchdog_due, period, period);
+    ev_timer_start(server->runtime.loop, &server->watchdog);
+}
+
 static void server_listener_emptied(void *owner)
 {
     struct server *server = owner;
@@ -126,7 +147,7 @@ static bool server_bind(struct server *server)
     for (size_t i = 0; i < settings->listener_count; i++) {
         char error[ERROR_SIZE];
         if (!bind_listen(settings->listeners[i], privileges_user(settings), privileges_group(settings),
-                         &server->bound[i], error, sizeof error)) {
+                         &server->inherited, &server->bound[i], error, sizeof error)) {
             log_error(settings->listeners[i]->name, "%s", error);
             success = false;
         }
@@ -207,12 +228,15 @@ static bool server_announce(struct server *server)
 {
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
     config_log_warnings(server->config);
+    inherited_report(&server->inherited);
+    inherited_release(&server->inherited);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
     }
+    server_start_watchdog(server);
     notify_send("READY=1\nSTATUS=running");
     return true;
 }
@@ -245,8 +269,10 @@ static void server_clean_up(struct server *server)
     for (size_t i = 0; server->bound != NULL && i < server->settings->listener_count; i++)
         bind_close(&server->bound[i]);
     free(server->bound);
+    inherited_release(&server->inherited);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
+        ev_timer_stop(server->runtime.loop, &server->watchdog);
         for (size_t i = 0; i < server->signal_count; i++)
             ev_signal_stop(server->runtime.loop, &server->signals[i]);
         ev_loop_destroy(server->runtime.loop);
@@ -269,11 +295,15 @@ int server_run(const struct config *config, const struct server_options *options
         log_error(NULL, "/dev/null: %s", strerror(errno));
         return EXIT_FAILURE;
     }
+    if (!inherited_take(&server.inherited)) {
+        log_error(NULL, "%s", strerror(ENOMEM));
+        goto out;
+    }
     if (options->daemon) {
         server.daemon = daemon_start();
         if (server.daemon == -1) {
             log_error(NULL, "going to the background: %s", strerror(errno));
-            return EXIT_FAILURE;
+            goto out;
         }
     }
     if (!server_prepare(&server, options))
