@@ -137,7 +137,7 @@ static int dump_configuration(const struct config *config)
     return EXIT_FAILURE;
 }
 
-static int act(const struct command_line *command, const struct config *config)
+static int act(struct command_line *command, struct config *config)
 {
     /* A server that starts says its warnings in the log. */
     if (config->settings == NULL || command->action != ACTION_RUN)
@@ -152,6 +152,7 @@ static int act(const struct command_line *command, const struct config *config)
     case ACTION_RUN:
         break;
     }
+    command->server.source = command->source;
     return server_run(config, &command->server);
 }
 

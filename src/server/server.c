@@ -5,8 +5,10 @@
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
+#include "server/listeners.h"
 #include "server/notify.h"
 #include "server/privileges.h"
+#include "server/reload.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,15 +20,16 @@
 
 /* Owns everything that runs. */
 struct server {
-    const struct config *config;
-    const struct settings *settings;
+    struct config *config;
     struct runtime runtime;
     struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
-    struct listener **listeners;
-    size_t count;
+    struct listeners listeners;
+    ev_timer sweep; /* of listeners that leave */
+    struct reload reload;
     struct drain drain;
     struct pid_file pid_file;
+    char *pid_path; /* the settings that named it may be gone */
     int daemon; /* for daemon_ready(); -1: foreground */
     ev_timer watchdog;
     ev_signal signals[5];
@@ -45,10 +48,10 @@ static void server_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int e
 {
     (void)loop;
     (void)events;
+    struct server *server = watcher->data;
     log_reopen();
     if (watcher->signum == SIGHUP)
-        log_warning(NULL,
-                    "this version can't reload its configuration: only the log was reopened; restart it");
+        reload_request(&server->reload);
 }
 
 static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -117,7 +120,16 @@ static void server_start_watchdog(struct server *server)
 static void server_listener_emptied(void *owner)
 {
     struct server *server = owner;
+    ev_timer_start(server->runtime.loop, &server->sweep);
     drain_check(&server->drain);
+}
+
+static void server_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct server *server = watcher->data;
+    listeners_sweep(&server->listeners);
 }
 
 /* Descriptors that the listeners' own limits may ask for; 0 if one of them has none. */
@@ -136,11 +148,11 @@ static size_t server_descriptors_wanted(const struct settings *settings)
 /* Binds everything; says all that fails, not just the first. */
 static bool server_bind(struct server *server)
 {
-    const struct settings *settings = server->settings;
+    const struct settings *settings = server->config->settings;
     bool success = true;
     server->bound = calloc(settings->listener_count, sizeof *server->bound);
-    server->listeners = calloc(settings->listener_count, sizeof(struct listener *));
-    if (server->bound == NULL || server->listeners == NULL) {
+    server->listeners.running = calloc(settings->listener_count, sizeof(struct listener *));
+    if (server->bound == NULL || server->listeners.running == NULL) {
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
@@ -175,7 +187,7 @@ static bool server_make_runtime(struct server *server)
         log_error(NULL, "the resolver can't be made: %s", error);
         return false;
     }
-    size_t wanted = server_descriptors_wanted(server->settings);
+    size_t wanted = server_descriptors_wanted(server->config->settings);
     size_t limit = descriptors_init(&runtime->descriptors, wanted);
     if (wanted > runtime->descriptors.available)
         log_warning(NULL,
@@ -184,17 +196,27 @@ static bool server_make_runtime(struct server *server)
     return true;
 }
 
+/* What the listeners have not taken over. */
+static void server_close_bound(struct server *server)
+{
+    for (size_t i = 0; server->bound != NULL && i < server->config->settings->listener_count; i++)
+        bind_close(&server->bound[i]);
+    free(server->bound);
+    server->bound = NULL;
+}
+
 static bool server_make_listeners(struct server *server)
 {
-    for (size_t i = 0; i < server->settings->listener_count; i++) {
-        struct listener *listener = listener_create(&server->runtime, server->settings->listeners[i],
+    for (size_t i = 0; i < server->config->settings->listener_count; i++) {
+        struct listener *listener = listener_create(&server->runtime, server->config->settings->listeners[i],
                                                     &server->bound[i], server_listener_emptied, server);
         if (listener == NULL) {
-            log_error(server->settings->listeners[i]->name, "%s", strerror(errno));
+            log_error(server->config->settings->listeners[i]->name, "%s", strerror(errno));
             return false;
         }
-        server->listeners[server->count++] = listener;
+        server->listeners.running[server->listeners.count++] = listener;
     }
+    server_close_bound(server); /* a reload changes how many there are */
     return true;
 }
 
@@ -202,9 +224,14 @@ static bool server_make_listeners(struct server *server)
 static bool server_prepare(struct server *server, const struct server_options *options)
 {
     char error[ERROR_SIZE];
-    const struct settings *settings = server->settings;
+    const struct settings *settings = server->config->settings;
     const char *pid_path = options->pid_file != NULL ? options->pid_file : settings->pid_file;
-    if (!pid_file_take(&server->pid_file, pid_path, privileges_user(settings), privileges_group(settings),
+    server->pid_path = pid_path == NULL ? NULL : strdup(pid_path);
+    if (pid_path != NULL && server->pid_path == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        return false;
+    }
+    if (!pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings), privileges_group(settings),
                        error, sizeof error)) {
         log_error(NULL, "%s", error);
         return false;
@@ -230,8 +257,8 @@ static bool server_announce(struct server *server)
     config_log_warnings(server->config);
     inherited_report(&server->inherited);
     inherited_release(&server->inherited);
-    for (size_t i = 0; i < server->count; i++)
-        listener_start(server->listeners[i]);
+    for (size_t i = 0; i < server->listeners.count; i++)
+        listener_start(server->listeners.running[i]);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
@@ -241,55 +268,55 @@ static bool server_announce(struct server *server)
     return true;
 }
 
-static void server_log_totals(const struct server *server)
-{
-    for (size_t i = 0; i < server->count; i++) {
-        const struct counters *counters = listener_get_counters(server->listeners[i]);
-        log_info(listener_get_settings(server->listeners[i])->name,
-                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes from targets",
-                 (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
-                 (unsigned long long)counters->bytes_from_clients,
-                 (unsigned long long)counters->bytes_from_targets);
-        if (listener_get_settings(server->listeners[i])->mode != MODE_PROXY)
-            log_info(listener_get_settings(server->listeners[i])->name,
-                     "%llu requests ended, %llu of them with their answer",
-                     (unsigned long long)counters->requests, (unsigned long long)counters->answered);
-    }
-}
-
 static void server_clean_up(struct server *server)
 {
     /* Another TERM must not kill what is about to end by itself. */
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    for (size_t i = 0; i < server->count; i++)
-        listener_destroy(server->listeners[i]);
-    free(server->listeners);
-    for (size_t i = 0; server->bound != NULL && i < server->settings->listener_count; i++)
-        bind_close(&server->bound[i]);
-    free(server->bound);
+    reload_stop(&server->reload);
+    listeners_destroy(&server->listeners);
+    server_close_bound(server);
     inherited_release(&server->inherited);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
+        ev_timer_stop(server->runtime.loop, &server->sweep);
         for (size_t i = 0; i < server->signal_count; i++)
             ev_signal_stop(server->runtime.loop, &server->signals[i]);
         ev_loop_destroy(server->runtime.loop);
     }
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
+    free(server->pid_path);
     log_stop();
     if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
         close(server->daemon);
 }
 
-int server_run(const struct config *config, const struct server_options *options)
+static bool server_init_reload(struct server *server, const struct server_options *options)
+{
+    const struct reload_parts parts = {
+        .runtime = &server->runtime,
+        .config = server->config,
+        .source = &options->source,
+        .listeners = &server->listeners,
+        .drain = &server->drain,
+        .emptied = server_listener_emptied,
+        .owner = server,
+    };
+    if (reload_init(&server->reload, &parts))
+        return true;
+    log_error(NULL, "%s", strerror(errno));
+    return false;
+}
+
+int server_run(struct config *config, const struct server_options *options)
 {
     int status = EXIT_FAILURE;
-    struct server server = { .config = config, .settings = config->settings, .daemon = -1 };
+    struct server server = { .config = config, .daemon = -1 };
     /* Errors at start reach the terminal, whatever the log is to hold later. */
-    const struct log_options *log = &server.settings->log;
+    const struct log_options *log = &config->settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
     if (!daemon_fill_standard()) {
         log_error(NULL, "/dev/null: %s", strerror(errno));
@@ -309,11 +336,15 @@ int server_run(const struct config *config, const struct server_options *options
     if (!server_prepare(&server, options))
         goto out;
     server_watch_signals(&server);
-    drain_init(&server.drain, server.runtime.loop, server.settings, server.listeners, server.count);
+    ev_timer_init(&server.sweep, server_sweep, 0.0, 0.0);
+    server.sweep.data = &server;
+    drain_init(&server.drain, server.runtime.loop, config, &server.listeners);
+    if (!server_init_reload(&server, options))
+        goto out;
     if (!server_announce(&server))
         goto out;
     ev_run(server.runtime.loop, 0);
-    server_log_totals(&server);
+    listeners_log_totals(&server.listeners);
     log_info(NULL, "stopped");
     status = EXIT_SUCCESS;
 

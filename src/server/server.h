@@ -8,6 +8,7 @@
 
 struct server_options {
     bool daemon;
+    struct config_source source; /* what a reload reads */
     const char *pid_file; /* of the command line; NULL: that of the settings */
 };
 
@@ -15,8 +16,9 @@ struct server_options {
  * takes them. To be called before the configuration is read. */
 void server_hold_signals(void);
 
-/* Serves until a signal ends it. `config` is without errors and stays the caller's. Returns the exit status;
+/* Serves until a signal ends it. `config` is without errors and stays the caller's; what a reload brings takes
+ * the place of what it holds. Returns the exit status;
  * errors at start are on standard error by then. */
-int server_run(const struct config *config, const struct server_options *options);
+int server_run(struct config *config, const struct server_options *options);
 
 #endif
