@@ -83,6 +83,7 @@ static void reload_start(struct reload *reload)
     struct config_source source = *reload->parts.source;
     source.file = reload->file;
     notify_reloading();
+    log_info(NULL, "reloading the configuration");
     reload->job = reload_job_start(reload->parts.runtime->loop, &reload->finished, &source);
     if (reload->job != NULL)
         return;
