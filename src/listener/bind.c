@@ -151,8 +151,8 @@ static bool resolve_entry(struct resolve_work *work)
         break;
     }
     if (success && work->found_here == 0)
-        return bind_fail(work->error, work->error_size,
-                         endpoint_print(work->endpoint, text, sizeof text), "it has no IPv6 address");
+        return bind_fail(work->error, work->error_size, endpoint_print(work->endpoint, text, sizeof text),
+                         "it has no IPv6 address");
     return success;
 }
 
@@ -367,8 +367,8 @@ static bool bind_one(struct bind_work *work, int *lacking)
     struct bound_socket *added = bind_add(work);
     if (added == NULL)
         return false;
-    bool success = work->wish->address.family == AF_UNIX ? bind_unix(work, added)
-                                                         : bind_address(work, added, lacking);
+    bool success =
+        work->wish->address.family == AF_UNIX ? bind_unix(work, added) : bind_address(work, added, lacking);
     work->bound->count += added->descriptor != -1;
     return success;
 }

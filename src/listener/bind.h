@@ -31,8 +31,9 @@ struct bound_sockets {
 
 /* An address that settings want a socket on. */
 struct bind_wish {
-    size_t entry;           /* of `listen` */
-    struct address address; /* AF_UNIX: the entry has the path; AF_UNSPEC: it has the name that systemd uses */
+    size_t entry; /* of `listen` */
+    struct address
+        address; /* AF_UNIX: the entry has the path; AF_UNSPEC: it has the name that systemd uses */
     bool ipv6_only;
     bool may_lack; /* the machine may lack its family, as long as another one of the entry can be bound */
 };
@@ -43,7 +44,8 @@ struct bind_wishes {
     size_t count;
 };
 
-/* Finds out which addresses the settings mean; looks names up, which blocks. False with a reason in `error`. */
+/* Finds out which addresses the settings mean; looks names up, which blocks. False with a reason in `error`.
+ */
 bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *wishes, char *error,
                   size_t error_size);
 void bind_wishes_free(struct bind_wishes *wishes);
@@ -57,8 +59,8 @@ struct bind_running {
     /* The running socket that a wish is about, or NULL. */
     struct bound_socket *(*find)(void *data, const struct listener_settings *settings,
                                  const struct bind_wish *wish);
-    /* Lets another socket be bound to addresses that overlap those of running ones that go; false if there are
-     * none. */
+    /* Lets another socket be bound to addresses that overlap those of running ones that go; false if there
+     * are none. */
     bool (*make_way)(void *data, const struct bind_wish *wish);
     void *data;
 };

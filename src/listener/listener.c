@@ -567,8 +567,8 @@ const struct counters *listener_get_counters(const struct listener *listener)
 size_t listener_clients(const struct listener *listener)
 {
     size_t clients = listener->greetings.count + generation_clients(listener->current);
-    list_foreach(&listener->earlier, node)
-        clients += generation_clients(list_entry(node, struct generation, node));
+    list_foreach(&listener->earlier, node) clients +=
+        generation_clients(list_entry(node, struct generation, node));
     return clients;
 }
 

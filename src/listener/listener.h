@@ -39,14 +39,14 @@ void listener_close(struct listener *listener, enum reason reason);
 bool listener_prepare(struct listener *listener, struct listener_settings *settings, size_t sockets);
 void listener_rollback(struct listener *listener);
 
-/* The prepared settings count from now on. Takes over `bound`, after bind_take_over(); who waits at sockets that
- * are not among these any more is accepted, then they are closed. Clients who are blocked now are cut off. Where
- * mode or protocol are others, clients are served as before until `shutdown_timeout` (milliseconds, negative:
- * for ever) has passed, then what they have asked for is still answered. */
+/* The prepared settings count from now on. Takes over `bound`, after bind_take_over(); who waits at sockets
+ * that are not among these any more is accepted, then they are closed. Clients who are blocked now are cut
+ * off. Where mode or protocol are others, clients are served as before until `shutdown_timeout`
+ * (milliseconds, negative: for ever) has passed, then what they have asked for is still answered. */
 void listener_commit(struct listener *listener, struct bound_sockets *bound, int64_t shutdown_timeout);
 
-/* The listener is not wanted any more: those in the backlogs are accepted, the sockets closed, clients served as
- * before until `shutdown_timeout` has passed, and closed then. `emptied` as with listener_drain(). */
+/* The listener is not wanted any more: those in the backlogs are accepted, the sockets closed, clients served
+ * as before until `shutdown_timeout` has passed, and closed then. `emptied` as with listener_drain(). */
 void listener_leave(struct listener *listener, int64_t shutdown_timeout);
 
 /* The sockets it has. */

@@ -96,6 +96,7 @@ void exchange_wait_again(struct mux_exchange *exchange)
     exchange->state = EXCHANGE_WAITING;
     exchange->link = NULL;
     exchange->sent = 0;
+    exchange->untimed = false;
     exchange_count_waiting(client, true);
     if (!mux->settings.in_order) {
         if (client->queued != NULL) /* a later one of its requests */

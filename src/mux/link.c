@@ -86,7 +86,7 @@ static bool link_is_owed(const struct mux_link *link)
         return false;
     if (link->state == LINK_GREETING)
         return link->output.length == 0;
-    if (first == NULL || link->mux->id_count > 0)
+    if (first == NULL || first->untimed || link->mux->id_count > 0)
         return false;
     if (link->mux->takes_turns)
         return !first->request.begun && first->bytes.length == 0 && first->end <= link->written;
@@ -97,9 +97,11 @@ static void link_watch(struct mux_link *link)
 {
     struct mux *mux = link->mux;
     const struct mux_exchange *answering = link_answering(link);
+    const struct mux_exchange *first = link_first(link);
     bool ending = link_is_ending(link);
     bool discards = answering != NULL && answering->client == NULL && answering->seen;
-    link_run(&mux->taking_timeouts, &link->taking, !ending && link->output.length > 0, mux->now);
+    bool taking = !ending && link->output.length > 0 && (first == NULL || !first->untimed);
+    link_run(&mux->taking_timeouts, &link->taking, taking, mux->now);
     link_run(&mux->answering_timeouts, &link->answering, link_is_owed(link), mux->now);
     link_run(&mux->discard_timeouts, &link->discard, !ending && discards, mux->now);
     link_run(&mux->inactivity_timeouts, &link->inactivity, !ending && link_is_idle(link), mux->now);
@@ -712,7 +714,7 @@ static void link_sent(struct mux_link *link, uint64_t before)
         if (exchange->request.unanswered) {
             exchange_answered(exchange);
             node = link->in_flight.head.previous; /* others may have gone with it */
-        } else if (mux->id_count > 0) {
+        } else if (mux->id_count > 0 && !exchange->untimed) {
             timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
         }
     }
@@ -740,9 +742,11 @@ void link_retire(struct mux_link *link, enum reason reason)
     link_update(link);
 }
 
-void link_reconfigure(struct mux_link *link)
+void link_reconfigure(struct mux_link *link, bool was_untimed)
 {
     struct mux *mux = link->mux;
+    if (was_untimed)
+        list_foreach(&link->in_flight, node) exchange_of_link_node(node)->untimed = true;
     if (!list_linked(&link->ttl.node) && link->state != LINK_OVER)
         timeout_start_since(&mux->ttl_timeouts, &link->ttl, link->ttl.since);
     if (mux->settings.max_requests >= 0 && link->requests >= mux->settings.max_requests)

@@ -32,13 +32,14 @@ static size_t larger(size_t a, size_t b)
 
 void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now)
 {
+    bool was_untimed = mux->settings.request_timeout < 0;
     mux->now = now;
     mux->settings = *settings;
     mux_derive(mux);
     mux->queue_allowed = larger(settings->queue_limit, mux->waiter_count);
     mux->memory_allowed = larger(settings->memory_limit, mux->memory);
     reconfigure_clocks(mux);
-    list_foreach(&mux->links, node) link_reconfigure(list_entry(node, struct mux_link, node));
+    list_foreach(&mux->links, node) link_reconfigure(list_entry(node, struct mux_link, node), was_untimed);
     list_foreach(&mux->clients, node) client_reconfigure(list_entry(node, struct mux_client, node));
     mux->wants_dispatch = true;
     mux_settle(mux);

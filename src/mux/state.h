@@ -32,6 +32,7 @@ struct mux_exchange {
     bool seen;      /* bytes of its answer have come from the target */
     bool cut;       /* no error could be given: its client is closed when its turn comes */
     bool answered;
+    bool untimed;       /* it was sent while there was no request_timeout */
     enum reason reason; /* of ANSWERED, unless `answered` */
     struct protocol_request request;
     struct buffer bytes;  /* of the request, not yet given to a link */
@@ -288,8 +289,8 @@ void link_assign(struct mux_link *link, struct mux_exchange *exchange);
 /* Moves on what has come of the request that is streamed, as far as there is room. */
 void link_pump(struct mux_link *link);
 
-/* Other settings are in force. */
-void link_reconfigure(struct mux_link *link);
+/* Other settings are in force; `was_untimed`: before there was no request_timeout. */
+void link_reconfigure(struct mux_link *link, bool was_untimed);
 
 /* It takes no new request and is over when it has nothing to do. */
 void link_retire(struct mux_link *link, enum reason reason);

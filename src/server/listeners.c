@@ -59,8 +59,7 @@ static void log_totals(const struct listener *listener)
              (unsigned long long)counters->bytes_from_clients,
              (unsigned long long)counters->bytes_from_targets);
     if (listener_get_settings(listener)->mode != MODE_PROXY)
-        log_info(listener_get_settings(listener)->name,
-                 "%llu requests ended, %llu of them with their answer",
+        log_info(listener_get_settings(listener)->name, "%llu requests ended, %llu of them with their answer",
                  (unsigned long long)counters->requests, (unsigned long long)counters->answered);
 }
 

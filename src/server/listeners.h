@@ -1,5 +1,5 @@
-/* All listeners: those that the configuration has, and those that a reload has taken out of it, until their last
- * client has gone. */
+/* All listeners: those that the configuration has, and those that a reload has taken out of it, until their
+ * last client has gone. */
 #ifndef SERVER_LISTENERS_H
 #define SERVER_LISTENERS_H
 

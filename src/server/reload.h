@@ -6,9 +6,9 @@
  *                       +--- wrong ------------------+--- something failed: all is as it was
  *
  * A thread of its own reads files and environment, checks them, builds the lists and looks names up; the loop
- * goes on meanwhile. What it has made is a configuration of its own, handed over as a whole. The loop then does
- * all that can fail, aside, and after that what can't. A HUP that comes while the thread is at work is done
- * afterwards, once. */
+ * goes on meanwhile. What it has made is a configuration of its own, handed over as a whole. The loop then
+ * does all that can fail, aside, and after that what can't. A HUP that comes while the thread is at work is
+ * done afterwards, once. */
 #ifndef SERVER_RELOAD_H
 #define SERVER_RELOAD_H
 
@@ -35,7 +35,7 @@ struct reload_parts {
 /* Owned by the server. */
 struct reload {
     struct reload_parts parts;
-    char *file; /* the main file, by an absolute path; NULL while there is no reload to be had */
+    char *file;             /* the main file, by an absolute path; NULL while there is no reload to be had */
     struct reload_job *job; /* NULL: no thread is at work */
     bool again;             /* a HUP has come meanwhile */
     ev_async finished;

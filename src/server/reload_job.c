@@ -67,7 +67,8 @@ static void *job_run(void *data)
     return NULL;
 }
 
-struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished, const struct config_source *source)
+struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
+                                    const struct config_source *source)
 {
     struct reload_job *job = calloc(1, sizeof *job);
     if (job == NULL)

@@ -17,7 +17,8 @@ struct reload_found {
 };
 
 /* Starts the thread; `finished` is sent when it has ended. NULL with errno. */
-struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished, const struct config_source *source);
+struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
+                                    const struct config_source *source);
 
 /* Takes what a thread that has ended has found, which is the caller's then, and frees the job. */
 void reload_job_take(struct reload_job *job, struct reload_found *found);

@@ -45,7 +45,8 @@ static void plan_fail(struct reload_plan *plan, const char *source, const char *
 
 typedef bool socket_visit(void *data, struct bound_socket *socket);
 
-/* Shows the sockets of a listener of that name first, then all others; stops at the first that is accepted. */
+/* Shows the sockets of a listener of that name first, then all others; stops at the first that is accepted.
+ */
 static struct bound_socket *plan_search(const struct listeners *listeners, const char *name,
                                         socket_visit *visit, void *data)
 {
@@ -99,8 +100,7 @@ static struct bound_socket *plan_find(void *data, const struct listener_settings
 {
     const struct reload_plan *plan = data;
     struct plan_search search = { settings, wish };
-    struct bound_socket *socket =
-        plan_search(plan->parts->listeners, settings->name, visit_untaken, &search);
+    struct bound_socket *socket = plan_search(plan->parts->listeners, settings->name, visit_untaken, &search);
     if (socket != NULL)
         socket->is_taken = true;
     return socket;

@@ -7,13 +7,13 @@
 
 struct reload_plan;
 
-/* Binds and makes all that is needed; what fails is written to the log, all of it, and counted in `errors`. NULL
- * if anything did: then all is as it was. */
+/* Binds and makes all that is needed; what fails is written to the log, all of it, and counted in `errors`.
+ * NULL if anything did: then all is as it was. */
 struct reload_plan *reload_plan_make(const struct reload_parts *parts, struct reload_found *found,
                                      size_t *errors);
 
-/* Carries it out: listeners have what `found` says, and `parts->config` is what was found. Frees the plan, and
- * empties `found`. */
+/* Carries it out: listeners have what `found` says, and `parts->config` is what was found. Frees the plan,
+ * and empties `found`. */
 void reload_plan_commit(struct reload_plan *plan);
 
 #endif

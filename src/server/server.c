@@ -30,7 +30,7 @@ struct server {
     struct drain drain;
     struct pid_file pid_file;
     char *pid_path; /* the settings that named it may be gone */
-    int daemon; /* for daemon_ready(); -1: foreground */
+    int daemon;     /* for daemon_ready(); -1: foreground */
     ev_timer watchdog;
     ev_signal signals[5];
     size_t signal_count;
@@ -231,8 +231,8 @@ static bool server_prepare(struct server *server, const struct server_options *o
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    if (!pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings), privileges_group(settings),
-                       error, sizeof error)) {
+    if (!pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings),
+                       privileges_group(settings), error, sizeof error)) {
         log_error(NULL, "%s", error);
         return false;
     }

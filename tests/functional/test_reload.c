@@ -32,10 +32,10 @@ static void reload_until(struct proximux *proximux, const char *outcome, const c
 /* Reloads with this text, which must succeed, or must be refused. */
 #define reload(proximux, ...)      reload_with((proximux), RELOADED, HERE, __VA_ARGS__)
 #define reload_fail(proximux, ...) reload_with((proximux), REFUSED, HERE, __VA_ARGS__)
-static void reload_with(struct proximux *proximux, const char *outcome, struct place place, const char *format,
-                        ...) __attribute__((format(printf, 4, 5)));
-static void reload_with(struct proximux *proximux, const char *outcome, struct place place, const char *format,
-                        ...)
+static void reload_with(struct proximux *proximux, const char *outcome, struct place place,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void reload_with(struct proximux *proximux, const char *outcome, struct place place,
+                        const char *format, ...)
 {
     char text[4096];
     va_list arguments;
@@ -53,8 +53,7 @@ static void reload_with(struct proximux *proximux, const char *outcome, struct p
 static const char *keys(char *text, size_t size, const char *mode, unsigned target, const char *options,
                         const char *rest)
 {
-    snprintf(text, size,
-             "mode = \"%s\"; %s targets = ( { address = \"127.0.0.1:%u\"; %s } ); %s", mode,
+    snprintf(text, size, "mode = \"%s\"; %s targets = ( { address = \"127.0.0.1:%u\"; %s } ); %s", mode,
              strcmp(mode, "proxy") == 0 ? "" : SCENE_LINE, target, options, rest);
     return text;
 }
@@ -117,17 +116,19 @@ static void refused_reload_changes_nothing(void **state)
     assert_int_equal(proximux_log_count(proximux, "70000"), 1);
     assert_int_equal(proximux_log_count(proximux, "2 errors; nothing was changed"), 1);
     /* right, but it can't be bound; the other listener could be */
-    reload_fail(proximux,
-                "listeners = ( { name = \"new\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:9\" ); },"
-                "{ name = \"shared\"; listen = [ \"127.0.0.1:%u\", \"127.0.0.1:%u\" ]; mode = \"funnel\"; " SCENE_LINE
-                "targets = ( \"127.0.0.1:9\" ); } );",
-                peer_free_port(), port, other);
+    reload_fail(
+        proximux,
+        "listeners = ( { name = \"new\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:9\" ); },"
+        "{ name = \"shared\"; listen = [ \"127.0.0.1:%u\", \"127.0.0.1:%u\" ]; mode = \"funnel\"; " SCENE_LINE
+        "targets = ( \"127.0.0.1:9\" ); } );",
+        peer_free_port(), port, other);
     assert_int_equal(proximux_log_count(proximux, "Address already in use"), 1);
     /* a log file that can't be opened, a name that can't be looked up */
     reload_fail(proximux, "log: { output = \"/nowhere/at/all\"; }; " LISTENER, port,
                 "targets = ( \"127.0.0.1:9\" );");
-    reload_fail(proximux, "listeners = ( { name = \"shared\"; listen = \"no.such.name.invalid:%u\"; "
-                          "targets = ( \"127.0.0.1:9\" ); } );",
+    reload_fail(proximux,
+                "listeners = ( { name = \"shared\"; listen = \"no.such.name.invalid:%u\"; "
+                "targets = ( \"127.0.0.1:9\" ); } );",
                 port);
     proximux_wait_notification(proximux, "STATUS=running; the last reload was refused: 1 error");
 
@@ -245,7 +246,8 @@ static void environment_is_applied_again(void **state)
     unsigned port = peer_free_port(), file_port = peer_free_port();
     struct echo *one = echo_start("127.0.0.1", 0, "1"), *two = echo_start("127.0.0.1", 0, "2");
     char text[512], variable[40];
-    const char *const environment[] = { variable, "PROXIMUX_MAX_CONNECTIONS=1", NULL };
+    const char *const environment[] = { "LOCAL_HOST=127.0.0.1", variable, "PROXIMUX_MAX_CONNECTIONS=1",
+                                        NULL };
     static const char form[] =
         "listeners = ( { name = \"default\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );";
 
@@ -280,7 +282,8 @@ static void backlog_survives(void **state)
     int clients[8];
     char text[1024];
 
-    /* who comes while it can't accept, waits through the reload that renames the listener and adds an address */
+    /* who comes while it can't accept, waits through the reload that renames the listener and adds an address
+     */
     proximux_signal(proximux, SIGSTOP);
     for (size_t i = 0; i < 8; i++)
         clients[i] = peer_connect("127.0.0.1", port);
@@ -375,7 +378,8 @@ static void unix_sockets_stay(void **state)
     peer_send_text(client, "x");
     peer_expect_text(client, "x");
     close(client);
-    reload(proximux, "listeners = ( { name = \"a\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+    reload(proximux,
+           "listeners = ( { name = \"a\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
            port, echo_port(echo));
     assert_int_equal(stat(path, &after), -1);
     proximux_stop(proximux);
@@ -395,7 +399,8 @@ static void target_that_stays_keeps_its_exchanges(void **state)
         peer_expect_text(target, "one\n");
         int second = scene_ask(&scene, "two\n");
 
-        change(scene.proximux, scene.port, modes[i], scene.target_port, "", "queue_timeout = 20000; balance = \"first\";");
+        change(scene.proximux, scene.port, modes[i], scene.target_port, "",
+               "queue_timeout = 20000; balance = \"first\";");
         assert_int_equal(proximux_log_count(scene.proximux, "reload: changed: balance, queue_timeout") +
                              proximux_log_count(scene.proximux, "reload: changed: queue_timeout, balance"),
                          1);
@@ -445,8 +450,8 @@ static void target_that_goes_drains(void **state)
 
 /* ---- A device with one slot survives any reload ---- */
 
-/* A device that takes one connection: answers a line in capital letters, and fails the test if there is ever a
- * second connection beside the first. */
+/* A device that takes one connection: answers a line in capital letters, and fails the test if there is ever
+ * a second connection beside the first. */
 struct device {
     unsigned port;
     int listener;
@@ -464,7 +469,7 @@ static struct device device_start(void)
 /* Waits for a request, on whatever connection it comes; the one before must have been closed by then. */
 static void device_expect_at(struct device *device, const char *text, struct place place)
 {
-    if (device->connection != -1 && peer_readable(device->connection, 0)) {
+    if (device->connection != -1 && peer_readable(device->connection, TEST_PATIENCE)) {
         char byte;
         if (recv(device->connection, &byte, 1, MSG_PEEK) <= 0) {
             close(device->connection);
@@ -486,8 +491,9 @@ static void device_moves_at(struct device *device, struct place place)
 }
 #define device_moves(device) device_moves_at((device), HERE)
 
-/* A client has a request at the device while the listener changes from one form to another, and a second client
- * comes after it: it is served only when the first one's connection is gone, and not held against it. */
+/* A client has a request at the device while the listener changes from one form to another, and a second
+ * client comes after it: it is served only when the first one's connection is gone, and not held against it.
+ */
 static void change_at_device(struct fixture *fixture, const char *mode, const char *options,
                              const char *new_mode, const char *new_options, const char *new_keys)
 {
@@ -528,10 +534,9 @@ static void change_at_device(struct fixture *fixture, const char *mode, const ch
     if (strcmp(mode, "proxy") != 0)
         close(first);
     close(second);
-    proximux_stop(proximux);
-    assert_int_equal(proximux_log_count(proximux, "queue_timeout"), proximux_log_count(proximux, "reload: changed: queue_timeout") +
-                     proximux_log_count(proximux, ", queue_timeout"));
     close(device.connection);
+    proximux_stop(proximux);
+    assert_int_equal(proximux_log_count(proximux, "failed"), 0);
     close(device.listener);
 }
 
@@ -580,7 +585,8 @@ static void device_survives_its_removal(void **state)
     peer_send_text(device.connection, "TWO\n");
     peer_expect_text(second, "TWO\n");
     /* and with its listener */
-    reload(proximux, "listeners = ( { name = \"x\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:9\" ); } );",
+    reload(proximux,
+           "listeners = ( { name = \"x\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:9\" ); } );",
            peer_free_port());
     peer_send_text(second, "three\n"); /* who is connected is served on */
     device_expect(&device, "three\n");
@@ -699,7 +705,8 @@ static void blocked_address_is_cut(void **state)
     for (size_t i = 0; i < 3; i++) {
         unsigned port = peer_free_port(), target_port = peer_free_port();
         int listener = peer_listen("127.0.0.1", target_port, 16);
-        struct proximux *proximux = start(*state, port, modes[i], target_port, i == 0 ? "max_connections = 1;" : "", "");
+        struct proximux *proximux =
+            start(*state, port, modes[i], target_port, i == 0 ? "max_connections = 1;" : "", "");
         int busy = peer_connect_from("127.0.0.2", "127.0.0.1", port);
         peer_send_text(busy, "one\n");
         int target = peer_accept(listener);
@@ -708,8 +715,6 @@ static void blocked_address_is_cut(void **state)
         peer_send_text(waiting, "two\n");
         int good = peer_connect_from("127.0.0.3", "127.0.0.1", port);
         peer_send_text(good, "good\n");
-        proximux_wait_log(proximux, "opened");
-
         change(proximux, port, modes[i], target_port, i == 0 ? "max_connections = 1;" : "",
                "blocklist = [ \"127.0.0.2\" ];");
         peer_expect_closed(busy);
@@ -727,8 +732,8 @@ static void blocked_address_is_cut(void **state)
         close(busy);
         close(waiting);
         close(good);
-        proximux_stop(proximux);
         close(target);
+        proximux_stop(proximux);
         close(listener);
     }
 }
@@ -831,8 +836,8 @@ static void log_goes_by_the_new_settings(void **state)
     struct proximux_options with = { .configuration = listener, .own_log_level = true };
     struct proximux *proximux = proximux_start_with(*state, &with);
     fixture_path(*state, "other.log", path);
-    snprintf(whole, sizeof(whole), "log: { output = \"%s\"; format = \"json\"; level = \"debug\"; };\n%s", path,
-             listener);
+    snprintf(whole, sizeof(whole), "log: { output = \"%s\"; format = \"json\"; level = \"debug\"; };\n%s",
+             path, listener);
     fixture_write(*state, strrchr(proximux->configuration, '/') + 1, whole);
     proximux_signal(proximux, SIGHUP);
     test_wait_until(process_read_file(path, written, sizeof(written)) > 0 &&
@@ -847,7 +852,8 @@ static void log_goes_by_the_new_settings(void **state)
 
 /* ---- Under load ---- */
 
-/* The programs that ask all the time: each holds a connection and asks on it; one makes a new one each time. */
+/* The programs that ask all the time: each holds a connection and asks on it; one makes a new one each time.
+ */
 static pid_t start_asking(unsigned port, int stop)
 {
     pid_t process = fork();
@@ -904,7 +910,8 @@ static void many_reloads_under_load(struct fixture *fixture, const char *mode)
         assert_true(process_wait(askers[i], TEST_PATIENCE, &status));
         assert_int_equal(status, 0);
     }
-    print_message("%s: %zu reloads under load, memory %+ld KiB, descriptors %+ld\n", mode, rounds, grown, opened);
+    print_message("%s: %zu reloads under load, memory %+ld KiB, descriptors %+ld\n", mode, rounds, grown,
+                  opened);
     if (test_figures_count())
         assert_true(grown < 512);
     assert_true(opened <= 4 && opened >= -4); /* one client comes and goes all the time */
@@ -967,8 +974,9 @@ static void long_list_does_not_delay_traffic(void **state)
             }
         }
     }
-    print_message("latency while lists of %zu lines came and went: %lld ms at most of %zu, %.3f ms on average\n",
-                  lines, (long long)longest, turns, (double)sum / (double)turns);
+    print_message(
+        "latency while lists of %zu lines came and went: %lld ms at most of %zu, %.3f ms on average\n", lines,
+        (long long)longest, turns, (double)sum / (double)turns);
     if (test_figures_count())
         assert_true(longest < 250); /* reading the list takes longer than that on a slow machine */
     close(client);
