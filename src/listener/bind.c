@@ -267,7 +267,7 @@ static bool bind_unix(struct bind_work *work, struct bound_socket *added)
         return bind_fail(work->error, work->error_size, name, strerror(errno));
     added->address.family = AF_UNIX;
     struct inherited_socket *inherited = inherited_at(means->inherited, NULL, path);
-    if (inherited != NULL && socket_find_file(path, &added->file))
+    if (inherited != NULL) /* `file` stays empty: until bind_adopt() the path is another process's */
         added->descriptor = inherited_claim(inherited);
     else
         added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
@@ -456,6 +456,16 @@ bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t ow
     bool success = bind_open(settings, &wishes, &means, bound, error, error_size);
     bind_wishes_free(&wishes);
     return success;
+}
+
+void bind_adopt(struct bound_sockets *bound)
+{
+    for (size_t i = 0; i < bound->count; i++) {
+        struct bound_socket *socket = &bound->sockets[i];
+        bool is_adopted = socket->path != NULL && socket->systemd_name == NULL && socket->file.inode == 0;
+        if (is_adopted && !socket_find_file(socket->path, &socket->file))
+            log_debug(NULL, "%s: %s", socket->path, strerror(errno));
+    }
 }
 
 static void bind_end(struct bound_sockets *bound, bool paths_too)

@@ -87,6 +87,9 @@ void bind_take_over(const struct listener_settings *settings, struct bound_socke
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
                  struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size);
 
+/* What was inherited by address is ours alone from now on, its path to be removed by us. */
+void bind_adopt(struct bound_sockets *bound);
+
 /* Closes all in favour of another process that has the same sockets: paths stay. */
 void bind_leave(struct bound_sockets *bound);
 

@@ -107,12 +107,17 @@ static void listener_say_short(struct listener *listener, const char *why)
     listener->short_of_descriptors = true;
 }
 
-static void listener_close_sockets(struct listener *listener)
+static void listener_stop_accepting(struct listener *listener)
 {
     listener_pause(listener);
     descriptors_forget(&listener->waiter);
     ev_timer_stop(listener->runtime->loop, &listener->pause);
     refusals_stop(&listener->refusals);
+}
+
+static void listener_close_sockets(struct listener *listener)
+{
+    listener_stop_accepting(listener);
     bind_close(&listener->bound);
 }
 
@@ -475,19 +480,25 @@ void listener_start(struct listener *listener)
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));
+    bind_adopt(&listener->bound);
     generation_start(listener->current);
 }
 
-void listener_drain(struct listener *listener)
+static void listener_drain_clients(struct listener *listener)
 {
-    bool goes_already = listener->draining;
-    listener->draining = true;
     listener->current->service->functions->drain(listener->current->service);
     list_foreach(&listener->earlier, node)
     {
         struct service *service = list_entry(node, struct generation, node)->service;
         service->functions->drain(service);
     }
+}
+
+void listener_drain(struct listener *listener)
+{
+    bool goes_already = listener->draining;
+    listener->draining = true;
+    listener_drain_clients(listener);
     if (!goes_already)
         listener_accept_rest(listener);
 }
@@ -522,6 +533,18 @@ void listener_leave(struct listener *listener, int64_t shutdown_timeout)
     }
     service->functions->leave(service);
     listener_accept_rest(listener);
+}
+
+void listener_hand_over(struct listener *listener)
+{
+    if (listener->draining)
+        return;
+    listener->draining = true;
+    listener_stop_accepting(listener);
+    bind_leave(&listener->bound);
+    listener_drain_clients(listener);
+    if (listener_is_empty(listener))
+        listener->emptied(listener->owner);
 }
 
 void listener_close(struct listener *listener, enum reason reason)

@@ -31,6 +31,9 @@ void listener_start(struct listener *listener);
  * called from the loop or from inside this function. */
 void listener_drain(struct listener *listener);
 
+/* The same in favour of another process that has these sockets: who waits in their backlogs is left to it. */
+void listener_hand_over(struct listener *listener);
+
 /* Closes the sockets and ends all sessions now. */
 void listener_close(struct listener *listener, enum reason reason);
 

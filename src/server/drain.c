@@ -27,10 +27,10 @@ static void drain_set_timer(struct drain *drain, int64_t milliseconds)
     ev_timer_start(drain->loop, &drain->timer);
 }
 
-static void drain_begin(struct drain *drain)
+static void drain_begin(struct drain *drain, void (*begin)(struct listener *))
 {
     drain->stage = DRAIN_DRAINING;
-    listeners_drain(drain->listeners);
+    listeners_drain(drain->listeners, begin);
     if (drain->stage != DRAIN_DRAINING)
         return;
     log_info(NULL, "draining: %zu clients are left", listeners_clients(drain->listeners));
@@ -45,7 +45,7 @@ static void drain_timer_fired(struct ev_loop *loop, ev_timer *watcher, int event
     (void)events;
     struct drain *drain = watcher->data;
     if (drain->stage == DRAIN_DELAYED)
-        drain_begin(drain);
+        drain_begin(drain, listener_drain);
     else
         drain_close_all(drain, "shutdown_timeout has passed");
 }
@@ -71,6 +71,11 @@ void drain_signal(struct drain *drain)
         drain->stage = DRAIN_DELAYED;
         drain_set_timer(drain, drain->config->settings->shutdown_delay);
     } else {
-        drain_begin(drain);
+        drain_begin(drain, listener_drain);
     }
+}
+
+void drain_hand_over(struct drain *drain)
+{
+    drain_begin(drain, listener_hand_over);
 }

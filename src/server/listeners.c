@@ -34,10 +34,10 @@ bool listeners_are_empty(const struct listeners *listeners)
     return true;
 }
 
-void listeners_drain(struct listeners *listeners)
+void listeners_drain(struct listeners *listeners, void (*begin)(struct listener *listener))
 {
     for (size_t i = 0; i < listeners->count; i++)
-        listener_drain(listeners->running[i]);
+        begin(listeners->running[i]);
     for (size_t i = 0; i < listeners->leaving_count; i++)
         listener_drain(listeners->leaving[i]);
 }

@@ -24,7 +24,8 @@ size_t listeners_clients(const struct listeners *listeners);
 /* Whether all have neither sockets nor clients any more. */
 bool listeners_are_empty(const struct listeners *listeners);
 
-void listeners_drain(struct listeners *listeners);
+/* Begins to drain all, those that are in force in this way: listener_drain() or listener_hand_over(). */
+void listeners_drain(struct listeners *listeners, void (*begin)(struct listener *listener));
 void listeners_close(struct listeners *listeners, enum reason reason);
 
 /* Destroys those that leave and have become empty, writing their totals to the log. */

@@ -59,13 +59,23 @@ static void reload_carry_out(struct reload *reload, struct reload_plan *plan, st
     notify_send("READY=1\nSTATUS=running");
 }
 
+/* Whether the process has other plans, which is said then. */
+static bool reload_comes_late(const struct reload *reload)
+{
+    if (reload->parts.drain->stage != DRAIN_RUNNING)
+        log_info(NULL, "not reloaded: the process is stopping");
+    else if (reload->parts.upgrade->heir != 0)
+        log_warning(NULL, "not reloaded: a new process is about to take over");
+    else
+        return false;
+    return true;
+}
+
 static void reload_apply(struct reload *reload, struct reload_found *found)
 {
     size_t errors = found->config.errors + found->errors;
-    if (reload->parts.drain->stage != DRAIN_RUNNING) {
-        log_info(NULL, "not reloaded: the process is stopping");
+    if (reload_comes_late(reload))
         return;
-    }
     if (found->config.settings == NULL && errors == 0)
         errors = 1; /* memory was short */
     config_log_errors(&found->config);
@@ -133,9 +143,9 @@ bool reload_init(struct reload *reload, const struct reload_parts *parts)
 
 void reload_request(struct reload *reload)
 {
-    if (reload->parts.drain->stage != DRAIN_RUNNING)
-        log_info(NULL, "not reloaded: the process is stopping");
-    else if (reload->job != NULL)
+    if (reload_comes_late(reload))
+        return;
+    if (reload->job != NULL)
         reload->again = true;
     else
         reload_start(reload);

@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "server/drain.h"
 #include "server/listeners.h"
+#include "server/upgrade.h"
 
 #include <ev.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@ struct reload_parts {
     const struct config_source *source;
     struct listeners *listeners;
     const struct drain *drain;
+    const struct upgrade *upgrade;
     listener_emptied *emptied; /* for new listeners */
     void *owner;
 };

@@ -9,9 +9,11 @@
 #include "server/notify.h"
 #include "server/privileges.h"
 #include "server/reload.h"
+#include "server/upgrade.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,8 +31,10 @@ struct server {
     struct reload reload;
     struct drain drain;
     struct pid_file pid_file;
-    char *pid_path; /* the settings that named it may be gone */
-    int daemon;     /* for daemon_ready(); -1: foreground */
+    char *pid_path;  /* the settings that named it may be gone */
+    int daemon;      /* for daemon_ready(); -1: foreground */
+    int predecessor; /* the process whose place we take; -1: none */
+    struct upgrade upgrade;
     ev_timer watchdog;
     ev_signal signals[5];
     size_t signal_count;
@@ -41,6 +45,7 @@ static void server_end_signal(struct ev_loop *loop, ev_signal *watcher, int even
     (void)loop;
     (void)events;
     struct server *server = watcher->data;
+    upgrade_cancel(&server->upgrade);
     drain_signal(&server->drain);
 }
 
@@ -54,12 +59,68 @@ static void server_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int e
         reload_request(&server->reload);
 }
 
+static bool server_take_pid_file(struct server *server)
+{
+    char error[ERROR_SIZE];
+    bool success =
+        pid_file_take(&server->pid_file, server->pid_path, privileges_user(server->config->settings),
+                      privileges_group(server->config->settings), error, sizeof error);
+    if (!success)
+        log_error(NULL, "%s", error);
+    return success;
+}
+
+static void server_yield(void *owner)
+{
+    struct server *server = owner;
+    pid_file_leave(&server->pid_file);
+}
+
+static void server_resume(void *owner)
+{
+    server_take_pid_file(owner);
+}
+
+/* Another process serves: this one has only to finish what it has begun. */
+static void server_hand_over(void *owner, pid_t heir)
+{
+    struct server *server = owner;
+    char state[80];
+    log_info(NULL, "process %ld has taken over", (long)heir);
+    snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
+    notify_send(state);
+    ev_timer_stop(server->runtime.loop, &server->watchdog);
+    drain_hand_over(&server->drain);
+}
+
 static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     (void)loop;
-    (void)watcher;
     (void)events;
-    log_warning(NULL, "this version can't be upgraded while it runs: restart it");
+    struct server *server = watcher->data;
+    size_t count = 0;
+    if (server->drain.stage != DRAIN_RUNNING) {
+        log_warning(NULL, "no upgrade: this process is ending");
+        return;
+    }
+    for (size_t i = 0; i < server->listeners.count; i++)
+        count += listener_sockets(server->listeners.running[i])->count;
+    struct upgrade_socket *sockets = calloc(count, sizeof *sockets);
+    if (sockets == NULL) {
+        log_error(NULL, "upgrade failed: %s", strerror(errno));
+        return;
+    }
+    count = 0;
+    for (size_t i = 0; i < server->listeners.count; i++) {
+        const struct bound_sockets *bound = listener_sockets(server->listeners.running[i]);
+        for (size_t k = 0; k < bound->count; k++) {
+            const char *name = bound->sockets[k].systemd_name;
+            sockets[count].descriptor = bound->sockets[k].descriptor;
+            sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
+        }
+    }
+    upgrade_start(&server->upgrade, sockets, count);
+    free(sockets);
 }
 
 /* What asks a running server for something. */
@@ -221,21 +282,12 @@ static bool server_make_listeners(struct server *server)
 }
 
 /* All that can fail before the first client is accepted, in an order that leaves nothing behind. */
-static bool server_prepare(struct server *server, const struct server_options *options)
+static bool server_prepare(struct server *server)
 {
     char error[ERROR_SIZE];
     const struct settings *settings = server->config->settings;
-    const char *pid_path = options->pid_file != NULL ? options->pid_file : settings->pid_file;
-    server->pid_path = pid_path == NULL ? NULL : strdup(pid_path);
-    if (pid_path != NULL && server->pid_path == NULL) {
-        log_error(NULL, "%s", strerror(errno));
+    if (server->predecessor == -1 && !server_take_pid_file(server))
         return false;
-    }
-    if (!pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings),
-                       privileges_group(settings), error, sizeof error)) {
-        log_error(NULL, "%s", error);
-        return false;
-    }
     if (!server_bind(server))
         return false;
     if (!privileges_drop(settings, error, sizeof error)) {
@@ -248,7 +300,10 @@ static bool server_prepare(struct server *server, const struct server_options *o
         log_error(NULL, "log.output: %s", error);
         return false;
     }
-    return true;
+    if (server->predecessor == -1)
+        return true;
+    upgrade_ask(server->predecessor);
+    return server_take_pid_file(server);
 }
 
 static bool server_announce(struct server *server)
@@ -264,6 +319,10 @@ static bool server_announce(struct server *server)
         return false;
     }
     server_start_watchdog(server);
+    if (server->predecessor != -1) {
+        upgrade_take_over(server->predecessor);
+        server->predecessor = -1;
+    }
     notify_send("READY=1\nSTATUS=running");
     return true;
 }
@@ -278,6 +337,7 @@ static void server_clean_up(struct server *server)
     listeners_destroy(&server->listeners);
     server_close_bound(server);
     inherited_release(&server->inherited);
+    upgrade_free(&server->upgrade);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
@@ -290,6 +350,7 @@ static void server_clean_up(struct server *server)
     pid_file_release(&server->pid_file);
     free(server->pid_path);
     log_stop();
+    /* The socket to a predecessor closes with the exit, which is how it learns our status. */
     if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
         close(server->daemon);
 }
@@ -302,6 +363,7 @@ static bool server_init_reload(struct server *server, const struct server_option
         .source = &options->source,
         .listeners = &server->listeners,
         .drain = &server->drain,
+        .upgrade = &server->upgrade,
         .emptied = server_listener_emptied,
         .owner = server,
     };
@@ -311,10 +373,33 @@ static bool server_init_reload(struct server *server, const struct server_option
     return false;
 }
 
+/* Goes to the background, unless the process whose place we take is there. */
+static bool server_leave_terminal(struct server *server, const struct server_options *options)
+{
+    if (!options->daemon)
+        return true;
+    if (server->predecessor == -1)
+        server->daemon = daemon_start();
+    if (server->predecessor == -1 ? server->daemon != -1 : chdir("/") == 0)
+        return true;
+    log_error(NULL, "going to the background: %s", strerror(errno));
+    return false;
+}
+
 int server_run(struct config *config, const struct server_options *options)
 {
     int status = EXIT_FAILURE;
-    struct server server = { .config = config, .daemon = -1 };
+    struct server server = {
+        .config = config,
+        .daemon = -1,
+        .predecessor = -1,
+    };
+    const struct upgrade_owner upgrade_owner = {
+        .owner = &server,
+        .yield = server_yield,
+        .resume = server_resume,
+        .over = server_hand_over,
+    };
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &config->settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
@@ -322,19 +407,21 @@ int server_run(struct config *config, const struct server_options *options)
         log_error(NULL, "/dev/null: %s", strerror(errno));
         return EXIT_FAILURE;
     }
+    upgrade_init(&server.upgrade, options->arguments);
+    server.predecessor = upgrade_find_predecessor();
+    const char *pid_path = options->pid_file != NULL ? options->pid_file : config->settings->pid_file;
+    server.pid_path = pid_path == NULL ? NULL : strdup(pid_path);
+    if (pid_path != NULL && server.pid_path == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        return EXIT_FAILURE;
+    }
     if (!inherited_take(&server.inherited)) {
         log_error(NULL, "%s", strerror(ENOMEM));
         goto out;
     }
-    if (options->daemon) {
-        server.daemon = daemon_start();
-        if (server.daemon == -1) {
-            log_error(NULL, "going to the background: %s", strerror(errno));
-            goto out;
-        }
-    }
-    if (!server_prepare(&server, options))
+    if (!server_leave_terminal(&server, options) || !server_prepare(&server))
         goto out;
+    upgrade_attach(&server.upgrade, server.runtime.loop, &upgrade_owner);
     server_watch_signals(&server);
     ev_timer_init(&server.sweep, server_sweep, 0.0, 0.0);
     server.sweep.data = &server;

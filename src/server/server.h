@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 struct server_options {
+    char **arguments; /* the command line, for starting the binary anew */
     bool daemon;
     struct config_source source; /* what a reload reads */
     const char *pid_file;        /* of the command line; NULL: that of the settings */

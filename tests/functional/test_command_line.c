@@ -327,7 +327,8 @@ static void signals_at_start_do_no_harm(void **state)
              port);
     assert_int_equal(write(pipe_end, text, strlen(text)), strlen(text));
     close(pipe_end);
-    test_wait_until(file_has(log, "upgraded") || kill(process, 0) == -1); /* they are obeyed once it runs */
+    test_wait_until(file_has(log, "is to take over") ||
+                    kill(process, 0) == -1); /* they are obeyed once it runs */
     assert_true(file_has(log, "reload"));
     peer_reset(peer_connect("127.0.0.1", port));
     assert_int_equal(process_end(process), 0);

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SKIPPED 77 /* exit status of a test that could not be made */
-
 static struct database database;
 
 /* One attempt to log in; NULL if it failed. */
@@ -60,7 +58,7 @@ static struct proximux *start(struct fixture *fixture, unsigned port)
         fixture,
         "listeners = ( { name = \"mysql\"; listen = \"127.0.0.1:%u\"; max_connections = 200;"
         "targets = ( { address = \"127.0.0.1:%u\"; keep_alive = true; } ); } );",
-        port, database.port);
+        port, database.server.port);
 }
 
 static void login_with_password(void **state)
@@ -175,23 +173,23 @@ static int start_server(void)
 
     if (outcome == DATABASE_NOT_INSTALLED) {
         puts("SKIPPED: the MariaDB server is not installed (Debian: mariadb-server)");
-        return SKIPPED;
+        return SERVER_SKIPPED;
     }
     while (outcome == DATABASE_RUNS && test_now() < deadline) {
-        MYSQL *connection = try_login(database.port, DATABASE_PASSWORD);
+        MYSQL *connection = try_login(database.server.port, DATABASE_PASSWORD);
 
         if (connection != NULL) {
             mysql_close(connection);
             return 0;
         }
-        if (process_wait(database.process, 0, &status)) {
-            database.process = 0;
+        if (process_wait(database.server.process, 0, &status)) {
+            database.server.process = 0;
             break;
         }
         test_pause();
     }
     puts("the MariaDB server does not start:");
-    database_print_log(&database);
+    server_print_log(&database.server);
     return EXIT_FAILURE;
 }
 

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SKIPPED 77 /* exit status of a test that could not be made */
-
 static struct database database;
 
 /* One attempt to log in; NULL if it failed. */
@@ -62,7 +60,7 @@ static void query_value(PGconn *connection, const char *query, char *value, size
 
 static struct proximux *start(struct fixture *fixture, unsigned port)
 {
-    return proximux_start_between(fixture, port, database.port, "");
+    return proximux_start_between(fixture, port, database.server.port, "");
 }
 
 /* Waits until the server has sent something. */
@@ -139,7 +137,7 @@ static void copy_there_and_back(void **state)
 {
     unsigned port = peer_free_port();
     struct proximux *proximux = start(*state, port);
-    PGconn *connection = login(port), *direct = login(database.port);
+    PGconn *connection = login(port), *direct = login(database.server.port);
     size_t sent = 0, received = 0;
     uint64_t hash_sent = 14695981039346656037u, hash_received = 14695981039346656037u;
     char through[64], beside[64];
@@ -256,23 +254,23 @@ static int start_server(void)
 
     if (outcome == DATABASE_NOT_INSTALLED) {
         puts("SKIPPED: the PostgreSQL server is not installed (Debian: postgresql)");
-        return SKIPPED;
+        return SERVER_SKIPPED;
     }
     while (outcome == DATABASE_RUNS && test_now() < deadline) {
-        PGconn *connection = try_login(database.port, DATABASE_PASSWORD);
+        PGconn *connection = try_login(database.server.port, DATABASE_PASSWORD);
 
         if (connection != NULL) {
             PQfinish(connection);
             return 0;
         }
-        if (process_wait(database.process, 0, &status)) {
-            database.process = 0;
+        if (process_wait(database.server.process, 0, &status)) {
+            database.server.process = 0;
             break;
         }
         test_pause();
     }
     puts("the PostgreSQL server does not start:");
-    database_print_log(&database);
+    server_print_log(&database.server);
     return EXIT_FAILURE;
 }
 
