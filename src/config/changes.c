@@ -76,6 +76,8 @@ static bool contents_differ(const struct config *before, const struct config *af
         return false;
     if (strcmp(key, "blocklist") == 0)
         return !access_list_equal(a->blocklist, b->blocklist);
+    if (strcmp(key, "accept_proxy_protocol") == 0)
+        return !access_list_equal(a->proxies, b->proxies);
     return strcmp(key, "allowlist") == 0 && !access_list_equal(a->allowlist, b->allowlist);
 }
 

@@ -62,7 +62,8 @@ bool target_settings_equal(const struct target_settings *a, const struct target_
 {
     return endpoint_equal(&a->endpoint, &b->endpoint) && keep_alive_equal(&a->keep_alive, &b->keep_alive) &&
            a->connections == b->connections && a->max_connections == b->max_connections &&
-           a->backup == b->backup && a->weight == b->weight;
+           a->backup == b->backup && a->weight == b->weight &&
+           a->send_proxy_protocol == b->send_proxy_protocol;
 }
 
 static bool line_equal(const struct protocol_settings *a, const struct protocol_settings *b)

@@ -74,8 +74,11 @@ static bool reload_comes_late(const struct reload *reload)
 static void reload_apply(struct reload *reload, struct reload_found *found)
 {
     size_t errors = found->config.errors + found->errors;
-    if (reload_comes_late(reload))
+    if (reload_comes_late(reload)) {
+        if (reload->parts.drain->stage == DRAIN_RUNNING)
+            notify_send("READY=1\nSTATUS=running");
         return;
+    }
     if (found->config.settings == NULL && errors == 0)
         errors = 1; /* memory was short */
     config_log_errors(&found->config);

@@ -149,7 +149,7 @@ static bool visit_count(void *data, struct bound_socket *socket)
 
 static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
 {
-    const struct settings *settings = plan->found->config.settings;
+    const struct settings *settings = plan->parts->config->settings; /* `user` stays who it was */
     struct inherited none = { 0 };
     const struct bind_running running = { .find = plan_find, .make_way = plan_make_way, .data = plan };
     const struct bind_means means = {
