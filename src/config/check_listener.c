@@ -1,5 +1,8 @@
 #include "config/check_listener.h"
 
+#include "config/check_context.h"
+#include "config/check_mode.h"
+#include "config/check_protocol.h"
 #include "config/users.h"
 
 #include <errno.h>
@@ -7,17 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SUBJECT_SIZE 192
-#define REASON_SIZE  320
-
-/* What is being checked. */
-struct check {
-    struct written_configuration *written;
-    struct written_group *group;
-    const char *name; /* of the listener; "?" if it has none */
-    struct listener_settings *settings;
-};
 
 static const char *subject_of(const struct check *check, const struct written_group *group, const char *key,
                               char *text)
@@ -28,17 +20,13 @@ static const char *subject_of(const struct check *check, const struct written_gr
 static void key_error(const struct check *check, const char *key, const struct origin *origin,
                       const char *message)
 {
-    char subject[SUBJECT_SIZE];
-    problem_error(check->written->problems, origin, subject_of(check, check->group, key, subject), "%s",
-                  message);
+    check_error(check, check->group, key, origin, "%s", message);
 }
 
 static void key_warning(const struct check *check, const char *key, const struct origin *origin,
                         const char *message)
 {
-    char subject[SUBJECT_SIZE];
-    problem_warning(check->written->problems, origin, subject_of(check, check->group, key, subject), "%s",
-                    message);
+    check_warning(check, check->group, key, origin, "%s", message);
 }
 
 static int64_t number_of(const struct check *check, const char *key)
@@ -120,18 +108,6 @@ static bool listens_on(const struct listener_settings *settings, bool unix_socke
     return false;
 }
 
-/* Whether this listener itself asks for something else than the default. */
-static bool is_asked_for(const struct check *check, const char *name)
-{
-    const struct written_value *value = written_peek(check->group, name);
-    const char *fallback = keys_find(SCOPE_LISTENER, name, NULL)->fallback;
-    if (!value->set || value->inherited || value->origin.kind == ORIGIN_DEFAULT)
-        return false;
-    if (value->string != NULL && fallback != NULL)
-        return strcmp(value->string, fallback) != 0;
-    return value->string != NULL || value->items != NULL || value->number > 0;
-}
-
 /* Keys that have no effect with these addresses are worth a word, unless they come from `defaults`. */
 static void check_idle_keys(const struct check *check)
 {
@@ -147,7 +123,8 @@ static void check_idle_keys(const struct check *check)
     if (check->settings->listen_count == 0)
         return;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++)
-        if (is_asked_for(check, idle[i].key) && !listens_on(check->settings, idle[i].of_unix_sockets))
+        if (check_is_asked_for(check->group, keys_find(SCOPE_LISTENER, idle[i].key, NULL)) &&
+            !listens_on(check->settings, idle[i].of_unix_sockets))
             key_warning(check, idle[i].key, &written_peek(check->group, idle[i].key)->origin,
                         idle[i].of_unix_sockets ? "has no effect: there is no unix socket in listen"
                                                 : "has no effect: there are only unix sockets in listen");
@@ -252,6 +229,7 @@ static void check_target(struct check *check, const struct written_group *group)
     if (target->name == NULL)
         problem_memory(check->written->problems);
     take_keep_alive(group, "keep_alive", &target->keep_alive);
+    target->connections = written_peek(group, "connections")->number;
     target->max_connections = written_peek(group, "max_connections")->number;
     target->backup = written_peek(group, "backup")->number != 0;
     target->weight = written_peek(group, "weight")->number;
@@ -299,55 +277,6 @@ static void check_targets(struct check *check)
             check_target(check, group->children[i]);
         check_targets_together(check);
     }
-}
-
-/* The original's rule: as many clients as target connections means that each gets its own. */
-static enum listener_mode mode_of_auto(const struct listener_settings *settings)
-{
-    int64_t connections = 0;
-    for (size_t i = 0; i < settings->target_count; i++)
-        connections += !settings->targets[i].backup;
-    if (settings->max_connections == connections)
-        return MODE_PROXY;
-    return connections == 1 ? MODE_FIFO : MODE_FUNNEL;
-}
-
-/* Whether that rule can be followed: else something is wrong that has been said, and it would count wrong. */
-static bool is_countable(const struct check *check)
-{
-    const struct written_group *group = check->group;
-    size_t targets = check->settings->target_count;
-    return targets > 0 && targets == group->child_count && !group->children_faulty &&
-           !written_peek(group, "max_connections")->faulty;
-}
-
-static void check_mode(struct check *check)
-{
-    static const char *const names[] = { "proxy", "fifo", "funnel" };
-    struct listener_settings *settings = check->settings;
-    const struct written_value *mode = written_peek(check->group, "mode");
-    const struct origin *origin = mode->origin.kind == ORIGIN_DEFAULT ? &check->group->origin : &mode->origin;
-    char message[REASON_SIZE];
-    settings->mode = (enum listener_mode)mode->number;
-    if (settings->mode == MODE_AUTO) {
-        if (!is_countable(check))
-            return;
-        settings->mode = mode_of_auto(settings);
-        settings->mode_was_auto = true;
-    }
-    if (settings->mode == MODE_PROXY)
-        return;
-    if (settings->mode_was_auto)
-        snprintf(
-            message, sizeof message,
-            "\"auto\" means \"%s\" here (it means \"proxy\" if max_connections equals the number of target "
-            "connections), and the shared modes fifo and funnel are not available in this version",
-            names[settings->mode]);
-    else
-        snprintf(message, sizeof message,
-                 "\"%s\": the shared modes fifo and funnel are not available in this version",
-                 names[settings->mode]);
-    key_error(check, "mode", origin, message);
 }
 
 /* Passes the faults of a list on. */
@@ -425,6 +354,20 @@ static void take_numbers(struct check *check)
     settings->queue_timeout = number_of(check, "queue_timeout");
     settings->retry_min = number_of(check, "retry_min");
     settings->retry_max = number_of(check, "retry_max");
+    settings->client_idle_timeout = number_of(check, "client_idle_timeout");
+    settings->request_timeout = number_of(check, "request_timeout");
+    settings->stall_timeout = number_of(check, "stall_timeout");
+    settings->abort_on_close = number_of(check, "abort_on_close") != 0;
+    settings->async = number_of(check, "async") != 0;
+    settings->pipeline_depth = number_of(check, "pipeline_depth");
+    settings->connect_delay = number_of(check, "connect_delay");
+    settings->request_gap = number_of(check, "request_gap");
+    settings->connection_ttl = number_of(check, "connection_ttl");
+    settings->max_requests_per_connection = number_of(check, "max_requests_per_connection");
+    settings->warmup = number_of(check, "warmup") != 0;
+    settings->buffer_limit = number_of(check, "buffer_limit");
+    settings->memory_limit = number_of(check, "memory_limit");
+    settings->max_message = number_of(check, "max_message");
     take_keep_alive(check->group, "client_keep_alive", &settings->client_keep_alive);
 }
 
@@ -450,6 +393,8 @@ struct listener_settings *check_listener(struct written_configuration *written,
     take_numbers(&check);
     check_targets(&check);
     check_mode(&check);
+    check_protocol(&check);
+    check_mode_fits(&check);
     check_unix(&check);
     check_lists(&check);
     check_times(&check);

@@ -13,7 +13,7 @@
 /* The command line's level wins over everything. */
 static void apply_log_level(struct written_configuration *written, const char *level)
 {
-    char error[256];
+    char error[KEYS_TEXT_SIZE + 80];
     const struct origin origin = { .kind = ORIGIN_COMMAND_LINE,
                                    .name = written_name(written, "--log-level") };
     if (level != NULL && !written_parse(written, keys_find(SCOPE_LOG, "level", NULL), level, &origin,

@@ -5,6 +5,9 @@
 
 #define INDENT "                        "
 
+/* What stands in place of passwords. */
+#define SECRET "(hidden)"
+
 /* Where a line of the dump goes to and how deep it stands. */
 struct dump {
     FILE *stream;
@@ -65,9 +68,30 @@ static void dump_items(const struct dump *dump, const struct key *key, const str
     fputs("];\n", dump->stream);
 }
 
+static bool is_effective(const struct dump *dump, const struct key *key)
+{
+    return key->use == USE_ALWAYS || dump->listener == NULL ||
+           (key->use == USE_PROXY) == (dump->listener->mode == MODE_PROXY);
+}
+
+/* What is to be said of a value besides its origin. */
+static const char *value_note(const struct dump *dump, const struct key *key,
+                              const struct written_value *value, char *text, size_t size)
+{
+    bool is_mode = key->scope == SCOPE_LISTENER && strcmp(key->name, "mode") == 0;
+    bool by_protocol = key->default_by_protocol && value->origin.kind == ORIGIN_DEFAULT;
+    text[0] = '\0';
+    if (is_mode && dump->listener != NULL && dump->listener->mode_was_auto)
+        snprintf(text, size, ", which means \"%s\" here", settings_mode_name(dump->listener->mode));
+    else
+        snprintf(text, size, "%s%s", by_protocol ? " by protocol" : "",
+                 is_effective(dump, key) ? "" : ", without effect in this mode");
+    return text;
+}
+
 static void dump_value(const struct dump *dump, const struct key *key, const struct written_value *value)
 {
-    const char *note = "";
+    char note[80];
     if (key->type == KEY_STRINGS) {
         dump_items(dump, key, value);
         return;
@@ -75,7 +99,7 @@ static void dump_value(const struct dump *dump, const struct key *key, const str
     dump_indent(dump);
     fprintf(dump->stream, "%s = ", key->name);
     if (key->type == KEY_STRING)
-        dump_string(dump, value->string);
+        dump_string(dump, key->is_secret ? SECRET : value->string);
     else if (key->type == KEY_CHOICE)
         dump_string(dump, key->choices[value->number]);
     else if (key->type == KEY_BOOLEAN)
@@ -83,10 +107,35 @@ static void dump_value(const struct dump *dump, const struct key *key, const str
     else
         fprintf(dump->stream, "%" PRId64 "%s", value->number, value->number > INT32_MAX ? "L" : "");
     fputc(';', dump->stream);
-    if (dump->listener != NULL && key->scope == SCOPE_LISTENER && strcmp(key->name, "mode") == 0 &&
-        dump->listener->mode_was_auto)
-        note = ", which means \"proxy\" here"; /* the only mode that settings can have yet */
-    dump_origin(dump, &value->origin, note);
+    dump_origin(dump, &value->origin, value_note(dump, key, value, note, sizeof note));
+}
+
+/* Whether a group says no more than the choice that it stands for. */
+static bool is_plain_choice(const struct written_group *group)
+{
+    size_t count;
+    const struct key *keys = keys_of(group->scope, &count);
+    for (size_t i = 0; i < count; i++)
+        if (group->values[i].set && strcmp(keys[i].name, "type") != 0)
+            return false;
+    return true;
+}
+
+static void dump_group(struct dump *dump, const struct written_group *group);
+
+static void dump_members(struct dump *dump, const struct key *key, const struct written_value *value)
+{
+    if (key->type == KEY_CHOICE && is_plain_choice(value->group)) {
+        dump_value(dump, key, value);
+        return;
+    }
+    dump_indent(dump);
+    fprintf(dump->stream, "%s = {\n", key->name);
+    dump->depth++;
+    dump_group(dump, value->group);
+    dump->depth--;
+    dump_indent(dump);
+    fputs("};\n", dump->stream);
 }
 
 static void dump_targets(struct dump *dump, const struct written_group *listener);
@@ -96,8 +145,11 @@ static void dump_group(struct dump *dump, const struct written_group *group)
     size_t count;
     const struct key *keys = keys_of(group->scope, &count);
     for (size_t i = 0; i < count; i++) {
-        if (keys[i].type != KEY_STRUCTURE && group->values[i].set)
-            dump_value(dump, &keys[i], &group->values[i]);
+        const struct written_value *value = &group->values[i];
+        if (value->set && value->group != NULL)
+            dump_members(dump, &keys[i], value);
+        else if (keys[i].type != KEY_STRUCTURE && value->set)
+            dump_value(dump, &keys[i], value);
         else if (strcmp(keys[i].name, "targets") == 0)
             dump_targets(dump, group);
     }

@@ -10,7 +10,7 @@
 #define PREFIX         "PROXIMUX_"
 #define LISTENER_NAME  "default"
 #define VARIABLE_SIZE  80
-#define VARIABLES_MAX  (3 * KEYS_MAX)
+#define VARIABLES_MAX  (SCOPE_COUNT * KEYS_MAX)
 #define TARGET_HOST    "TARGET_HOST_%zu"
 #define TARGET_PORT    "TARGET_PORT_%zu"
 #define TARGET_KEEPING "TARGET_CONN_%zu_KEEP_ALIVE"
@@ -25,6 +25,7 @@ static const struct {
     { "LOCAL_IPV6_ONLY", SCOPE_LISTENER, "ipv6_only" },
     { "LOCAL_MAX_CONNECTIONS", SCOPE_LISTENER, "max_connections" },
     { "PROXY_INACTIVE_TIMEOUT", SCOPE_LISTENER, "inactivity_timeout" },
+    { "EXCHANGE_FUNNEL_ASYNC", SCOPE_LISTENER, "async" },
 };
 
 /* Those that make or change the listener "default". */
@@ -69,7 +70,7 @@ static bool same_value(const struct written_value *a, const struct written_value
 static void apply(struct reading *reading, struct written_group *group, const struct key *key,
                   const char *name, const char *text)
 {
-    char error[256];
+    char error[KEYS_TEXT_SIZE + 80];
     struct origin origin = variable_origin(reading, name);
     struct written_value parsed = { 0 };
     struct written_value *value = written_get(group, key->name);
@@ -89,11 +90,69 @@ static void apply(struct reading *reading, struct written_group *group, const st
     free(parsed.string);
 }
 
+/* The group that is the value of a key, made if need be. NULL when memory is short. */
+static struct written_group *open_group(const struct reading *reading, struct written_group *group,
+                                        const char *key)
+{
+    const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
+    return written_open_group(reading->written, written_get(group, key), keys_find(group->scope, key, NULL),
+                              &made);
+}
+
+/* The listener's protocol, the one of `defaults` if it has none: variables change single keys in it, so what
+ * else there is must not be lost. */
+static struct written_value *protocol_of(const struct reading *reading)
+{
+    const struct written_group *defaults = reading->written->defaults;
+    struct written_value *value = written_get(reading->listener, "protocol");
+    if (!value->set && defaults != NULL && written_peek(defaults, "protocol")->set)
+        written_inherit(reading->written, written_peek(defaults, "protocol"), value);
+    return value;
+}
+
+/* Its group. NULL when memory is short. */
+static struct written_group *open_protocol(const struct reading *reading)
+{
+    struct written_value *value = protocol_of(reading);
+    bool is_named = value->set && value->group == NULL;
+    struct written_group *group = open_group(reading, reading->listener, "protocol");
+    if (group != NULL && is_named)
+        written_set_number(written_get(group, "type"), &value->origin, value->number);
+    return group;
+}
+
+/* NULL when memory is short. */
 static struct written_group *group_of(const struct reading *reading, enum key_scope scope)
 {
-    if (scope == SCOPE_LOG)
+    struct written_group *protocol;
+    switch (scope) {
+    case SCOPE_GLOBAL:
+        return reading->written->global;
+    case SCOPE_LOG:
         return reading->written->log;
-    return scope == SCOPE_GLOBAL ? reading->written->global : reading->listener;
+    case SCOPE_PROTOCOL:
+        return open_protocol(reading);
+    case SCOPE_PROTOCOL_ID:
+        protocol = open_protocol(reading);
+        return protocol == NULL ? NULL : open_group(reading, protocol, "id");
+    default:
+        return reading->listener;
+    }
+}
+
+/* The keys of another protocol go with its name; those of the same one stay. */
+static void apply_protocol(struct reading *reading)
+{
+    static const char name[] = "PROXIMUX_PROTOCOL";
+    const char *text = variable_value(reading, name);
+    const struct key *type = keys_find(SCOPE_PROTOCOL, "type", NULL);
+    if (text == NULL)
+        return;
+    struct written_group *group = protocol_of(reading)->group;
+    if (group != NULL && written_equals(type, written_protocol(group), text))
+        apply(reading, group, type, name, text);
+    else
+        apply(reading, reading->listener, keys_find(SCOPE_LISTENER, "protocol", NULL), name, text);
 }
 
 static void apply_simple(struct reading *reading)
@@ -111,7 +170,7 @@ static void apply_simple(struct reading *reading)
 static const struct key *key_of_variable(const char *name)
 {
     char variable[VARIABLE_SIZE];
-    for (int scope = SCOPE_GLOBAL; scope <= SCOPE_LISTENER; scope++) {
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
         size_t count;
         const struct key *keys = keys_of((enum key_scope)scope, &count);
         for (size_t i = 0; i < count; i++)
@@ -146,7 +205,8 @@ static bool is_of_kubernetes(const char *name)
 /* A variable that begins like ours, but sets nothing. */
 static void report_unknown(struct reading *reading, const char *name)
 {
-    static const char *const lists[] = { "NAME", "LISTEN", "TARGETS", "BLOCKLIST", "ALLOWLIST" };
+    static const char *const lists[] = { "NAME",      "LISTEN",    "TARGETS",
+                                         "BLOCKLIST", "ALLOWLIST", "PROTOCOL_COMMANDS" };
     struct origin origin = variable_origin(reading, name);
     char variables[VARIABLES_MAX][VARIABLE_SIZE];
     const char *candidates[VARIABLES_MAX + 1] = { NULL };
@@ -159,7 +219,7 @@ static void report_unknown(struct reading *reading, const char *name)
             return;
         }
     }
-    for (int scope = SCOPE_GLOBAL; scope <= SCOPE_LISTENER; scope++) {
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
         size_t count;
         const struct key *keys = keys_of((enum key_scope)scope, &count);
         for (size_t i = 0; i < count; i++) {
@@ -194,9 +254,10 @@ static void apply_prefixed(struct reading *reading)
         if (!prefixed_name(*entry, name))
             continue;
         const struct key *key = key_of_variable(name);
-        if (key != NULL)
-            apply(reading, group_of(reading, key->scope), key, name, *entry + strlen(name) + 1);
-        else if (!is_of_kubernetes(name))
+        struct written_group *group = key == NULL ? NULL : group_of(reading, key->scope);
+        if (group != NULL && key->members == SCOPE_GLOBAL)
+            apply(reading, group, key, name, *entry + strlen(name) + 1);
+        else if (key == NULL && !is_of_kubernetes(name))
             report_unknown(reading, name);
     }
 }
@@ -209,7 +270,7 @@ static bool is_about_a_listener(const struct reading *reading)
             return true;
     for (char *const *entry = reading->environment; *entry != NULL; entry++) {
         const struct key *key = prefixed_name(*entry, name) ? key_of_variable(name) : NULL;
-        if (key != NULL && key->scope == SCOPE_LISTENER)
+        if (key != NULL && key->scope >= SCOPE_LISTENER)
             return true;
     }
     return false;
@@ -346,7 +407,7 @@ static void apply_targets(struct reading *reading)
     struct written_value count = { 0 };
     struct written_group *listener = reading->listener;
     struct origin origin = variable_origin(reading, name);
-    char error[256];
+    char error[KEYS_TEXT_SIZE + 80];
     if (text == NULL) {
         report_spare_targets(reading, 0);
         return;
@@ -364,17 +425,6 @@ static void apply_targets(struct reading *reading)
     report_spare_targets(reading, (size_t)count.number);
 }
 
-/* Of no effect in proxy mode; checked all the same, since existing deployments set it. */
-static void check_async(struct reading *reading)
-{
-    static const char name[] = "EXCHANGE_FUNNEL_ASYNC";
-    const char *text = variable_value(reading, name);
-    struct origin origin = variable_origin(reading, name);
-    if (text != NULL && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
-        problem_error(reading->written->problems, &origin, NULL, "\"%.60s\" does not fit: 0 or 1 is wanted",
-                      text);
-}
-
 void environment_read(struct written_configuration *written, char *const *environment)
 {
     struct reading reading = { .written = written, .environment = environment };
@@ -384,7 +434,7 @@ void environment_read(struct written_configuration *written, char *const *enviro
             return;
         apply_listen(&reading);
         apply_targets(&reading);
-        check_async(&reading);
+        apply_protocol(&reading);
     }
     apply_simple(&reading);
     apply_prefixed(&reading);

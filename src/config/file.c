@@ -77,7 +77,7 @@ static void wrong_type(struct walk *walk, const struct written_group *group, con
                        const config_setting_t *setting)
 {
     char subject[SUBJECT_SIZE];
-    char expectation[160];
+    char expectation[KEYS_TEXT_SIZE];
     struct origin origin = setting_origin(walk, setting);
     const char *hint = "";
     if (strcmp(key->name, "unix_mode") == 0 && is_integer(setting))
@@ -94,7 +94,7 @@ static void read_integer(struct walk *walk, const struct written_group *group, c
                          const config_setting_t *setting, struct written_value *value)
 {
     char subject[SUBJECT_SIZE];
-    char expectation[160];
+    char expectation[KEYS_TEXT_SIZE];
     struct origin origin = setting_origin(walk, setting);
     int64_t number = integer_of(setting);
     if (written_fits(key, &number))
@@ -110,7 +110,7 @@ static void read_choice(struct walk *walk, const struct written_group *group, co
                         const config_setting_t *setting, struct written_value *value)
 {
     char subject[SUBJECT_SIZE];
-    char expectation[160];
+    char expectation[KEYS_TEXT_SIZE];
     struct origin origin = setting_origin(walk, setting);
     written_subject(group, walk->listener, key->name, subject, sizeof subject);
     int64_t count = 0;
@@ -229,9 +229,22 @@ static void unknown_key(struct walk *walk, const struct written_group *group, co
         problem_error(walk->written->problems, &origin, subject, "unknown key");
 }
 
-/* A key that is itself a group or a list of groups. */
+/* A key that is a list of groups, or a group of which there is one in the whole file. */
 typedef void structure_reader(struct walk *walk, struct written_group *group, const struct key *key,
                               config_setting_t *setting);
+
+static void read_group(struct walk *walk, struct written_group *group, config_setting_t *setting,
+                       structure_reader *structure);
+
+/* A key whose value is a group with keys of its own. */
+static void read_members(struct walk *walk, const struct key *key, config_setting_t *setting,
+                         struct written_value *value)
+{
+    struct origin origin = setting_origin(walk, setting);
+    struct written_group *group = written_open_group(walk->written, value, key, &origin);
+    if (group != NULL)
+        read_group(walk, group, setting, NULL); /* these hold no lists of groups */
+}
 
 static void read_group(struct walk *walk, struct written_group *group, config_setting_t *setting,
                        structure_reader *structure)
@@ -242,7 +255,9 @@ static void read_group(struct walk *walk, struct written_group *group, config_se
         const struct key *key = keys_find(group->scope, config_setting_name(member), &index);
         if (key == NULL)
             unknown_key(walk, group, member);
-        else if (key->type == KEY_STRUCTURE)
+        else if (key->members != SCOPE_GLOBAL && is_group(member))
+            read_members(walk, key, member, &group->values[index]);
+        else if (key->type == KEY_STRUCTURE && key->members == SCOPE_GLOBAL)
             structure(walk, group, key, member);
         else
             read_value(walk, group, key, member, &group->values[index]);

@@ -8,19 +8,48 @@
 #include <stdint.h>
 
 /* Groups of the file in which keys stand. */
-enum key_scope { SCOPE_GLOBAL, SCOPE_LOG, SCOPE_LISTENER, SCOPE_TARGET, SCOPE_COUNT };
+enum key_scope {
+    SCOPE_GLOBAL,
+    SCOPE_LOG,
+    SCOPE_LISTENER,
+    SCOPE_TARGET,
+    SCOPE_PROTOCOL,    /* the group that stands for a protocol's name */
+    SCOPE_PROTOCOL_ID, /* its group `id` */
+    SCOPE_COUNT,
+};
 
 enum key_type {
     KEY_STRING,
     KEY_INTEGER,
     KEY_BOOLEAN,
-    KEY_CHOICE,    /* a string out of `choices`, or its number where `numbered` */
+    KEY_CHOICE,    /* a string out of `choices`; also its number or a group, see below */
     KEY_STRINGS,   /* a list of strings, or a single one */
     KEY_STRUCTURE, /* groups or lists of groups, with keys of a scope of their own */
 };
 
 /* What an integer counts. */
-enum key_unit { UNIT_NONE, UNIT_MILLISECONDS, UNIT_CLIENTS, UNIT_CONNECTIONS };
+enum key_unit { UNIT_NONE, UNIT_MILLISECONDS, UNIT_CLIENTS, UNIT_CONNECTIONS, UNIT_REQUESTS, UNIT_BYTES };
+
+/* The modes in which a key has an effect. */
+enum key_use { USE_ALWAYS, USE_PROXY, USE_SHARED };
+
+/* The choices of `protocol` and of the `type` in its group, by their places. */
+enum key_protocol {
+    TYPE_RAW,
+    TYPE_LINE,
+    TYPE_LENGTH,
+    TYPE_MARKS,
+    TYPE_MODBUS,
+    TYPE_REDIS,
+    TYPE_MEMCACHED,
+    TYPE_HTTP,
+    TYPE_MYSQL,
+    TYPE_POSTGRESQL,
+    TYPE_COUNT,
+};
+
+/* The bit of a protocol in key.protocols. */
+#define KEY_OF(type) (1u << (type))
 
 struct key {
     enum key_scope scope;
@@ -33,12 +62,19 @@ struct key {
     bool numbered;              /* a choice may also be given by its place, from 0 */
     const char *const *choices; /* ends with NULL */
     const char *fallback;       /* the default as the file would have it; NULL: none */
-    bool required;
-    const char *help; /* a phrase for the manual's reader and for errors */
+    bool default_by_protocol;   /* the protocol says what the default is */
+    bool required;              /* in SCOPE_PROTOCOL: for the protocols that have the key */
+    bool is_secret;             /* never shown */
+    bool is_bytes;              /* a string with escapes of its own, see config/bytes.h */
+    enum key_scope members;     /* the value is a group, or a choice that may be one, with keys of this scope;
+                                   SCOPE_GLOBAL: it is no group */
+    enum key_use use;
+    unsigned protocols; /* in SCOPE_PROTOCOL: KEY_OF() those that have the key */
+    const char *help;   /* a phrase for the manual's reader and for errors */
 };
 
 /* More keys than any scope has. */
-#define KEYS_MAX 32
+#define KEYS_MAX 64
 
 /* The keys of a scope and how many they are. */
 const struct key *keys_of(enum key_scope scope, size_t *count);
@@ -56,6 +92,18 @@ const struct key *keys_suggest(enum key_scope scope, const char *name);
 /* The entry of `candidates` (ends with NULL) nearest to `text`, if near enough to have been meant; else NULL.
  */
 const char *keys_suggest_word(const char *text, const char *const *candidates);
+
+/* Whether a protocol has a key of SCOPE_PROTOCOL. */
+bool keys_belongs(const struct key *key, enum key_protocol type);
+
+/* The names of the protocols that have a key of SCOPE_PROTOCOL: "line, length or marks". Returns `text`. */
+const char *keys_owners(const struct key *key, char *text, size_t size);
+
+/* The name of a protocol. */
+const char *keys_protocol_name(enum key_protocol type);
+
+/* Enough for what the following write. */
+#define KEYS_TEXT_SIZE 288
 
 /* Writes "integer, milliseconds, default 5000" or the like, as the manual page has it. Returns `text`. */
 const char *keys_describe(const struct key *key, char *text, size_t size);

@@ -2,6 +2,33 @@
 
 #include <stdlib.h>
 
+const char *settings_mode_name(enum listener_mode mode)
+{
+    static const char *const names[] = { "proxy", "fifo", "funnel", "auto" };
+    return names[mode];
+}
+
+/* The slices are copies of their own. */
+static void free_slice(struct slice *slice)
+{
+    free((char *)slice->bytes);
+}
+
+static void protocol_settings_free(struct protocol_settings *protocol)
+{
+    free_slice(&protocol->error_reply);
+    free_slice(&protocol->line.delimiter);
+    free_slice(&protocol->line.reply_until);
+    free_slice(&protocol->line.reply_if);
+    free_slice(&protocol->marks.start);
+    free_slice(&protocol->marks.end);
+    free_slice(&protocol->redis.username);
+    free_slice(&protocol->redis.password);
+    for (size_t i = 0; i < protocol->redis.command_count; i++)
+        free_slice(&protocol->redis.commands[i]);
+    free(protocol->redis.commands);
+}
+
 struct listener_settings *listener_settings_reference(struct listener_settings *settings)
 {
     settings->references++;
@@ -20,6 +47,7 @@ void listener_settings_release(struct listener_settings *settings)
         free(settings->targets[i].name);
     }
     free(settings->targets);
+    protocol_settings_free(&settings->protocol);
     access_list_release(settings->blocklist);
     access_list_release(settings->allowlist);
     free(settings->name);

@@ -7,6 +7,7 @@
 #include "access/list.h"
 #include "base/log.h"
 #include "net/address.h"
+#include "protocol/protocol.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +33,8 @@ struct target_settings {
     struct endpoint endpoint;
     char *name; /* the endpoint as text, for logs */
     struct keep_alive_settings keep_alive;
-    int64_t max_connections; /* -1: no limit */
+    int64_t connections;     /* shared modes: how many there are at most */
+    int64_t max_connections; /* proxy mode; -1: no limit */
     bool backup;
     int64_t weight; /* 0: no new work */
 };
@@ -57,22 +59,43 @@ struct listener_settings {
     struct unix_settings unix_socket;
     enum listener_mode mode; /* never MODE_AUTO */
     bool mode_was_auto;
+    /* In shared modes its `protocol` is never NULL. In proxy mode it is for protocols that can't be shared.
+     */
+    struct protocol_settings protocol;
     struct target_settings *targets;
     size_t target_count;
     enum balance balance;
     int64_t max_connections;
     int64_t max_connections_per_address;
     int64_t inactivity_timeout;
-    int64_t half_close_timeout;
+    int64_t half_close_timeout; /* proxy mode */
     struct keep_alive_settings client_keep_alive;
     int64_t connect_timeout;
     int64_t queue_limit;
     int64_t queue_timeout;
     int64_t retry_min;
     int64_t retry_max;
+    /* Those of the shared modes; proxy mode has no use for them. */
+    int64_t client_idle_timeout;
+    int64_t request_timeout;
+    int64_t stall_timeout;
+    bool abort_on_close;
+    bool async;
+    int64_t pipeline_depth;
+    int64_t connect_delay;
+    int64_t request_gap;
+    int64_t connection_ttl;
+    int64_t max_requests_per_connection;
+    bool warmup;
+    int64_t buffer_limit;
+    int64_t memory_limit;
+    int64_t max_message;
     struct access_list *blocklist; /* NULL: none */
     struct access_list *allowlist; /* NULL: none */
 };
+
+/* The name of a mode that settings can have. */
+const char *settings_mode_name(enum listener_mode mode);
 
 /* The whole configuration. Counted by reference. */
 struct settings {

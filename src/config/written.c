@@ -11,6 +11,7 @@ void written_clear(struct written_value *value)
     for (size_t i = 0; i < value->count; i++)
         free(value->items[i].text);
     free(value->items);
+    written_group_free(value->group);
     *value = (struct written_value){ 0 };
 }
 
@@ -183,6 +184,17 @@ bool written_add_item(struct written_configuration *written, struct written_valu
     return true;
 }
 
+struct written_group *written_open_group(struct written_configuration *written, struct written_value *value,
+                                         const struct key *key, const struct origin *origin)
+{
+    if (value->group == NULL)
+        value->group = written_group_create(written, key->members, origin);
+    if (!value->set)
+        value->origin = *origin;
+    value->set = true;
+    return value->group;
+}
+
 bool written_fits(const struct key *key, int64_t *number)
 {
     if (*number < 0 && key->can_disable) {
@@ -220,10 +232,16 @@ static bool parse_number(const struct key *key, const char *text, int64_t *numbe
     return false;
 }
 
+bool written_equals(const struct key *key, int64_t number, const char *text)
+{
+    int64_t other;
+    return parse_number(key, text, &other) && other == number;
+}
+
 bool written_parse(struct written_configuration *written, const struct key *key, const char *text,
                    const struct origin *origin, struct written_value *value, char *error, size_t error_size)
 {
-    char expectation[160];
+    char expectation[KEYS_TEXT_SIZE];
     int64_t number;
     error[0] = '\0';
     if (*text == '\0')
@@ -241,12 +259,18 @@ bool written_parse(struct written_configuration *written, const struct key *key,
 const char *written_subject(const struct written_group *group, const char *listener, const char *key,
                             char *text, size_t size)
 {
+    static const char *const groups[SCOPE_COUNT] = {
+        [SCOPE_GLOBAL] = "",
+        [SCOPE_LOG] = "log.",
+        [SCOPE_LISTENER] = "",
+        [SCOPE_TARGET] = "target: ",
+        [SCOPE_PROTOCOL] = "protocol: ",
+        [SCOPE_PROTOCOL_ID] = "protocol: id: ",
+    };
     if (listener != NULL)
-        snprintf(text, size, "listener \"%s\": %s%s", listener,
-                 group->scope == SCOPE_TARGET ? "target: " : "", key);
-    else if (group->scope == SCOPE_LISTENER)
-        snprintf(text, size, "listener: %s", key);
+        snprintf(text, size, "listener \"%s\": %s%s", listener, groups[group->scope], key);
     else
-        snprintf(text, size, "%s%s", group->scope == SCOPE_LOG ? "log." : "", key);
+        snprintf(text, size, "%s%s%s", group->scope >= SCOPE_LISTENER ? "listener: " : "",
+                 groups[group->scope], key);
     return text;
 }

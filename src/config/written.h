@@ -26,6 +26,7 @@ struct written_value {
     char *string;   /* KEY_STRING */
     struct written_item *items;
     size_t count;
+    struct written_group *group; /* of keys with members; owned. NULL: a choice's name was given */
 };
 
 /* A group: values by the places of their keys in its scope. A listener has its targets as children. */
@@ -96,6 +97,15 @@ void written_set_number(struct written_value *value, const struct origin *origin
 bool written_add_item(struct written_configuration *written, struct written_value *value,
                       const struct origin *origin, const char *text);
 
+/* The group that is the value of a key with members; an empty one is made if there is none. NULL (noted) when
+ * memory is short. */
+struct written_group *written_open_group(struct written_configuration *written, struct written_value *value,
+                                         const struct key *key, const struct origin *origin);
+
+/* Replaces a value by a copy of another one's, origins included, which counts as inherited. */
+void written_inherit(struct written_configuration *written, const struct written_value *from,
+                     struct written_value *to);
+
 /* Reads a value from text, as variables and the command line have it. False if it does not fit the key: then
  * the reason is in `error` and the value is as before. */
 bool written_parse(struct written_configuration *written, const struct key *key, const char *text,
@@ -104,6 +114,15 @@ bool written_parse(struct written_configuration *written, const struct key *key,
 /* Gives every key that nobody has set its value: a listener's from `defaults`, then the table's. Keys without
  * a default stay unset. */
 void written_complete(struct written_configuration *written);
+
+/* Whether `text` stands for that number (or boolean, or choice). */
+bool written_equals(const struct key *key, int64_t number, const char *text);
+
+/* The protocol that a listener's group `protocol` is about, once it is complete. */
+enum key_protocol written_protocol(const struct written_group *protocol);
+
+/* Whether a completed listener's value is what it would be if nobody had set it. */
+bool written_is_standard(const struct written_group *group, const struct key *key);
 
 /* Whether a number fits an integer key; negative ones become -1 where the key can be disabled. */
 bool written_fits(const struct key *key, int64_t *number);

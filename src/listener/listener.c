@@ -215,6 +215,11 @@ static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner)
 {
+    if (settings->mode != MODE_PROXY) {
+        log_error(settings->name, "mode \"%s\" can't be served yet", settings_mode_name(settings->mode));
+        bind_close(bound);
+        return NULL;
+    }
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
         bind_close(bound);
@@ -261,7 +266,8 @@ void listener_start(struct listener *listener)
 {
     char text[160];
     if (listener->settings->mode_was_auto)
-        log_info(listener->settings->name, "mode \"auto\" means \"proxy\" here");
+        log_info(listener->settings->name, "mode \"auto\" means \"%s\" here",
+                 settings_mode_name(listener->settings->mode));
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));

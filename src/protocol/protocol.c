@@ -4,10 +4,19 @@
 #include "protocol/follow.h"
 #include "protocol/protocols.h"
 
+/* clang-format off */
 static const struct protocol *const protocols[] = {
+    &protocol_http,
+    &protocol_length,
+    &protocol_line,
+    &protocol_marks,
+    &protocol_memcached,
+    &protocol_modbus,
+    &protocol_raw,
     &protocol_redis,
     NULL,
 };
+/* clang-format on */
 
 const struct protocol *protocol_find(const char *name)
 {

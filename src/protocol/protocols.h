@@ -4,6 +4,13 @@
 
 #include "protocol/protocol.h"
 
+extern const struct protocol protocol_http;
+extern const struct protocol protocol_length;
+extern const struct protocol protocol_line;
+extern const struct protocol protocol_marks;
+extern const struct protocol protocol_memcached;
+extern const struct protocol protocol_modbus;
+extern const struct protocol protocol_raw;
 extern const struct protocol protocol_redis;
 
 #endif

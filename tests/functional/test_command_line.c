@@ -145,7 +145,7 @@ static void what_libconfig_would_spoil_is_refused(void **state)
     expect_output(".conf:2:", HERE);
 }
 
-static void shared_modes_are_not_there_yet(void **state)
+static void shared_modes_are_checked(void **state)
 {
     static const char *const modes[] = { "fifo", "funnel" };
 
@@ -153,12 +153,18 @@ static void shared_modes_are_not_there_yet(void **state)
         char text[256];
 
         snprintf(text, sizeof(text),
-                 "listeners = ( { name = \"a\"; listen = \"127.0.0.1:7\"; mode = \"%s\"; targets = ( "
-                 "\"127.0.0.1:9\" ); } );",
+                 "listeners = ( { name = \"a\"; listen = \"127.0.0.1:7\"; mode = \"%s\";\n"
+                 "protocol = \"modbus\"; targets = ( \"127.0.0.1:9\" ); } );",
+                 modes[i]);
+        assert_int_equal(run_with(*state, text, ARGUMENTS("-t")), 0);
+        snprintf(text, sizeof(text),
+                 "listeners = ( { name = \"a\"; listen = \"127.0.0.1:7\"; mode = \"%s\";\n"
+                 "protocol = \"mysql\"; targets = ( \"127.0.0.1:9\" ); } );",
                  modes[i]);
         assert_int_equal(run_with(*state, text, ARGUMENTS("-t")), 1);
-        expect_output("mode", HERE);
+        expect_output(".conf:2:", HERE);
         expect_output(modes[i], HERE);
+        expect_output("can't be shared", HERE);
     }
 }
 
@@ -501,7 +507,7 @@ int main(void)
         fixture_test(test_of_a_bad_configuration),
         fixture_test(broken_syntax_is_reported_with_its_line),
         fixture_test(what_libconfig_would_spoil_is_refused),
-        fixture_test(shared_modes_are_not_there_yet),
+        fixture_test(shared_modes_are_checked),
         fixture_test(dump_shows_values_with_their_origins),
         fixture_test(address_in_use),
         fixture_test(foreign_address),

@@ -125,8 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .line = { .delimiter = SLICE("\n"), .reply_lines = 1 },
     };
     struct record whole = run(&settings, data + 1, size - 1, SIZE_MAX);
-    bool is_raw = settings.protocol == NULL && settings.follower == NULL; /* there cuts are what matters */
-    if (!is_raw)
+    /* What memcached's client sends at once counts as a run of quiet commands. */
+    if (strcmp(name, "memcached") != 0)
         FUZZ_REQUIRE(whole.sum == run(&settings, data + 1, size - 1, 1).sum);
     return 0;
 }

@@ -48,14 +48,6 @@ static void one_listener_that_makes_no_sense(void **state)
           "host: is required with port" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( { address = \"x:1\"; port = 2; } );",
           "do not go with address" },
-        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; mode = \"fifo\";",
-          "not available in this version" },
-        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; mode = \"funnel\";",
-          "not available in this version" },
-        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; mode = \"auto\";",
-          "\"auto\" means \"fifo\" here" },
-        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( \"x:2\", \"y:2\" ); mode = \"auto\";",
-          "\"auto\" means \"funnel\" here" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; retry_min = 40000;",
           "is longer than retry_max" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; unix_mode = 660;",
@@ -178,18 +170,6 @@ static void what_is_strange_is_a_warning(void **state)
     }
 }
 
-static void auto_becomes_proxy_by_its_rule(void **state)
-{
-    struct config_place *place = *state;
-    config_place_read(
-        place,
-        "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; mode = \"auto\"; max_connections = 2;\n"
-        "targets = ( \"x:1\", \"y:1\", { address = \"z:1\"; backup = true; } ); } );\n");
-    config_place_expect(place, "");
-    assert_int_equal(place->config.settings->listeners[0]->mode, MODE_PROXY);
-    assert_true(place->config.settings->listeners[0]->mode_was_auto);
-}
-
 /* What -T prints is a configuration with the same meaning; dumping that one gives the same text, origins
  * apart. */
 static void the_dump_can_be_read_again(void **state)
@@ -244,7 +224,7 @@ int main(void)
         CONFIG_TEST(one_listener_that_makes_no_sense), CONFIG_TEST(global_values_that_make_no_sense),
         CONFIG_TEST(names_and_addresses_are_unique),   CONFIG_TEST(faults_of_list_files_have_their_own_lines),
         CONFIG_TEST(defaults_fill_the_gaps),           CONFIG_TEST(what_is_strange_is_a_warning),
-        CONFIG_TEST(auto_becomes_proxy_by_its_rule),   CONFIG_TEST(the_dump_can_be_read_again),
+        CONFIG_TEST(the_dump_can_be_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

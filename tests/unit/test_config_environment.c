@@ -95,13 +95,136 @@ static void faults_name_their_variable(void **state)
         { "PROXIMUX_QUEUE_TIMOUT=3", "did you mean PROXIMUX_QUEUE_TIMEOUT?" },
         { "PROXIMUX_TARGETS=x:1", "environment: error: PROXIMUX_TARGETS: this key can't be set" },
         { "PROXIMUX_BALANCE=fair", "environment: error: PROXIMUX_BALANCE: \"fair\" does not fit" },
-        { "LOCAL_MAX_CONNECTIONS=-2", "\"auto\" means \"funnel\" here" },
+        { "PROXIMUX_ASYNC=1", "environment: error: PROXIMUX_ASYNC: says something else" },
+        { "PROXIMUX_PROTOCOL=redit",
+          "environment: error: PROXIMUX_PROTOCOL: \"redit\" does not fit: one of \"raw\"" },
+        { "PROXIMUX_PROTOCOL=length",
+          "environment: error: PROXIMUX_PROTOCOL: is required with type \"length\"" },
+        { "PROXIMUX_PROTOCOL_WIDTH=2",
+          "PROXIMUX_PROTOCOL_WIDTH: belongs to length; the type here is \"raw\"" },
+        { "PROXIMUX_PROTOCOL_WIDHT=2", "did you mean PROXIMUX_PROTOCOL_WIDTH?" },
+        { "PROXIMUX_PROTOCOL_COMMANDS=X", "PROXIMUX_PROTOCOL_COMMANDS: this key can't be set" },
+        { "PROXIMUX_BUFFER_LIMIT=1023", "environment: error: PROXIMUX_BUFFER_LIMIT: \"1023\" does not fit" },
     };
     struct config_place *place = *state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         load_changed(place, rows[i].change);
         if (place->config.settings != NULL || strstr(place->said, rows[i].said) == NULL)
             fail_msg("%s: \"%s\" is missing in:\n%s", rows[i].change, rows[i].said, place->said);
+    }
+}
+
+/* The deployment with another limit of clients, and the protocol named. */
+static void expect_mode(struct config_place *place, const char *const *environment, enum listener_mode mode,
+                        bool async)
+{
+    const struct config_source source = { .file = config_place_path(place, "none.conf"),
+                                          .file_optional = true,
+                                          .environment = (char **)environment };
+    config_place_load_source(place, &source);
+    if (place->config.settings == NULL)
+        fail_msg("refused:\n%s", place->said);
+    const struct listener_settings *listener = place->config.settings->listeners[0];
+    assert_int_equal(listener->mode, mode);
+    assert_true(listener->mode_was_auto);
+    assert_int_equal(listener->async, async);
+    assert_int_equal(listener->protocol.is_async, async);
+}
+
+#define LISTENING "LOCAL_HOST=::1", "LOCAL_PORT=1"
+#define TARGET_1  "TARGET_HOST_1=x", "TARGET_PORT_1=1", "TARGET_CONN_1_KEEP_ALIVE=0"
+#define TARGET_2  "TARGET_HOST_2=y", "TARGET_PORT_2=1", "TARGET_CONN_2_KEEP_ALIVE=0"
+
+static void deployments_reach_all_modes(void **state)
+{
+    static const char *const proxy[] = { LISTENING, "LOCAL_MAX_CONNECTIONS=1", "PROXY_CONNECTIONS_CNT=1",
+                                         TARGET_1, NULL };
+    static const char *const fifo[] = { LISTENING, "LOCAL_MAX_CONNECTIONS=-1", "PROXY_CONNECTIONS_CNT=1",
+                                        TARGET_1,  "EXCHANGE_FUNNEL_ASYNC=0",  NULL };
+    static const char *const funnel[] = { LISTENING, "PROXY_CONNECTIONS_CNT=2", TARGET_1,
+                                          TARGET_2,  "EXCHANGE_FUNNEL_ASYNC=1", NULL };
+    struct config_place *place = *state;
+    expect_mode(place, proxy, MODE_PROXY, false);
+    assert_string_equal(place->said, "");
+    expect_mode(place, fifo, MODE_FIFO, false);
+    assert_non_null(
+        strstr(place->said, "environment: warning: listener \"default\": protocol: \"raw\" can't"));
+    expect_mode(place, funnel, MODE_FUNNEL, true);
+    assert_non_null(strstr(place->said, "protocol: DANGER: \"raw\" with async"));
+}
+
+static void protocols_come_from_variables(void **state)
+{
+    static const char *const redis[] = { LISTENING,
+                                         "PROXY_CONNECTIONS_CNT=1",
+                                         TARGET_1,
+                                         "PROXIMUX_PROTOCOL=redis",
+                                         "PROXIMUX_PROTOCOL_PASSWORD=secret",
+                                         "PROXIMUX_REQUEST_TIMEOUT=500",
+                                         NULL };
+    static const char *const overridden[] = {
+        LISTENING, "PROXY_CONNECTIONS_CNT=1", TARGET_1, "PROXIMUX_PROTOCOL=redis", "EXCHANGE_FUNNEL_ASYNC=0",
+        NULL
+    };
+    /* the keys stand before the name: their order is not ours to choose */
+    static const char *const length[] = { "PROXIMUX_PROTOCOL_ID_OFFSET=4",
+                                          "PROXIMUX_PROTOCOL_ID_WIDTH=2",
+                                          "PROXIMUX_PROTOCOL_WIDTH=3",
+                                          "PROXIMUX_PROTOCOL_ERROR_REPLY=\\x00\\n",
+                                          "PROXIMUX_PROTOCOL=length",
+                                          LISTENING,
+                                          "PROXY_CONNECTIONS_CNT=1",
+                                          TARGET_1,
+                                          NULL };
+    struct config_place *place = *state;
+    expect_mode(place, redis, MODE_FIFO, true);
+    const struct listener_settings *listener = place->config.settings->listeners[0];
+    assert_string_equal(listener->protocol.protocol->name, "redis");
+    assert_int_equal(listener->protocol.redis.password.length, 6);
+    assert_int_equal(listener->request_timeout, 500);
+    expect_mode(place, overridden, MODE_FIFO, false);
+    expect_mode(place, length, MODE_FIFO, false);
+    listener = place->config.settings->listeners[0];
+    assert_int_equal(listener->protocol.length.width, 3);
+    assert_int_equal(listener->protocol.length.id_offset, 4);
+    assert_int_equal(listener->protocol.length.id_width, 2);
+    assert_int_equal(listener->protocol.error_reply.length, 2);
+    assert_memory_equal(listener->protocol.error_reply.bytes, "\0\n", 2);
+}
+
+/* Loads a file whose listener has that protocol, or takes it from `defaults`, with variables over it. */
+static const struct protocol_settings *load_over(struct config_place *place, bool in_defaults,
+                                                 const char *protocol, const char *const *environment)
+{
+    config_place_write(place, "main.conf",
+                       "defaults = { mode = \"fifo\"; %s };\n"
+                       "listeners = ( { name = \"default\"; listen = \"127.0.0.1:1\"; %s\n"
+                       "targets = \"x:1\"; } );\n",
+                       in_defaults ? protocol : "", in_defaults ? "" : protocol);
+    config_place_load(place, (char **)environment);
+    config_place_expect(place, "");
+    return &place->config.settings->listeners[0]->protocol;
+}
+
+static void variables_change_keys_of_the_file_s_protocol(void **state)
+{
+    static const char redis[] = "protocol = { type = \"redis\"; password = \"a\"; database = 4; };";
+    static const char *const password[] = { "PROXIMUX_PROTOCOL_PASSWORD=bcd", NULL };
+    static const char *const same[] = { "PROXIMUX_PROTOCOL=redis", NULL };
+    static const char *const other[] = { "PROXIMUX_PROTOCOL=modbus", NULL };
+    static const char *const match[] = { "PROXIMUX_PROTOCOL_MATCH=order", NULL };
+    struct config_place *place = *state;
+    for (int in_defaults = 0; in_defaults <= 1; in_defaults++) {
+        const struct protocol_settings *settings = load_over(place, in_defaults, redis, password);
+        assert_int_equal(settings->redis.password.length, 3);
+        assert_int_equal(settings->redis.database, 4);
+        settings = load_over(place, in_defaults, redis, same);
+        assert_int_equal(settings->redis.password.length, 1);
+        settings = load_over(place, in_defaults, redis, other);
+        assert_string_equal(settings->protocol->name, "modbus");
+        assert_int_equal(settings->redis.password.length, 0);
+        settings = load_over(place, in_defaults, "protocol = \"modbus\";", match);
+        assert_true(settings->modbus.match_order);
     }
 }
 
@@ -210,6 +333,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CONFIG_TEST(the_deployment_becomes_a_proxy),
         CONFIG_TEST(faults_name_their_variable),
+        CONFIG_TEST(deployments_reach_all_modes),
+        CONFIG_TEST(protocols_come_from_variables),
+        CONFIG_TEST(variables_change_keys_of_the_file_s_protocol),
         CONFIG_TEST(variables_that_do_no_harm),
         CONFIG_TEST(any_negative_limit_means_none),
         CONFIG_TEST(the_file_s_listener_is_overridden),

@@ -14,9 +14,21 @@
 
 #include <cmocka.h>
 
+/* The type that a protocol's key needs beside it. */
+static const char *type_for(const char *name, char *text)
+{
+    const struct key *key = keys_find(SCOPE_PROTOCOL, name, NULL);
+    enum key_protocol type = TYPE_RAW;
+    while (key != NULL && !keys_belongs(key, type))
+        type++;
+    sprintf(text, strcmp(name, "type") == 0 ? "" : "type = \"%s\";", keys_protocol_name(type));
+    return text;
+}
+
 /* Loads a configuration whose only peculiarity is that one key of the scope has that value. */
 static void read_key(struct config_place *place, enum key_scope scope, const char *key, const char *value)
 {
+    char type[40];
     switch (scope) {
     case SCOPE_GLOBAL:
         if (strcmp(key, "listeners") == 0)
@@ -30,6 +42,16 @@ static void read_key(struct config_place *place, enum key_scope scope, const cha
     case SCOPE_LISTENER:
         /* a default of what is required would only be said to be required again */
         config_place_read(place, "defaults = { %s = %s; };\n" CONFIG_LISTENER, key, value);
+        break;
+    case SCOPE_PROTOCOL:
+        config_place_read(place, "defaults = { protocol = { %s %s = %s; }; };\n" CONFIG_LISTENER,
+                          type_for(key, type), key, value);
+        break;
+    case SCOPE_PROTOCOL_ID:
+        config_place_read(place,
+                          "defaults = { protocol = { type = \"length\"; width = 2; id = { %s = %s; }; }; "
+                          "};\n" CONFIG_LISTENER,
+                          key, value);
         break;
     default: {
         bool is_address = strcmp(key, "address") == 0;
@@ -93,7 +115,7 @@ static void check_range(struct config_place *place, const struct key *key)
         read_key(place, key->scope, key->name, value);
         expect_error_of(place, key->name, range);
     }
-    if (!key->can_disable) {
+    if (!key->can_disable && key->minimum >= 0) {
         read_key(place, key->scope, key->name, "-7");
         expect_error_of(place, key->name, range);
     }

@@ -7,11 +7,12 @@
 #include <cmocka.h>
 
 #include "config/written.h"
+#include "protocol/protocol.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_SIZE 256
+#define TEXT_SIZE KEYS_TEXT_SIZE
 
 /* Calls `each` for every key there is. */
 static void each_key(void (*each)(const struct key *key))
@@ -69,6 +70,8 @@ static void check_fallback(const struct key *key)
     if (key->fallback == NULL)
         return;
     assert_false(key->required);
+    assert_false(key->default_by_protocol);
+    assert_false(key->is_secret);
     assert_int_not_equal(key->type, KEY_STRUCTURE);
     assert_int_not_equal(key->type, KEY_STRINGS);
     if (!written_parse(&written, key, key->fallback, &origin, &value, error, sizeof error))
@@ -95,16 +98,19 @@ static void check_range(const struct key *key)
         assert_false(key->can_disable);
         return;
     }
-    assert_true(key->minimum >= 0);
+    bool is_correction = strcmp(key->name, "adjust") == 0;
+    assert_int_equal(key->minimum < 0, is_correction);
     assert_true(key->minimum < key->maximum);
-    assert_true(key->maximum <= INT32_MAX); /* no larger number would fit a timer or a socket option */
+    if (key->unit != UNIT_BYTES) /* no larger number would fit a timer or a socket option */
+        assert_true(key->maximum <= INT32_MAX);
     if (key->can_disable)
         assert_int_equal(key->minimum, 1); /* 0 has no meaning of its own beside -1 */
-    else if (key->fallback != NULL)
+    else if (key->fallback != NULL && !is_correction)
         assert_int_not_equal(key->fallback[0], '-');
     bool counts_time = key->unit == UNIT_MILLISECONDS;
     bool named_as_time = strstr(key->name, "timeout") != NULL || strstr(key->name, "_idle") != NULL ||
                          strstr(key->name, "_interval") != NULL || strstr(key->name, "delay") != NULL ||
+                         strstr(key->name, "_gap") != NULL || strstr(key->name, "_ttl") != NULL ||
                          strncmp(key->name, "retry_", 6) == 0;
     assert_int_equal(counts_time, named_as_time);
 }
@@ -131,6 +137,57 @@ static void test_choices_differ(void **state)
 {
     (void)state;
     each_key(check_choices);
+}
+
+static void check_kind(const struct key *key)
+{
+    bool is_group = key->type == KEY_STRUCTURE || key->type == KEY_CHOICE;
+    assert_true(key->members == SCOPE_GLOBAL || is_group);
+    assert_true(key->type == KEY_STRING || !(key->is_secret || key->is_bytes));
+    assert_true(key->type == KEY_BOOLEAN || !key->default_by_protocol);
+    assert_int_equal(key->protocols != 0, key->scope == SCOPE_PROTOCOL);
+    assert_int_equal(key->protocols >> TYPE_COUNT, 0);
+}
+
+static void test_peculiarities_fit_the_type(void **state)
+{
+    (void)state;
+    each_key(check_kind);
+}
+
+/* The names that `protocol` takes are those of the framers, and of the two protocols that can't be shared. */
+static void test_choices_of_protocol_are_the_protocols(void **state)
+{
+    (void)state;
+    const struct key *key = keys_find(SCOPE_LISTENER, "protocol", NULL);
+    size_t shared = 0;
+    for (int type = 0; type < TYPE_COUNT; type++) {
+        bool is_shared = type != TYPE_MYSQL && type != TYPE_POSTGRESQL;
+        const char *name = keys_protocol_name((enum key_protocol)type);
+        assert_string_equal(key->choices[type], name);
+        if ((protocol_find(name) != NULL) != is_shared)
+            fail_msg("%s is%s known as a protocol that can be shared", name, is_shared ? " not" : "");
+    }
+    assert_null(key->choices[TYPE_COUNT]);
+    while (protocol_all()[shared] != NULL)
+        shared++;
+    assert_int_equal(shared, TYPE_COUNT - 2);
+}
+
+static void assert_owners(const char *name, const char *expected)
+{
+    char text[TEXT_SIZE];
+    const struct key *key = keys_find(SCOPE_PROTOCOL, name, NULL);
+    assert_string_equal(keys_owners(key, text, sizeof text), expected);
+}
+
+static void test_owners_of_keys(void **state)
+{
+    (void)state;
+    assert_owners("response_gap", "raw");
+    assert_owners("error_reply", "line, length or marks");
+    assert_true(keys_belongs(keys_find(SCOPE_PROTOCOL, "error_reply", NULL), TYPE_MARKS));
+    assert_false(keys_belongs(keys_find(SCOPE_PROTOCOL, "error_reply", NULL), TYPE_REDIS));
 }
 
 static void test_no_two_keys_share_a_variable(void **state)
@@ -174,6 +231,13 @@ static void test_variables_by_scope(void **state)
     assert_variable(SCOPE_LISTENER, "listen", NULL);
     assert_variable(SCOPE_LISTENER, "targets", NULL);
     assert_variable(SCOPE_TARGET, "weight", NULL);
+    assert_variable(SCOPE_LISTENER, "protocol", "PROXIMUX_PROTOCOL");
+    assert_variable(SCOPE_LISTENER, "async", "PROXIMUX_ASYNC");
+    assert_variable(SCOPE_PROTOCOL, "type", NULL);
+    assert_variable(SCOPE_PROTOCOL, "password", "PROXIMUX_PROTOCOL_PASSWORD");
+    assert_variable(SCOPE_PROTOCOL, "commands", NULL);
+    assert_variable(SCOPE_PROTOCOL, "id", NULL);
+    assert_variable(SCOPE_PROTOCOL_ID, "width", "PROXIMUX_PROTOCOL_ID_WIDTH");
 }
 
 static void assert_described(enum key_scope scope, const char *name, const char *described,
@@ -201,6 +265,17 @@ static void test_descriptions(void **state)
                      "an integer from 1 to 2147483647 (or -1: none)");
     assert_described(SCOPE_TARGET, "port", "integer, no default", "an integer from 1 to 65535");
     assert_described(SCOPE_LOG, "format", "string, default \"text\"", "one of \"text\", \"json\"");
+    assert_described(SCOPE_LISTENER, "async", "boolean, default by protocol", "true or false");
+    assert_described(SCOPE_LISTENER, "protocol", "string or group, default \"raw\"",
+                     "one of \"raw\", \"line\", \"length\", \"marks\", \"modbus\", \"redis\", "
+                     "\"memcached\", \"http\", \"mysql\", \"postgresql\", or a group: { type = ...; ... }");
+    assert_described(SCOPE_LISTENER, "memory_limit", "integer, bytes, default 268435456",
+                     "an integer from 65536 to 1099511627776");
+    assert_described(SCOPE_LISTENER, "pipeline_depth", "integer, requests, default 1024",
+                     "an integer from 1 to 1000000");
+    assert_described(SCOPE_PROTOCOL, "width", "integer, bytes, required", "an integer from 1 to 18");
+    assert_described(SCOPE_PROTOCOL, "delimiter", "string, default \"\\n\"", "a string");
+    assert_described(SCOPE_PROTOCOL, "id", "group, no default", "a group: { ... }");
 }
 
 static void assert_suggested(enum key_scope scope, const char *written, const char *meant)
@@ -220,7 +295,9 @@ static void test_suggestions(void **state)
     assert_suggested(SCOPE_LISTENER, "Listen", "listen");
     assert_suggested(SCOPE_LISTENER, "blacklist", "blocklist");
     assert_suggested(SCOPE_LISTENER, "balnace", "balance"); /* neighbours that are swapped are one slip */
-    assert_suggested(SCOPE_LISTENER, "protocol", NULL);
+    assert_suggested(SCOPE_LISTENER, "protocoll", "protocol");
+    assert_suggested(SCOPE_LISTENER, "wallpaper", NULL);
+    assert_suggested(SCOPE_PROTOCOL, "pasword", "password");
     assert_suggested(SCOPE_LISTENER, "", NULL);
     assert_suggested(SCOPE_TARGET, "prot", "port");
     assert_suggested(SCOPE_GLOBAL, "pidfile", "pid_file");
@@ -236,6 +313,9 @@ int main(void)
         cmocka_unit_test(test_each_default_fits_its_key),
         cmocka_unit_test(test_ranges_are_sane),
         cmocka_unit_test(test_choices_differ),
+        cmocka_unit_test(test_peculiarities_fit_the_type),
+        cmocka_unit_test(test_choices_of_protocol_are_the_protocols),
+        cmocka_unit_test(test_owners_of_keys),
         cmocka_unit_test(test_no_two_keys_share_a_variable),
         cmocka_unit_test(test_variables_by_scope),
         cmocka_unit_test(test_descriptions),

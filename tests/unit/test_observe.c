@@ -43,6 +43,57 @@ static void redis_commands_that_can_not_be_shared_are_followed(void **state)
     EXPECT("redis", "lost a request breaks the protocol\n", CLIENT_SAYS("POST / HTTP/1.1\r\n"));
 }
 
+static void http_is_followed(void **state)
+{
+    (void)state;
+    EXPECT("http",
+           "ask 1 GET /x HTTP/1.1 [28]\nanswer 1 [46] 404 Not Found\nask 2 HEAD / HTTP/1.1 [28]\nanswer 2 "
+           "[38]\n",
+           CLIENT_SAYS("GET /x HTTP/1.1\r\nHost: a\r\n\r\n"),
+           TARGET_SAYS("HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nx"),
+           CLIENT_SAYS("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"),
+           TARGET_SAYS("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"));
+    /* an answer that ends by close; 100 Continue is part of it */
+    EXPECT("http", "ask 1 PUT / HTTP/1.1 [70]\nanswer 1 [47]\n",
+           CLIENT_SAYS("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"),
+           TARGET_SAYS("HTTP/1.1 100 Continue\r\n\r\n"), CLIENT_SAYS("ok"),
+           TARGET_SAYS("HTTP/1.1 200 OK\r\n\r\nabc"), { TARGET_ENDS, { NULL, 0 } });
+    EXPECT("http",
+           "ask 1 GET / HTTP/1.1 [62]\nunanswered 1 [0]\nlost what follows can't be told apart in this "
+           "protocol\n",
+           CLIENT_SAYS("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"),
+           TARGET_SAYS("HTTP/1.1 101"));
+}
+
+static void modbus_answers_are_told_by_ids(void **state)
+{
+    (void)state;
+    EXPECT("modbus",
+           "ask 1 unit 17 read holding registers 107 [12]\nask 2 unit 17 read holding registers 8 [12]\n"
+           "answer 2 [9] exception 2: illegal data address\nanswer 1 [11]\n",
+           CLIENT_SAYS("\0\1\0\0\0\6\x11\x03\0\x6b\0\1"
+                       "\0\2\0\0\0\6\x11\x03\0\x08\0\1"),
+           TARGET_SAYS("\0\2\0\0\0\3\x11\x83\2"
+                       "\0\1\0\0\0\5\x11\x03\2\0\7"));
+}
+
+static void memcached_is_followed(void **state)
+{
+    (void)state;
+    EXPECT("memcached",
+           "ask 1 set a 0 0 1 noreply [24]\nanswer 1 [0]\nask 2 get a [7]\nask 3 what? [7]\nask 4 mn [4]\n"
+           "answer 2 [21]\nanswer 3 [7] ERROR\nanswer 4 [4]\n",
+           CLIENT_SAYS("set a 0 0 1 noreply\r\nx\r\n"), CLIENT_SAYS("get a\r\nwhat?\r\nmn\r\n"),
+           TARGET_SAYS("VALUE a 0 1\r\nx\r\nEND\r\nERROR\r\nMN\r\n"));
+}
+
+static void lines_are_followed(void **state)
+{
+    (void)state;
+    EXPECT("line", "ask 1 *IDN? [6]\nask 2 VOLT 1 [7]\nanswer 1 [5]\nunanswered 2 [2]\n",
+           TARGET_SAYS("220 hello\n"), CLIENT_SAYS("*IDN?\nVOLT 1\n"), TARGET_SAYS("ACME\nok"));
+}
+
 static void without_a_protocol_chunks_are_messages(void **state)
 {
     (void)state;
@@ -195,6 +246,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(redis_commands_have_their_answers),
         cmocka_unit_test(redis_commands_that_can_not_be_shared_are_followed),
+        cmocka_unit_test(http_is_followed),
+        cmocka_unit_test(modbus_answers_are_told_by_ids),
+        cmocka_unit_test(memcached_is_followed),
+        cmocka_unit_test(lines_are_followed),
         cmocka_unit_test(without_a_protocol_chunks_are_messages),
         cmocka_unit_test(messages_are_described),
         cmocka_unit_test(a_store_of_texts_is_bounded),

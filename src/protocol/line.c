@@ -1,0 +1,104 @@
+/* Lines: a request is one, an answer a number of them, or all up to one that begins with given bytes. */
+#include "protocol/describe.h"
+#include "protocol/error_reply.h"
+#include "protocol/match.h"
+#include "protocol/pass.h"
+#include "protocol/protocols.h"
+
+/* All zeros between two requests. */
+struct line_client {
+    struct match delimiter;
+    struct match reply_if;
+    bool has_reply; /* reply_if was seen */
+};
+
+/* All zeros between two answers. */
+struct line_link {
+    struct match delimiter;
+    bool is_other;        /* this line does not begin with reply_until */
+    size_t until_matched; /* how much of reply_until this line has begun with */
+    int64_t lines;        /* that have ended */
+};
+
+static void line_look_for_reply(struct line_client *client, struct slice reply_if, struct slice bytes)
+{
+    size_t taken;
+    if (reply_if.length == 0)
+        client->has_reply = true;
+    if (!client->has_reply)
+        client->has_reply = match_find(&client->reply_if, reply_if, bytes, &taken);
+}
+
+static enum protocol_outcome line_read_request(const struct protocol_settings *settings, void *client_state,
+                                               struct protocol_request *request, struct slice *input,
+                                               struct buffer *out, struct buffer *answer)
+{
+    (void)answer;
+    struct line_client *client = client_state;
+    size_t taken;
+    bool ends = match_find(&client->delimiter, settings->line.delimiter, *input, &taken);
+    line_look_for_reply(client, settings->line.reply_if, (struct slice){ input->bytes, taken });
+    /* A longer line streams. Whether it has an answer shows at its end, like that of any other. */
+    if (ends || out->length + taken >= settings->head_limit)
+        request->decided = true;
+    pass(input, taken, out);
+    if (!ends)
+        return PROTOCOL_MORE;
+    request->unanswered = !client->has_reply;
+    *client = (struct line_client){ 0 };
+    return PROTOCOL_COMPLETE;
+}
+
+/* Compares the next bytes of a line with what the last line of an answer begins with. The delimiter counts as
+ * part of the line: ".\r\n" is the line that is "." and nothing else. */
+static void line_compare_until(struct line_link *link, struct slice until, struct slice bytes)
+{
+    if (link->is_other || link->until_matched >= until.length)
+        return;
+    size_t count = pass_available(&bytes, until.length - link->until_matched);
+    if (memcmp(until.bytes + link->until_matched, bytes.bytes, count) == 0)
+        link->until_matched += count;
+    else
+        link->is_other = true;
+}
+
+/* Notes that a line has ended. True if it is the last one of its answer. */
+static bool line_end(struct line_link *link, const struct protocol_settings *settings)
+{
+    size_t until = settings->line.reply_until.length;
+    bool is_until = !link->is_other && link->until_matched >= until;
+    link->lines++;
+    link->is_other = false;
+    link->until_matched = 0;
+    return until > 0 ? is_until : link->lines >= settings->line.reply_lines;
+}
+
+static enum protocol_outcome line_read_response(const struct protocol_settings *settings, void *link_state,
+                                                struct protocol_request *request, struct slice *input,
+                                                struct buffer *out, uint64_t *id)
+{
+    (void)request;
+    (void)id;
+    struct line_link *link = link_state;
+    while (input->length > 0) {
+        size_t taken;
+        bool ends = match_find(&link->delimiter, settings->line.delimiter, *input, &taken);
+        line_compare_until(link, settings->line.reply_until, (struct slice){ input->bytes, taken });
+        pass(input, taken, out);
+        if (ends && line_end(link, settings)) {
+            *link = (struct line_link){ 0 };
+            return PROTOCOL_COMPLETE;
+        }
+    }
+    return PROTOCOL_MORE;
+}
+
+const struct protocol protocol_line = {
+    .name = "line",
+    .client_size = sizeof(struct line_client),
+    .link_size = sizeof(struct line_link),
+    .read_request = line_read_request,
+    .read_response = line_read_response,
+    .write_error = error_reply_write,
+    .describe = describe_line,
+};

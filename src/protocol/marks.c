@@ -1,0 +1,91 @@
+/* Messages between a start and an end mark, such as STX and ETX, or the blocks of MLLP (HL7). Nothing may
+ * stand between two messages. */
+#include "protocol/describe.h"
+#include "protocol/error_reply.h"
+#include "protocol/match.h"
+#include "protocol/pass.h"
+#include "protocol/protocols.h"
+
+/* Of a client and of a link alike. All zeros between two messages. */
+struct marks_reader {
+    size_t started; /* how much of the start mark has come */
+    struct match end;
+};
+
+/* Compares the next `count` bytes with the rest of the start mark. */
+static bool marks_start(struct marks_reader *reader, struct slice mark, struct slice input, size_t count)
+{
+    if (memcmp(mark.bytes + reader->started, input.bytes, count) != 0)
+        return false;
+    reader->started += count;
+    return true;
+}
+
+/* How many of the next bytes belong to the start mark, if it is one. */
+static size_t marks_starting(const struct marks_reader *reader, struct slice mark, const struct slice *input)
+{
+    return reader->started < mark.length ? pass_available(input, mark.length - reader->started) : 0;
+}
+
+static enum protocol_outcome marks_read_request(const struct protocol_settings *settings, void *client,
+                                                struct protocol_request *request, struct slice *input,
+                                                struct buffer *out, struct buffer *answer)
+{
+    struct marks_reader *reader = client;
+    struct slice start = settings->marks.start;
+    size_t starting = marks_starting(reader, start, input);
+    if (starting > 0) {
+        if (out->length + starting > settings->head_limit || !marks_start(reader, start, *input, starting))
+            return error_reply_break(settings, answer);
+        pass(input, starting, out);
+        if (reader->started < start.length)
+            return PROTOCOL_MORE;
+    }
+    size_t taken;
+    bool ends = match_find(&reader->end, settings->marks.end, *input, &taken);
+    /* A longer message streams. */
+    if (ends || out->length + taken >= settings->head_limit)
+        request->decided = true;
+    pass(input, taken, out);
+    if (!ends)
+        return PROTOCOL_MORE;
+    *reader = (struct marks_reader){ 0 };
+    return PROTOCOL_COMPLETE;
+}
+
+static enum protocol_outcome marks_read_response(const struct protocol_settings *settings, void *link,
+                                                 struct protocol_request *request, struct slice *input,
+                                                 struct buffer *out, uint64_t *id)
+{
+    (void)request;
+    (void)id;
+    struct marks_reader *reader = link;
+    struct slice start = settings->marks.start;
+    size_t starting = marks_starting(reader, start, input);
+    if (starting > 0) {
+        if (!marks_start(reader, start, *input, starting))
+            return PROTOCOL_BROKEN;
+        slice_skip(input, starting);
+        if (reader->started < start.length)
+            return PROTOCOL_MORE;
+        /* The client gets nothing before it is known to be one: an error can still take its place. */
+        buffer_append(out, start.bytes, start.length);
+    }
+    size_t taken;
+    bool ends = match_find(&reader->end, settings->marks.end, *input, &taken);
+    pass(input, taken, out);
+    if (!ends)
+        return PROTOCOL_MORE;
+    *reader = (struct marks_reader){ 0 };
+    return PROTOCOL_COMPLETE;
+}
+
+const struct protocol protocol_marks = {
+    .name = "marks",
+    .client_size = sizeof(struct marks_reader),
+    .link_size = sizeof(struct marks_reader),
+    .read_request = marks_read_request,
+    .read_response = marks_read_response,
+    .write_error = error_reply_write,
+    .describe = describe_marks,
+};

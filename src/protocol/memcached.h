@@ -1,0 +1,104 @@
+/* What the files of the memcached framer share. The protocol is doc/protocol.txt of memcached; where that is
+ * silent, or versions differ, it is what memcached 1.6.18 and 1.6.45 do. */
+#ifndef PROTOCOL_MEMCACHED_H
+#define PROTOCOL_MEMCACHED_H
+
+#include "protocol/protocol.h"
+
+enum {
+    /* memcached closes a connection on which it has this much of a line without its end, except for "get "
+     * and "gets ". On a shared one that would hit everybody. */
+    MEMCACHED_LINE_MAX = 2048,
+    /* Of an answer's line that announces a value. Those of memcached have less than half of it. */
+    MEMCACHED_VALUE_LINE_MAX = 1024,
+};
+
+/* What answers a command. */
+enum memcached_answer {
+    MEMCACHED_STORE,    /* STORED, NOT_STORED, EXISTS, NOT_FOUND */
+    MEMCACHED_CHANGE,   /* DELETED, TOUCHED, NOT_FOUND, a number */
+    MEMCACHED_VALUES,   /* VALUE ... and its data, any number of times; END */
+    MEMCACHED_META,     /* VA ... and its data; or one line */
+    MEMCACHED_DEBUG,    /* ME, EN */
+    MEMCACHED_STATS,    /* STAT ..., any number of times; END */
+    MEMCACHED_METADUMP, /* key=..., any number of times; END */
+    MEMCACHED_MGDUMP,   /* OK; mg ..., any number of times; EN */
+    MEMCACHED_VERSION,
+    MEMCACHED_ANY,   /* one line, whatever it says: commands of the administrator */
+    MEMCACHED_QUIET, /* answers of meta commands, any number of times; MN */
+};
+
+/* What is remembered of a request. */
+struct memcached_context {
+    enum memcached_answer answer;
+    bool is_swallowed;  /* a noreply: its client wants no answer, not even an error */
+    bool has_block;     /* data came with it */
+    bool has_client_mn; /* of quiet commands: the MN that ends their answer is the client's too */
+};
+
+/* What becomes of a command. */
+enum memcached_fate {
+    MEMCACHED_FORWARD,
+    MEMCACHED_LOCAL,  /* `text` is the answer */
+    MEMCACHED_BROKEN, /* `text` is the answer, and the client is closed after it */
+};
+
+/* A command's line, understood. */
+struct memcached_command {
+    enum memcached_fate fate;
+    const char *text;
+    bool is_refused; /* not because it is wrong, but because it can't be shared */
+    bool is_quit;
+    bool is_mn;
+    bool is_quiet;
+    struct memcached_context context;
+    uint64_t block; /* bytes of the data that follow, without the \r\n at their end */
+    size_t length;  /* of the line as it is to be sent, without its end: a `noreply` is left out */
+};
+
+/* Reads a line, without its end. */
+struct memcached_command memcached_command_read(struct slice line);
+
+/* The line without its end, which is \n or \r\n. */
+struct slice memcached_line_text(struct slice line);
+
+/* Decimal digits and nothing else, up to `max`. */
+bool memcached_number_read(struct slice text, uint64_t max, uint64_t *number);
+
+/* Takes the next word, up to a space; false if there is none. */
+bool memcached_word_next(struct slice *rest, struct slice *word);
+
+/* The state of one client; all zeros between two requests, apart from the count. */
+struct memcached_client {
+    bool in_block;
+    bool is_quiet;
+    uint64_t block;     /* bytes of the data, their \r\n included, that have to come */
+    uint64_t looked_at; /* bytes looked at, of all requests: for a test */
+};
+
+/* The state of one target connection; `line` apart, all zeros between two answers. */
+struct memcached_link {
+    bool in_block;
+    bool in_rest;       /* of a line longer than `line`: passed on up to its end */
+    bool is_last;       /* what is being passed on ends the answer */
+    uint64_t block;     /* bytes of the data, their \r\n included, that have to come */
+    uint64_t looked_at; /* bytes looked at, of all answers: for a test */
+    size_t length;
+    char line[MEMCACHED_VALUE_LINE_MAX]; /* the beginning of the line that is coming in */
+};
+
+/* The read_response() of struct protocol. */
+enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *link,
+                                            struct protocol_request *request, struct slice *input,
+                                            struct buffer *out, uint64_t *id);
+
+_Static_assert(sizeof(struct memcached_context) <= PROTOCOL_CONTEXT_SIZE, "a request's context holds it");
+
+static inline struct memcached_context memcached_context(const struct protocol_request *request)
+{
+    struct memcached_context context;
+    memcpy(&context, request->context, sizeof context);
+    return context;
+}
+
+#endif

@@ -1,0 +1,329 @@
+/* Modbus TCP: "MODBUS Messaging on TCP/IP Implementation Guide" V1.0b and "MODBUS Application Protocol
+ * Specification" V1.1b3.
+ *
+ *   transaction id (2)  protocol id (2)  length (2)  unit (1)  function (1)  data (length - 2)
+ *
+ * All numbers are big-endian. The length counts what follows it. An exception has the function's highest bit
+ * set, and one byte of data. */
+#include "protocol/describe.h"
+#include "protocol/pass.h"
+#include "protocol/protocols.h"
+
+enum {
+    MODBUS_HEAD = 8, /* up to the function */
+    MODBUS_PREFIX = 6,
+    MODBUS_LENGTH_MIN = 2,   /* a unit and a function */
+    MODBUS_LENGTH_MAX = 254, /* a unit and 253 bytes */
+    MODBUS_IS_EXCEPTION = 0x80,
+    MODBUS_ILLEGAL_FUNCTION = 0x01,
+    MODBUS_ILLEGAL_DATA_VALUE = 0x03, /* "such as that the implied length is incorrect" */
+    MODBUS_NO_PATH = 0x0A,
+    MODBUS_NO_ANSWER = 0x0B,
+};
+
+/* What the data of a request looks like, for the functions of the specification. Some servers, libmodbus
+ * among them, find the end of a request by its function and not by its length: where the two disagree, the
+ * rest would be taken for a request of its own, or another client's bytes for the rest. */
+struct modbus_form {
+    bool is_known;
+    bool is_counted;    /* the last of these bytes says how many follow */
+    unsigned char size; /* bytes */
+};
+
+static const struct modbus_form modbus_forms[MODBUS_IS_EXCEPTION] = {
+    [0x01] = { true, false, 4 }, /* read coils */
+    [0x02] = { true, false, 4 }, /* read discrete inputs */
+    [0x03] = { true, false, 4 }, /* read holding registers */
+    [0x04] = { true, false, 4 }, /* read input registers */
+    [0x05] = { true, false, 4 }, /* write single coil */
+    [0x06] = { true, false, 4 }, /* write single register */
+    [0x07] = { true, false, 0 }, /* read exception status */
+    [0x0B] = { true, false, 0 }, /* get comm event counter */
+    [0x0C] = { true, false, 0 }, /* get comm event log */
+    [0x0F] = { true, true, 5 },  /* write multiple coils */
+    [0x10] = { true, true, 5 },  /* write multiple registers */
+    [0x11] = { true, false, 0 }, /* report server id */
+    [0x14] = { true, true, 1 },  /* read file record */
+    [0x15] = { true, true, 1 },  /* write file record */
+    [0x16] = { true, false, 6 }, /* mask write register */
+    [0x17] = { true, true, 9 },  /* read/write multiple registers */
+    [0x18] = { true, false, 2 }, /* read FIFO queue */
+};
+
+/* What is remembered of a request. */
+struct modbus_context {
+    unsigned char transaction[2];
+    unsigned char unit;
+    unsigned char function;
+    bool is_known; /* the head is in, and right */
+};
+
+_Static_assert(sizeof(struct modbus_context) <= PROTOCOL_CONTEXT_SIZE, "a request's context holds it");
+
+/* All zeros between two requests. */
+struct modbus_client {
+    size_t remaining; /* bytes that have to come after the head */
+    bool refuses;     /* the request is answered here */
+};
+
+/* The head is kept until it is known whose answer it begins. */
+struct modbus_link {
+    unsigned char head[MODBUS_HEAD];
+    size_t head_length;
+    bool in_body;
+    size_t remaining;
+};
+
+static struct modbus_context modbus_context(const struct protocol_request *request)
+{
+    struct modbus_context context;
+    memcpy(&context, request->context, sizeof context);
+    return context;
+}
+
+static size_t modbus_length(const unsigned char *head)
+{
+    return (size_t)head[4] << 8 | head[5];
+}
+
+/* Whether as much of a head as has come is right. What can be wrong is seen as soon as it is there: a message
+ * with length 0 would have no further byte to wait for. */
+static bool modbus_head_is_right(const unsigned char *head, size_t count)
+{
+    if ((count > 2 && head[2] != 0) || (count > 3 && head[3] != 0) || (count > 4 && head[4] != 0))
+        return false;
+    return count < MODBUS_PREFIX ||
+           (modbus_length(head) >= MODBUS_LENGTH_MIN && modbus_length(head) <= MODBUS_LENGTH_MAX);
+}
+
+/* How many bytes follow the head. */
+static size_t modbus_body_size(const unsigned char *head)
+{
+    return MODBUS_PREFIX + modbus_length(head) - MODBUS_HEAD;
+}
+
+static void modbus_write_exception(const struct modbus_context *context, char code, struct buffer *out)
+{
+    char bytes[] = { 0,   0, 0, 0, 0, 3, (char)context->unit, (char)(context->function | MODBUS_IS_EXCEPTION),
+                     code };
+    memcpy(bytes, context->transaction, sizeof context->transaction);
+    buffer_append(out, bytes, sizeof bytes);
+}
+
+/* Takes bytes of a request's head, up to `size`. */
+static enum protocol_outcome modbus_take(const struct protocol_settings *settings, size_t size,
+                                         struct slice *input, struct buffer *out)
+{
+    size_t wanted = size > out->length ? size - out->length : 0;
+    size_t count = pass_available(input, wanted);
+    if (out->length + count > settings->head_limit)
+        return PROTOCOL_BROKEN;
+    pass(input, count, out);
+    if (out->failed)
+        return PROTOCOL_MORE;
+    if (!modbus_head_is_right((const unsigned char *)buffer_bytes(out), out->length))
+        return PROTOCOL_BROKEN;
+    return count < wanted ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
+}
+
+static void modbus_remember(struct protocol_request *request, const struct buffer *out)
+{
+    const unsigned char *head = (const unsigned char *)buffer_bytes(out);
+    struct modbus_context context = { { head[0], head[1] }, head[6], head[7], true };
+    memcpy(request->context, &context, sizeof context);
+}
+
+/* Takes as much as the length of the data depends on, and checks it. A request that is wrong gets its
+ * exception and is the client's last. */
+static enum protocol_outcome modbus_read_form(const struct protocol_settings *settings,
+                                              const struct protocol_request *request, struct slice *input,
+                                              struct buffer *out, struct buffer *answer)
+{
+    struct modbus_context context = modbus_context(request);
+    struct modbus_form form = modbus_forms[context.function];
+    size_t data = modbus_body_size((const unsigned char *)buffer_bytes(out)), expected = form.size;
+    if (form.is_known && form.is_counted && data >= form.size) {
+        enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD + expected, input, out);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
+        expected += (unsigned char)buffer_bytes(out)[MODBUS_HEAD + expected - 1];
+    }
+    if (!form.is_known || data == expected)
+        return PROTOCOL_COMPLETE;
+    modbus_write_exception(&context, MODBUS_ILLEGAL_DATA_VALUE, answer);
+    return PROTOCOL_BROKEN;
+}
+
+/* Reads until it is known what will be done with the request.
+ *
+ * The functions from 128 on are those of exceptions, and 0 is none. Servers answer such a request, if at all,
+ * in ways that no check would let pass, and the connection would be lost for everybody on it: it is answered
+ * here, as a device should. */
+static enum protocol_outcome modbus_read_head(const struct protocol_settings *settings,
+                                              struct modbus_client *client, struct protocol_request *request,
+                                              struct slice *input, struct buffer *out, struct buffer *answer)
+{
+    enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD, input, out);
+    if (outcome != PROTOCOL_COMPLETE)
+        return outcome;
+    modbus_remember(request, out);
+    unsigned char function = modbus_context(request).function;
+    client->refuses = function == 0 || (function & MODBUS_IS_EXCEPTION) != 0;
+    if (!client->refuses)
+        outcome = modbus_read_form(settings, request, input, out, answer);
+    if (outcome != PROTOCOL_COMPLETE)
+        return outcome;
+    client->remaining =
+        MODBUS_HEAD + modbus_body_size((const unsigned char *)buffer_bytes(out)) - out->length;
+    request->decided = !client->refuses;
+    if (client->refuses)
+        buffer_truncate(out, 0);
+    return PROTOCOL_COMPLETE;
+}
+
+static enum protocol_outcome modbus_end_request(struct modbus_client *client,
+                                                struct protocol_request *request, struct buffer *answer)
+{
+    if (client->refuses) {
+        struct modbus_context context = modbus_context(request);
+        modbus_write_exception(&context, MODBUS_ILLEGAL_FUNCTION, answer);
+        request->local = true;
+        request->refused = true;
+    }
+    *client = (struct modbus_client){ 0 };
+    return PROTOCOL_COMPLETE;
+}
+
+static enum protocol_outcome modbus_read_request(const struct protocol_settings *settings, void *client_state,
+                                                 struct protocol_request *request, struct slice *input,
+                                                 struct buffer *out, struct buffer *answer)
+{
+    struct modbus_client *client = client_state;
+    if (!request->decided && !client->refuses) {
+        enum protocol_outcome outcome = modbus_read_head(settings, client, request, input, out, answer);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
+    }
+    size_t count = pass_available(input, client->remaining);
+    if (!client->refuses)
+        buffer_append(out, input->bytes, count);
+    slice_skip(input, count);
+    client->remaining -= count;
+    return client->remaining > 0 ? PROTOCOL_MORE : modbus_end_request(client, request, answer);
+}
+
+static uint64_t modbus_id_count(const struct protocol_settings *settings)
+{
+    return settings->modbus.match_order ? 0 : 65536;
+}
+
+static void modbus_set_id(const struct protocol_settings *settings, struct protocol_request *request,
+                          char *bytes, uint64_t id)
+{
+    (void)settings;
+    (void)request;
+    bytes[0] = (char)(id >> 8);
+    bytes[1] = (char)id;
+}
+
+/* Says whose answer it is. The last byte of the head is not taken yet: so there is something to call for
+ * again even where the head is all of the answer. */
+static enum protocol_outcome modbus_say_whose(const struct modbus_link *link, const struct slice *input,
+                                              uint64_t *id)
+{
+    if (input->length == 0)
+        return PROTOCOL_MORE;
+    *id = (uint64_t)link->head[0] << 8 | link->head[1];
+    return PROTOCOL_WHOSE;
+}
+
+/* Takes bytes of an answer's head, up to `size`. */
+static enum protocol_outcome modbus_collect(struct modbus_link *link, size_t size, struct slice *input)
+{
+    bool is_there = pass_collect(link->head, &link->head_length, size, input);
+    if (!modbus_head_is_right(link->head, link->head_length))
+        return PROTOCOL_BROKEN;
+    return is_there ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+/* Whether the head is that of an answer to the request. Puts the client's transaction id back. */
+static bool modbus_begin_answer(struct modbus_link *link, const struct protocol_request *request)
+{
+    struct modbus_context context = modbus_context(request);
+    if (link->head[6] != context.unit || (link->head[7] & ~MODBUS_IS_EXCEPTION) != context.function)
+        return false;
+    memcpy(link->head, context.transaction, sizeof context.transaction);
+    link->remaining = modbus_body_size(link->head);
+    link->in_body = true;
+    return true;
+}
+
+static enum protocol_outcome modbus_read_response(const struct protocol_settings *settings, void *link_state,
+                                                  struct protocol_request *request, struct slice *input,
+                                                  struct buffer *out, uint64_t *id)
+{
+    (void)settings;
+    struct modbus_link *link = link_state;
+    if (!link->in_body) {
+        size_t size = request == NULL ? MODBUS_HEAD - 1 : MODBUS_HEAD;
+        enum protocol_outcome outcome = modbus_collect(link, size, input);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
+        if (request == NULL)
+            return modbus_say_whose(link, input, id);
+        if (!modbus_begin_answer(link, request))
+            return PROTOCOL_BROKEN;
+        buffer_append(out, (const char *)link->head, MODBUS_HEAD);
+    }
+    size_t count = pass_available(input, link->remaining);
+    pass(input, count, out);
+    link->remaining -= count;
+    if (link->remaining > 0)
+        return PROTOCOL_MORE;
+    *link = (struct modbus_link){ 0 };
+    return PROTOCOL_COMPLETE;
+}
+
+static size_t modbus_largest_answer(const struct protocol_settings *settings)
+{
+    (void)settings;
+    return MODBUS_PREFIX + MODBUS_LENGTH_MAX;
+}
+
+/* "Gateway target device failed to respond" where the target had the request, else "gateway path
+ * unavailable".
+ */
+static bool modbus_write_error(const struct protocol_settings *settings,
+                               const struct protocol_request *request, enum reason reason, struct buffer *out)
+{
+    (void)settings;
+    struct modbus_context context = modbus_context(request);
+    if (request->begun || !context.is_known)
+        return false;
+    switch (reason) {
+    case REASON_REQUEST_TIMEOUT:
+    case REASON_TARGET_CLOSED:
+    case REASON_TARGET_RESET:
+    case REASON_PROTOCOL_ERROR:
+        modbus_write_exception(&context, MODBUS_NO_ANSWER, out);
+        break;
+    default:
+        modbus_write_exception(&context, MODBUS_NO_PATH, out);
+    }
+    return true;
+}
+
+const struct protocol protocol_modbus = {
+    .name = "modbus",
+    .client_size = sizeof(struct modbus_client),
+    .link_size = sizeof(struct modbus_link),
+    .aborts_on_close = true,
+    .read_request = modbus_read_request,
+    .read_response = modbus_read_response,
+    .write_error = modbus_write_error,
+    .id_count = modbus_id_count,
+    .set_id = modbus_set_id,
+    .largest_answer = modbus_largest_answer,
+    .describe = describe_modbus,
+    .describe_error = describe_modbus_error,
+};

@@ -1,0 +1,21 @@
+/* Whole numbers in fields of fixed width: bytes, ASCII digits, or two decimal digits a byte (BCD). */
+#ifndef PROTOCOL_NUMBER_H
+#define PROTOCOL_NUMBER_H
+
+#include "protocol/protocol.h"
+
+struct number_format {
+    enum protocol_encoding encoding;
+    bool little_endian; /* of binary numbers only */
+};
+
+/* False if the bytes are no number, or one beyond 64 bits. */
+bool number_read(struct number_format format, const unsigned char *bytes, size_t width, uint64_t *number);
+
+/* Fills the whole width. Digits that do not fit are left out. */
+void number_write(struct number_format format, unsigned char *bytes, size_t width, uint64_t number);
+
+/* How many different numbers the field can hold; UINT64_MAX if more than that. */
+uint64_t number_capacity(enum protocol_encoding encoding, size_t width);
+
+#endif
