@@ -117,7 +117,7 @@ static bool observes(const struct protocol_settings *settings, struct protocol_r
     if (bytes.length > 4 * REDIS_NAME_MAX) /* the first two words are enough */
         bytes.length = 4 * REDIS_NAME_MAX;
     describe_redis(settings, bytes, &text);
-    struct slice words = buffer_slice(&text);
+    struct slice words = text.length > 0 ? buffer_slice(&text) : SLICE("");
     size_t length = copy_word(&words, name);
     name[length] = '\0';
     const struct redis_command *command = redis_command_find(name);
