@@ -11,7 +11,11 @@ struct counters {
     uint64_t refused;
     uint64_t bytes_from_clients;
     uint64_t bytes_from_targets;
-    uint64_t ends[REASON_COUNT]; /* by reason; refused clients too */
+    uint64_t ends[REASON_COUNT]; /* of clients, by reason; refused clients too */
+    /* Shared modes: requests are those that have ended, by their answer or by a reason. */
+    uint64_t requests;
+    uint64_t answered;
+    uint64_t failures[REASON_COUNT];
 };
 
 #endif

@@ -4,6 +4,7 @@
 #include "listener/admission.h"
 #include "listener/refusals.h"
 #include "pipe/pipe.h"
+#include "stream/stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,9 +13,6 @@
 
 /* Clients taken at one turn of the loop, so that a flood of them leaves time for those who are in. */
 #define ACCEPT_BATCH 64
-
-/* The client's own descriptor and the one of its target connection. */
-#define DESCRIPTORS_PER_CLIENT 2
 
 /* How long accepting rests when the kernel lacks what the account can't know of. */
 #define ACCEPT_PAUSE_SECONDS 0.2
@@ -27,7 +25,7 @@ struct listener {
     ev_io *watchers; /* one a socket */
     struct admission admission;
     struct refusals refusals;
-    struct pipe_service *pipe;
+    struct service *service;
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
@@ -83,6 +81,12 @@ static void listener_close_sockets(struct listener *listener)
     bind_close(&listener->bound);
 }
 
+/* Gives back what was reserved for a client. */
+static void listener_return_descriptors(struct listener *listener)
+{
+    descriptors_return(&listener->runtime->descriptors, listener->service->functions->descriptors_per_client);
+}
+
 /* All backlogs of a draining listener have been emptied. */
 static void listener_drained(struct listener *listener)
 {
@@ -91,8 +95,8 @@ static void listener_drained(struct listener *listener)
         listener->emptied(listener->owner);
 }
 
-static void listener_session_ended(void *owner, const struct address *client,
-                                   const struct pipe_summary *summary)
+static void listener_client_ended(void *owner, const struct address *client,
+                                  const struct service_summary *summary)
 {
     struct listener *listener = owner;
     struct counters *counters = &listener->counters;
@@ -100,7 +104,7 @@ static void listener_session_ended(void *owner, const struct address *client,
     counters->bytes_from_clients += summary->bytes_from_client;
     counters->bytes_from_targets += summary->bytes_from_target;
     admission_leave(&listener->admission, client);
-    descriptors_return(&listener->runtime->descriptors, DESCRIPTORS_PER_CLIENT);
+    listener_return_descriptors(listener);
     if (listener->draining && listener_is_empty(listener))
         listener->emptied(listener->owner);
 }
@@ -112,7 +116,7 @@ static void listener_refuse(struct listener *listener, int descriptor, const str
     listener->counters.refused++;
     listener->counters.ends[reason]++;
     refusals_note(&listener->refusals, client, reason);
-    descriptors_return(&listener->runtime->descriptors, DESCRIPTORS_PER_CLIENT);
+    listener_return_descriptors(listener);
 }
 
 static void listener_admit(struct listener *listener, int descriptor, const struct sockaddr *socket_address)
@@ -132,7 +136,7 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
                               (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
     }
     listener->counters.accepted++;
-    pipe_service_accept(listener->pipe, descriptor, &client);
+    listener->service->functions->accept(listener->service, descriptor, &client);
 }
 
 /* What accept4() failing means for the next one. */
@@ -160,10 +164,11 @@ static enum accept_outcome listener_accept_failed(struct listener *listener, int
 static enum accept_outcome listener_accept_one(struct listener *listener, int descriptor)
 {
     struct descriptors *descriptors = &listener->runtime->descriptors;
-    if (!descriptors_reserve(descriptors, DESCRIPTORS_PER_CLIENT)) {
+    size_t wanted = listener->service->functions->descriptors_per_client;
+    if (!descriptors_reserve(descriptors, wanted)) {
         listener_say_short(listener, "all file descriptors are in use");
         listener_pause(listener);
-        descriptors_wait(descriptors, &listener->waiter);
+        descriptors_wait(descriptors, &listener->waiter, wanted);
         return ACCEPT_PAUSE;
     }
     struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
@@ -171,7 +176,7 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
     int accepted = accept4(descriptor, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (accepted == -1) {
         int error = errno;
-        descriptors_return(descriptors, DESCRIPTORS_PER_CLIENT);
+        descriptors_return(descriptors, wanted);
         return listener_accept_failed(listener, error);
     }
     listener_admit(listener, accepted, (const struct sockaddr *)&address);
@@ -212,14 +217,32 @@ static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
         listener_accept_batch(listener, watcher->fd, ACCEPT_BATCH);
 }
 
+static void listener_service_ready(void *owner)
+{
+    listener_resume(owner);
+}
+
+/* What serves clients in each mode. */
+static struct service *listener_make_service(struct listener *listener)
+{
+    static struct service *(*const create[])(struct runtime *, struct listener_settings *,
+                                             const struct service_owner *) = {
+        [MODE_PROXY] = pipe_service_create,
+        [MODE_FIFO] = stream_service_create,
+        [MODE_FUNNEL] = stream_service_create,
+    };
+    struct service_owner owner = {
+        .owner = listener,
+        .ready = listener_service_ready,
+        .ended = listener_client_ended,
+        .counters = &listener->counters,
+    };
+    return create[listener->settings->mode](listener->runtime, listener->settings, &owner);
+}
+
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner)
 {
-    if (settings->mode != MODE_PROXY) {
-        log_error(settings->name, "mode \"%s\" can't be served yet", settings_mode_name(settings->mode));
-        bind_close(bound);
-        return NULL;
-    }
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
         bind_close(bound);
@@ -237,10 +260,12 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
     listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
-    listener->pipe = pipe_service_create(runtime, settings, listener_session_ended, listener);
-    if (listener->watchers == NULL || listener->pipe == NULL) {
+    listener->service = listener_make_service(listener);
+    if (listener->watchers == NULL || listener->service == NULL) {
+        int error = errno;
         bind_close(&listener->bound);
         listener_destroy(listener);
+        errno = error;
         return NULL;
     }
     for (size_t i = 0; i < listener->bound.count; i++) {
@@ -256,7 +281,8 @@ void listener_destroy(struct listener *listener)
         return;
     listener->draining = false; /* nobody is to be told */
     listener_close_sockets(listener);
-    pipe_service_destroy(listener->pipe);
+    if (listener->service != NULL)
+        listener->service->functions->destroy(listener->service);
     free(listener->watchers);
     listener_settings_release(listener->settings);
     free(listener);
@@ -271,7 +297,7 @@ void listener_start(struct listener *listener)
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));
-    listener_resume(listener);
+    listener->service->functions->start(listener->service);
 }
 
 void listener_drain(struct listener *listener)
@@ -279,6 +305,7 @@ void listener_drain(struct listener *listener)
     if (listener->draining)
         return;
     listener->draining = true;
+    listener->service->functions->drain(listener->service);
     listener_accept_rest(listener);
 }
 
@@ -289,12 +316,20 @@ void listener_close(struct listener *listener, enum reason reason)
     if (listener_is_empty(listener))
         listener->emptied(listener->owner);
     else
-        pipe_service_close(listener->pipe, reason);
+        listener->service->functions->close(listener->service, reason);
 }
 
 bool listener_is_empty(const struct listener *listener)
 {
-    return listener->bound.count == 0 && pipe_service_sessions(listener->pipe) == 0;
+    return listener->bound.count == 0 && listener_clients(listener) == 0;
+}
+
+size_t listener_descriptors(const struct listener_settings *settings)
+{
+    if (settings->max_connections < 0)
+        return 0;
+    size_t clients = (size_t)settings->max_connections;
+    return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
 }
 
 const struct listener_settings *listener_get_settings(const struct listener *listener)
@@ -309,5 +344,5 @@ const struct counters *listener_get_counters(const struct listener *listener)
 
 size_t listener_clients(const struct listener *listener)
 {
-    return pipe_service_sessions(listener->pipe);
+    return listener->service->functions->clients(listener->service);
 }

@@ -15,18 +15,19 @@ struct listener;
  */
 typedef void listener_emptied(void *owner);
 
-/* Takes over `bound`, also on failure, and holds a reference to `settings`. Does not accept yet. NULL when
- * memory is short. */
+/* Takes over `bound`, also on failure, and holds a reference to `settings`. Does not accept yet. NULL with
+ * errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE). */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner);
 
 /* Closes everything at once. NULL is allowed. */
 void listener_destroy(struct listener *listener);
 
-/* Logs the addresses and starts to accept. */
+/* Logs the addresses, and accepts as soon as what serves the clients is prepared. */
 void listener_start(struct listener *listener);
 
-/* Accepts those who wait in the backlogs, then closes the sockets; clients stay until they end. `emptied` is
+/* Accepts those who wait in the backlogs, then closes the sockets; clients stay until they end, or have what
+ * they asked for. `emptied` is
  * called from the loop or from inside this function. */
 void listener_drain(struct listener *listener);
 
@@ -35,6 +36,9 @@ void listener_close(struct listener *listener, enum reason reason);
 
 /* Whether it has neither sockets nor clients any more. */
 bool listener_is_empty(const struct listener *listener);
+
+/* Descriptors that a listener with these settings may need at a time; 0: there is no limit. */
+size_t listener_descriptors(const struct listener_settings *settings);
 
 const struct listener_settings *listener_get_settings(const struct listener *listener);
 const struct counters *listener_get_counters(const struct listener *listener);

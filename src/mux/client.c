@@ -340,6 +340,11 @@ static void client_request_complete(struct mux_client *client, struct mux_exchan
 /* Refuses a request for its length. */
 static void client_request_too_long(struct mux_exchange *exchange)
 {
+    struct mux_client *client = exchange->client;
+    if (exchange->request.local) { /* the error takes the place of what was to answer it */
+        client->answer_bytes -= exchange->answer.length;
+        buffer_truncate(&exchange->answer, 0);
+    }
     if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange))
         link_doom(exchange->link, REASON_OVER_LIMIT, "");
     else if (exchange->state == EXCHANGE_SENT)
@@ -497,13 +502,16 @@ void mux_client_bytes(struct mux_client *client, const char *bytes, size_t lengt
     mux_settle(mux);
 }
 
-/* Drops what waits of a client that is gone: a slow target must not be made to work for nobody. */
+/* Drops what waits of a client that is gone: a slow target must not be made to work for nobody. What was
+ * answered here behind it goes with it, or it would stand in its place. */
 static void client_drop_waiting(struct mux_client *client)
 {
+    bool waits = false;
     list_foreach(&client->exchanges, node)
     {
         struct mux_exchange *exchange = exchange_of_client_node(node);
-        if (exchange->state == EXCHANGE_WAITING || exchange->state == EXCHANGE_RESERVED)
+        waits |= exchange->state == EXCHANGE_WAITING || exchange->state == EXCHANGE_RESERVED;
+        if (waits && exchange->state != EXCHANGE_READING)
             client_drop(exchange, REASON_CLIENT_CLOSED);
     }
 }

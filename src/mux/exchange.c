@@ -47,15 +47,16 @@ void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reas
 /* Puts the client's next waiting exchange into the queue, where clients take turns. */
 static void exchange_queue_next(struct mux_client *client, struct mux_exchange *after)
 {
-    struct list_node *node = after->in_client.next;
+    const struct list_node *end = &client->exchanges.head;
     client->queued = NULL;
-    if (node == &client->exchanges.head)
+    for (struct list_node *node = after->in_client.next; node != end; node = node->next) {
+        struct mux_exchange *next = list_entry(node, struct mux_exchange, in_client);
+        if (next->state != EXCHANGE_WAITING) /* it is answered here, or still being read */
+            continue;
+        client->queued = next;
+        list_append(&client->mux->queue, &next->in_queue);
         return;
-    struct mux_exchange *next = list_entry(node, struct mux_exchange, in_client);
-    if (next->state != EXCHANGE_WAITING)
-        return;
-    client->queued = next;
-    list_append(&client->mux->queue, &next->in_queue);
+    }
 }
 
 static void exchange_count_waiting(struct mux_client *client, bool first)

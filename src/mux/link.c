@@ -337,7 +337,9 @@ static void link_account(struct mux_exchange *exchange, const struct buffer *out
     struct mux_client *client = exchange->client;
     exchange->answer_bytes += grown;
     exchange->seen = true;
-    if (grown > 0 && !interim)
+    if (interim) /* an error may still follow it, also if it came in pieces */
+        exchange->request.begun = false;
+    else if (grown > 0)
         exchange->request.begun = true;
     if (out == &exchange->answer)
         client->answer_bytes += grown;
@@ -392,6 +394,8 @@ static void link_follow(struct mux_link *link, struct mux_exchange *exchange, en
 {
     if (outcome == PROTOCOL_WHOSE)
         link_find(link, id);
+    else if (outcome == PROTOCOL_INTERIM && link->mux->id_count > 0)
+        link->current = NULL; /* another one's may follow */
     else if (outcome == PROTOCOL_BROKEN)
         link_doom(link, REASON_PROTOCOL_ERROR,
                   exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");
@@ -401,13 +405,14 @@ static void link_follow(struct mux_link *link, struct mux_exchange *exchange, en
         exchange_answered(exchange);
 }
 
-static void link_read_response(struct mux_link *link, struct slice *input)
+/* Returns whether the framer has to be called once more, even if there are no more bytes. */
+static bool link_read_response(struct mux_link *link, struct slice *input)
 {
     struct mux *mux = link->mux;
     struct mux_exchange *exchange;
     if (!link_expected(link, &exchange)) {
         link_doom(link, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
-        return;
+        return false;
     }
     struct mux_client *client = exchange == NULL ? NULL : exchange->client;
     struct buffer *out = link_sink(link, exchange);
@@ -432,6 +437,7 @@ static void link_read_response(struct mux_link *link, struct slice *input)
         client_over(client, REASON_INTERNAL, true); /* the rest of the answer is thrown away */
     else if (client != NULL)
         client_update(client);
+    return outcome == PROTOCOL_WHOSE;
 }
 
 /* Where clients take turns all that comes belongs to the one whose turn it is; late bytes to the one whose
@@ -612,6 +618,7 @@ struct mux_link *mux_link_open(struct mux *mux, void *owner, int64_t now)
     mux->now = now;
     link->mux = mux;
     link->owner = owner;
+    link->reason = REASON_DRAINED; /* if it goes because its time has come */
     list_init(&link->in_flight);
     list_init(&link->finished);
     if (mux->protocol->greet != NULL)
@@ -641,13 +648,15 @@ void mux_link_bytes(struct mux_link *link, const char *bytes, size_t length, int
     link->silent = 0;
     if (list_linked(&link->answering.node))
         timeout_start(&mux->answering_timeouts, &link->answering, now);
-    while (input.length > 0 && !link_is_ending(link)) {
+    bool once_more = false;
+    while ((input.length > 0 || once_more) && !link_is_ending(link)) {
+        once_more = false;
         if (link->state == LINK_GREETING)
             link_read_greeting(link, &input);
         else if (mux->takes_turns)
             link_read_turn(link, &input);
         else
-            link_read_response(link, &input);
+            once_more = link_read_response(link, &input);
     }
     link_update(link);
     mux_settle(mux);
@@ -689,19 +698,21 @@ void mux_link_fail(struct mux_link *link, enum reason reason, int64_t now)
 static void link_sent(struct mux_link *link, uint64_t before)
 {
     struct mux *mux = link->mux;
-    struct mux_exchange *exchange;
-    if (mux->id_count > 0)
-        for (struct list_node *node = link->in_flight.head.previous; node != &link->in_flight.head;
-             node = node->previous) {
-            exchange = exchange_of_link_node(node);
-            if (exchange->end <= before)
-                break;
-            if (link_has_sent_all(exchange))
-                timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
+    struct list_node *node = link->in_flight.head.previous;
+    while (node != &link->in_flight.head) {
+        struct mux_exchange *exchange = exchange_of_link_node(node);
+        if (exchange->end <= before)
+            break;
+        node = node->previous;
+        if (!link_has_sent_all(exchange))
+            continue;
+        if (exchange->request.unanswered) {
+            exchange_answered(exchange);
+            node = link->in_flight.head.previous; /* others may have gone with it */
+        } else if (mux->id_count > 0) {
+            timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
         }
-    while ((exchange = link_first(link)) != NULL && exchange->request.unanswered &&
-           link_has_sent_all(exchange))
-        exchange_answered(exchange);
+    }
 }
 
 void mux_link_written(struct mux_link *link, size_t count, int64_t now)
@@ -719,16 +730,17 @@ void mux_link_written(struct mux_link *link, size_t count, int64_t now)
     mux_settle(mux);
 }
 
-void link_retire(struct mux_link *link)
+void link_retire(struct mux_link *link, enum reason reason)
 {
     link->due = true;
+    link->reason = reason;
     link_update(link);
 }
 
 void mux_link_retire(struct mux_link *link, int64_t now)
 {
     struct mux *mux = link_enter(link, now);
-    link_retire(link);
+    link_retire(link, REASON_DRAINED);
     mux_settle(mux);
 }
 

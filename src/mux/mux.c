@@ -265,11 +265,11 @@ static void mux_tick_links(struct mux *mux)
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->inactivity_timeouts, mux->now)) != NULL) {
-        link_retire(list_entry(timeout, struct mux_link, inactivity));
+        link_retire(list_entry(timeout, struct mux_link, inactivity), REASON_INACTIVITY);
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->ttl_timeouts, mux->now)) != NULL) {
-        link_retire(list_entry(timeout, struct mux_link, ttl));
+        link_retire(list_entry(timeout, struct mux_link, ttl), REASON_DRAINED);
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->delay_timeouts, mux->now)) != NULL) {

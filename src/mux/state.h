@@ -279,7 +279,7 @@ void link_assign(struct mux_link *link, struct mux_exchange *exchange);
 void link_pump(struct mux_link *link);
 
 /* It takes no new request and is over when it has nothing to do. */
-void link_retire(struct mux_link *link);
+void link_retire(struct mux_link *link, enum reason reason);
 
 /* An exchange has left it. */
 void link_released(struct mux_link *link);

@@ -6,9 +6,6 @@
 /* For look-ups, the hosts file, reopening logs and whatever a library opens in passing. */
 #define DESCRIPTORS_MARGIN 12
 
-/* A client and its target connection. */
-#define DESCRIPTORS_PER_CLIENT 2
-
 static size_t count_open(void)
 {
     DIR *directory = opendir("/proc/self/fd");
@@ -61,10 +58,12 @@ void descriptors_return(struct descriptors *descriptors, size_t count)
     /* Each waiter is called at most once here, even if it waits again at once. */
     struct list called;
     list_init(&called);
-    while (descriptors->available >= DESCRIPTORS_PER_CLIENT && !list_empty(&descriptors->waiters)) {
-        struct list_node *node = list_first(&descriptors->waiters);
-        list_remove(node);
-        list_append(&called, node);
+    list_foreach(&descriptors->waiters, waiting)
+    {
+        if (list_entry(waiting, struct descriptors_waiter, node)->count > descriptors->available)
+            continue;
+        list_remove(waiting);
+        list_append(&called, waiting);
     }
     struct list_node *node;
     while ((node = list_first(&called)) != NULL) {
@@ -74,8 +73,9 @@ void descriptors_return(struct descriptors *descriptors, size_t count)
     }
 }
 
-void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter)
+void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter, size_t count)
 {
+    waiter->count = count;
     if (!list_linked(&waiter->node))
         list_append(&descriptors->waiters, &waiter->node);
 }

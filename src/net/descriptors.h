@@ -17,6 +17,7 @@ struct descriptors {
 /* Embedded in whoever waits; leave with descriptors_forget() before freeing it. */
 struct descriptors_waiter {
     struct list_node node;
+    size_t count;                                      /* how many it waits for */
     void (*resume)(struct descriptors_waiter *waiter); /* called once per wait, off the list */
 };
 
@@ -27,10 +28,11 @@ size_t descriptors_init(struct descriptors *descriptors, size_t wanted);
 /* Takes `count` out of the account. False if so many are not there: nothing is taken then. */
 bool descriptors_reserve(struct descriptors *descriptors, size_t count);
 
-/* Gives `count` back, after the descriptors were closed, and calls those who wait. */
+/* Gives `count` back, after the descriptors were closed, and calls those for whom there are enough now. */
 void descriptors_return(struct descriptors *descriptors, size_t count);
 
-void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter);
+/* Waits for `count` of them. */
+void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter, size_t count);
 void descriptors_forget(struct descriptors_waiter *waiter);
 
 #endif

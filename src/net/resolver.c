@@ -360,6 +360,11 @@ const struct address *resolver_addresses(const struct resolver_name *name, size_
     return name->addresses;
 }
 
+int64_t resolver_fresh_until(const struct resolver_name *name)
+{
+    return name->fresh_until;
+}
+
 const char *resolver_failure(const struct resolver_name *name)
 {
     return name->failure[0] == '\0' ? NULL : name->failure;

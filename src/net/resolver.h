@@ -45,6 +45,9 @@ bool resolver_lookup(struct resolver_name *name);
 /* The last answer, ports 0; valid until the loop runs again. */
 const struct address *resolver_addresses(const struct resolver_name *name, size_t *count);
 
+/* Until when the last answer counts, microseconds; a moment from now if the look-up failed. */
+int64_t resolver_fresh_until(const struct resolver_name *name);
+
 /* Why the last look-up failed, or NULL if it did not. */
 const char *resolver_failure(const struct resolver_name *name);
 

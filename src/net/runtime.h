@@ -7,6 +7,7 @@
 
 #include <ev.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Bytes that one read takes at most; all sessions read into the same buffer. */
 #define RUNTIME_READ_SIZE ((size_t)65536)
@@ -15,6 +16,7 @@ struct runtime {
     struct ev_loop *loop;
     struct resolver *resolver;
     struct descriptors descriptors;
+    uint64_t clients;  /* of the shared modes so far: gives each its number */
     char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };
 

@@ -151,6 +151,11 @@ int socket_error(int descriptor)
     return error;
 }
 
+bool socket_would_wait(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
 void socket_keep_alive(int descriptor, int idle, int interval, int count)
 {
     /* Without effect on a unix socket, whose peer can't vanish unnoticed. */

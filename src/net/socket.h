@@ -49,6 +49,10 @@ int socket_connect_unix(const char *path);
 /* The pending error of a socket, 0 if none: the outcome of a connect() once the socket became writable. */
 int socket_error(int descriptor);
 
+/* Whether a call failed only because it would have had to wait, or was interrupted: to be done again later.
+ */
+bool socket_would_wait(int error);
+
 /* Times in seconds, at least 1. No effect on unix sockets. */
 void socket_keep_alive(int descriptor, int idle, int interval, int count);
 

@@ -87,81 +87,109 @@ static void pipe_half_closed(struct timer *timer, struct timeout *timeout)
     pipe_session_end(list_entry(timeout, struct pipe_session, half_close), REASON_INACTIVITY);
 }
 
-struct pipe_service *pipe_service_create(struct runtime *runtime, struct listener_settings *settings,
-                                         pipe_ended *ended, void *owner)
+static struct pipe_service *pipe_of(struct service *service)
 {
-    struct pipe_service *service = calloc(1, sizeof *service);
-    if (service == NULL)
-        return NULL;
-    service->targets = target_set_create(runtime, settings, pipe_targets_usable, service);
-    if (service->targets == NULL) {
-        free(service);
-        return NULL;
-    }
-    service->runtime = runtime;
-    service->settings = listener_settings_reference(settings);
-    service->ended = ended;
-    service->owner = owner;
-    list_init(&service->waiting);
-    list_init(&service->others);
-    timer_init(&service->queue_timer, runtime->loop, settings->queue_timeout, pipe_queue_timed_out, service);
-    timer_init(&service->inactivity_timer, runtime->loop, settings->inactivity_timeout, pipe_inactive,
-               service);
-    timer_init(&service->half_close_timer, runtime->loop, settings->half_close_timeout, pipe_half_closed,
-               service);
-    return service;
+    return list_entry(service, struct pipe_service, service);
 }
 
-void pipe_service_destroy(struct pipe_service *service)
+static void pipe_start(struct service *service)
 {
-    if (service == NULL)
-        return;
-    pipe_service_close(service, REASON_DRAINED);
-    timer_stop(&service->queue_timer);
-    timer_stop(&service->inactivity_timer);
-    timer_stop(&service->half_close_timer);
-    target_set_destroy(service->targets);
-    listener_settings_release(service->settings);
-    free(service);
+    const struct pipe_service *pipe = pipe_of(service);
+    pipe->owner.ready(pipe->owner.owner);
 }
 
-void pipe_service_accept(struct pipe_service *service, int descriptor, const struct address *client)
+static void pipe_accept(struct service *service, int descriptor, const struct address *client)
 {
-    struct pipe_session *session = pipe_session_create(service, descriptor, client);
+    struct pipe_service *pipe = pipe_of(service);
+    struct pipe_session *session = pipe_session_create(pipe, descriptor, client);
     if (session == NULL) {
-        struct pipe_summary summary = { .reason = REASON_INTERNAL };
+        struct service_summary summary = { .reason = REASON_INTERNAL };
         close(descriptor);
-        service->ended(service->owner, client, &summary);
+        pipe->owner.ended(pipe->owner.owner, client, &summary);
         return;
     }
     uint64_t number = session->number;
-    pipe_serve_queue(service);
+    pipe_serve_queue(pipe);
     /* It still waits exactly if it is the last one in the queue. */
-    struct list_node *last = list_last(&service->waiting);
+    struct list_node *last = list_last(&pipe->waiting);
     if (last == NULL || list_entry(last, struct pipe_session, node)->number != number)
         return;
-    if (service->waiting_count > (size_t)service->settings->queue_limit)
+    if (pipe->waiting_count > (size_t)pipe->settings->queue_limit)
         pipe_session_end(session, REASON_QUEUE_FULL);
     else
         pipe_session_progress(session);
 }
 
-void pipe_service_close(struct pipe_service *service, enum reason reason)
+/* Sessions end when their two sides say so, and those who wait are still served: there is nothing to be done.
+ */
+static void pipe_drain(struct service *service)
 {
+    (void)service;
+}
+
+static void pipe_close(struct service *service, enum reason reason)
+{
+    struct pipe_service *pipe = pipe_of(service);
     struct list_node *node;
     /* The queue first: what the others leave free is not to be given to anybody. */
-    while ((node = list_first(&service->waiting)) != NULL)
+    while ((node = list_first(&pipe->waiting)) != NULL)
         pipe_session_end(list_entry(node, struct pipe_session, node), reason);
-    while ((node = list_first(&service->others)) != NULL)
+    while ((node = list_first(&pipe->others)) != NULL)
         pipe_session_end(list_entry(node, struct pipe_session, node), reason);
 }
 
-size_t pipe_service_sessions(const struct pipe_service *service)
+static size_t pipe_sessions(const struct service *service)
 {
-    return service->session_count;
+    return list_entry(service, const struct pipe_service, service)->session_count;
 }
 
-size_t pipe_service_waiting(const struct pipe_service *service)
+static size_t pipe_waiting(const struct service *service)
 {
-    return service->waiting_count;
+    return list_entry(service, const struct pipe_service, service)->waiting_count;
+}
+
+static void pipe_destroy(struct service *service)
+{
+    struct pipe_service *pipe = pipe_of(service);
+    pipe_close(service, REASON_DRAINED);
+    timer_stop(&pipe->queue_timer);
+    timer_stop(&pipe->inactivity_timer);
+    timer_stop(&pipe->half_close_timer);
+    target_set_destroy(pipe->targets);
+    listener_settings_release(pipe->settings);
+    free(pipe);
+}
+
+static const struct service_functions pipe_functions = {
+    .descriptors_per_client = 2,
+    .start = pipe_start,
+    .accept = pipe_accept,
+    .drain = pipe_drain,
+    .close = pipe_close,
+    .clients = pipe_sessions,
+    .waiting = pipe_waiting,
+    .destroy = pipe_destroy,
+};
+
+struct service *pipe_service_create(struct runtime *runtime, struct listener_settings *settings,
+                                    const struct service_owner *owner)
+{
+    struct pipe_service *pipe = calloc(1, sizeof *pipe);
+    if (pipe == NULL)
+        return NULL;
+    pipe->targets = target_set_create(runtime, settings, pipe_targets_usable, pipe);
+    if (pipe->targets == NULL) {
+        free(pipe);
+        return NULL;
+    }
+    pipe->service.functions = &pipe_functions;
+    pipe->runtime = runtime;
+    pipe->settings = listener_settings_reference(settings);
+    pipe->owner = *owner;
+    list_init(&pipe->waiting);
+    list_init(&pipe->others);
+    timer_init(&pipe->queue_timer, runtime->loop, settings->queue_timeout, pipe_queue_timed_out, pipe);
+    timer_init(&pipe->inactivity_timer, runtime->loop, settings->inactivity_timeout, pipe_inactive, pipe);
+    timer_init(&pipe->half_close_timer, runtime->loop, settings->half_close_timeout, pipe_half_closed, pipe);
+    return &pipe->service;
 }

@@ -19,11 +19,6 @@ bool pipe_end_is_open(const struct pipe_end *end)
     return end->watcher.fd != -1;
 }
 
-static bool is_retry(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
-}
-
 static void end_drop_pending(struct pipe_end *end)
 {
     free(end->pending);
@@ -70,7 +65,7 @@ static ssize_t end_write(struct pipe_end *end, const char *bytes, size_t length)
 {
     ssize_t written = send(end->watcher.fd, bytes, length, MSG_NOSIGNAL);
     if (written == -1)
-        return is_retry(errno) ? 0 : -1;
+        return socket_would_wait(errno) ? 0 : -1;
     return written;
 }
 
@@ -128,7 +123,7 @@ bool pipe_end_pump(struct pipe_end *end)
         end->received += (uint64_t)length;
         return end_accept(end->peer, buffer, (size_t)length);
     }
-    if (length == -1 && is_retry(errno))
+    if (length == -1 && socket_would_wait(errno))
         return true;
     end->read_ended = true;
     if (end->session->ended_first == NULL)

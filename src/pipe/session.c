@@ -51,7 +51,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     /* A stream that was cut off must not look complete. */
     pipe_end_close(&session->client, reason == REASON_TARGET_RESET || session->client.pending_length > 0);
     pipe_end_close(&session->target, reason == REASON_CLIENT_RESET || session->target.pending_length > 0);
-    struct pipe_summary summary = {
+    struct service_summary summary = {
         .reason = reason,
         .bytes_from_client = session->client.received,
         .bytes_from_target = session->target.received,
@@ -61,7 +61,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     struct target *target = session->connected_target;
     free(session);
     service->session_count--;
-    service->ended(service->owner, &address, &summary);
+    service->owner.ended(service->owner.owner, &address, &summary);
     /* Last, because these may serve the next one in the queue. */
     if (attempt != NULL)
         target_cancel(attempt);

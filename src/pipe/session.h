@@ -55,7 +55,9 @@ struct pipe_session {
     int64_t connected;
 };
 
+/* The sessions of one listener. Owned by the listener. */
 struct pipe_service {
+    struct service service;
     struct runtime *runtime;
     struct listener_settings *settings;
     struct target_set *targets;
@@ -68,8 +70,7 @@ struct pipe_service {
     struct timer inactivity_timer;
     struct timer half_close_timer;
     bool serving; /* inside pipe_serve_queue() */
-    pipe_ended *ended;
-    void *owner;
+    struct service_owner owner;
 };
 
 /* A session for an accepted client, in the queue. NULL when memory is short. */

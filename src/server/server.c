@@ -104,9 +104,10 @@ static size_t server_descriptors_wanted(const struct settings *settings)
 {
     size_t wanted = 0;
     for (size_t i = 0; i < settings->listener_count; i++) {
-        if (settings->listeners[i]->max_connections < 0)
+        size_t count = listener_descriptors(settings->listeners[i]);
+        if (count == 0)
             return 0;
-        wanted += 2 * (size_t)settings->listeners[i]->max_connections;
+        wanted += count;
     }
     return wanted;
 }
@@ -167,7 +168,7 @@ static bool server_make_listeners(struct server *server)
         struct listener *listener = listener_create(&server->runtime, server->settings->listeners[i],
                                                     &server->bound[i], server_listener_emptied, server);
         if (listener == NULL) {
-            log_error(server->settings->listeners[i]->name, "%s", strerror(ENOMEM));
+            log_error(server->settings->listeners[i]->name, "%s", strerror(errno));
             return false;
         }
         server->listeners[server->count++] = listener;
@@ -224,6 +225,10 @@ static void server_log_totals(const struct server *server)
                  (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
                  (unsigned long long)counters->bytes_from_clients,
                  (unsigned long long)counters->bytes_from_targets);
+        if (listener_get_settings(server->listeners[i])->mode != MODE_PROXY)
+            log_info(listener_get_settings(server->listeners[i])->name,
+                     "%llu requests ended, %llu of them with their answer",
+                     (unsigned long long)counters->requests, (unsigned long long)counters->answered);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "net/socket.h"
 #include "target/health.h"
+#include "target/refresh.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -92,7 +93,8 @@ static void attempt_succeed(struct target_attempt *attempt)
                           (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
     if (attempt->count > 0)
         target->good_address = attempt->addresses[attempt->next - 1];
-    bool came_up = target_health_succeeded(target);
+    bool came_up = target_health_connected(target, attempt);
+    target_refresh_start(target);
     attempt->result(attempt->data, target, attempt->descriptor);
     attempt_free(attempt);
     if (came_up)

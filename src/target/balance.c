@@ -5,7 +5,7 @@
 
 static bool is_less_loaded(const struct target *a, const struct target *b)
 {
-    return a->connections * b->settings->weight < b->connections * a->settings->weight;
+    return a->load * b->settings->weight < b->load * a->settings->weight;
 }
 
 /* The least loaded one for its weight; ties go round, so that idle targets share the work. */

@@ -4,7 +4,8 @@
 
 #include "target/target.h"
 
-/* Picks one of the `count` candidates (at least one, all of weight 1 or more). Updates what the form of
+/* Picks one of the `count` candidates (at least one, all of weight 1 or more), by their `load` where that
+ * counts. Updates what the form of
  * `balance` remembers in the targets and the set. */
 struct target *balance_pick(struct target_set *set, struct target *const *candidates, size_t count,
                             const struct address *client);

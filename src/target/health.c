@@ -65,8 +65,12 @@ static void target_retry_due(struct ev_loop *loop, ev_timer *watcher, int events
     struct target *target = watcher->data;
     target->state = TARGET_RETRY;
     target_set_notify(target->set);
-    if (target->state == TARGET_RETRY) /* no client took it */
+    if (target->state != TARGET_RETRY)
+        return;
+    if (target->set->looked_up == NULL) /* no client took it */
         target_probe(target);
+    else
+        target_wait_to_retry(target, with_jitter(target->retry_delay));
 }
 
 void target_health_init(struct target *target)
@@ -93,6 +97,15 @@ void target_health_started(struct target *target, const struct target_attempt *a
         return;
     target->state = TARGET_TRYING;
     target->trial = attempt;
+}
+
+bool target_health_connected(struct target *target, const struct target_attempt *attempt)
+{
+    if (target->set->looked_up == NULL)
+        return target_health_succeeded(target);
+    if (target->trial == attempt)
+        target->trial = NULL;
+    return false;
 }
 
 bool target_health_succeeded(struct target *target)

@@ -3,6 +3,7 @@
 #include "target/attempt.h"
 #include "target/balance.h"
 #include "target/health.h"
+#include "target/refresh.h"
 
 #include <stdlib.h>
 
@@ -14,6 +15,7 @@ static bool target_init(struct target *target, struct target_set *set, const str
     target->settings = settings;
     list_init(&target->waiting);
     target_health_init(target);
+    target_refresh_init(target);
     if (settings->endpoint.kind != ENDPOINT_NAME)
         return true;
     target->name = resolver_add(set->runtime->resolver, set->settings->name, settings->endpoint.host,
@@ -45,6 +47,11 @@ fail:
     return NULL;
 }
 
+void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up)
+{
+    set->looked_up = looked_up;
+}
+
 void target_set_destroy(struct target_set *set)
 {
     if (set == NULL)
@@ -52,6 +59,7 @@ void target_set_destroy(struct target_set *set)
     set->usable = NULL;
     for (size_t i = 0; i < set->count; i++) {
         target_health_stop(&set->targets[i]);
+        target_refresh_stop(&set->targets[i]);
         if (set->targets[i].name != NULL)
             resolver_remove(set->targets[i].name);
     }
@@ -74,6 +82,7 @@ static void target_name_answered(void *data)
         list_remove(node);
         target_attempt_resolved(target_attempt_waiting(node));
     }
+    target_refresh_answered(target);
 }
 
 static bool target_has_room(const struct target *target)
@@ -93,6 +102,7 @@ static size_t target_collect(struct target_set *set, bool backup, enum target_st
         if (target->settings->backup != backup || target->settings->weight == 0 || target->state != state)
             continue;
         usable++;
+        target->load = target->connections;
         if (target_has_room(target))
             candidates[(*with_room)++] = target;
     }
@@ -124,6 +134,25 @@ void target_release(struct target *target)
 {
     target->connections--;
     target_set_notify(target->set);
+}
+
+/* Whether a kept connection's luck says anything: not while the target is down, for an older connection's
+ * proves nothing then, nor while a trial has not connected yet. */
+static bool target_is_judged(const struct target *target)
+{
+    return target->state == TARGET_UP || (target->state == TARGET_TRYING && target->trial == NULL);
+}
+
+void target_succeed(struct target *target)
+{
+    if (target_is_judged(target) && target_health_succeeded(target))
+        target_set_notify(target->set);
+}
+
+void target_fail(struct target *target, enum reason reason, const char *text)
+{
+    if (target_is_judged(target))
+        target_health_failed(target, NULL, reason, text);
 }
 
 const char *target_set_failure(const struct target_set *set)

@@ -10,7 +10,10 @@
  *   ^                      ^                                                        |  |
  *   |                      +----------------- attempt failed -----------------------+  |
  *   +---------------------------------------- attempt succeeded ----------------------+
- */
+ *
+ * Where connections are kept (see target_set_keep_connections()), a connection alone proves little: the
+ * target stays in TRYING until its owner says what the connection was good for, by target_succeed() or
+ * target_fail(). */
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
 
@@ -30,13 +33,15 @@ struct target {
     const struct target_settings *settings;
     enum target_state state;
     int64_t connections;                /* live ones and attempts that are running */
+    int64_t load;                       /* what least_connections compares; set before each choice */
     int64_t credit;                     /* for round robin */
     int64_t retry_delay;                /* milliseconds; of the next back-off */
     ev_timer retry;                     /* the back-off that is running */
     struct resolver_name *name;         /* NULL if the address is numeric or a path */
     struct list waiting;                /* attempts that wait for the name */
     struct target_attempt *probe;       /* running, or NULL */
-    const struct target_attempt *trial; /* in TRYING: the one that decides */
+    const struct target_attempt *trial; /* in TRYING: the one that decides; NULL: it has connected */
+    ev_timer refresh;                   /* until the name is looked up again for the connections kept */
     struct address good_address;        /* the one that worked last: tried first */
     enum reason failure;                /* why it is not up */
     char failure_text[160];
@@ -46,6 +51,9 @@ struct target {
  * from the loop, and from inside target_release() and target_cancel(). */
 typedef void target_usable(void *owner);
 
+/* The name of a target has been looked up: its addresses may be others now. Comes from the loop. */
+typedef void target_looked_up(void *owner, struct target *target);
+
 /* All targets of a listener. Owned by who created it. */
 struct target_set {
     struct runtime *runtime;
@@ -54,13 +62,20 @@ struct target_set {
     size_t count;
     size_t next; /* where ties between targets are decided from */
     struct timer connect_timer;
-    target_usable *usable; /* NULL while the set is being destroyed */
+    target_usable *usable;       /* NULL while the set is being destroyed */
+    target_looked_up *looked_up; /* NULL unless connections are kept */
     void *owner;
 };
 
 /* `settings` must outlive the set. NULL when memory is short. */
 struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
                                      target_usable *usable, void *owner);
+
+/* Tells the set that its owner keeps connections for many clients. A target whose back-off has passed is then
+ * tried by the owner, from inside target_usable(), and not by a probe; if the owner does not, it waits once
+ * more. The owner says what a connection proved. Names are looked up again, as long as there are connections,
+ * when their answers have become too old. */
+void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up);
 
 /* No attempt but the set's own may be running. NULL is allowed. */
 void target_set_destroy(struct target_set *set);
@@ -85,6 +100,12 @@ void target_cancel(struct target_attempt *attempt);
 
 /* A connection to the target was closed. May call target_usable(). */
 void target_release(struct target *target);
+
+/* A kept connection has shown that the target works: it is up. May call target_usable(). */
+void target_succeed(struct target *target);
+
+/* A kept connection turned out useless: counts as a failed attempt. `text` says why, for the log. */
+void target_fail(struct target *target, enum reason reason, const char *text);
 
 /* Why a target that is down failed last, for the log; NULL if none is down. */
 const char *target_set_failure(const struct target_set *set);

@@ -226,7 +226,7 @@ static void long_lines_of_answers_are_passed_on(void **state)
         { "get a\r\n", "END", false, "" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        size_t shortest = MEMCACHED_VALUE_LINE_MAX + (cases[i].passes ? -4 : 1);
+        size_t shortest = cases[i].passes ? MEMCACHED_VALUE_LINE_MAX - 4 : MEMCACHED_VALUE_LINE_MAX + 1;
         for (size_t length = shortest; length < MEMCACHED_VALUE_LINE_MAX + 5; length++) {
             char bytes[2048], expected[2048], *line = long_line(length);
             memcpy(line, cases[i].word, strlen(cases[i].word));
@@ -239,6 +239,19 @@ static void long_lines_of_answers_are_passed_on(void **state)
             free(line);
         }
     }
+}
+
+/* The end of an answer's data says nothing of the long line in the answer after it. */
+static void a_long_line_in_a_run_does_not_end_it(void **state)
+{
+    (void)state;
+    struct protocol_settings settings = framing_settings(&protocol_memcached);
+    char bytes[2048], expected[2048], *line = long_line(1200);
+    memcpy(line, "HD ", 3);
+    snprintf(bytes, sizeof bytes, "VA 1\r\nx\r\n%sMN\r\n", line);
+    snprintf(expected, sizeof expected, "answer VA 1\\r\\nx\\r\\n\nanswer %.1198s\\r\\n\n", line);
+    framing_expect_responses_at(&settings, text("mg a v\r\nmg b q\r\n"), text(bytes), false, expected, HERE);
+    free(line);
 }
 
 /* However the client's bytes are cut, it gets the same. The target here has `a` and `b` only. */
@@ -361,6 +374,7 @@ int main(void)
         cmocka_unit_test(answers_to_noreply_are_swallowed),
         cmocka_unit_test(answers_to_a_run_end_with_mn),
         cmocka_unit_test(long_lines_of_answers_are_passed_on),
+        cmocka_unit_test(a_long_line_in_a_run_does_not_end_it),
         cmocka_unit_test(runs_give_the_same_answers_however_they_are_cut),
         cmocka_unit_test(errors_are_said_as_memcached_says_them),
         cmocka_unit_test(bytes_of_answers_are_looked_at_once),

@@ -1,0 +1,66 @@
+/* What serves the clients that a listener has let in: proxy mode (pipe) and the shared modes (stream) look
+ * alike to it. */
+#ifndef NET_SERVICE_H
+#define NET_SERVICE_H
+
+#include "base/counters.h"
+#include "base/reason.h"
+#include "net/address.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What one client's stay was like, told when it ends. */
+struct service_summary {
+    enum reason reason;
+    uint64_t bytes_from_client;
+    uint64_t bytes_from_target; /* shared modes: what was written to the client */
+};
+
+/* The listener, as its service knows it. Must outlive the service. */
+struct service_owner {
+    void *owner;
+    /* The service is prepared: from now on clients may be accepted. Comes once, from the loop or from inside
+     * `start`. */
+    void (*ready)(void *owner);
+    /* A client has gone and its descriptors are closed: the listener gives its places in the account back and
+     * forgets it. It may not destroy the service from here. */
+    void (*ended)(void *owner, const struct address *client, const struct service_summary *summary);
+    /* The shared modes count exchanges here; all else the listener counts. */
+    struct counters *counters;
+};
+
+struct service;
+
+struct service_functions {
+    /* How many descriptors are to be reserved for each client before it is accepted. */
+    size_t descriptors_per_client;
+
+    /* Prepares for clients. */
+    void (*start)(struct service *service);
+
+    /* Takes over an accepted client. From now on `ended` comes exactly once for it, possibly before this
+     * function returns. */
+    void (*accept)(struct service *service, int descriptor, const struct address *client);
+
+    /* Lets clients finish what they have begun. Those who are accepted later (they waited in a backlog) are
+     * treated likewise. */
+    void (*drain)(struct service *service);
+
+    /* Ends all clients now. */
+    void (*close)(struct service *service, enum reason reason);
+
+    /* Clients there are; of these, those who wait for a target connection. */
+    size_t (*clients)(const struct service *service);
+    size_t (*waiting)(const struct service *service);
+
+    /* Ends all clients with REASON_DRAINED, then frees the service. */
+    void (*destroy)(struct service *service);
+};
+
+/* Embedded as their first member in what the rooms make of it. Owned by the listener. */
+struct service {
+    const struct service_functions *functions;
+};
+
+#endif

@@ -1,0 +1,327 @@
+#include "stream/stream.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "stream/parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How long a client that we have closed may take to close too. */
+#define LINGER_MILLISECONDS 2000
+
+/* libev asks the kernel for this many events at a time, at the least. */
+#define LOOP_EVENTS_MIN 64
+
+static struct stream_service *stream_of(struct service *service)
+{
+    return list_entry(service, struct stream_service, service);
+}
+
+/* In front, because the loop calls back the other way round: what the kernel told of first comes last. */
+void stream_note_client(struct stream_client *client, int events)
+{
+    client->events |= events;
+    if (!list_linked(&client->dirty))
+        list_insert_before(client->service->dirty_clients.head.next, &client->dirty);
+}
+
+void stream_note_link(struct stream_link *link, int events)
+{
+    struct stream_service *service = link->pool->service;
+    link->events |= events;
+    if (!list_linked(&link->dirty))
+        list_insert_before(service->dirty_links.head.next, &link->dirty);
+}
+
+static void stream_log_failure(const struct stream_service *service, const struct mux_ending *ending)
+{
+    const struct stream_client *client = ending->client;
+    const struct stream_link *link = ending->link;
+    log_debug(service->settings->name,
+              "request of client %llu to %s failed: %s, %llu bytes, waited %lld ms, then %lld ms",
+              (unsigned long long)client->number, link != NULL ? link->target->settings->name : "no target",
+              reason_name(ending->reason), (unsigned long long)ending->request_bytes,
+              (long long)(ending->wait / 1000), (long long)(ending->service / 1000));
+}
+
+/* The hook of the multiplexer: one request has ended. */
+static void stream_request_ended(void *owner, const struct mux_ending *ending)
+{
+    struct stream_service *service = owner;
+    struct counters *counters = service->owner.counters;
+    struct stream_client *client = ending->client;
+    struct stream_link *link = ending->link;
+    client->requests++;
+    counters->requests++;
+    if (ending->answered) {
+        counters->answered++;
+        if (link != NULL)
+            link->answered = true;
+        return;
+    }
+    counters->failures[ending->reason]++;
+    if (log_enabled(LOG_KIND_DEBUG))
+        stream_log_failure(service, ending);
+}
+
+/* ---- The turn of the loop ---- */
+
+static struct stream_link *stream_next_link(struct stream_service *service)
+{
+    struct list_node *node = list_first(&service->dirty_links);
+    if (node != NULL) {
+        list_remove(node);
+        return list_entry(node, struct stream_link, dirty);
+    }
+    struct mux_link *changed = mux_changed_link(service->mux);
+    return changed == NULL ? NULL : mux_link_owner(changed);
+}
+
+static struct stream_client *stream_next_client(struct stream_service *service)
+{
+    struct list_node *node = list_first(&service->dirty_clients);
+    if (node != NULL) {
+        list_remove(node);
+        return list_entry(node, struct stream_client, dirty);
+    }
+    struct mux_client *changed = mux_changed_client(service->mux);
+    return changed == NULL ? NULL : mux_client_owner(changed);
+}
+
+/* Has the multiplexer called when it wants to be. A timer that fires too early is set anew then. */
+static void stream_set_timer(struct stream_service *service, int64_t now)
+{
+    struct ev_loop *loop = service->runtime->loop;
+    int64_t due = mux_due(service->mux);
+    if (due == INT64_MAX || (ev_is_active(&service->due) && service->due_at <= due))
+        return;
+    ev_timer_stop(loop, &service->due);
+    ev_timer_set(&service->due, due > now ? (double)(due - now) / 1e6 : 0.0, 0.0);
+    ev_timer_start(loop, &service->due);
+    service->due_at = due;
+}
+
+/* The loop has only to be woken up: see stream_read_all(). */
+static void stream_due(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+}
+
+/* Comes before everything else that the loop has learnt. */
+static void stream_turn_begins(struct ev_loop *loop, ev_check *watcher, int events)
+{
+    (void)events;
+    struct stream_service *service = watcher->data;
+    service->turn++;
+    service->many_events = ev_pending_count(loop) >= LOOP_EVENTS_MIN;
+}
+
+/* Targets first: what they said, or that they closed, comes before what is asked of them. Time comes last:
+ * who has made it in time is not overdue because we looked late. */
+static void stream_read_all(struct stream_service *service)
+{
+    list_foreach(&service->dirty_links, node) stream_link_read(list_entry(node, struct stream_link, dirty));
+    list_foreach(&service->dirty_clients, node)
+        stream_client_read(list_entry(node, struct stream_client, dirty));
+    int64_t now = clock_now();
+    if (now >= mux_due(service->mux))
+        mux_tick(service->mux, now);
+}
+
+/* What is written may change more; all of that is dealt with too. */
+static void stream_write_all(struct stream_service *service)
+{
+    for (;;) {
+        stream_pool_review(&service->pool, clock_now());
+        struct stream_link *link = stream_next_link(service);
+        if (link != NULL) {
+            stream_link_progress(link, clock_now());
+            continue;
+        }
+        struct stream_client *client = stream_next_client(service);
+        if (client == NULL)
+            break;
+        stream_client_progress(client, clock_now());
+    }
+}
+
+static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct stream_service *service = watcher->data;
+    stream_read_all(service);
+    stream_write_all(service);
+    stream_set_timer(service, clock_now());
+}
+
+/* ---- What the listener wants ---- */
+
+static void stream_start(struct service *service)
+{
+    stream_pool_start(&stream_of(service)->pool);
+}
+
+static void stream_accept(struct service *service, int descriptor, const struct address *client)
+{
+    struct stream_service *stream = stream_of(service);
+    if (stream_client_accept(stream, descriptor, client))
+        return;
+    struct service_summary summary = { .reason = REASON_INTERNAL };
+    close(descriptor);
+    stream->owner.ended(stream->owner.owner, client, &summary);
+}
+
+static void stream_drain(struct service *service)
+{
+    struct stream_service *stream = stream_of(service);
+    stream->draining = true;
+    list_foreach(&stream->clients, node) stream_client_drain(list_entry(node, struct stream_client, node));
+}
+
+/* A client that is cut off in the middle of something must not take it for complete. */
+static void stream_cut_off(struct stream_client *client, enum reason reason)
+{
+    bool reset = false;
+    if (client->mux != NULL) {
+        mux_client_fail(client->mux, reason, clock_now());
+        reset = mux_client_fate(client->mux) == MUX_RESET || mux_client_output(client->mux).length > 0;
+    }
+    stream_client_end(client, reason, reset);
+}
+
+static void stream_close(struct service *service, enum reason reason)
+{
+    struct stream_service *stream = stream_of(service);
+    struct list_node *node;
+    while ((node = list_first(&stream->clients)) != NULL)
+        stream_cut_off(list_entry(node, struct stream_client, node), reason);
+}
+
+static size_t stream_clients(const struct service *service)
+{
+    return list_entry(service, const struct stream_service, service)->client_count;
+}
+
+static size_t stream_waiting(const struct service *service)
+{
+    return mux_waiting(list_entry(service, const struct stream_service, service)->mux);
+}
+
+static void stream_destroy(struct service *service)
+{
+    struct stream_service *stream = stream_of(service);
+    struct ev_loop *loop = stream->runtime->loop;
+    stream_close(service, REASON_DRAINED);
+    stream_pool_close(&stream->pool);
+    mux_destroy(stream->mux);
+    stream_hangups_close(&stream->hangups);
+    descriptors_return(&stream->runtime->descriptors, stream->descriptors);
+    timer_stop(&stream->linger_timer);
+    ev_timer_stop(loop, &stream->due);
+    ev_check_stop(loop, &stream->turn_begins);
+    ev_prepare_stop(loop, &stream->turn_ends);
+    listener_settings_release(stream->settings);
+    free(stream);
+}
+
+static const struct service_functions stream_functions = {
+    .descriptors_per_client = 1,
+    .start = stream_start,
+    .accept = stream_accept,
+    .drain = stream_drain,
+    .close = stream_close,
+    .clients = stream_clients,
+    .waiting = stream_waiting,
+    .destroy = stream_destroy,
+};
+
+static struct mux *stream_make_mux(struct stream_service *service)
+{
+    static const struct mux_hooks hooks = { .choose = stream_pool_choose, .ended = stream_request_ended };
+    const struct listener_settings *settings = service->settings;
+    struct mux_settings plain = {
+        .protocol = &settings->protocol,
+        .in_order = settings->mode == MODE_FIFO,
+        .depth = settings->async ? (size_t)settings->pipeline_depth : 1,
+        .pipeline_depth = (size_t)settings->pipeline_depth,
+        .buffer_limit = (size_t)settings->buffer_limit,
+        .memory_limit = (size_t)settings->memory_limit,
+        .max_message = settings->max_message,
+        .queue_limit = (size_t)settings->queue_limit,
+        .queue_timeout = settings->queue_timeout,
+        .request_timeout = settings->request_timeout,
+        .stall_timeout = settings->stall_timeout,
+        .client_idle_timeout = settings->client_idle_timeout,
+        .inactivity_timeout = settings->inactivity_timeout,
+        .connect_delay = settings->connect_delay,
+        .request_gap = settings->request_gap,
+        .connection_ttl = settings->connection_ttl,
+        .max_requests = settings->max_requests_per_connection,
+        .abort_on_close = settings->abort_on_close,
+    };
+    return mux_create(&plain, &hooks, service);
+}
+
+/* The turn begins before, and ends after, everything else of it, whatever the order of other watchers. */
+static void stream_watch_turns(struct stream_service *service)
+{
+    ev_timer_init(&service->due, stream_due, 0.0, 0.0);
+    service->due.data = service;
+    ev_check_init(&service->turn_begins, stream_turn_begins);
+    ev_set_priority(&service->turn_begins, EV_MAXPRI);
+    service->turn_begins.data = service;
+    ev_check_start(service->runtime->loop, &service->turn_begins);
+    ev_prepare_init(&service->turn_ends, stream_turn_ends);
+    ev_set_priority(&service->turn_ends, EV_MINPRI);
+    service->turn_ends.data = service;
+    ev_prepare_start(service->runtime->loop, &service->turn_ends);
+}
+
+size_t stream_descriptors(const struct listener_settings *settings)
+{
+    return stream_pool_size(settings) + 1; /* for the hang-ups */
+}
+
+static bool stream_reserve_descriptors(struct stream_service *service)
+{
+    size_t count = stream_descriptors(service->settings);
+    if (!descriptors_reserve(&service->runtime->descriptors, count)) {
+        errno = EMFILE;
+        return false;
+    }
+    service->descriptors = count;
+    return true;
+}
+
+struct service *stream_service_create(struct runtime *runtime, struct listener_settings *settings,
+                                      const struct service_owner *owner)
+{
+    struct stream_service *service = calloc(1, sizeof *service);
+    if (service == NULL)
+        return NULL;
+    service->service.functions = &stream_functions;
+    service->runtime = runtime;
+    service->settings = listener_settings_reference(settings);
+    service->owner = *owner;
+    list_init(&service->clients);
+    list_init(&service->dirty_clients);
+    list_init(&service->dirty_links);
+    timer_init(&service->linger_timer, runtime->loop, LINGER_MILLISECONDS, stream_client_lingered, service);
+    stream_watch_turns(service);
+    service->mux = stream_make_mux(service);
+    /* All of them, so that all can be undone. */
+    bool opened = stream_pool_init(&service->pool, service);
+    opened = stream_hangups_init(&service->hangups, runtime->loop) && opened;
+    if (!opened || service->mux == NULL || !stream_reserve_descriptors(service)) {
+        int error = errno;
+        stream_destroy(&service->service);
+        errno = error;
+        return NULL;
+    }
+    return &service->service;
+}

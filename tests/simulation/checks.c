@@ -1,0 +1,625 @@
+/* The promises. What is compared is what went in and what came out; what the multiplexer believes is not
+ * asked. */
+#include "simulation/dialect.h"
+#include "simulation/world.h"
+
+#include <string.h>
+
+static bool client_is_stuck(const struct client *client)
+{
+    return client->reads_late || client->sends_late;
+}
+
+/* ---- How a request may end ---- */
+
+/* How many bytes of `bytes` are all of `expected`; 0: so far so good; -1: they differ. */
+static long match(struct slice bytes, const struct buffer *expected)
+{
+    size_t length = bytes.length < expected->length ? bytes.length : expected->length;
+    if (length > 0 && memcmp(bytes.bytes, buffer_bytes(expected), length) != 0)
+        return -1;
+    return length == expected->length ? (long)length : 0;
+}
+
+/* Since when nothing can have stopped this request from being sent but the queue. */
+static int64_t request_waits_since(const struct request *request)
+{
+    const struct client *client = request->client;
+    int64_t ready = request->complete && request->size < client->world->settings.buffer_limit
+                        ? request->completed_at
+                        : request->begun_at;
+    return client->first_since > ready ? client->first_since : ready;
+}
+
+/* Something, its own request_timeout among it, that brings down a connection by itself. */
+static bool link_may_fall(const struct link *link)
+{
+    const struct world *world = link->world;
+    return link->end_told || link->closing_answer || link->early || world->settings.request_timeout >= 0 ||
+           world->settings.stall_timeout >= 0;
+}
+
+static bool link_may_break(const struct link *link)
+{
+    return link->spoilt || link->broke;
+}
+
+static bool milliseconds_passed(const struct world *world, int64_t since, int64_t milliseconds)
+{
+    return milliseconds >= 0 && world->now - since >= milliseconds * 1000;
+}
+
+static bool client_has_long_message(const struct client *client)
+{
+    return world_has(client->world, FAULT_LONG_MESSAGE);
+}
+
+/* Whether a client, or a request of its, may end for this reason. */
+static bool client_may_end(const struct client *client, enum reason reason)
+{
+    const struct world *world = client->world;
+    switch (reason) {
+    case REASON_CLIENT_CLOSED:
+        return client->fin_given || client->has_ended_last;
+    case REASON_CLIENT_RESET:
+    case REASON_BLOCKED:
+        return client->failed && client->failed_reason == reason;
+    case REASON_CLIENT_STALLED:
+        return world->settings.stall_timeout >= 0;
+    case REASON_CLIENT_IDLE:
+        return world->settings.client_idle_timeout >= 0;
+    case REASON_OVER_LIMIT:
+        return world_has(world, FAULT_SHORT_MEMORY) || client_has_long_message(client);
+    case REASON_DRAINED:
+        return client->drained || (client->failed && client->failed_reason == reason);
+    default:
+        return false;
+    }
+}
+
+/* For want of an error for an earlier request its client was closed just now, and with it goes this one. */
+static bool client_goes(const struct request *request, enum reason reason)
+{
+    const struct request *requests = request->client->requests;
+    for (size_t i = 0; i < request->number; i++)
+        if (requests[i].ended && !requests[i].answered && requests[i].reason == reason &&
+            requests[i].ended_step == request->client->world->steps && requests[i].error.length == 0)
+            return true;
+    return false;
+}
+
+/* The connection that it was sent on; also if so little was sent of it that the target can't tell. */
+static const struct link *request_link(const struct request *request)
+{
+    const struct world *world = request->client->world;
+    if (request->link != NULL)
+        return request->link;
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i]->head.length > 0 && true)
+            return world->links[i];
+    return NULL;
+}
+
+static bool request_may_end(const struct request *request, enum reason reason)
+{
+    const struct world *world = request->client->world;
+    const struct link *link = request_link(request);
+    switch (reason) {
+    case REASON_TARGET_CLOSED:
+        return link != NULL && link_may_fall(link);
+    case REASON_TARGET_RESET:
+        return link != NULL && link->reset_told;
+    case REASON_REQUEST_TIMEOUT:
+        return milliseconds_passed(world, request->error_made ? request->error_at - request->quiet : 0,
+                                   world->settings.request_timeout);
+    case REASON_QUEUE_TIMEOUT:
+        return request->link == NULL &&
+               milliseconds_passed(world, request_waits_since(request), world->settings.queue_timeout);
+    case REASON_QUEUE_FULL:
+        return request->link == NULL && world_has(world, FAULT_SHORT_QUEUE);
+    case REASON_PROTOCOL_ERROR:
+        return request->broken || (link != NULL && link_may_break(link));
+    case REASON_REFUSED_COMMAND:
+        return request->kind == REQUEST_REFUSED;
+    default:
+        return client_may_end(request->client, reason);
+    }
+}
+
+static void check_answered(const struct request *request)
+{
+    const struct world *world = request->client->world;
+    uint32_t client = request->client->number;
+    if (request->local) {
+        world_require(world, request->link == NULL, "client %u: a local request reached the target", client);
+        coverage_count(world->coverage, SITUATION_ANSWERED_LOCALLY);
+        return;
+    }
+    if (request->kind == REQUEST_UNANSWERED) {
+        world_require(world, request->sent_whole, "client %u: request %u is over, but was not sent", client,
+                      request->number);
+        coverage_count(world->coverage, SITUATION_UNANSWERED);
+        return;
+    }
+    world_require(world, request->answer_told, "client %u: request %u is answered, but its answer has not come",
+                  client, request->number);
+    world_require(world, request->answer_kind != ANSWER_TO_END || request->link->end_told,
+                  "client %u: request %u is answered before the stream's end, which ends it", client,
+                  request->number);
+    coverage_count(world->coverage, SITUATION_ANSWERED);
+}
+
+/* What needs nothing at the client is past when it has ended. */
+static void client_advance(struct client *client)
+{
+    while (client->seen < client->count) {
+        struct request *request = &client->requests[client->seen];
+        bool nothing = request->answered ? request->kind == REQUEST_UNANSWERED
+                                         : request->error_written && request->error.length == 0;
+        if (!request->ended || !nothing)
+            return;
+        request->passed = true;
+        client->seen++;
+    }
+}
+
+void check_ended(void *owner, const struct mux_ending *ending)
+{
+    struct world *world = owner;
+    struct request *request = recorder_find(world, ending->request);
+    world_require(world, request != NULL, "an exchange ends that nobody made");
+    struct client *client = request->client;
+    world_trace(world, "request %u of client %u ends: %s", request->number, client->number,
+                ending->answered ? "answered" : reason_name(ending->reason));
+    world_require(world, !request->ended, "request %u of client %u ends twice", request->number,
+                  client->number);
+    world_require(world, ending->client == client, "request %u ends for another client", request->number);
+    world_require(world, ending->link == NULL || request->link == NULL || ending->link == request->link,
+                  "request %u of client %u ends on another connection", request->number, client->number);
+    request->ended = true;
+    request->answered = ending->answered;
+    request->reason = ending->reason;
+    request->ended_step = world->steps;
+    if (!request->error_made)
+        request->over_at = world->steps;
+    world->coverage->exchanges++;
+    if (ending->answered) {
+        check_answered(request);
+    } else {
+        world->coverage->reasons[ending->reason]++;
+        world_require(world, request_may_end(request, ending->reason) || client_goes(request, ending->reason),
+                      "request %u of client %u ends as %s without cause", request->number, client->number,
+                      reason_name(ending->reason));
+        if (ending->reason == REASON_CLIENT_CLOSED)
+            coverage_count(world->coverage, SITUATION_ABORTED);
+    }
+    bool early = request->answered && !request->complete;
+    if (request->closes_client || request->said_last || early)
+        client->has_ended_last = true;
+    client->first_since = world->now;
+    client_advance(client);
+}
+
+/* ---- What a client gets ---- */
+
+/* All that may come now, one after the other. */
+enum expectation { EXPECT_HERE, EXPECT_INTERIM, EXPECT_ANSWER, EXPECT_ERROR, EXPECT_COUNT };
+
+static long match_expectation(struct request *request, enum expectation expectation, struct slice bytes)
+{
+    const struct world *world = request->client->world;
+    bool here_over = request->here.length == 0 || request->here_seen > 0;
+    switch (expectation) {
+    case EXPECT_HERE:
+        return here_over ? -1 : match(bytes, &request->here);
+    case EXPECT_INTERIM:
+        return !here_over || request->interims_seen == request->interims
+                   ? -1
+                   : match(bytes, &request->interim_expected[request->interims_seen]);
+    case EXPECT_ANSWER:
+        if (!here_over || request->link == NULL || request->broken || request->local ||
+            request->kind == REQUEST_UNANSWERED || request->interims_seen < request->interims)
+            return -1;
+        return world->dialect->match_answer == NULL ? match(bytes, &request->expected)
+                                                    : world->dialect->match_answer(world, request, bytes);
+    default:
+        return request->error.length == 0 ? -1 : match(bytes, &request->error);
+    }
+}
+
+static void request_passed(struct request *request, enum expectation expectation)
+{
+    struct client *client = request->client;
+    const struct world *world = client->world;
+    if (expectation == EXPECT_INTERIM) {
+        request->interims_seen++;
+        return;
+    }
+    if (expectation == EXPECT_HERE) {
+        request->here_seen = request->here.length;
+        if (!request->local && !request->broken) {
+            coverage_count(world->coverage, SITUATION_CONTINUED);
+            return;
+        }
+    }
+    request->got_error = expectation == EXPECT_ERROR;
+    request->got_answer = expectation == EXPECT_ANSWER;
+    if (request->got_error)
+        coverage_count(world->coverage, SITUATION_ERROR);
+    if (request->said_last)
+        coverage_count(world->coverage, SITUATION_LAST_ANSWER);
+    request->passed = true;
+    client->seen++;
+}
+
+/* Tries what is there against all that may come. False: more bytes are needed. */
+static bool client_tell_apart(struct client *client)
+{
+    struct world *world = client->world;
+    client_advance(client);
+    world_require(world, client->seen < client->count, "client %u gets bytes after its last answer",
+                  client->number);
+    struct request *request = &client->requests[client->seen];
+    struct slice bytes = buffer_slice(&client->news);
+    bool possible = false;
+    if (client->seen > 0) {
+        const struct request *before = &client->requests[client->seen - 1];
+        world_require(world, !before->closes_client && !before->said_last,
+                      "client %u gets bytes after the answer that closes it", client->number);
+    }
+    for (int expectation = 0; expectation < EXPECT_COUNT; expectation++) {
+        long count = match_expectation(request, (enum expectation)expectation, bytes);
+        if (count > 0) {
+            buffer_consume(&client->news, (size_t)count);
+            request_passed(request, (enum expectation)expectation);
+            return true;
+        }
+        possible |= count == 0;
+    }
+    world_require(world, possible, "client %u gets bytes in the place of request %u that are not for it",
+                  client->number, request->number);
+    return false;
+}
+
+void check_output(struct client *client, struct slice bytes)
+{
+    buffer_append(&client->news, bytes.bytes, bytes.length);
+    while (client->news.length > 0 && client_tell_apart(client))
+        ;
+    client_advance(client);
+}
+
+/* ---- A client is gone ---- */
+
+static void check_request_of_gone(const struct client *client, const struct request *request)
+{
+    const struct world *world = client->world;
+    bool clean = client->fate == MUX_CLOSE && !client->failed;
+    if (!request->ended) {
+        world_require(world, !request->complete && !request->broken && request->sent == 0,
+                      "client %u is gone, but its request %u has not ended", client->number, request->number);
+        return;
+    }
+    /* It may be too long only with its last byte, or lack the end that says that it was all. */
+    bool looks_whole = request->answer_kind == ANSWER_TO_END || request->reason == REASON_OVER_LIMIT;
+    if (request->got_answer && !request->answered)
+        world_require(world, looks_whole && !clean, "client %u has the answer to request %u, which ended as %s",
+                      client->number, request->number, reason_name(request->reason));
+    if (request->got_error)
+        world_require(world, !request->answered && request->reason == request->error_reason,
+                      "client %u got another error for request %u than that by which it ended", client->number,
+                      request->number);
+    if (request->answered && !request->passed)
+        world_require(world, !clean, "client %u is closed without the answer to request %u, which counts as "
+                                     "answered",
+                      client->number, request->number);
+}
+
+static void check_half_close(const struct client *client)
+{
+    const struct world *world = client->world;
+    if (!client->ends_early || client->failed || client->seen == 0)
+        return;
+    if (client->requests[client->seen - 1].got_answer)
+        coverage_count(world->coverage, SITUATION_HALF_CLOSED);
+}
+
+void check_client_gone(struct client *client)
+{
+    const struct world *world = client->world;
+    for (size_t i = 0; i < client->count; i++)
+        check_request_of_gone(client, &client->requests[i]);
+    check_half_close(client);
+    if (client->failed)
+        return;
+    bool in_answer = client->news.length > 0;
+    if (in_answer)
+        coverage_count(world->coverage, SITUATION_CUT_SHORT);
+    world_require(world, !in_answer || client->fate == MUX_RESET,
+                  "client %u got a part of an answer, and its stream ends as if it was all", client->number);
+    if (client->drained)
+        coverage_count(world->coverage, SITUATION_CLIENT_DRAINED);
+    if (client->reason == REASON_CLIENT_IDLE)
+        coverage_count(world->coverage, SITUATION_IDLE_CLIENT_CLOSED);
+    const struct request *next = client->seen < client->count ? &client->requests[client->seen] : NULL;
+    bool for_want = next != NULL && next->ended && !next->answered;
+    if (for_want && !next->error_written)
+        coverage_count(world->coverage, SITUATION_CLOSED_FOR_ERROR);
+    const struct request *last = client->seen > 0 ? &client->requests[client->seen - 1] : NULL;
+    bool by_request = (for_want && next->reason == client->reason) ||
+                      (last != NULL && !last->answered && last->reason == client->reason);
+    world_require(world, by_request || client_may_end(client, client->reason),
+                  "client %u is closed as %s without cause", client->number, reason_name(client->reason));
+}
+
+/* ---- What a target gets ---- */
+
+static bool request_is_for_target(const struct request *request)
+{
+    return request->kind != REQUEST_LOCAL && request->kind != REQUEST_REFUSED &&
+           request->kind != REQUEST_BROKEN;
+}
+
+/* With the target, and nobody has given it up. */
+static bool request_is_open(const struct request *request)
+{
+    return request->link != NULL && !request->ended && !request->error_made && !request->answer_told &&
+           !(request->kind == REQUEST_UNANSWERED && request->sent_whole);
+}
+
+/* The client's earlier requests are on their way, and on the same connection. */
+static void check_earlier(const struct link *link, const struct request *request)
+{
+    const struct client *client = request->client;
+    for (size_t i = 0; i < request->number; i++) {
+        const struct request *earlier = &client->requests[i];
+        world_require(link->world,
+                      !request_is_for_target(earlier) || earlier->link != NULL || earlier->ended ||
+                          earlier->error_made,
+                      "client %u: request %u is sent before request %u", client->number, request->number,
+                      earlier->number);
+        world_require(link->world, !request_is_open(earlier) || earlier->link == link,
+                      "client %u: request %u is sent while request %u is on another connection", client->number,
+                      request->number, earlier->number);
+    }
+}
+
+static void check_depth(const struct link *link)
+{
+    const struct world *world = link->world;
+    size_t open = 0;
+    for (size_t i = 0; i < link->work_count; i++)
+        open += request_is_open(link->works[i].request);
+    world_require(world, open < world->settings.depth, "connection %u: %zu requests in flight", link->number,
+                  open + 1);
+    world_require(world,
+                  world->settings.max_requests < 0 || link->started <= (size_t)world->settings.max_requests,
+                  "connection %u: more than max_requests", link->number);
+    world_require(world, world->now >= link->up_at + world->settings.connect_delay * 1000,
+                  "connection %u: a request before connect_delay is over", link->number);
+    if (open == 0 && link->rested_since > 0)
+        world_require(world, world->now >= link->rested_since + world->settings.request_gap * 1000,
+                      "connection %u: a request before request_gap is over", link->number);
+}
+
+static size_t client_in_flight(const struct client *client)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < client->count; i++)
+        count += request_is_open(&client->requests[i]);
+    return count;
+}
+
+/* One connection: what became complete first goes first, unless its client may not be sent to. */
+static void check_fifo(const struct link *link, const struct request *request)
+{
+    const struct world *world = link->world;
+    if (!world->settings.in_order || !world->single || !request->complete ||
+        request->bytes.length >= world->settings.buffer_limit)
+        return;
+    for (size_t i = 0; i < world->client_count; i++) {
+        const struct client *other = &world->clients[i];
+        if (other == request->client || other->state != CLIENT_HERE)
+            continue;
+        for (size_t j = 0; j < other->count; j++) {
+            const struct request *waiting = &other->requests[j];
+            if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
+                waiting->error_made)
+                continue;
+            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0;
+            if (!waiting->complete || !eligible)
+                break;
+            coverage_count(world->coverage, SITUATION_FIFO_ORDER);
+            world_require(world, waiting->completed_place > request->completed_place,
+                          "request %u of client %u overtakes request %u of client %u", request->number,
+                          request->client->number, waiting->number, other->number);
+            break;
+        }
+    }
+}
+
+void check_request_begins(struct link *link, struct request *request)
+{
+    const struct world *world = link->world;
+    const struct client *client = request->client;
+    size_t start = request->number == 0 ? 0 : client->ends[request->number - 1];
+    world_require(world, request->link == NULL, "request %u of client %u is sent twice", request->number,
+                  client->number);
+    bool over = request->ended || request->error_made;
+    world_require(world, !over || link->head_step <= request->over_at, "request %u of client %u is sent after its end",
+                  request->number, client->number);
+    world_require(world, request_is_for_target(request), "a request reaches the target that must not");
+    world_require(world, request->complete || client->read_on - start >= world->settings.buffer_limit,
+                  "request %u of client %u is sent in part", request->number, client->number);
+    if (!request->complete)
+        coverage_count(world->coverage, SITUATION_REQUEST_STREAMED);
+    check_earlier(link, request);
+    check_depth(link);
+    check_fifo(link, request);
+    if (request->chosen != NULL && request->chosen != link)
+        coverage_count(world->coverage, SITUATION_MOVED);
+}
+
+void check_choose(struct client *client, struct link *link)
+{
+    const struct world *world = client->world;
+    bool found = false;
+    for (size_t i = 0; i < client->count; i++) {
+        struct request *request = &client->requests[i];
+        size_t start = i == 0 ? 0 : client->ends[i - 1];
+        bool has_come = request->complete || client->read_on >= start + world->settings.buffer_limit;
+        if (!request_is_for_target(request) || !has_come || request->link != NULL || request->ended)
+            continue;
+        if (request->chosen == NULL)
+            request->chosen = link;
+        found = true;
+        break;
+    }
+    world_require(world, found, "client %u, which asks nothing, is given a connection", client->number);
+}
+
+void check_link_gone(struct link *link)
+{
+    struct world *world = link->world;
+    for (size_t i = 0; i < world->client_count; i++) {
+        for (size_t j = 0; j < world->clients[i].count; j++) {
+            const struct request *request = &world->clients[i].requests[j];
+            world_require(world, request->link != link || !request_is_open(request),
+                          "connection %u is gone, and nobody is told of request %u of client %u", link->number,
+                          request->number, request->client->number);
+        }
+    }
+}
+
+/* ---- After every step ---- */
+
+/* Nothing more is read of it: what comes is thrown away. */
+static bool client_input_is_over(const struct client *client)
+{
+    if (client->drained || client->failed || client->fate != MUX_GOES_ON)
+        return true;
+    for (size_t i = 0; i < client->count; i++) {
+        const struct request *request = &client->requests[i];
+        if (request->broken || request->closes_client || request->said_last ||
+            ((request->error_made || request->ended) && !request->complete))
+            return true;
+    }
+    return false;
+}
+
+/* Bytes of requests that were taken from a client, and are neither with the target nor over. */
+static size_t client_requests_held(const struct client *client)
+{
+    size_t held = 0;
+    size_t start = 0;
+    for (size_t i = 0; i < client->count && start < client->sent; i++) {
+        const struct request *request = &client->requests[i];
+        size_t end = client->ends[i] < client->sent ? client->ends[i] : client->sent;
+        bool here = request->kind == REQUEST_LOCAL || request->kind == REQUEST_REFUSED || request->broken;
+        if (!request->ended && !request->error_made && !here && !request->answer_told)
+            held += end - start - request->sent;
+        start = client->ends[i];
+    }
+    return held;
+}
+
+/* Bytes of answers that were given out for it, and have not left. */
+static size_t client_answers_held(const struct client *client)
+{
+    size_t held = (size_t)(client->put_out - client->taken);
+    for (size_t i = client->seen; i < client->count; i++) {
+        const struct request *request = &client->requests[i];
+        size_t out = request->here.length + request->given_out + request->error.length;
+        held += i == client->seen && out >= client->news.length ? out - client->news.length : out;
+    }
+    return held;
+}
+
+static void check_client(const struct client *client)
+{
+    const struct world *world = client->world;
+    struct slice output = mux_client_output(client->mux_client);
+    size_t bound = 2 * world->settings.buffer_limit + world->read_size;
+    world_require(world,
+                  output.length == client->put_out - client->taken &&
+                      client->reads == mux_client_wants_bytes(client->mux_client) &&
+                      client->fate == mux_client_fate(client->mux_client),
+                  "client %u has changed, and nobody was told", client->number);
+    size_t output_most = 0;
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            output_most += mux_link_output(world->links[i]->mux_link).length;
+    size_t held = client_requests_held(client);
+    world_require(world, client_input_is_over(client) || held <= bound + output_most,
+                  "client %u: %zu bytes of requests are held", client->number, held);
+    held = client_answers_held(client);
+    size_t here = 64 + world->dialect->local_most;
+    world_require(world, client->fate != MUX_GOES_ON || held <= bound + here, "client %u: %zu bytes of answers are held",
+                  client->number, held);
+}
+
+static void check_link(const struct link *link)
+{
+    const struct world *world = link->world;
+    size_t length = mux_link_output(link->mux_link).length;
+    world_require(world, link->reads == mux_link_wants_bytes(link->mux_link) &&
+                             !mux_link_is_over(link->mux_link),
+                  "connection %u has changed, and nobody was told", link->number);
+    world_require(world, length <= 2 * world->settings.buffer_limit + world->read_size,
+                  "connection %u: %zu bytes wait to be sent", link->number, length);
+}
+
+void check_world(struct world *world)
+{
+    size_t clients = 0;
+    for (size_t i = 0; i < world->client_count; i++) {
+        struct client *client = &world->clients[i];
+        bool here = client->state == CLIENT_HERE || client->state == CLIENT_LEAVING;
+        clients += here;
+        if (!here)
+            continue;
+        check_client(client);
+        if (client->put_out > client->taken || client_in_flight(client) > 0)
+            client->busy_at = world->steps;
+    }
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            check_link(world->links[i]);
+    world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
+                  mux_clients(world->mux), clients);
+    world_require(world, mux_memory(world->mux) <= world->settings.memory_limit, "memory_limit is exceeded");
+    world_require(world, mux_waiting(world->mux) <= world->settings.queue_limit, "queue_limit is exceeded");
+}
+
+/* ---- When nothing moves any more ---- */
+
+static bool world_hangs(const struct world *world)
+{
+    for (size_t i = 0; i < world->link_count; i++) {
+        const struct link *link = world->links[i];
+        if (link->state == LINK_OPEN && (link->silent || link->deaf) && world->settings.request_timeout < 0)
+            return true;
+    }
+    if (world->good || world->settings.stall_timeout >= 0)
+        return false;
+    for (size_t i = 0; i < world->client_count; i++)
+        if (client_is_stuck(&world->clients[i]) && world->clients[i].state == CLIENT_HERE)
+            return true;
+    return false;
+}
+
+void check_quiet(struct world *world, bool everything)
+{
+    bool hangs = !everything && world_hangs(world);
+    for (size_t i = 0; i < world->client_count; i++) {
+        struct client *client = &world->clients[i];
+        if (!world->good && client_is_stuck(client))
+            continue;
+        if (client->state == CLIENT_GONE)
+            continue;
+        if (hangs)
+            coverage_count(world->coverage, SITUATION_HUNG);
+        else
+            world_fail(world, "client %u waits for ever", client->number);
+    }
+}

@@ -1,0 +1,26 @@
+#include "simulation/dialect.h"
+#include "simulation/own.h"
+
+static const struct dialect *const dialects[] = {
+    &dialect_own,
+    &dialect_own_pushes,
+};
+
+const struct dialect *dialect_pick(struct random *random)
+{
+    return random_pick(random, dialects);
+}
+
+char dialect_byte(const struct request *request, bool is_answer, size_t index)
+{
+    uint32_t hash = (request->client->number << 10 | request->number << 1 | is_answer) * 2654435761U;
+    return (char)(unsigned char)((hash >> 8 * (index & 3)) + index * 13);
+}
+
+void dialect_write_body(const struct request *request, bool is_answer, size_t length, struct buffer *out)
+{
+    for (size_t i = 0; i < length; i++) {
+        char byte = dialect_byte(request, is_answer, i);
+        buffer_append(out, &byte, 1);
+    }
+}

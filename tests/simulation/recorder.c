@@ -1,0 +1,338 @@
+/* Stands between the multiplexer and the framer: writes down which request each exchange is, and checks that
+ * the framer is given every byte once, in order, and together with the right request. */
+#include "simulation/dialect.h"
+#include "simulation/world.h"
+
+#include <string.h>
+
+/* In front of the framer's own states. */
+struct recorder_client {
+    struct client *client;
+    bool reading; /* in mid-request */
+    size_t out;   /* bytes of the request that are not decided */
+};
+
+struct recorder_link {
+    struct link *link;
+};
+
+/* The framer's own state may hold anything. */
+#define FRONT ((size_t)32)
+
+_Static_assert(sizeof(struct recorder_client) <= FRONT && sizeof(struct recorder_link) <= FRONT, "too long");
+
+static struct world *recorder_world(const struct protocol_settings *settings)
+{
+    return (struct world *)(void *)((char *)(uintptr_t)settings - offsetof(struct world, protocol_settings));
+}
+
+static void *inner(void *state)
+{
+    return (char *)state + FRONT;
+}
+
+/* ---- Which request is which ---- */
+
+static struct request_slot *recorder_slot(const struct world *world, const struct protocol_request *key)
+{
+    size_t place = ((uintptr_t)key >> 4) * 2654435761U % REQUEST_MAP_SLOTS;
+    const struct request_slot *slots = world->map;
+    for (size_t i = 0; i < REQUEST_MAP_SLOTS; i++, place = (place + 1) % REQUEST_MAP_SLOTS)
+        if (slots[place].key == key || slots[place].key == NULL)
+            return (struct request_slot *)(uintptr_t)&slots[place];
+    world_fail(world, "the simulation's table of requests is full");
+}
+
+struct request *recorder_find(const struct world *world, const struct protocol_request *request)
+{
+    return recorder_slot(world, request)->request;
+}
+
+/* ---- Requests ---- */
+
+static void recorder_open_client(const struct protocol_settings *settings, void *state, uint64_t number)
+{
+    struct world *world = recorder_world(settings);
+    struct recorder_client *recorded = state;
+    recorded->client = &world->clients[number - 1];
+    if (world->dialect->protocol->open_client != NULL)
+        world->dialect->protocol->open_client(settings, inner(state), number);
+}
+
+static void recorder_close_client(void *state)
+{
+    const struct recorder_client *recorded = state;
+    recorded->client->world->dialect->protocol->close_client(inner(state));
+}
+
+static void check_request_input(struct client *client, struct slice input)
+{
+    struct slice stream = buffer_slice(&client->stream);
+    world_require(client->world, input.length <= stream.length - client->read_on &&
+                                     memcmp(stream.bytes + client->read_on, input.bytes, input.length) == 0,
+                  "the framer of client %u is given other bytes than those that it sent", client->number);
+}
+
+static struct request *recorder_request(struct world *world, struct recorder_client *recorded,
+                                        struct protocol_request *key)
+{
+    struct client *client = recorded->client;
+    struct request_slot *slot = recorder_slot(world, key);
+    world_require(world, client->reading < client->count, "client %u: a request too many", client->number);
+    struct request *request = &client->requests[client->reading];
+    if (!recorded->reading) {
+        static const struct protocol_request nothing;
+        world_require(world, memcmp(key, &nothing, sizeof nothing) == 0, "a new request is not all zeros");
+        slot->key = key;
+        slot->request = request;
+        recorded->reading = true;
+        request->begun_at = world->now;
+    }
+    world_require(world, slot->key == key && slot->request == request, "a request has moved while it was read");
+    return request;
+}
+
+static void recorder_note_request(struct world *world, struct client *client, struct request *request,
+                                  const struct protocol_request *read, enum protocol_outcome outcome)
+{
+    request->broken = outcome == PROTOCOL_BROKEN;
+    request->complete = outcome == PROTOCOL_COMPLETE;
+    request->local = read->local;
+    request->closes_client = read->closes_client;
+    request->decided = read->decided;
+    request->completed_at = world->now;
+    request->completed_place = ++world->completed;
+    request->completed_step = world->steps;
+    world_trace(world, "request %u of client %u is %s: kind %d, %zu bytes, answer %zu", request->number,
+                client->number, request->broken ? "broken" : "complete", (int)request->kind,
+                request->bytes.length, request->answer.length);
+    world_require(world, request->broken || client->read_on == client->ends[request->number],
+                  "client %u: request %u ends at the wrong place", client->number, request->number);
+}
+
+static enum protocol_outcome recorder_read_request(const struct protocol_settings *settings, void *state,
+                                                   struct protocol_request *read, struct slice *input,
+                                                   struct buffer *out, struct buffer *answer)
+{
+    struct world *world = recorder_world(settings);
+    struct recorder_client *recorded = state;
+    struct client *client = recorded->client;
+    check_request_input(client, *input);
+    struct request *request = recorder_request(world, recorded, read);
+    world_require(world, read->decided || out->length == recorded->out, "undecided bytes have been taken away");
+    size_t answer_length = answer->length;
+    size_t input_length = input->length;
+    enum protocol_outcome outcome =
+        world->dialect->protocol->read_request(settings, inner(state), read, input, out, answer);
+    client->read_on += input_length - input->length;
+    buffer_append(&request->here, buffer_bytes(answer) + answer_length, answer->length - answer_length);
+    recorded->out = read->decided ? 0 : out->length;
+    request->decided = read->decided;
+    if (outcome != PROTOCOL_MORE) {
+        recorded->reading = false;
+        recorded->out = 0;
+        client->reading++;
+        recorder_note_request(world, client, request, read, outcome);
+    }
+    return outcome;
+}
+
+/* How long nothing has been heard of this request, at the least. */
+static int64_t recorder_quiet(const struct world *world, const struct request *request)
+{
+    bool answers = request->sent_whole && request->heard_at > request->sent_at;
+    int64_t since = answers ? request->heard_at : request->sent_at;
+    if (request->link == NULL)
+        since = request->begun_at;
+    return world->now - since;
+}
+
+static bool recorder_write_error(const struct protocol_settings *settings, const struct protocol_request *read,
+                                 enum reason reason, struct buffer *out)
+{
+    struct world *world = recorder_world(settings);
+    struct request *request = recorder_find(world, read);
+    size_t length = out->length;
+    world_require(world, !request->ended, "an error is made for a request that has ended");
+    world_require(world, !request->error_made, "two errors are made for one request");
+    bool written = world->dialect->protocol->write_error(settings, read, reason, out);
+    request->error_made = true;
+    request->over_at = world->steps;
+    request->error_written = written;
+    request->error_reason = reason;
+    request->error_at = world->now;
+    request->quiet = recorder_quiet(world, request);
+    buffer_append(&request->error, buffer_bytes(out) + length, out->length - length);
+    return written;
+}
+
+/* ---- Responses ---- */
+
+static struct link *recorder_link(struct world *world, void *state)
+{
+    struct recorder_link *recorded = state;
+    if (recorded->link == NULL) {
+        world_require(world, world->link_at != NULL, "the framer is called for an unknown connection");
+        recorded->link = world->link_at;
+    }
+    return recorded->link;
+}
+
+static void recorder_close_link(void *state)
+{
+    const struct recorder_link *recorded = state;
+    if (recorded->link != NULL)
+        recorded->link->world->dialect->protocol->close_link(inner(state));
+}
+
+static void recorder_greet(const struct protocol_settings *settings, void *state, struct buffer *out)
+{
+    struct world *world = recorder_world(settings);
+    recorder_link(world, state);
+    if (world->dialect->protocol->greet != NULL)
+        world->dialect->protocol->greet(settings, inner(state), out);
+}
+
+/* The bytes have to be the next ones of what the target said. */
+static void check_answer_input(struct link *link, struct slice input)
+{
+    struct slice delivered = buffer_slice(&link->delivered);
+    world_require(link->world,
+                  input.length <= delivered.length &&
+                      (input.length == 0 || memcmp(delivered.bytes, input.bytes, input.length) == 0),
+                  "the framer of connection %u is given other bytes than those that came", link->number);
+}
+
+static void recorder_take(struct link *link, size_t count)
+{
+    buffer_consume(&link->delivered, count);
+    link->read_on += count;
+}
+
+/* The part that the next bytes belong to, or NULL. After "whose?" the framer may have taken all of it already. */
+static const struct part *recorder_part(struct link *link)
+{
+    uint64_t place = link->whose ? link->read_on - 1 : link->read_on;
+    while (link->part_now < link->part_count && link->parts[link->part_now].end <= place)
+        link->part_now++;
+    return link->part_now < link->part_count ? &link->parts[link->part_now] : NULL;
+}
+
+static enum protocol_outcome recorder_read_greeting(const struct protocol_settings *settings, void *state,
+                                                    struct slice *input, struct buffer *error)
+{
+    struct world *world = recorder_world(settings);
+    struct link *link = recorder_link(world, state);
+    check_answer_input(link, *input);
+    size_t length = input->length;
+    enum protocol_outcome outcome =
+        world->dialect->protocol->read_greeting(settings, inner(state), input, error);
+    recorder_take(link, length - input->length);
+    if (outcome == PROTOCOL_BROKEN)
+        coverage_count(world->coverage, SITUATION_GREETING_REFUSED);
+    return outcome;
+}
+
+/* The pairing: the target has said for whom this is. */
+static void check_pairing(struct link *link, const struct request *request)
+{
+    const struct part *part = recorder_part(link);
+    if (part == NULL || request == NULL)
+        return;
+    if (part->kind == PART_STRAY)
+        world_fail(link->world, "connection %u: stray bytes are taken for the answer to request %u of client %u",
+                   link->number, request->number, request->client->number);
+    if (part->kind != PART_ANSWER && part->kind != PART_INTERIM)
+        return;
+    world_require(link->world, part->request == request,
+                  "connection %u: the answer to request %u of client %u is taken for that to request %u of "
+                  "client %u",
+                  link->number, part->request->number, part->request->client->number, request->number,
+                  request->client->number);
+}
+
+/* Which request this is. What was given up may live on in another place, to catch its late answer; then the
+ * target knows better. */
+static struct request *recorder_answered(struct link *link, const struct protocol_request *read)
+{
+    struct request_slot *slot = recorder_slot(link->world, read);
+    const struct part *part = recorder_part(link);
+    bool is_known = slot->key == read && slot->request->link == link && !slot->request->ended;
+    if (is_known || part == NULL || part->request == NULL || !part->request->ended)
+        return slot->request;
+    slot->key = read;
+    slot->request = part->request;
+    return slot->request;
+}
+
+static const char *const outcome_words[] = {
+    [PROTOCOL_MORE] = "more",   [PROTOCOL_COMPLETE] = "complete", [PROTOCOL_INTERIM] = "interim",
+    [PROTOCOL_WHOSE] = "whose", [PROTOCOL_BROKEN] = "broken",
+};
+
+static enum protocol_outcome recorder_read_response(const struct protocol_settings *settings, void *state,
+                                                    struct protocol_request *read, struct slice *input,
+                                                    struct buffer *out, uint64_t *id)
+{
+    struct world *world = recorder_world(settings);
+    struct link *link = recorder_link(world, state);
+    struct request *request = read == NULL ? NULL : recorder_answered(link, read);
+    check_answer_input(link, *input);
+    check_pairing(link, request);
+    size_t length = input->length;
+    size_t out_length = out->length;
+    enum protocol_outcome outcome =
+        world->dialect->protocol->read_response(settings, inner(state), read, input, out, id);
+    bool appended = out->length > out_length;
+    link->whose = outcome == PROTOCOL_WHOSE;
+    world_trace(world, "connection %u: the framer reads %zu bytes: %s", link->number, length - input->length,
+                outcome_words[outcome]);
+    recorder_take(link, length - input->length);
+    if (request != NULL && appended && request->ended)
+        coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);
+    if (request != NULL && appended && outcome == PROTOCOL_INTERIM)
+        coverage_count(world->coverage, SITUATION_INTERIM_ANSWER);
+    if (request != NULL)
+        request->heard_at = world->now;
+    if (request != NULL && !request->ended)
+        request->given_out += out->length - out_length;
+    if (outcome == PROTOCOL_BROKEN) {
+        link->broke = true;
+        coverage_count(world->coverage, SITUATION_BROKEN_ANSWER);
+    }
+    return outcome;
+}
+
+static enum protocol_outcome recorder_end_response(const struct protocol_settings *settings, void *state,
+                                                   struct protocol_request *read, struct buffer *out)
+{
+    struct world *world = recorder_world(settings);
+    enum protocol_outcome outcome =
+        world->dialect->protocol->end_response(settings, inner(state), read, out);
+    if (outcome == PROTOCOL_COMPLETE)
+        coverage_count(world->coverage, SITUATION_ENDED_BY_CLOSE);
+    return outcome;
+}
+
+void recorder_make(struct world *world)
+{
+    const struct protocol *protocol = world->dialect->protocol;
+    struct protocol *recorder = &world->recorder;
+    *recorder = *protocol;
+    recorder->client_size = protocol->client_size + FRONT;
+    recorder->link_size = protocol->link_size + FRONT;
+    recorder->open_client = recorder_open_client;
+    recorder->greet = recorder_greet;
+    recorder->read_request = recorder_read_request;
+    recorder->read_response = recorder_read_response;
+    if (protocol->close_client != NULL)
+        recorder->close_client = recorder_close_client;
+    if (protocol->close_link != NULL)
+        recorder->close_link = recorder_close_link;
+    if (protocol->end_response != NULL)
+        recorder->end_response = recorder_end_response;
+    if (protocol->write_error != NULL)
+        recorder->write_error = recorder_write_error;
+    if (protocol->read_greeting != NULL)
+        recorder->read_greeting = recorder_read_greeting;
+}

@@ -1,0 +1,331 @@
+/* A run: its settings, its steps, its end. */
+#include "simulation/world.h"
+#include "simulation/dialect.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Steps in which a run has to come to rest. */
+#define STEPS_MAX 400000
+
+/* So many in a row, in which nothing changes, are rest: some do nothing only by chance. */
+#define IDLE_STEPS 300
+
+/* ---- Saying things ---- */
+
+void world_fail(const struct world *world, const char *format, ...)
+{
+    va_list arguments;
+    printf("seed %llu fails in step %lu (%s): ", (unsigned long long)world->seed, world->steps,
+           world->dialect->name);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\nsee it with: simulation --seed %llu --trace\n", (unsigned long long)world->seed);
+    exit(1);
+}
+
+void world_trace(const struct world *world, const char *format, ...)
+{
+    va_list arguments;
+    if (!world->trace)
+        return;
+    printf("%6lu %12.3f  ", world->steps, (double)world->now / 1000);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+}
+
+/* ---- Settings ---- */
+
+/* A timeout: disabled, so short that it fires, or so long that it does not. */
+static int64_t choose_timeout(struct world *world)
+{
+    if (random_chance(&world->random, 25))
+        return -1;
+    if (!world_has(world, FAULT_SHORT_TIMES))
+        return 3600000;
+    return (int64_t)random_between(&world->random, 1, 120);
+}
+
+/* -1 mostly. */
+static int64_t choose_limit(struct world *world, size_t most)
+{
+    return random_chance(&world->random, 80) ? -1 : (int64_t)random_between(&world->random, 1, most);
+}
+
+/* None, one, or many. */
+static uint32_t choose_faults(struct random *random)
+{
+    uint32_t all = (1U << FAULT_COUNT) - 1;
+    switch (random_below(random, 8)) {
+    case 0:
+        return 0;
+    case 1:
+    case 2:
+        return 1U << random_below(random, FAULT_COUNT);
+    case 3:
+        return 1U << random_below(random, FAULT_COUNT) | 1U << FAULT_SHORT_TIMES;
+    case 4:
+        return (uint32_t)random_next(random) & all;
+    case 5:
+        return 1U << random_below(random, FAULT_COUNT) | 1U << random_below(random, FAULT_COUNT);
+    default:
+        return (uint32_t)(random_next(random) & random_next(random)) & all;
+    }
+}
+
+static void choose_times(struct world *world)
+{
+    struct mux_settings *settings = &world->settings;
+    settings->queue_timeout = choose_timeout(world);
+    settings->request_timeout = choose_timeout(world);
+    settings->stall_timeout = choose_timeout(world);
+    settings->client_idle_timeout = choose_timeout(world);
+    settings->inactivity_timeout = choose_limit(world, 40);
+    settings->connect_delay = random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 10) : 0;
+    settings->request_gap = random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 6) : 0;
+    settings->connection_ttl = choose_limit(world, 60);
+    settings->max_requests = choose_limit(world, 10);
+}
+
+static void choose_sizes(struct world *world)
+{
+    static const size_t buffer_limits[] = { 48, 64, 100, 256, 1000, 4096, 65536 };
+    static const size_t pipeline_depths[] = { 1, 2, 8, 1024 };
+    static const size_t read_sizes[] = { 16, 64, 256, 4096, 65536 };
+    struct random *random = &world->random;
+    struct mux_settings *settings = &world->settings;
+    settings->buffer_limit = random_pick(random, buffer_limits);
+    if (settings->buffer_limit < world->dialect->head_limit)
+        settings->buffer_limit = world->dialect->head_limit;
+    settings->pipeline_depth = random_pick(random, pipeline_depths);
+    world->read_size = random_pick(random, read_sizes);
+    if (world->read_size < settings->buffer_limit / 64)
+        world->read_size = settings->buffer_limit / 64;
+    settings->memory_limit = world_has(world, FAULT_SHORT_MEMORY)
+                                 ? random_between(random, 1000, 4000 + 8 * settings->buffer_limit)
+                                 : 256 << 20;
+    settings->queue_limit = world_has(world, FAULT_SHORT_QUEUE) ? random_between(random, 1, 3) : 1024;
+    settings->max_message = -1;
+    if (world_has(world, FAULT_LONG_MESSAGE))
+        settings->max_message = (int64_t)random_between(random, 20, 3 * settings->buffer_limit);
+}
+
+static void choose_settings(struct world *world)
+{
+    struct random *random = &world->random;
+    struct mux_settings *settings = &world->settings;
+    world->dialect = dialect_pick(random);
+    world->faults = choose_faults(random);
+    world->protocol_settings = (struct protocol_settings){ .protocol = &world->recorder };
+    settings->protocol = &world->protocol_settings;
+    settings->in_order = random_chance(random, 40);
+    choose_sizes(world);
+    choose_times(world);
+    world->protocol_settings.head_limit = settings->buffer_limit;
+    world->protocol_settings.max_message = settings->max_message;
+    recorder_make(world);
+    world->dialect->choose(world);
+    bool async = random_chance(random, 50);
+    settings->depth = async ? random_between(random, 2, 12) : 1;
+    if (settings->request_gap > 0)
+        settings->depth = 1;
+    world->protocol_settings.is_async = async;
+    settings->abort_on_close = random_chance(random, 40);
+    world->retires = random_chance(random, 15);
+    world->single = settings->in_order;
+    world->target_count = random_between(random, 1, TARGETS_MAX);
+    for (size_t i = 0; i < world->target_count; i++)
+        world->targets[i].limit = world->single ? 1 : random_between(random, 1, LINKS_MAX);
+}
+
+/* ---- Time ---- */
+
+/* The next point of time at which somebody wants to do something. */
+static int64_t world_next(const struct world *world)
+{
+    int64_t next = mux_due(world->mux);
+    for (size_t i = 0; i < world->client_count; i++) {
+        const struct client *client = &world->clients[i];
+        if (client->state == CLIENT_COMING && client->arrives < next)
+            next = client->arrives;
+    }
+    for (size_t i = 0; i < world->link_count; i++) {
+        const struct link *link = world->links[i];
+        if (link->state == LINK_CONNECTING && link->connected_at < next)
+            next = link->connected_at;
+        for (size_t j = 0; link->state == LINK_OPEN && j < link->work_count; j++)
+            if (!link->works[j].over && !link->silent && !link->closed && !link->was_reset &&
+                link->works[j].due > world->now && link->works[j].due < next)
+                next = link->works[j].due;
+    }
+    return next;
+}
+
+static void world_tick(struct world *world)
+{
+    if (mux_due(world->mux) > world->now)
+        return;
+    world_trace(world, "time");
+    mux_tick(world->mux, world->now);
+    world_require(world, mux_due(world->mux) > world->now, "what was due is due again");
+    world_settle(world);
+}
+
+/* A little later. Now and then exactly when something is due, just before that, or well after. */
+static void world_pass_time(struct world *world)
+{
+    struct random *random = &world->random;
+    int64_t due = world_next(world);
+    int64_t step = (int64_t)random_below(random, 2000);
+    if (due > world->now && due - world->now < 1000000 && random_chance(random, 15))
+        step = due - world->now - (int64_t)random_below(random, 2);
+    else if (world_has(world, FAULT_SHORT_TIMES) && random_chance(random, 3))
+        step = (int64_t)random_below(random, 100000);
+    world->now += step;
+    if (random_chance(random, 80))
+        world_tick(world);
+}
+
+/* Nobody can do anything now: on to when somebody can. False: nobody ever will. */
+static bool world_skip_time(struct world *world, int64_t most)
+{
+    int64_t next = world_next(world);
+    if (next == INT64_MAX || next - world->now > most)
+        return false;
+    if (next > world->now)
+        world->now = next;
+    world_tick(world);
+    return true;
+}
+
+/* ---- Steps ---- */
+
+void world_settle(struct world *world)
+{
+    struct mux_client *client;
+    struct mux_link *link;
+    for (;; world->changes++) {
+        if ((link = mux_changed_link(world->mux)) != NULL)
+            link_look(mux_link_owner(link));
+        else if ((client = mux_changed_client(world->mux)) != NULL)
+            client_look(mux_client_owner(client));
+        else
+            break;
+    }
+}
+
+/* The connections that there are now. */
+static size_t world_open_links(struct world *world, struct link **open)
+{
+    size_t count = 0;
+    while (world->first_link < world->link_count && world->links[world->first_link]->state == LINK_GONE)
+        world->first_link++;
+    for (size_t i = world->first_link; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            open[count++] = world->links[i];
+    return count;
+}
+
+/* Somebody does something, or time passes. False: nothing can happen any more, for `most` microseconds. */
+static bool world_step(struct world *world, int64_t most)
+{
+    struct link *open[OPEN_LINKS_MAX];
+    size_t links = world_open_links(world, open);
+    size_t actors = world->client_count + links + 1;
+    world->steps++;
+    if (random_chance(&world->random, 10))
+        world_pass_time(world);
+    size_t start = random_below(&world->random, actors);
+    for (size_t i = 0; i < actors; i++) {
+        size_t actor = (start + i) % actors;
+        bool acted = actor < links            ? link_act(open[actor])
+                     : actor == actors - 1    ? targets_connect(world)
+                                              : client_act(&world->clients[actor - links]);
+        if (!acted)
+            continue;
+        world_settle(world);
+        check_world(world);
+        return true;
+    }
+    bool goes_on = world_skip_time(world, most);
+    check_world(world);
+    return goes_on;
+}
+
+/* Until nothing happens any more: time may go on for ever, with clocks that start over. */
+static void world_rest(struct world *world)
+{
+    unsigned long last = world->steps + STEPS_MAX;
+    unsigned idle = 0;
+    while (idle < IDLE_STEPS) {
+        unsigned long changes = world->changes;
+        bool goes_on = world_step(world, INT64_MAX);
+        idle = world->changes > changes ? 0 : idle + (goes_on ? 1 : IDLE_STEPS / 10);
+        world_require(world, world->steps < last, "it does not come to rest");
+    }
+}
+
+static void world_storm(struct world *world)
+{
+    size_t steps = random_between(&world->random, 20, 700);
+    unsigned idle = 0;
+    for (size_t i = 0; i < steps && idle < 20; i++)
+        idle = world_step(world, 1000000) ? 0 : idle + 1;
+}
+
+/* ---- Beginning and end ---- */
+
+static void world_free(struct world *world)
+{
+    for (size_t i = 0; i < world->client_count; i++)
+        client_free(&world->clients[i]);
+    for (size_t i = 0; i < world->link_count; i++)
+        link_free(world->links[i]);
+    free(world->links);
+}
+
+static void world_end(struct world *world)
+{
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            link_close(world->links[i]);
+    world_settle(world);
+    world_require(world, mux_memory(world->mux) == 0, "%zu bytes are held for nobody", mux_memory(world->mux));
+    mux_destroy(world->mux);
+    world->mux = NULL;
+}
+
+void world_run(struct world *world)
+{
+    static const struct mux_hooks hooks = { .choose = targets_choose, .ended = check_ended };
+    random_seed(&world->random, world->seed);
+    world->now = 1000000;
+    choose_settings(world);
+    world_trace(world, "%s, faults %x", world->dialect->name, world->faults);
+    clients_make(world);
+    world->mux = mux_create(&world->settings, &hooks, world);
+    world_require(world, world->mux != NULL, "no memory");
+    world_storm(world);
+    world_trace(world, "calm");
+    world->calm = true;
+    world_rest(world);
+    check_quiet(world, false);
+    world_trace(world, "all is well");
+    world->good = true;
+    world_rest(world);
+    check_quiet(world, false);
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN && (world->links[i]->silent || world->links[i]->deaf))
+            link_give_up(world->links[i]);
+    world_rest(world);
+    check_quiet(world, true);
+    world_end(world);
+    world->coverage->runs++;
+    world->coverage->steps += world->steps;
+    world_free(world);
+}
