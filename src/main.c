@@ -1,5 +1,6 @@
 /* The command line; all else is elsewhere. */
 #include "config/config.h"
+#include "events/events.h"
 #include "server/privileges.h"
 #include "server/server.h"
 
@@ -137,12 +138,12 @@ static int dump_configuration(const struct config *config)
     return EXIT_FAILURE;
 }
 
-static int act(const struct command_line *command, const struct config *config)
+static int act(const struct command_line *command, const struct config *config, struct events *events)
 {
     /* A server that starts says its warnings in the log. */
-    if (config->settings == NULL || command->action != ACTION_RUN)
+    if (config->errors > 0 || command->action != ACTION_RUN)
         config_print_problems(config, stderr);
-    if (config->settings == NULL)
+    if (config->errors > 0)
         return EXIT_FAILURE;
     switch (command->action) {
     case ACTION_TEST:
@@ -152,7 +153,9 @@ static int act(const struct command_line *command, const struct config *config)
     case ACTION_RUN:
         break;
     }
-    return server_run(config, &command->server);
+    struct server_options options = command->server;
+    options.events = events;
+    return server_run(config, &options);
 }
 
 int main(int count, char **arguments)
@@ -169,7 +172,9 @@ int main(int count, char **arguments)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
-    status = act(&command, &config);
+    struct events *events = events_load(&config);
+    status = act(&command, &config, events);
+    events_release(events);
     config_free(&config);
     return status;
 }

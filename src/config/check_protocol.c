@@ -335,6 +335,7 @@ void check_protocol(const struct check *check)
         .settings = settings,
     };
     settings->protocol = protocol_find(keys_protocol_name(protocol.type));
+    settings->follower = protocol_find_follower(keys_protocol_name(protocol.type));
     settings->is_async = check->settings->async;
     settings->head_limit = (size_t)check->settings->buffer_limit;
     settings->max_message = check->settings->max_message;

@@ -26,6 +26,7 @@ struct listener {
     struct admission admission;
     struct refusals refusals;
     struct service *service;
+    struct events_listener *events; /* NULL: nobody wants to know */
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
@@ -135,8 +136,17 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
             socket_keep_alive(descriptor, (int)((keep_alive->idle + 999) / 1000),
                               (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
     }
+    struct events_client *events = NULL;
+    if (listener->events != NULL) {
+        events = events_client_open(listener->events, ++listener->runtime->clients, &client, &reason);
+        if (events == NULL) {
+            admission_leave(&listener->admission, &client);
+            listener_refuse(listener, descriptor, &client, reason);
+            return;
+        }
+    }
     listener->counters.accepted++;
-    listener->service->functions->accept(listener->service, descriptor, &client);
+    listener->service->functions->accept(listener->service, descriptor, &client, events);
 }
 
 /* What accept4() failing means for the next one. */
@@ -236,12 +246,14 @@ static struct service *listener_make_service(struct listener *listener)
         .ready = listener_service_ready,
         .ended = listener_client_ended,
         .counters = &listener->counters,
+        .events = listener->events,
     };
     return create[listener->settings->mode](listener->runtime, listener->settings, &owner);
 }
 
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
-                                 struct bound_sockets *bound, listener_emptied *emptied, void *owner)
+                                 struct events *events, struct bound_sockets *bound,
+                                 listener_emptied *emptied, void *owner)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
@@ -260,7 +272,9 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
     listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
-    listener->service = listener_make_service(listener);
+    bool has_events = events_listener_create(events, settings, &listener->events);
+    if (has_events)
+        listener->service = listener_make_service(listener);
     if (listener->watchers == NULL || listener->service == NULL) {
         int error = errno;
         bind_close(&listener->bound);
@@ -283,6 +297,7 @@ void listener_destroy(struct listener *listener)
     listener_close_sockets(listener);
     if (listener->service != NULL)
         listener->service->functions->destroy(listener->service);
+    events_listener_release(listener->events);
     free(listener->watchers);
     listener_settings_release(listener->settings);
     free(listener);

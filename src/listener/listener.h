@@ -4,6 +4,7 @@
 #define LISTENER_LISTENER_H
 
 #include "base/counters.h"
+#include "events/events.h"
 #include "listener/bind.h"
 #include "net/runtime.h"
 
@@ -15,10 +16,12 @@ struct listener;
  */
 typedef void listener_emptied(void *owner);
 
-/* Takes over `bound`, also on failure, and holds a reference to `settings`. Does not accept yet. NULL with
- * errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE). */
+/* Takes over `bound`, also on failure, and holds references to `settings` and `events`. Does not accept yet.
+ * NULL with errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE).
+ */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
-                                 struct bound_sockets *bound, listener_emptied *emptied, void *owner);
+                                 struct events *events, struct bound_sockets *bound,
+                                 listener_emptied *emptied, void *owner);
 
 /* Closes everything at once. NULL is allowed. */
 void listener_destroy(struct listener *listener);

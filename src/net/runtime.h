@@ -16,7 +16,7 @@ struct runtime {
     struct ev_loop *loop;
     struct resolver *resolver;
     struct descriptors descriptors;
-    uint64_t clients;  /* of the shared modes so far: gives each its number */
+    uint64_t clients;  /* so far: gives each its number */
     char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };
 

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct events_client;
+struct events_listener;
+
 /* What one client's stay was like, told when it ends. */
 struct service_summary {
     enum reason reason;
@@ -28,6 +31,8 @@ struct service_owner {
     void (*ended)(void *owner, const struct address *client, const struct service_summary *summary);
     /* The shared modes count exchanges here; all else the listener counts. */
     struct counters *counters;
+    /* What is to be told of clients, see events/events.h; NULL: nothing. */
+    const struct events_listener *events;
 };
 
 struct service;
@@ -39,9 +44,11 @@ struct service_functions {
     /* Prepares for clients. */
     void (*start)(struct service *service);
 
-    /* Takes over an accepted client. From now on `ended` comes exactly once for it, possibly before this
-     * function returns. */
-    void (*accept)(struct service *service, int descriptor, const struct address *client);
+    /* Takes over an accepted client, and what events know of it (NULL: nobody wants to
+     * know). From now on `ended` comes exactly once for it,
+     * possibly before this function returns. */
+    void (*accept)(struct service *service, int descriptor, const struct address *client,
+                   struct events_client *events);
 
     /* Lets clients finish what they have begun. Those who are accepted later (they waited in a backlog) are
      * treated likewise. */

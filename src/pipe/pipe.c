@@ -98,12 +98,15 @@ static void pipe_start(struct service *service)
     pipe->owner.ready(pipe->owner.owner);
 }
 
-static void pipe_accept(struct service *service, int descriptor, const struct address *client)
+static void pipe_accept(struct service *service, int descriptor, const struct address *client,
+                        struct events_client *events)
 {
     struct pipe_service *pipe = pipe_of(service);
-    struct pipe_session *session = pipe_session_create(pipe, descriptor, client);
+    struct pipe_session *session = pipe_session_create(pipe, descriptor, client, events);
     if (session == NULL) {
         struct service_summary summary = { .reason = REASON_INTERNAL };
+        if (events != NULL)
+            events_client_close(events, REASON_INTERNAL, 0, 0);
         close(descriptor);
         pipe->owner.ended(pipe->owner.owner, client, &summary);
         return;

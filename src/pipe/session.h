@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "events/events.h"
 #include "pipe/pipe.h"
 #include "target/target.h"
 
@@ -49,6 +50,7 @@ struct pipe_session {
     struct timeout queue_timeout;
     struct timeout inactivity;
     struct timeout half_close;
+    struct events_client *events; /* NULL: nobody wants to know */
     struct address address;
     uint64_t number;
     int64_t accepted; /* microseconds */
@@ -65,7 +67,6 @@ struct pipe_service {
     struct list others;  /* sessions that are CONNECTING or PIPING */
     size_t waiting_count;
     size_t session_count;
-    uint64_t next_number;
     struct timer queue_timer;
     struct timer inactivity_timer;
     struct timer half_close_timer;
@@ -75,7 +76,7 @@ struct pipe_service {
 
 /* A session for an accepted client, in the queue. NULL when memory is short. */
 struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
-                                         const struct address *client);
+                                         const struct address *client, struct events_client *events);
 
 /* Enters a state; the lists and the count of those who wait follow from it. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state);

@@ -40,6 +40,11 @@ const struct follower *protocol_find_follower(const char *name)
     return NULL;
 }
 
+const char *protocol_follower_name(const struct follower *follower)
+{
+    return follower->name;
+}
+
 void protocol_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
 {
     if (settings->protocol != NULL && settings->protocol->describe != NULL)

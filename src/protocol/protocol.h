@@ -210,6 +210,7 @@ const struct protocol *protocol_find(const char *name);
 
 /* What follows sessions of the protocol of that name, which can't be shared, or NULL. */
 const struct follower *protocol_find_follower(const char *name);
+const char *protocol_follower_name(const struct follower *follower);
 
 /* Appends what a request asks for: what the protocol's describe() says, or the first bytes as hexadecimal
  * digits. */

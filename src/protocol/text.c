@@ -6,7 +6,7 @@
 struct text *text_create(struct slice bytes, size_t limit)
 {
     size_t length = bytes.length < limit ? bytes.length : limit;
-    struct text *text = malloc(sizeof *text + length);
+    struct text *text = malloc(sizeof *text + length + 1);
     if (text == NULL)
         return NULL;
     text->references = 1;
@@ -14,6 +14,7 @@ struct text *text_create(struct slice bytes, size_t limit)
     text->length = length;
     if (length > 0)
         memcpy(text->bytes, bytes.bytes, length);
+    text->bytes[length] = '\0';
     return text;
 }
 

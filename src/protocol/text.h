@@ -14,7 +14,7 @@ struct text {
     unsigned references;
     bool is_cut;
     size_t length;
-    char bytes[];
+    char bytes[]; /* with a zero behind them */
 };
 
 /* A copy of at most `limit` bytes. NULL when memory is short. */

@@ -19,6 +19,7 @@
 struct server {
     const struct config *config;
     const struct settings *settings;
+    struct events *events; /* not ours: of who called server_run() */
     struct runtime runtime;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
     struct listener **listeners;
@@ -165,8 +166,9 @@ static bool server_make_runtime(struct server *server)
 static bool server_make_listeners(struct server *server)
 {
     for (size_t i = 0; i < server->settings->listener_count; i++) {
-        struct listener *listener = listener_create(&server->runtime, server->settings->listeners[i],
-                                                    &server->bound[i], server_listener_emptied, server);
+        struct listener *listener =
+            listener_create(&server->runtime, server->settings->listeners[i], server->events,
+                            &server->bound[i], server_listener_emptied, server);
         if (listener == NULL) {
             log_error(server->settings->listeners[i]->name, "%s", strerror(errno));
             return false;
@@ -195,6 +197,10 @@ static bool server_prepare(struct server *server, const struct server_options *o
     }
     if (!server_make_runtime(server) || !server_make_listeners(server))
         return false;
+    if (!events_start(server->events, error, sizeof error)) {
+        log_error(NULL, "%s", error);
+        return false;
+    }
     if (!log_start(&settings->log, error, sizeof error)) {
         log_error(NULL, "log.output: %s", error);
         return false;
@@ -260,7 +266,9 @@ static void server_clean_up(struct server *server)
 int server_run(const struct config *config, const struct server_options *options)
 {
     int status = EXIT_FAILURE;
-    struct server server = { .config = config, .settings = config->settings, .daemon = -1 };
+    struct server server = {
+        .config = config, .settings = config->settings, .events = options->events, .daemon = -1
+    };
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &server.settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);

@@ -3,12 +3,14 @@
 #define SERVER_SERVER_H
 
 #include "config/config.h"
+#include "events/events.h"
 
 #include <stdbool.h>
 
 struct server_options {
     bool daemon;
-    const char *pid_file; /* of the command line; NULL: that of the settings */
+    const char *pid_file;  /* of the command line; NULL: that of the settings */
+    struct events *events; /* loaded, not started; stays the caller's */
 };
 
 /* Holds back HUP, USR1 and USR2, which would kill a process that has no loop yet, until that of server_run()

@@ -46,6 +46,36 @@ static void stream_log_failure(const struct stream_service *service, const struc
               (long long)(ending->wait / 1000), (long long)(ending->service / 1000));
 }
 
+static void stream_request_asked(void *owner, const struct mux_asking *asking)
+{
+    const struct stream_client *client = asking->client;
+    (void)owner;
+    const struct events_exchange exchange = {
+        .number = asking->number,
+        .request = asking->request_head,
+        .request_bytes = asking->request_bytes,
+    };
+    events_exchange_asked(client->told, &exchange);
+}
+
+static void stream_tell_end(const struct stream_client *client, const struct stream_link *link,
+                            const struct mux_ending *ending)
+{
+    const struct events_exchange exchange = {
+        .number = ending->number,
+        .target = link != NULL ? link->target->settings->name : NULL,
+        .request = ending->request_head,
+        .response = ending->answer_head,
+        .request_bytes = ending->request_bytes,
+        .response_bytes = ending->given_bytes,
+        .answered = ending->answered,
+        .reason = ending->reason,
+        .wait = ending->wait,
+        .service = ending->service,
+    };
+    events_exchange_ended(client->told, &exchange);
+}
+
 /* The hook of the multiplexer: one request has ended. */
 static void stream_request_ended(void *owner, const struct mux_ending *ending)
 {
@@ -54,6 +84,8 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     struct stream_client *client = ending->client;
     struct stream_link *link = ending->link;
     client->requests++;
+    if (client->told != NULL)
+        stream_tell_end(client, link, ending);
     counters->requests++;
     if (ending->answered) {
         counters->answered++;
@@ -166,12 +198,15 @@ static void stream_start(struct service *service)
     stream_pool_start(&stream_of(service)->pool);
 }
 
-static void stream_accept(struct service *service, int descriptor, const struct address *client)
+static void stream_accept(struct service *service, int descriptor, const struct address *client,
+                          struct events_client *events)
 {
     struct stream_service *stream = stream_of(service);
-    if (stream_client_accept(stream, descriptor, client))
+    if (stream_client_accept(stream, descriptor, client, events))
         return;
     struct service_summary summary = { .reason = REASON_INTERNAL };
+    if (events != NULL)
+        events_client_close(events, REASON_INTERNAL, 0, 0);
     close(descriptor);
     stream->owner.ended(stream->owner.owner, client, &summary);
 }
@@ -242,7 +277,11 @@ static const struct service_functions stream_functions = {
 
 static struct mux *stream_make_mux(struct stream_service *service)
 {
-    static const struct mux_hooks hooks = { .choose = stream_pool_choose, .ended = stream_request_ended };
+    static const struct mux_hooks hooks = {
+        .choose = stream_pool_choose,
+        .asked = stream_request_asked,
+        .ended = stream_request_ended,
+    };
     const struct listener_settings *settings = service->settings;
     struct mux_settings plain = {
         .protocol = &settings->protocol,
@@ -263,6 +302,8 @@ static struct mux *stream_make_mux(struct stream_service *service)
         .connection_ttl = settings->connection_ttl,
         .max_requests = settings->max_requests_per_connection,
         .abort_on_close = settings->abort_on_close,
+        .observe_request = events_request_bytes(service->owner.events),
+        .observe_answer = events_response_bytes(service->owner.events),
     };
     return mux_create(&plain, &hooks, service);
 }
