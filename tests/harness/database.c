@@ -65,6 +65,21 @@ static bool run_tool(const struct database *database, const char *const *argumen
     return status == 0;
 }
 
+bool database_make_certificate(struct database *database)
+{
+    char openssl[256], key[128], certificate[128];
+
+    if (!process_find_command("openssl", NULL, openssl, sizeof(openssl)))
+        return false;
+    snprintf(key, sizeof(key), "%s/key.pem", database->directory);
+    snprintf(certificate, sizeof(certificate), "%s/certificate.pem", database->directory);
+    const char *const arguments[] = { openssl,  "req",     "-x509", "-newkey",       "rsa:2048",
+                                      "-nodes", "-keyout", key,     "-out",          certificate,
+                                      "-days",  "2",       "-subj", "/CN=localhost", NULL };
+    database->has_certificate = run_tool(database, arguments);
+    return database->has_certificate;
+}
+
 static enum database_outcome start_server(struct database *database, const char *const *arguments)
 {
     database->process = process_start(
@@ -75,6 +90,7 @@ static enum database_outcome start_server(struct database *database, const char 
 enum database_outcome database_start_mariadb(struct database *database)
 {
     char server[256], installer[256], data[96], port[32], socket[96], init[96], pid_file[96];
+    char certificate[128], key[128];
 
     if (!process_find_command("mariadbd", "/usr/sbin/mariadbd", server, sizeof(server)) ||
         !process_find_command("mariadb-install-db", NULL, installer, sizeof(installer)))
@@ -96,6 +112,10 @@ enum database_outcome database_start_mariadb(struct database *database)
                     "CREATE USER '" DATABASE_USER "'@'127.0.0.1' IDENTIFIED BY '" DATABASE_PASSWORD "';\n"
                     "GRANT ALL ON *.* TO '" DATABASE_USER "'@'127.0.0.1';\n"))
         return DATABASE_FAILED;
+    if (database_make_certificate(database)) {
+        snprintf(certificate, sizeof(certificate), "--ssl-cert=%s/certificate.pem", database->directory);
+        snprintf(key, sizeof(key), "--ssl-key=%s/key.pem", database->directory);
+    }
     snprintf(port, sizeof(port), "--port=%u", database->port);
     snprintf(socket, sizeof(socket), "--socket=%s/socket", database->directory);
     snprintf(init, sizeof(init), "--init-file=%s/init.sql", database->directory);
@@ -114,6 +134,8 @@ enum database_outcome database_start_mariadb(struct database *database)
                                 "--innodb-buffer-pool-size=64M",
                                 "--innodb-flush-log-at-trx-commit=0",
                                 "--innodb-log-file-size=64M",
+                                database->has_certificate ? certificate : NULL,
+                                key,
                                 NULL };
     return start_server(database, run);
 }
@@ -155,6 +177,8 @@ enum database_outcome database_start_postgresql(struct database *database)
                                 "fsync=off",
                                 "-c",
                                 "max_connections=100",
+                                "-c",
+                                "log_line_prefix=%p ",
                                 NULL };
     return start_server(database, run);
 }

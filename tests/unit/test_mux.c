@@ -129,7 +129,7 @@ static void bench_start(struct bench *bench, struct mux_settings settings)
     bench->protocol = (struct protocol_settings){ .protocol = &lines, .head_limit = 64, .max_message = -1 };
     settings.protocol = &bench->protocol;
     bench->now = 1000;
-    bench->mux = mux_create(&settings, &(struct mux_hooks){ choose, ended }, bench);
+    bench->mux = mux_create(&settings, &(struct mux_hooks){ .choose = choose, .ended = ended }, bench);
     assert_non_null(bench->mux);
 }
 
