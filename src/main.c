@@ -162,6 +162,7 @@ int main(int count, char **arguments)
 {
     struct command_line command = {
         .source = { .file = SYSCONFDIR "/proximux.conf", .file_optional = true, .environment = environ },
+        .server = { .arguments = arguments },
     };
     /* Writing to a terminal or pipe that has gone is an error to report, not a reason to die. */
     signal(SIGPIPE, SIG_IGN);

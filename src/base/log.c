@@ -88,6 +88,7 @@ static struct log_file *files; /* guarded by `lock` */
 static _Atomic int shown_level = LOG_LEVEL_INFO;
 static _Atomic int shown_format = LOG_FORMAT_TEXT;
 static _Atomic bool shown_bare;
+static _Atomic bool shown_masked;
 
 /* ---- the ring; all of it under the lock ---- */
 
@@ -462,6 +463,16 @@ void log_configure(enum log_level level, enum log_format format)
     atomic_store(&shown_format, (int)format);
 }
 
+void log_mask_addresses(bool mask)
+{
+    atomic_store(&shown_masked, mask);
+}
+
+bool log_masks_addresses(void)
+{
+    return atomic_load_explicit(&shown_masked, memory_order_relaxed);
+}
+
 static bool log_running(void)
 {
     pthread_mutex_lock(&lock);
@@ -501,6 +512,7 @@ bool log_start(const struct log_options *options, char *error, size_t error_size
         active = writer;
         dropped = 0;
         log_configure(options->level, options->format);
+        log_mask_addresses(options->mask_addresses);
         atomic_store(&shown_bare, options->output == LOG_OUTPUT_SYSLOG);
     }
     pthread_mutex_unlock(&lock);

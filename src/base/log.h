@@ -27,6 +27,7 @@ struct log_options {
     enum log_output output;
     const char *path; /* of the file, for LOG_OUTPUT_FILE; copied */
     enum log_format format;
+    bool mask_addresses; /* of clients: see net/address.h */
 };
 
 /* Level and format from now on, for lines written before log_start() too. */
@@ -66,6 +67,10 @@ void log_file_close(struct log_file *file);
 
 /* Whether lines of this kind are shown: lets callers skip the work of preparing one. */
 bool log_enabled(enum log_kind kind);
+
+/* Whether addresses of clients are to be masked in lines written from now on; set by log_start() too. */
+void log_mask_addresses(bool mask);
+bool log_masks_addresses(void);
 
 /* Writes one line. `source` names what the line is about, mostly a listener; NULL for the process itself.
  * Text: "2026-11-23T10:15:04.123Z info mysql: ..."; JSON: one object with time, level, source, message.

@@ -28,6 +28,7 @@ static void check_log(struct written_configuration *written, struct settings *se
     static const char *const words[] = { "stderr", "syslog", NULL };
     const struct written_value *output = written_peek(written->log, "output");
     settings->log.level = (enum log_level)number_of(written->log, "level");
+    settings->log.mask_addresses = number_of(written->log, "mask_addresses") != 0;
     settings->log.format = (enum log_format)number_of(written->log, "format");
     if (output->string == NULL)
         return; /* memory was short */
@@ -112,7 +113,8 @@ static void check_overlap(struct written_configuration *written, const struct se
     for (size_t i = 0; i < second->listen_count; i++)
         for (size_t k = 0; k < first->listen_count; k++)
             if (endpoint_equal(&first->listen[k], &second->listen[i]) &&
-                (!shared || second->listen[i].kind == ENDPOINT_UNIX))
+                (!shared || second->listen[i].kind == ENDPOINT_UNIX ||
+                 second->listen[i].kind == ENDPOINT_SYSTEMD))
                 problem_error(
                     written->problems, &written_peek(written->listeners[b], "listen")->items[i].origin,
                     written_subject(written->listeners[b], second->name, "listen", subject, sizeof subject),

@@ -59,14 +59,19 @@ static bool is_listened_on(const struct listener_settings *settings, const struc
     return false;
 }
 
+static bool parse_listen(const char *text, struct endpoint *endpoint, char *reason, size_t size)
+{
+    if (strncmp(text, "systemd:", 8) == 0)
+        return endpoint_make_systemd(text + 8, endpoint, reason, size);
+    return endpoint_parse(text, endpoint, reason, size);
+}
+
 static void check_listen_item(struct check *check, const struct written_item *item)
 {
     struct listener_settings *settings = check->settings;
     char reason[REASON_SIZE];
     struct endpoint endpoint = { 0 };
-    if (strncmp(item->text, "systemd:", 8) == 0) {
-        key_error(check, "listen", &item->origin, "sockets of systemd are not available in this version");
-    } else if (!endpoint_parse(item->text, &endpoint, reason, sizeof reason)) {
+    if (!parse_listen(item->text, &endpoint, reason, sizeof reason)) {
         key_error(check, "listen", &item->origin, reason);
     } else if (is_listened_on(settings, &endpoint)) {
         snprintf(reason, sizeof reason, "\"%.200s\" is named twice", item->text);
@@ -100,10 +105,12 @@ static void check_listen(struct check *check)
     }
 }
 
+/* Whether there may be sockets of that kind; systemd can pass both. */
 static bool listens_on(const struct listener_settings *settings, bool unix_sockets)
 {
     for (size_t i = 0; i < settings->listen_count; i++)
-        if ((settings->listen[i].kind == ENDPOINT_UNIX) == unix_sockets)
+        if (settings->listen[i].kind == ENDPOINT_SYSTEMD ||
+            (settings->listen[i].kind == ENDPOINT_UNIX) == unix_sockets)
             return true;
     return false;
 }
@@ -114,17 +121,22 @@ static void check_idle_keys(const struct check *check)
     static const struct {
         const char *key;
         bool of_unix_sockets;
+        bool of_clients; /* of their addresses, not of sockets */
     } idle[] = {
-        { "unix_mode", true },   { "unix_user", true },
-        { "unix_group", true },  { "ipv6_only", false },
-        { "reuse_port", false }, { "blocklist", false },
-        { "allowlist", false },  { "max_connections_per_address", false },
+        { "unix_mode", true, false },   { "unix_user", true, false },
+        { "unix_group", true, false },  { "ipv6_only", false, false },
+        { "reuse_port", false, false }, { "blocklist", false, true },
+        { "allowlist", false, true },   { "max_connections_per_address", false, true },
     };
     if (check->settings->listen_count == 0)
         return;
+    /* Clients that a proxy brings have addresses, whatever the proxy comes through. */
+    bool has_addresses = listens_on(check->settings, false) || check->settings->unix_peers_are_proxies;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++)
         if (check_is_asked_for(check->group, keys_find(SCOPE_LISTENER, idle[i].key, NULL)) &&
-            !listens_on(check->settings, idle[i].of_unix_sockets))
+            !(idle[i].of_unix_sockets ? listens_on(check->settings, true)
+              : idle[i].of_clients    ? has_addresses
+                                      : listens_on(check->settings, false)))
             key_warning(check, idle[i].key, &written_peek(check->group, idle[i].key)->origin,
                         idle[i].of_unix_sockets ? "has no effect: there is no unix socket in listen"
                                                 : "has no effect: there are only unix sockets in listen");
@@ -233,6 +245,7 @@ static void check_target(struct check *check, const struct written_group *group)
     target->max_connections = written_peek(group, "max_connections")->number;
     target->backup = written_peek(group, "backup")->number != 0;
     target->weight = written_peek(group, "weight")->number;
+    target->send_proxy_protocol = (int)written_peek(group, "send_proxy_protocol")->number;
     settings->target_count++;
 }
 
@@ -296,7 +309,8 @@ static void list_fault(void *data, const char *file, unsigned line, const char *
                   subject_of(list->check, list->check->group, list->key, subject), "%s", message);
 }
 
-static struct access_list *check_access_list(const struct check *check, const char *key)
+/* `has_unix` (NULL: not allowed) tells whether the entry "unix" is there, which is no address. */
+static struct access_list *check_access_list(const struct check *check, const char *key, bool *has_unix)
 {
     const struct written_value *value = written_peek(check->group, key);
     struct list_check list = { .check = check, .key = key };
@@ -307,24 +321,50 @@ static struct access_list *check_access_list(const struct check *check, const ch
         problem_memory(check->written->problems);
         return NULL;
     }
+    size_t count = 0;
     for (size_t i = 0; i < value->count; i++) {
-        entries[i] = value->items[i].text;
-        if (strncmp(entries[i], "file:", 5) == 0)
-            written_note_file(check->written, entries[i] + 5);
+        const char *entry = value->items[i].text;
+        if (has_unix != NULL && strcmp(entry, "unix") == 0) {
+            *has_unix = true;
+            continue;
+        }
+        entries[count++] = entry;
+        if (strncmp(entry, "file:", 5) == 0)
+            written_note_file(check->written, entry + 5);
     }
-    struct access_list *built = access_list_build(entries, value->count, list_fault, &list);
+    struct access_list *built = access_list_build(entries, count, list_fault, &list);
     free(entries);
     return built;
+}
+
+/* Senders that can't come, for nothing they could come through is listened on. */
+static void check_proxies(const struct check *check)
+{
+    const struct listener_settings *settings = check->settings;
+    const struct written_value *proxies = written_peek(check->group, "accept_proxy_protocol");
+    if (!proxies->set || proxies->inherited || settings->proxies == NULL || settings->listen_count == 0)
+        return;
+    if (access_list_size(settings->proxies) == 0 && !settings->unix_peers_are_proxies)
+        key_warning(check, "accept_proxy_protocol", &proxies->origin,
+                    "is empty: nobody's PROXY header is believed");
+    if (settings->unix_peers_are_proxies && !listens_on(settings, true))
+        key_warning(check, "accept_proxy_protocol", &proxies->origin,
+                    "\"unix\" has no effect: there is no unix socket in listen");
+    if (access_list_size(settings->proxies) > 0 && !listens_on(settings, false))
+        key_warning(check, "accept_proxy_protocol", &proxies->origin,
+                    "addresses have no effect: there are only unix sockets in listen");
 }
 
 static void check_lists(struct check *check)
 {
     const struct written_value *allowlist = written_peek(check->group, "allowlist");
-    check->settings->blocklist = check_access_list(check, "blocklist");
-    check->settings->allowlist = check_access_list(check, "allowlist");
-    if (allowlist->set && check->settings->allowlist != NULL &&
-        access_list_size(check->settings->allowlist) == 0)
+    struct listener_settings *settings = check->settings;
+    settings->blocklist = check_access_list(check, "blocklist", NULL);
+    settings->allowlist = check_access_list(check, "allowlist", NULL);
+    settings->proxies = check_access_list(check, "accept_proxy_protocol", &settings->unix_peers_are_proxies);
+    if (allowlist->set && settings->allowlist != NULL && access_list_size(settings->allowlist) == 0)
         key_warning(check, "allowlist", &allowlist->origin, "is empty: no client will be let in");
+    check_proxies(check);
 }
 
 static void check_times(struct check *check)

@@ -83,6 +83,7 @@ static const struct key log_keys[] = {
            .numbered = true),
     STRING(SCOPE_LOG, "output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file"),
     CHOICE(SCOPE_LOG, "format", log_formats, "text", "lines for people, or one JSON object a line"),
+    BOOLEAN(SCOPE_LOG, "mask_addresses", "false", "addresses of clients are shortened"),
 };
 
 static const struct key listener_keys[] = {
@@ -151,6 +152,7 @@ static const struct key listener_keys[] = {
           "longest request or answer that is let through", .use = USE_SHARED),
     STRINGS(SCOPE_LISTENER, "blocklist", "addresses that are turned away"),
     STRINGS(SCOPE_LISTENER, "allowlist", "the only addresses that are let in"),
+    STRINGS(SCOPE_LISTENER, "accept_proxy_protocol", "proxies whose PROXY header is required and believed"),
 };
 
 static const struct key target_keys[] = {
@@ -169,6 +171,8 @@ static const struct key target_keys[] = {
           .use = USE_PROXY),
     BOOLEAN(SCOPE_TARGET, "backup", "false", "used only while no other target is up"),
     INTEGER(SCOPE_TARGET, "weight", UNIT_NONE, 0, 1000, "1", "its share of the work; 0: no new work"),
+    INTEGER(SCOPE_TARGET, "send_proxy_protocol", UNIT_NONE, 0, 2, "0",
+            "version of the PROXY header that tells it the client; 0: none", .use = USE_PROXY),
 };
 
 #define HAS_ERROR_REPLY (KEY_OF(TYPE_LINE) | KEY_OF(TYPE_LENGTH) | KEY_OF(TYPE_MARKS))

@@ -50,6 +50,7 @@ void listener_settings_release(struct listener_settings *settings)
     protocol_settings_free(&settings->protocol);
     access_list_release(settings->blocklist);
     access_list_release(settings->allowlist);
+    access_list_release(settings->proxies);
     free(settings->name);
     free(settings);
 }

@@ -36,7 +36,8 @@ struct target_settings {
     int64_t connections;     /* shared modes: how many there are at most */
     int64_t max_connections; /* proxy mode; -1: no limit */
     bool backup;
-    int64_t weight; /* 0: no new work */
+    int64_t weight;          /* 0: no new work */
+    int send_proxy_protocol; /* proxy mode: version of the header; 0: none */
 };
 
 /* Who owns a unix socket and what may be done with it. */
@@ -93,6 +94,8 @@ struct listener_settings {
     int64_t max_message;
     struct access_list *blocklist; /* NULL: none */
     struct access_list *allowlist; /* NULL: none */
+    struct access_list *proxies;   /* who has to send a PROXY header; NULL: nobody */
+    bool unix_peers_are_proxies;   /* unix peers too */
 };
 
 /* The name of a mode that settings can have. */

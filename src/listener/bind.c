@@ -16,6 +16,7 @@ struct bind_work {
     const struct endpoint *endpoint;
     uid_t owner;
     gid_t owner_group;
+    struct inherited *inherited;
     struct bound_sockets *bound;
     char *error;
     size_t error_size;
@@ -97,7 +98,8 @@ static bool bind_address(struct bind_work *work, const struct address *address, 
     struct bound_socket *added = bind_add(work);
     if (added == NULL)
         return bind_fail(work, address_print(address, text), strerror(errno));
-    added->descriptor = socket_listen(address, &options);
+    struct inherited_socket *inherited = inherited_at(work->inherited, address, NULL);
+    added->descriptor = inherited != NULL ? inherited_claim(inherited) : socket_listen(address, &options);
     if (added->descriptor == -1) {
         int error = errno;
         if (!may_lack || !is_family_missing(error))
@@ -171,7 +173,11 @@ static bool bind_unix(struct bind_work *work)
     if (added->path == NULL)
         return bind_fail(work, name, strerror(errno));
     added->address.family = AF_UNIX;
-    added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
+    struct inherited_socket *inherited = inherited_at(work->inherited, NULL, path);
+    if (inherited != NULL) /* `file` stays empty: until bind_adopt() the path is another process's */
+        added->descriptor = inherited_claim(inherited);
+    else
+        added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
     if (added->descriptor == -1) {
         free(added->path);
         return bind_fail(work, name, reason);
@@ -179,6 +185,44 @@ static bool bind_unix(struct bind_work *work)
     work->bound->count++;
     work->bound_here++;
     return true;
+}
+
+/* Takes over one socket that systemd has passed. */
+static bool bind_passed(struct bind_work *work, struct inherited_socket *inherited)
+{
+    char name[300];
+    endpoint_print(work->endpoint, name, sizeof name);
+    if (inherited->address.family == AF_UNSPEC)
+        return bind_fail(work, name, "what systemd has passed is no stream socket that listens");
+    struct bound_socket *added = bind_add(work);
+    if (added == NULL)
+        return bind_fail(work, name, strerror(errno));
+    added->systemd_name = strdup(inherited->name);
+    added->path = inherited->path != NULL ? strdup(inherited->path) : NULL;
+    if (added->systemd_name == NULL || (inherited->path != NULL && added->path == NULL)) {
+        free(added->systemd_name);
+        free(added->path);
+        return bind_fail(work, name, strerror(ENOMEM));
+    }
+    added->address = inherited->address;
+    added->descriptor = inherited_claim(inherited);
+    work->bound->count++;
+    work->bound_here++;
+    return true;
+}
+
+static bool bind_systemd(struct bind_work *work)
+{
+    struct inherited_socket *inherited;
+    size_t next = 0;
+    char name[300];
+    while ((inherited = inherited_named(work->inherited, work->endpoint->host, &next)) != NULL)
+        if (!bind_passed(work, inherited))
+            return false;
+    if (work->bound_here > 0)
+        return true;
+    return bind_fail(work, endpoint_print(work->endpoint, name, sizeof name),
+                     "systemd has passed no socket of that name");
 }
 
 static bool bind_entry(struct bind_work *work)
@@ -190,6 +234,8 @@ static bool bind_entry(struct bind_work *work)
         return bind_address(work, &work->endpoint->address, false);
     case ENDPOINT_UNIX:
         return bind_unix(work);
+    case ENDPOINT_SYSTEMD:
+        return bind_systemd(work);
     case ENDPOINT_NAME:
         success = bind_name(work);
         break;
@@ -204,7 +250,7 @@ static bool bind_entry(struct bind_work *work)
 }
 
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
-                 struct bound_sockets *bound, char *error, size_t error_size)
+                 struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size)
 {
     memset(bound, 0, sizeof *bound);
     for (size_t i = 0; i < settings->listen_count; i++) {
@@ -213,6 +259,7 @@ bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t ow
             .endpoint = &settings->listen[i],
             .owner = owner,
             .owner_group = owner_group,
+            .inherited = inherited,
             .bound = bound,
             .error = error,
             .error_size = error_size,
@@ -225,15 +272,36 @@ bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t ow
     return true;
 }
 
-void bind_close(struct bound_sockets *bound)
+void bind_adopt(struct bound_sockets *bound)
 {
     for (size_t i = 0; i < bound->count; i++) {
         struct bound_socket *socket = &bound->sockets[i];
-        if (socket->path != NULL)
+        bool is_adopted = socket->path != NULL && socket->systemd_name == NULL && socket->file.inode == 0;
+        if (is_adopted && !socket_find_file(socket->path, &socket->file))
+            log_debug(NULL, "%s: %s", socket->path, strerror(errno));
+    }
+}
+
+static void bind_end(struct bound_sockets *bound, bool paths_too)
+{
+    for (size_t i = 0; i < bound->count; i++) {
+        struct bound_socket *socket = &bound->sockets[i];
+        if (paths_too && socket->path != NULL && socket->systemd_name == NULL)
             socket_unlink(socket->path, &socket->file);
         close(socket->descriptor);
         free(socket->path);
+        free(socket->systemd_name);
     }
     free(bound->sockets);
     memset(bound, 0, sizeof *bound);
+}
+
+void bind_leave(struct bound_sockets *bound)
+{
+    bind_end(bound, false);
+}
+
+void bind_close(struct bound_sockets *bound)
+{
+    bind_end(bound, true);
 }

@@ -3,6 +3,7 @@
 #define LISTENER_BIND_H
 
 #include "config/settings.h"
+#include "net/inherited.h"
 #include "net/socket.h"
 
 #include <stdbool.h>
@@ -14,6 +15,7 @@ struct bound_socket {
     struct address address;  /* AF_UNIX: see path */
     char *path;              /* of a unix socket, else NULL */
     struct socket_file file; /* of a unix socket */
+    char *systemd_name;      /* systemd has made it and will remove its path; NULL: it is ours */
 };
 
 /* Owned by who embeds it. */
@@ -25,10 +27,16 @@ struct bound_sockets {
 /* Binds every address of the settings, looking names up (this blocks: not to be called from the loop). A name
  * binds every address it has; one whose family this machine lacks is logged and skipped as long as another
  * one of the same entry binds. `owner` and `owner_group` become the owner of folders that have to be made for
- * unix sockets ((uid_t)-1, (gid_t)-1: us). On failure nothing stays bound, and `error` names the address and
- * why. */
+ * unix sockets ((uid_t)-1, (gid_t)-1: us). Sockets that are among those inherited are claimed instead of
+ * made. On failure nothing stays bound, and `error` names the address and why. */
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
-                 struct bound_sockets *bound, char *error, size_t error_size);
+                 struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size);
+
+/* What was inherited by address is ours alone from now on, its path to be removed by us. */
+void bind_adopt(struct bound_sockets *bound);
+
+/* Closes all in favour of another process that has the same sockets: paths stay. */
+void bind_leave(struct bound_sockets *bound);
 
 /* Closes all; a unix path is removed only if it still is ours. */
 void bind_close(struct bound_sockets *bound);

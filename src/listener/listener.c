@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "listener/admission.h"
+#include "listener/greeting.h"
 #include "listener/refusals.h"
 #include "pipe/pipe.h"
 #include "stream/stream.h"
@@ -25,6 +26,7 @@ struct listener {
     ev_io *watchers; /* one a socket */
     struct admission admission;
     struct refusals refusals;
+    struct greetings greetings;
     struct service *service;
     struct events_listener *events; /* NULL: nobody wants to know */
     struct descriptors_waiter waiter;
@@ -73,12 +75,17 @@ static void listener_say_short(struct listener *listener, const char *why)
     listener->short_of_descriptors = true;
 }
 
-static void listener_close_sockets(struct listener *listener)
+static void listener_stop_accepting(struct listener *listener)
 {
     listener_pause(listener);
     descriptors_forget(&listener->waiter);
     ev_timer_stop(listener->runtime->loop, &listener->pause);
     refusals_stop(&listener->refusals);
+}
+
+static void listener_close_sockets(struct listener *listener)
+{
+    listener_stop_accepting(listener);
     bind_close(&listener->bound);
 }
 
@@ -120,17 +127,17 @@ static void listener_refuse(struct listener *listener, int descriptor, const str
     listener_return_descriptors(listener);
 }
 
-static void listener_admit(struct listener *listener, int descriptor, const struct sockaddr *socket_address)
+/* `sender` is at the other end of the connection: the client, or a proxy that brings it. */
+static void listener_admit(struct listener *listener, int descriptor, const struct address *sender,
+                           const struct address *client)
 {
     const struct keep_alive_settings *keep_alive = &listener->settings->client_keep_alive;
-    struct address client;
-    address_from_socket(socket_address, &client);
-    enum reason reason = admission_enter(&listener->admission, &client);
+    enum reason reason = admission_enter(&listener->admission, client);
     if (reason != REASON_COUNT) {
-        listener_refuse(listener, descriptor, &client, reason);
+        listener_refuse(listener, descriptor, client, reason);
         return;
     }
-    if (client.family != AF_UNIX) {
+    if (sender->family != AF_UNIX) {
         socket_no_delay(descriptor);
         if (keep_alive->enabled)
             socket_keep_alive(descriptor, (int)((keep_alive->idle + 999) / 1000),
@@ -138,15 +145,52 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
     }
     struct events_client *events = NULL;
     if (listener->events != NULL) {
-        events = events_client_open(listener->events, ++listener->runtime->clients, &client, &reason);
+        events = events_client_open(listener->events, ++listener->runtime->clients, client, &reason);
         if (events == NULL) {
-            admission_leave(&listener->admission, &client);
-            listener_refuse(listener, descriptor, &client, reason);
+            admission_leave(&listener->admission, client);
+            listener_refuse(listener, descriptor, client, reason);
             return;
         }
     }
     listener->counters.accepted++;
-    listener->service->functions->accept(listener->service, descriptor, &client, events);
+    listener->service->functions->accept(listener->service, descriptor, client, events);
+}
+
+/* A connection of a trusted proxy has told whom it brings, or has failed to. */
+static void listener_greeted(void *owner, int descriptor, const struct address *sender,
+                             const struct address *client, enum reason reason)
+{
+    struct listener *listener = owner;
+    if (reason == REASON_COUNT) {
+        listener_admit(listener, descriptor, sender, client);
+    } else if (reason == REASON_CLIENT_CLOSED || reason == REASON_CLIENT_RESET) {
+        /* A look at the door, as load balancers take one every few seconds. */
+        close(descriptor);
+        listener_return_descriptors(listener);
+    } else {
+        listener_refuse(listener, descriptor, client, reason);
+    }
+    if (listener->draining && listener_is_empty(listener))
+        listener->emptied(listener->owner);
+}
+
+static bool listener_expects_header(const struct listener *listener, const struct address *sender)
+{
+    const struct listener_settings *settings = listener->settings;
+    if (settings->proxies == NULL)
+        return false;
+    return sender->family == AF_UNIX ? settings->unix_peers_are_proxies
+                                     : access_list_contains(settings->proxies, sender);
+}
+
+static void listener_welcome(struct listener *listener, int descriptor, const struct sockaddr *socket_address)
+{
+    struct address sender;
+    address_from_socket(socket_address, &sender);
+    if (listener_expects_header(listener, &sender))
+        greetings_add(&listener->greetings, descriptor, &sender);
+    else
+        listener_admit(listener, descriptor, &sender, &sender);
 }
 
 /* What accept4() failing means for the next one. */
@@ -189,7 +233,7 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
         descriptors_return(descriptors, wanted);
         return listener_accept_failed(listener, error);
     }
-    listener_admit(listener, accepted, (const struct sockaddr *)&address);
+    listener_welcome(listener, accepted, (const struct sockaddr *)&address);
     return ACCEPT_NEXT;
 }
 
@@ -269,6 +313,7 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     listener->waiter.resume = listener_descriptors_back;
     admission_init(&listener->admission, settings);
     refusals_init(&listener->refusals, runtime->loop, settings->name);
+    greetings_init(&listener->greetings, runtime, listener_greeted, listener);
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
     listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
@@ -294,6 +339,7 @@ void listener_destroy(struct listener *listener)
     if (listener == NULL)
         return;
     listener->draining = false; /* nobody is to be told */
+    greetings_close(&listener->greetings, REASON_DRAINED);
     listener_close_sockets(listener);
     if (listener->service != NULL)
         listener->service->functions->destroy(listener->service);
@@ -312,6 +358,7 @@ void listener_start(struct listener *listener)
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));
+    bind_adopt(&listener->bound);
     listener->service->functions->start(listener->service);
 }
 
@@ -324,14 +371,28 @@ void listener_drain(struct listener *listener)
     listener_accept_rest(listener);
 }
 
+void listener_hand_over(struct listener *listener)
+{
+    if (listener->draining)
+        return;
+    listener->draining = true;
+    listener_stop_accepting(listener);
+    bind_leave(&listener->bound);
+    listener->service->functions->drain(listener->service);
+    if (listener_is_empty(listener))
+        listener->emptied(listener->owner);
+}
+
 void listener_close(struct listener *listener, enum reason reason)
 {
     listener->draining = true;
     listener_close_sockets(listener);
-    if (listener_is_empty(listener))
+    if (listener_is_empty(listener)) {
         listener->emptied(listener->owner);
-    else
-        listener->service->functions->close(listener->service, reason);
+        return;
+    }
+    greetings_close(&listener->greetings, reason);
+    listener->service->functions->close(listener->service, reason);
 }
 
 bool listener_is_empty(const struct listener *listener)
@@ -347,6 +408,11 @@ size_t listener_descriptors(const struct listener_settings *settings)
     return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
 }
 
+const struct bound_sockets *listener_get_sockets(const struct listener *listener)
+{
+    return &listener->bound;
+}
+
 const struct listener_settings *listener_get_settings(const struct listener *listener)
 {
     return listener->settings;
@@ -359,5 +425,5 @@ const struct counters *listener_get_counters(const struct listener *listener)
 
 size_t listener_clients(const struct listener *listener)
 {
-    return listener->service->functions->clients(listener->service);
+    return listener->service->functions->clients(listener->service) + listener->greetings.count;
 }

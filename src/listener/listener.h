@@ -34,6 +34,9 @@ void listener_start(struct listener *listener);
  * called from the loop or from inside this function. */
 void listener_drain(struct listener *listener);
 
+/* The same in favour of another process that has these sockets: who waits in their backlogs is left to it. */
+void listener_hand_over(struct listener *listener);
+
 /* Closes the sockets and ends all sessions now. */
 void listener_close(struct listener *listener, enum reason reason);
 
@@ -43,6 +46,7 @@ bool listener_is_empty(const struct listener *listener);
 /* Descriptors that a listener with these settings may need at a time; 0: there is no limit. */
 size_t listener_descriptors(const struct listener_settings *settings);
 
+const struct bound_sockets *listener_get_sockets(const struct listener *listener);
 const struct listener_settings *listener_get_settings(const struct listener *listener);
 const struct counters *listener_get_counters(const struct listener *listener);
 

@@ -42,7 +42,8 @@ void refusals_note(struct refusals *refusals, const struct address *client, enum
         refusals->unsaid[reason]++;
         return;
     }
-    log_info(refusals->source, "client %s refused: %s", address_print(client, text), reason_name(reason));
+    log_info(refusals->source, "client %s refused: %s", address_print_client(client, text),
+             reason_name(reason));
     ev_timer_set(&refusals->pause, REFUSALS_PAUSE_SECONDS, 0.0);
     ev_timer_start(refusals->loop, &refusals->pause);
 }

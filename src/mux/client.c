@@ -66,7 +66,7 @@ static void client_begin_span(struct mux_client *client)
         timeout_start(&client->mux->stall_timeouts, &client->stall, client->mux->now);
 }
 
-static void client_watch_stall(struct mux_client *client)
+void client_watch_stall(struct mux_client *client)
 {
     struct mux *mux = client->mux;
     bool holds = client->over ? client->output.length > 0 : client_holds_link(client);
@@ -236,6 +236,8 @@ static void client_drop_incoming(struct mux_client *client, enum reason reason)
         if (incoming->state == EXCHANGE_SENT)
             link_pump(incoming->link);
     } else {
+        if (incoming->request.begun && incoming == client_first(client))
+            client->cut = true; /* what it has of an answer must not look whole */
         client_drop(incoming, reason);
     }
 }
@@ -298,8 +300,17 @@ void client_deliver(struct mux_client *client)
 
 /* ---- Input ---- */
 
-static void client_request_broken(struct mux_client *client, struct mux_exchange *exchange)
+/* `held` bytes of its `answer` had been there before: an answer that came too early. */
+static void client_request_broken(struct mux_client *client, struct mux_exchange *exchange, size_t held)
 {
+    size_t length = exchange->answer.length;
+    if (exchange->request.begun && exchange == client_first(client)) {
+        buffer_truncate(&exchange->answer, held); /* no error can follow what it has of the answer */
+    } else if (exchange->request.begun) {
+        buffer_consume(&exchange->answer, held);
+        exchange->request.begun = false;
+    }
+    client->answer_bytes -= length - exchange->answer.length;
     if (exchange->link != NULL && link_has_sent(exchange))
         link_doom(exchange->link, REASON_PROTOCOL_ERROR, "");
     else if (exchange->state == EXCHANGE_SENT)
@@ -381,7 +392,7 @@ static void client_read_request(struct mux_client *client, struct slice *input)
         client->incoming = NULL;
         exchange->complete = true;
         list_remove(&exchange->incomplete);
-        client_request_broken(client, exchange);
+        client_request_broken(client, exchange, answer_length);
     } else if (mux->settings.max_message >= 0 &&
                exchange->request_bytes > (uint64_t)mux->settings.max_message)
         client_request_too_long(exchange);
@@ -532,6 +543,8 @@ void mux_client_end(struct mux_client *client, int64_t now)
         if (mux->settings.abort_on_close) {
             buffer_free(&client->held);
             client_drop_waiting(client);
+            if (client->input_over)
+                client_deliver(client); /* maybe nothing more is to come */
         }
         client_after_input(client);
     }

@@ -126,6 +126,9 @@ void link_update(struct mux_link *link)
     if (!link_is_ending(link) && link->due && link_is_idle(link))
         link_over(link);
     link_watch(link);
+    const struct mux_exchange *answering = link_answering(link);
+    if (answering != NULL && answering->client != NULL) /* it may be the next one that is waited for */
+        client_watch_stall(answering->client);
     if (!list_empty(&mux->queue) && mux_link_has_room(link))
         mux->wants_dispatch = true;
     if (!list_linked(&link->changed))

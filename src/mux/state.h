@@ -274,6 +274,9 @@ void client_stop_input(struct mux_client *client, enum reason reason);
 /* Whether it may be sent to now: how much is in flight or held. */
 bool client_is_eligible(const struct mux_client *client);
 
+/* Whether the clock runs in which it has to get on with what it holds up. */
+void client_watch_stall(struct mux_client *client);
+
 void client_stalled(struct mux_client *client);
 void client_queue_timed_out(struct mux_client *client);
 

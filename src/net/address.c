@@ -1,5 +1,7 @@
 #include "net/address.h"
 
+#include "base/log.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -10,6 +12,9 @@
 
 /* The longest unix path that fits a socket address with its end. */
 #define UNIX_PATH_MAX_LENGTH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+
+/* Longest name that systemd gives a descriptor. */
+#define SYSTEMD_NAME_MAX_LENGTH 255
 
 /* Longest host name of RFC 1035; the dot that may end it does not count. */
 #define HOST_NAME_MAX_LENGTH 253
@@ -111,6 +116,21 @@ const char *address_print(const struct address *address, char *text)
 static int compare_numbers(uint32_t a, uint32_t b)
 {
     return (a > b) - (a < b);
+}
+
+const char *address_print_client(const struct address *address, char *text)
+{
+    struct address masked = *address;
+    if (!log_masks_addresses() || (address->family != AF_INET && address->family != AF_INET6))
+        return address_print(address, text);
+    if (masked.family == AF_INET) {
+        masked.v4.sin_addr.s_addr &= htonl(0xffffff00);
+        inet_ntop(AF_INET, &masked.v4.sin_addr, text, ADDRESS_TEXT_SIZE);
+    } else {
+        memset(masked.v6.sin6_addr.s6_addr + 6, 0, 10);
+        inet_ntop(AF_INET6, &masked.v6.sin6_addr, text, ADDRESS_TEXT_SIZE);
+    }
+    return text;
 }
 
 int address_compare_host(const struct address *a, const struct address *b)
@@ -254,6 +274,20 @@ bool endpoint_make(const char *host, int64_t port, struct endpoint *endpoint, ch
     return endpoint_make_host(host, strlen(host), (uint16_t)port, endpoint, error, error_size);
 }
 
+bool endpoint_make_systemd(const char *name, struct endpoint *endpoint, char *error, size_t error_size)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    size_t length = strlen(name);
+    if (length == 0 || length > SYSTEMD_NAME_MAX_LENGTH)
+        return endpoint_fail(error, error_size, "\"systemd:%s\": a name has 1 to 255 characters", name);
+    for (const char *c = name; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~' || *c == ':')
+            return endpoint_fail(
+                error, error_size,
+                "\"systemd:%s\": a name has neither spaces, colons nor other than ASCII characters", name);
+    return endpoint_set(endpoint, ENDPOINT_SYSTEMD, name, length, 0, error, error_size);
+}
+
 void endpoint_free(struct endpoint *endpoint)
 {
     free(endpoint->host);
@@ -284,6 +318,8 @@ const char *endpoint_print(const struct endpoint *endpoint, char *text, size_t s
 {
     if (endpoint->kind == ENDPOINT_UNIX)
         snprintf(text, size, "unix:%s", endpoint->host);
+    else if (endpoint->kind == ENDPOINT_SYSTEMD)
+        snprintf(text, size, "systemd:%s", endpoint->host);
     else if (strchr(endpoint->host, ':') != NULL)
         snprintf(text, size, "[%s]:%u", endpoint->host, endpoint->port);
     else

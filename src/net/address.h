@@ -40,6 +40,10 @@ socklen_t address_length(const struct address *address);
  */
 const char *address_print(const struct address *address, char *text);
 
+/* The same of a client, for the log: if that masks addresses, "192.0.2.0" or "2001:db8:1::", the last octet
+ * of IPv4 and the last 80 bits of IPv6 being zero, without the port. */
+const char *address_print_client(const struct address *address, char *text);
+
 /* Total order of addresses, ports left out (host) or included; for searching and comparing: <0, 0, >0. */
 int address_compare_host(const struct address *a, const struct address *b);
 int address_compare(const struct address *a, const struct address *b);
@@ -48,7 +52,8 @@ enum endpoint_kind {
     ENDPOINT_NUMERIC, /* `address` is complete; `host` is its text */
     ENDPOINT_NAME,    /* `host` has to be looked up */
     ENDPOINT_ANY,     /* "*": every address of the machine, both families; listening only */
-    ENDPOINT_UNIX     /* `host` is the path */
+    ENDPOINT_UNIX,    /* `host` is the path */
+    ENDPOINT_SYSTEMD  /* `host` is the name under which systemd passes sockets; listening only */
 };
 
 /* Owned by whoever embeds it; endpoint_free() when done. */
@@ -65,6 +70,9 @@ bool endpoint_parse(const char *text, struct endpoint *endpoint, char *error, si
 
 /* The same from a host (brackets allowed, not needed) and a port. */
 bool endpoint_make(const char *host, int64_t port, struct endpoint *endpoint, char *error, size_t error_size);
+
+/* Makes one that stands for the sockets that systemd passes under that name. */
+bool endpoint_make_systemd(const char *name, struct endpoint *endpoint, char *error, size_t error_size);
 
 void endpoint_free(struct endpoint *endpoint);
 

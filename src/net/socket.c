@@ -62,6 +62,16 @@ static const char *remove_stale_socket(const char *path)
     return errno == ENOENT ? NULL : strerror(errno);
 }
 
+bool socket_find_file(const char *path, struct socket_file *file)
+{
+    struct stat status;
+    if (lstat(path, &status) == -1)
+        return false;
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    return true;
+}
+
 int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
                        char *error, size_t error_size)
 {
@@ -79,12 +89,9 @@ int socket_listen_unix(const char *path, const struct socket_unix_options *optio
     step = "bind";
     if (bind(descriptor, (const struct sockaddr *)&address, sizeof address) == -1)
         goto fail;
-    struct stat status;
     step = "stat";
-    if (lstat(path, &status) == -1)
+    if (!socket_find_file(path, file))
         goto fail;
-    file->device = status.st_dev;
-    file->inode = status.st_ino;
     /* Until it listens every connect() is refused, so nobody gets in before owner and mode are right. */
     step = "setting the owner";
     if (lchown(path, options->user, options->group) == -1)

@@ -38,6 +38,9 @@ struct socket_file {
 int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
                        char *error, size_t error_size);
 
+/* Which file a socket at that path is. False with errno. */
+bool socket_find_file(const char *path, struct socket_file *file);
+
 /* Removes the path if it still is the socket that `file` names. */
 void socket_unlink(const char *path, const struct socket_file *file);
 

@@ -60,6 +60,23 @@ static bool end_keep(struct pipe_end *end, const char *bytes, size_t length)
     return true;
 }
 
+bool pipe_end_put_first(struct pipe_end *end, const char *bytes, size_t length)
+{
+    size_t capacity = end->pending_length + length;
+    char *grown = malloc(capacity);
+    if (grown == NULL)
+        return false;
+    memcpy(grown, bytes, length);
+    if (end->pending_length > 0)
+        memcpy(grown + length, end->pending + end->pending_start, end->pending_length);
+    free(end->pending);
+    end->pending = grown;
+    end->pending_start = 0;
+    end->pending_length = (uint32_t)capacity;
+    end->pending_capacity = (uint32_t)capacity;
+    return true;
+}
+
 /* Writes as much as the socket takes. Returns how much, or -1 if the end failed. */
 static ssize_t end_write(struct pipe_end *end, const char *bytes, size_t length)
 {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/proxy_header.h"
 
 #include <stdlib.h>
 
@@ -18,7 +19,7 @@ static void session_log_end(const struct pipe_session *session, enum reason reas
     log_debug(session->service->settings->name,
               "session %llu from %s to %s ended: %s, %llu bytes from client, %llu bytes from target, "
               "%lld ms until connected, %lld ms in all%s%s",
-              (unsigned long long)session->number, address_print(&session->address, client),
+              (unsigned long long)session->number, address_print_client(&session->address, client),
               target != NULL ? target->settings->name : "no target", reason_name(reason),
               (unsigned long long)session->client.received, (unsigned long long)session->target.received,
               (long long)((begun - session->accepted) / 1000), (long long)((now - session->accepted) / 1000),
@@ -164,6 +165,23 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, int descr
     return session;
 }
 
+/* Tells the target who the client is. False when memory is short. */
+static bool session_introduce(struct pipe_session *session, const struct target *target)
+{
+    char header[PROXY_HEADER_WRITE_MAX];
+    struct sockaddr_storage own = { .ss_family = AF_UNSPEC };
+    socklen_t length = sizeof own;
+    struct address destination;
+    int version = target->settings->send_proxy_protocol;
+    if (version == 0)
+        return true;
+    if (getsockname(session->client.watcher.fd, (struct sockaddr *)&own, &length) == -1)
+        own.ss_family = AF_UNSPEC;
+    address_from_socket((const struct sockaddr *)&own, &destination);
+    return pipe_end_put_first(&session->target, header,
+                              proxy_header_write(version, &session->address, &destination, header));
+}
+
 void pipe_session_connected(struct pipe_session *session, struct target *target, int descriptor)
 {
     session->connected_target = target;
@@ -174,6 +192,10 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
         events_client_connected(session->events, target->settings->name);
     pipe_end_open(&session->target, descriptor);
     pipe_session_enter(session, PIPE_PIPING);
+    if (!session_introduce(session, target)) {
+        pipe_session_end(session, REASON_INTERNAL);
+        return;
+    }
     pipe_end_flush(&session->target);
     pipe_session_progress(session);
 }

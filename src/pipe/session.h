@@ -111,6 +111,9 @@ void pipe_end_close(struct pipe_end *end, bool reset);
 /* Reads once and passes on to the peer. False: memory is short. */
 bool pipe_end_pump(struct pipe_end *end);
 
+/* Puts bytes in front of what is pending for this end. False: memory is short. */
+bool pipe_end_put_first(struct pipe_end *end, const char *bytes, size_t length);
+
 /* Writes what is pending for this end, as far as its socket takes it. */
 void pipe_end_flush(struct pipe_end *end);
 

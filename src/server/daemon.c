@@ -83,12 +83,13 @@ static bool pid_file_fail(struct pid_file *file, const char *why, char *error, s
     return false;
 }
 
-/* Writes our number over whatever a dead process left there. */
+/* Writes our number over what another process left there; who reads meanwhile finds a number. */
 static bool pid_file_write(struct pid_file *file)
 {
     char text[24];
     int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    return ftruncate(file->descriptor, 0) == 0 && pwrite(file->descriptor, text, (size_t)length, 0) == length;
+    return pwrite(file->descriptor, text, (size_t)length, 0) == length &&
+           ftruncate(file->descriptor, length) == 0;
 }
 
 bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t group, char *error,
@@ -117,6 +118,13 @@ bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t gr
     if (fchown(file->descriptor, user, group) == -1 || !pid_file_write(file))
         return pid_file_fail(file, strerror(errno), error, error_size);
     return true;
+}
+
+void pid_file_leave(struct pid_file *file)
+{
+    if (file->path != NULL)
+        close(file->descriptor);
+    file->path = NULL;
 }
 
 void pid_file_release(struct pid_file *file)

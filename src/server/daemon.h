@@ -34,6 +34,9 @@ struct pid_file {
 bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t group, char *error,
                    size_t error_size);
 
+/* Lets go of the file for a process that takes our place; it stays as it is. */
+void pid_file_leave(struct pid_file *file);
+
 /* Removes the file, or empties it where removing is not permitted. */
 void pid_file_release(struct pid_file *file);
 

@@ -39,11 +39,11 @@ static void drain_set_timer(struct drain *drain, int64_t milliseconds)
     ev_timer_start(drain->loop, &drain->timer);
 }
 
-static void drain_begin(struct drain *drain)
+static void drain_begin(struct drain *drain, void (*begin)(struct listener *))
 {
     drain->stage = DRAIN_DRAINING;
     for (size_t i = 0; i < drain->count; i++)
-        listener_drain(drain->listeners[i]);
+        begin(drain->listeners[i]);
     if (drain->stage != DRAIN_DRAINING)
         return;
     log_info(NULL, "draining: %zu clients are left", drain_clients(drain));
@@ -58,7 +58,7 @@ static void drain_timer_fired(struct ev_loop *loop, ev_timer *watcher, int event
     (void)events;
     struct drain *drain = watcher->data;
     if (drain->stage == DRAIN_DELAYED)
-        drain_begin(drain);
+        drain_begin(drain, listener_drain);
     else
         drain_close_all(drain, "shutdown_timeout has passed");
 }
@@ -84,6 +84,11 @@ void drain_signal(struct drain *drain)
         drain->stage = DRAIN_DELAYED;
         drain_set_timer(drain, drain->settings->shutdown_delay);
     } else {
-        drain_begin(drain);
+        drain_begin(drain, listener_drain);
     }
+}
+
+void drain_hand_over(struct drain *drain)
+{
+    drain_begin(drain, listener_hand_over);
 }

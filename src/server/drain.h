@@ -33,6 +33,9 @@ void drain_init(struct drain *drain, struct ev_loop *loop, const struct settings
 /* TERM or INT has come: drains; the second time: closes all at once. Breaks the loop when nothing is left. */
 void drain_signal(struct drain *drain);
 
+/* Another process accepts from the same sockets now: leaves them to it, backlogs included, and drains. */
+void drain_hand_over(struct drain *drain);
+
 /* A draining listener has become empty. */
 void drain_check(struct drain *drain);
 

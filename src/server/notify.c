@@ -3,11 +3,14 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 void notify_send(const char *state)
@@ -31,4 +34,24 @@ void notify_send(const char *state)
         log_warning(NULL, "the service manager could not be told: %s", strerror(errno));
     if (descriptor != -1)
         close(descriptor);
+}
+
+void notify_reloading(void)
+{
+    char state[80];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=reloading",
+             (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    notify_send(state);
+}
+
+double notify_watchdog_period(void)
+{
+    const char *process = getenv("WATCHDOG_PID");
+    const char *microseconds = getenv("WATCHDOG_USEC");
+    if (microseconds == NULL || (process != NULL && strtol(process, NULL, 10) != getpid()))
+        return 0;
+    long long number = strtoll(microseconds, NULL, 10);
+    return number > 0 ? (double)number / 1e6 : 0;
 }

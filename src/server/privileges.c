@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +41,26 @@ static bool change_groups(const struct settings *settings, char *error, size_t e
     return true;
 }
 
+/* Keeps, of all that root could do, the right to bind ports below 1024, as far as root has it here: what is
+ * read anew may name other ones. Ambient, so that a new binary that takes our place has it too. */
+static bool keep_low_ports(void)
+{
+    const uint32_t bit = UINT32_C(1) << CAP_NET_BIND_SERVICE;
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    memset(data, 0, sizeof data);
+    if (syscall(SYS_capget, &header, data) == -1)
+        return false;
+    uint32_t kept = data[0].permitted & bit;
+    memset(data, 0, sizeof data);
+    data[0].permitted = data[0].effective = data[0].inheritable = kept;
+    if (syscall(SYS_capset, &header, data) == -1)
+        return false;
+    if (kept != 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == -1)
+        return errno == EINVAL || errno == EPERM; /* kernels and service managers can have it switched off */
+    return true;
+}
+
 bool privileges_drop(const struct settings *settings, char *error, size_t error_size)
 {
     if (settings->user == NULL && settings->group == NULL)
@@ -52,8 +75,12 @@ bool privileges_drop(const struct settings *settings, char *error, size_t error_
         return false;
     if (settings->user == NULL)
         return true;
+    if (settings->user_id != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == -1)
+        return privileges_fail(error, error_size, "keeping the right to bind ports below 1024");
     if (setresuid(settings->user_id, settings->user_id, settings->user_id) == -1)
         return privileges_fail(error, error_size, "taking on the user");
+    if (settings->user_id != 0 && !keep_low_ports())
+        return privileges_fail(error, error_size, "giving up the capabilities of root");
     if (settings->user_id != 0 && setuid(0) == 0) {
         errno = EPERM;
         return privileges_fail(error, error_size, "the rights of root could be had back");

@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 /* Becomes the settings' user and group for good, with that user's supplementary groups, and checks that there
- * is no way back. Nothing happens if neither is set, or if we are that user already. False with a reason in
- * `error`. */
+ * is no way back. Of the capabilities of root only CAP_NET_BIND_SERVICE is kept. Nothing happens if neither
+ * is set, or if we are that user already. False with a reason in `error`. */
 bool privileges_drop(const struct settings *settings, char *error, size_t error_size);
 
 /* Whom files and folders made before that have to belong to: (uid_t)-1 and (gid_t)-1 if we stay who we are.

@@ -1,14 +1,17 @@
 #include "server/server.h"
 
 #include "base/log.h"
+#include "net/inherited.h"
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
 #include "server/notify.h"
 #include "server/privileges.h"
+#include "server/upgrade.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,12 +24,17 @@ struct server {
     const struct settings *settings;
     struct events *events; /* not ours: of who called server_run() */
     struct runtime runtime;
+    struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
     struct listener **listeners;
     size_t count;
     struct drain drain;
     struct pid_file pid_file;
-    int daemon; /* for daemon_ready(); -1: foreground */
+    const char *pid_path;
+    int daemon;      /* for daemon_ready(); -1: foreground */
+    int predecessor; /* the process whose place we take; -1: none */
+    struct upgrade upgrade;
+    ev_timer watchdog;
     ev_signal signals[5];
     size_t signal_count;
 };
@@ -36,6 +44,7 @@ static void server_end_signal(struct ev_loop *loop, ev_signal *watcher, int even
     (void)loop;
     (void)events;
     struct server *server = watcher->data;
+    upgrade_cancel(&server->upgrade);
     drain_signal(&server->drain);
 }
 
@@ -49,12 +58,67 @@ static void server_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int e
                     "this version can't reload its configuration: only the log was reopened; restart it");
 }
 
+static bool server_take_pid_file(struct server *server)
+{
+    char error[ERROR_SIZE];
+    bool success = pid_file_take(&server->pid_file, server->pid_path, privileges_user(server->settings),
+                                 privileges_group(server->settings), error, sizeof error);
+    if (!success)
+        log_error(NULL, "%s", error);
+    return success;
+}
+
+static void server_yield(void *owner)
+{
+    struct server *server = owner;
+    pid_file_leave(&server->pid_file);
+}
+
+static void server_resume(void *owner)
+{
+    server_take_pid_file(owner);
+}
+
+/* Another process serves: this one has only to finish what it has begun. */
+static void server_hand_over(void *owner, pid_t heir)
+{
+    struct server *server = owner;
+    char state[80];
+    log_info(NULL, "process %ld has taken over", (long)heir);
+    snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
+    notify_send(state);
+    ev_timer_stop(server->runtime.loop, &server->watchdog);
+    drain_hand_over(&server->drain);
+}
+
 static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     (void)loop;
-    (void)watcher;
     (void)events;
-    log_warning(NULL, "this version can't be upgraded while it runs: restart it");
+    struct server *server = watcher->data;
+    size_t count = 0;
+    if (server->drain.stage != DRAIN_RUNNING) {
+        log_warning(NULL, "no upgrade: this process is ending");
+        return;
+    }
+    for (size_t i = 0; i < server->count; i++)
+        count += listener_get_sockets(server->listeners[i])->count;
+    struct upgrade_socket *sockets = calloc(count, sizeof *sockets);
+    if (sockets == NULL) {
+        log_error(NULL, "upgrade failed: %s", strerror(errno));
+        return;
+    }
+    count = 0;
+    for (size_t i = 0; i < server->count; i++) {
+        const struct bound_sockets *bound = listener_get_sockets(server->listeners[i]);
+        for (size_t k = 0; k < bound->count; k++) {
+            const char *name = bound->sockets[k].systemd_name;
+            sockets[count].descriptor = bound->sockets[k].descriptor;
+            sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
+        }
+    }
+    upgrade_start(&server->upgrade, sockets, count);
+    free(sockets);
 }
 
 /* What asks a running server for something. */
@@ -94,6 +158,24 @@ static void server_watch_signals(struct server *server)
     server_mask_requests(SIG_UNBLOCK);
 }
 
+static void server_watchdog_due(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    notify_send("WATCHDOG=1");
+}
+
+/* The loop that turns is what the service manager wants to hear of: twice as often as it asks for. */
+static void server_start_watchdog(struct server *server)
+{
+    double period = notify_watchdog_period() / 2;
+    if (period <= 0)
+        return;
+    ev_timer_init(&server->watchdog, server_watchdog_due, period, period);
+    ev_timer_start(server->runtime.loop, &server->watchdog);
+}
+
 static void server_listener_emptied(void *owner)
 {
     struct server *server = owner;
@@ -127,7 +209,7 @@ static bool server_bind(struct server *server)
     for (size_t i = 0; i < settings->listener_count; i++) {
         char error[ERROR_SIZE];
         if (!bind_listen(settings->listeners[i], privileges_user(settings), privileges_group(settings),
-                         &server->bound[i], error, sizeof error)) {
+                         &server->inherited, &server->bound[i], error, sizeof error)) {
             log_error(settings->listeners[i]->name, "%s", error);
             success = false;
         }
@@ -179,16 +261,12 @@ static bool server_make_listeners(struct server *server)
 }
 
 /* All that can fail before the first client is accepted, in an order that leaves nothing behind. */
-static bool server_prepare(struct server *server, const struct server_options *options)
+static bool server_prepare(struct server *server)
 {
     char error[ERROR_SIZE];
     const struct settings *settings = server->settings;
-    const char *pid_path = options->pid_file != NULL ? options->pid_file : settings->pid_file;
-    if (!pid_file_take(&server->pid_file, pid_path, privileges_user(settings), privileges_group(settings),
-                       error, sizeof error)) {
-        log_error(NULL, "%s", error);
+    if (server->predecessor == -1 && !server_take_pid_file(server))
         return false;
-    }
     if (!server_bind(server))
         return false;
     if (!privileges_drop(settings, error, sizeof error)) {
@@ -205,18 +283,28 @@ static bool server_prepare(struct server *server, const struct server_options *o
         log_error(NULL, "log.output: %s", error);
         return false;
     }
-    return true;
+    if (server->predecessor == -1)
+        return true;
+    upgrade_ask(server->predecessor);
+    return server_take_pid_file(server);
 }
 
 static bool server_announce(struct server *server)
 {
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
     config_log_warnings(server->config);
+    inherited_report(&server->inherited);
+    inherited_release(&server->inherited);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
+    }
+    server_start_watchdog(server);
+    if (server->predecessor != -1) {
+        upgrade_take_over(server->predecessor);
+        server->predecessor = -1;
     }
     notify_send("READY=1\nSTATUS=running");
     return true;
@@ -250,8 +338,11 @@ static void server_clean_up(struct server *server)
     for (size_t i = 0; server->bound != NULL && i < server->settings->listener_count; i++)
         bind_close(&server->bound[i]);
     free(server->bound);
+    inherited_release(&server->inherited);
+    upgrade_free(&server->upgrade);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
+        ev_timer_stop(server->runtime.loop, &server->watchdog);
         for (size_t i = 0; i < server->signal_count; i++)
             ev_signal_stop(server->runtime.loop, &server->signals[i]);
         ev_loop_destroy(server->runtime.loop);
@@ -259,15 +350,40 @@ static void server_clean_up(struct server *server)
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
     log_stop();
+    /* The socket to a predecessor closes with the exit, which is how it learns our status. */
     if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
         close(server->daemon);
+}
+
+/* Goes to the background, unless the process whose place we take is there. */
+static bool server_leave_terminal(struct server *server, const struct server_options *options)
+{
+    if (!options->daemon)
+        return true;
+    if (server->predecessor == -1)
+        server->daemon = daemon_start();
+    if (server->predecessor == -1 ? server->daemon != -1 : chdir("/") == 0)
+        return true;
+    log_error(NULL, "going to the background: %s", strerror(errno));
+    return false;
 }
 
 int server_run(const struct config *config, const struct server_options *options)
 {
     int status = EXIT_FAILURE;
     struct server server = {
-        .config = config, .settings = config->settings, .events = options->events, .daemon = -1
+        .config = config,
+        .settings = config->settings,
+        .events = options->events,
+        .pid_path = options->pid_file != NULL ? options->pid_file : config->settings->pid_file,
+        .daemon = -1,
+        .predecessor = -1,
+    };
+    const struct upgrade_owner upgrade_owner = {
+        .owner = &server,
+        .yield = server_yield,
+        .resume = server_resume,
+        .over = server_hand_over,
     };
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &server.settings->log;
@@ -276,15 +392,15 @@ int server_run(const struct config *config, const struct server_options *options
         log_error(NULL, "/dev/null: %s", strerror(errno));
         return EXIT_FAILURE;
     }
-    if (options->daemon) {
-        server.daemon = daemon_start();
-        if (server.daemon == -1) {
-            log_error(NULL, "going to the background: %s", strerror(errno));
-            return EXIT_FAILURE;
-        }
-    }
-    if (!server_prepare(&server, options))
+    upgrade_init(&server.upgrade, options->arguments);
+    server.predecessor = upgrade_find_predecessor();
+    if (!inherited_take(&server.inherited)) {
+        log_error(NULL, "%s", strerror(ENOMEM));
         goto out;
+    }
+    if (!server_leave_terminal(&server, options) || !server_prepare(&server))
+        goto out;
+    upgrade_attach(&server.upgrade, server.runtime.loop, &upgrade_owner);
     server_watch_signals(&server);
     drain_init(&server.drain, server.runtime.loop, server.settings, server.listeners, server.count);
     if (!server_announce(&server))

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 struct server_options {
+    char **arguments; /* the command line, for starting the binary anew */
     bool daemon;
     const char *pid_file;  /* of the command line; NULL: that of the settings */
     struct events *events; /* loaded, not started; stays the caller's */

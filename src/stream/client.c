@@ -155,7 +155,7 @@ static void client_log_end(const struct stream_client *client, enum reason reaso
     log_debug(client->service->settings->name,
               "client %llu from %s ended: %s, %llu bytes from client, %llu bytes to client, %llu requests, "
               "%lld ms in all",
-              (unsigned long long)client->number, address_print(&client->address, address),
+              (unsigned long long)client->number, address_print_client(&client->address, address),
               reason_name(reason), (unsigned long long)client->received, (unsigned long long)client->sent,
               (unsigned long long)client->requests, (long long)((clock_now() - client->accepted) / 1000));
 }

@@ -1,9 +1,13 @@
 #include "target/health.h"
 
 #include "base/log.h"
+#include "net/proxy_header.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A back-off of 75 to 125 % of the nominal one, so that many targets and processes don't retry in step. */
@@ -29,6 +33,19 @@ static void target_back_off(struct target *target)
     target->retry_delay = target->retry_delay > longest / 2 ? longest : target->retry_delay * 2;
 }
 
+/* A target that waits for a header is told that nobody comes, lest it takes the probe for a fault. */
+static void target_excuse_probe(const struct target *target, int descriptor)
+{
+    static const struct address nobody = { .family = AF_UNSPEC };
+    char header[PROXY_HEADER_WRITE_MAX];
+    int version = target->settings->send_proxy_protocol;
+    if (version == 0)
+        return;
+    size_t length = proxy_header_write(version, &nobody, &nobody, header);
+    if (send(descriptor, header, length, MSG_NOSIGNAL) == -1)
+        log_debug(target->set->settings->name, "target %s: %s", target->settings->name, strerror(errno));
+}
+
 /* The probe's connection has shown what it was made for. */
 static void target_probed(void *data, struct target *target, int descriptor)
 {
@@ -36,6 +53,7 @@ static void target_probed(void *data, struct target *target, int descriptor)
     struct descriptors *descriptors = &target->set->runtime->descriptors;
     target->probe = NULL;
     if (descriptor != -1) {
+        target_excuse_probe(target, descriptor);
         close(descriptor);
         target_release(target);
     }

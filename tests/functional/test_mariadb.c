@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SKIPPED 77 /* exit status of a test that could not be made */
-
 static struct database database;
 
 /* One attempt to log in; NULL if it failed. */
@@ -61,7 +59,7 @@ static struct proximux *start(struct fixture *fixture, unsigned port)
         fixture,
         "listeners = ( { name = \"mysql\"; listen = \"127.0.0.1:%u\"; max_connections = 200;"
         "targets = ( { address = \"127.0.0.1:%u\"; keep_alive = true; } ); } );",
-        port, database.port);
+        port, database.server.port);
 }
 
 static void login_with_password(void **state)
@@ -306,7 +304,7 @@ static struct proximux *start_logging(struct fixture *fixture, unsigned port)
                           "modules = ( { path = \"%s\"; output = \"%s/queries\"; format = \"json\"; } );"
                           "listeners = ( { name = \"mysql\"; listen = \"127.0.0.1:%u\"; protocol = \"mysql\";"
                           "targets = \"127.0.0.1:%u\"; } );",
-                          module_path("modules/querylog.so"), fixture->directory, port, database.port);
+                          module_path("modules/querylog.so"), fixture->directory, port, database.server.port);
 }
 
 static void the_log_of_queries_matches_the_servers(void **state)
@@ -314,7 +312,7 @@ static void the_log_of_queries_matches_the_servers(void **state)
     static const char *const kinds[] = { "query", "prepare", "execute", NULL };
     struct fixture *fixture = *state;
     unsigned port = peer_free_port();
-    MYSQL *admin = login(database.port);
+    MYSQL *admin = login(database.server.port);
     execute(admin, "SET GLOBAL log_output = 'TABLE'");
     execute(admin, "SET GLOBAL general_log = 1");
     struct proximux *proximux = start_logging(fixture, port);
@@ -384,23 +382,23 @@ static int start_server(void)
 
     if (outcome == DATABASE_NOT_INSTALLED) {
         puts("SKIPPED: the MariaDB server is not installed (Debian: mariadb-server)");
-        return SKIPPED;
+        return SERVER_SKIPPED;
     }
     while (outcome == DATABASE_RUNS && test_now() < deadline) {
-        MYSQL *connection = try_login(database.port, DATABASE_PASSWORD);
+        MYSQL *connection = try_login(database.server.port, DATABASE_PASSWORD);
 
         if (connection != NULL) {
             mysql_close(connection);
             return 0;
         }
-        if (process_wait(database.process, 0, &status)) {
-            database.process = 0;
+        if (process_wait(database.server.process, 0, &status)) {
+            database.server.process = 0;
             break;
         }
         test_pause();
     }
     puts("the MariaDB server does not start:");
-    database_print_log(&database);
+    server_print_log(&database.server);
     return EXIT_FAILURE;
 }
 

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SKIPPED 77 /* exit status of a test that could not be made */
-
 static struct database database;
 
 /* One attempt to log in; NULL if it failed. */
@@ -64,7 +62,7 @@ static void query_value(PGconn *connection, const char *query, char *value, size
 
 static struct proximux *start(struct fixture *fixture, unsigned port)
 {
-    return proximux_start_between(fixture, port, database.port, "");
+    return proximux_start_between(fixture, port, database.server.port, "");
 }
 
 /* Waits until the server has sent something. */
@@ -141,7 +139,7 @@ static void copy_there_and_back(void **state)
 {
     unsigned port = peer_free_port();
     struct proximux *proximux = start(*state, port);
-    PGconn *connection = login(port), *direct = login(database.port);
+    PGconn *connection = login(port), *direct = login(database.server.port);
     size_t sent = 0, received = 0;
     uint64_t hash_sent = 14695981039346656037u, hash_received = 14695981039346656037u;
     char through[64], beside[64];
@@ -259,7 +257,7 @@ static struct proximux *start_logging(struct fixture *fixture, unsigned port)
         "modules = ( { path = \"%s\"; output = \"%s/queries\"; format = \"json\"; max_length = 8192; } );"
         "listeners = ( { name = \"pg\"; listen = \"127.0.0.1:%u\"; protocol = \"postgresql\";"
         "targets = \"127.0.0.1:%u\"; } );",
-        module_path("modules/querylog.so"), fixture->directory, port, database.port);
+        module_path("modules/querylog.so"), fixture->directory, port, database.server.port);
 }
 
 /* What the server has logged from byte `from` on: "query TEXT" and "execute TEXT", a line each; of one
@@ -271,7 +269,7 @@ static char *server_log(size_t from, int process)
     char *log = test_malloc(limit), *text = NULL, *at;
     FILE *stream = open_memstream(&text, &size);
     assert_non_null(stream);
-    process_read_file(database.log, log, limit);
+    process_read_file(database.server.log, log, limit);
     for (char *line = strtok_r(log + from, "\n", &at); line != NULL; line = strtok_r(NULL, "\n", &at)) {
         char *entry = strchr(line, ' ');
         if (entry == NULL || (process != 0 && atoi(line) != process))
@@ -291,7 +289,7 @@ static size_t server_log_size(void)
 {
     size_t limit = 32 * 1024 * 1024;
     char *log = test_malloc(limit);
-    size_t size = process_read_file(database.log, log, limit);
+    size_t size = process_read_file(database.server.log, log, limit);
     test_free(log);
     return size;
 }
@@ -482,16 +480,16 @@ static void an_encrypted_session_is_silent(void **state)
     struct fixture *fixture = *state;
     unsigned port = peer_free_port();
     char query[200], value[64], path[FIXTURE_PATH], text[500];
-    PGconn *admin = login(database.port), *connection;
+    PGconn *admin = login(database.server.port), *connection;
     if (!database_make_certificate(&database)) {
         print_message("openssl is not installed (Debian: openssl)\n");
         PQfinish(admin);
         skip();
     }
     snprintf(query, sizeof(query), "ALTER SYSTEM SET ssl_cert_file = '%s/certificate.pem'",
-             database.directory);
+             database.server.directory);
     execute(admin, query, PGRES_COMMAND_OK);
-    snprintf(query, sizeof(query), "ALTER SYSTEM SET ssl_key_file = '%s/key.pem'", database.directory);
+    snprintf(query, sizeof(query), "ALTER SYSTEM SET ssl_key_file = '%s/key.pem'", database.server.directory);
     execute(admin, query, PGRES_COMMAND_OK);
     execute(admin, "ALTER SYSTEM SET ssl = on", PGRES_COMMAND_OK);
     execute(admin, "SELECT pg_reload_conf()", PGRES_TUPLES_OK);
@@ -521,23 +519,23 @@ static int start_server(void)
 
     if (outcome == DATABASE_NOT_INSTALLED) {
         puts("SKIPPED: the PostgreSQL server is not installed (Debian: postgresql)");
-        return SKIPPED;
+        return SERVER_SKIPPED;
     }
     while (outcome == DATABASE_RUNS && test_now() < deadline) {
-        PGconn *connection = try_login(database.port, DATABASE_PASSWORD);
+        PGconn *connection = try_login(database.server.port, DATABASE_PASSWORD);
 
         if (connection != NULL) {
             PQfinish(connection);
             return 0;
         }
-        if (process_wait(database.process, 0, &status)) {
-            database.process = 0;
+        if (process_wait(database.server.process, 0, &status)) {
+            database.server.process = 0;
             break;
         }
         test_pause();
     }
     puts("the PostgreSQL server does not start:");
-    database_print_log(&database);
+    server_print_log(&database.server);
     return EXIT_FAILURE;
 }
 

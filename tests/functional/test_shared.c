@@ -89,21 +89,26 @@ static void order_of_arrival_is_kept(void **state)
 {
     enum { CLIENTS = 8 };
     struct scene scene = scene_begin(*state, "fifo", 1, "");
-    int clients[CLIENTS];
+    int clients[CLIENTS], target = -1;
     char text[16];
 
-    for (size_t i = 0; i < CLIENTS; i++)
-        clients[i] = scene_ask(&scene, "half");
-    peer_expect_silence(scene.listener, QUIET);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = scene_ask(&scene, "hello\n");
+        if (target == -1)
+            target = peer_accept(scene.listener);
+        peer_expect_text(target, "hello\n");
+        peer_send_text(target, "HELLO\n");
+        peer_expect_text(clients[i], "HELLO\n");
+    }
+    peer_expect_silence(target, QUIET);
     proximux_signal(scene.proximux, SIGSTOP);
     for (size_t i = CLIENTS; i-- > 0;) {
         snprintf(text, sizeof(text), "%zu\n", i);
         peer_send_text(clients[i], text);
     }
     proximux_signal(scene.proximux, SIGCONT);
-    int target = peer_accept(scene.listener);
     for (size_t i = CLIENTS; i-- > 0;) {
-        snprintf(text, sizeof(text), "half%zu\n", i);
+        snprintf(text, sizeof(text), "%zu\n", i);
         peer_expect_text(target, text);
         peer_send_text(target, text);
         peer_expect_text(clients[i], text);
@@ -340,6 +345,46 @@ static void crowd_is_served_by_pipelines(void **state)
     crowd_in_mode(*state, "fifo", 1, "async = true;");
 }
 
+static void unix_sockets_are_shared_too(void **state)
+{
+    char front[FIXTURE_PATH], back[FIXTURE_PATH];
+
+    fixture_path(*state, "front.sock", front);
+    fixture_path(*state, "back.sock", back);
+    int listener = peer_listen(back, 0, 16);
+    struct proximux *proximux =
+        proximux_start(*state,
+                       "listeners = ( { name = \"unix\"; listen = \"unix:%s\"; mode = \"fifo\"; " SCENE_LINE
+                       "targets = ( \"unix:%s\" ); } );",
+                       front, back);
+    int first = peer_connect(front, 0), second = peer_connect(front, 0);
+
+    peer_send_text(first, "one\n");
+    int target = peer_accept(listener);
+    peer_expect_text(target, "one\n");
+    peer_send_text(second, "two\n");
+    int third = peer_connect(front, 0);
+    peer_send_text(third, "three\n");
+    peer_expect_silence(target, QUIET);
+    close(second); /* its request is answered to nobody, or dropped */
+    peer_send_text(target, "ONE\n");
+    peer_expect_text(first, "ONE\n");
+    for (bool done = false; !done;) {
+        char line[7] = "";
+
+        peer_receive(target, line, 4);
+        done = strcmp(line, "thre") == 0;
+        if (done)
+            peer_expect_text(target, "e\n");
+        peer_send_text(target, done ? "THREE\n" : "TWO\n");
+    }
+    peer_expect_text(third, "THREE\n");
+    close(first);
+    close(third);
+    proximux_stop(proximux);
+    close(listener);
+}
+
 /* The buffers for a thousand clients that say nothing: none. */
 static void idle_clients_cost_little_memory(void **state)
 {
@@ -390,6 +435,7 @@ int main(void)
         fixture_test(crowd_is_served_by_fifo),
         fixture_test(crowd_is_served_by_funnel),
         fixture_test(crowd_is_served_by_pipelines),
+        fixture_test(unix_sockets_are_shared_too),
         fixture_test(idle_clients_cost_little_memory),
     };
 

@@ -1,21 +1,16 @@
-/* Real database servers for one test program, in a directory of their own. As they refuse to run as root,
- * they run as the user "nobody" then. */
+/* Real database servers for one test program. */
 #ifndef HARNESS_DATABASE_H
 #define HARNESS_DATABASE_H
 
-#include "harness/process.h"
-#include "harness/test.h"
+#include "harness/server.h"
 
 #define DATABASE_USER     "tester"
 #define DATABASE_PASSWORD "secret word"
 
 /* A running server. Owned by who started it. */
 struct database {
-    char directory[64];
-    char log[96];
-    pid_t process;
-    unsigned port;
-    char programs[256]; /* the folder of its command line tools */
+    struct server server;
+    char programs[256];   /* the folder of its command line tools */
     bool has_certificate; /* "certificate.pem" and "key.pem" are in the directory, and MariaDB uses them */
 };
 
@@ -31,8 +26,5 @@ bool database_make_certificate(struct database *database);
 
 /* Ends the server and removes its files. */
 void database_stop(struct database *database);
-
-/* Prints what the server has logged. */
-void database_print_log(const struct database *database);
 
 #endif

@@ -53,6 +53,8 @@ static void close_connection(struct echo *echo, struct echo_connection *connecti
         echo->connections = connection->next;
     if (connection->next != NULL)
         connection->next->previous = connection->previous;
+    /* closing is not enough: a process that was just forked may hold the socket until it becomes a program */
+    epoll_ctl(echo->poller, EPOLL_CTL_DEL, connection->socket, NULL);
     close(connection->socket);
     free(connection->pending);
     free(connection);

@@ -250,6 +250,8 @@ static void launch(struct proximux *proximux, const struct proximux_options *opt
     process.may_raise = options->may_raise_descriptors;
     process.no_standard = options->no_standard;
     process.user = options->user;
+    process.passed = options->passed;
+    process.passed_count = options->passed_count;
     proximux->process = process_start(&process);
     if (proximux->process == -1)
         test_fail_at(place, "could not start %s", arguments[0]);

@@ -39,6 +39,8 @@ struct proximux_options {
     bool own_log_level;             /* do not set the level to debug on the command line */
     bool no_standard;               /* start it without descriptors 0 to 2 */
     const char *user;               /* run as this user, if root runs the test */
+    const int *passed;              /* sockets that it is started with, as systemd passes them */
+    size_t passed_count;
 };
 
 /* A cmocka test with a fixture as its state. */

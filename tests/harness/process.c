@@ -20,8 +20,9 @@ extern char **environ;
 /* Variables that would change what the program under test does. */
 static bool is_own_variable(const char *variable)
 {
-    static const char *const beginnings[] = { "PROXIMUX",  "LOCAL_",        "TARGET_", "PROXY_", "EXCHANGE_",
-                                              "LOG_LEVEL", "NOTIFY_SOCKET", "LISTEN_", NULL };
+    static const char *const beginnings[] = { "PROXIMUX",  "LOCAL_",    "TARGET_",       "PROXY_",
+                                              "EXCHANGE_", "LOG_LEVEL", "NOTIFY_SOCKET", "LISTEN_",
+                                              "WATCHDOG_", NULL };
 
     for (size_t i = 0; beginnings[i] != NULL; i++)
         if (strncmp(variable, beginnings[i], strlen(beginnings[i])) == 0)
@@ -29,8 +30,11 @@ static bool is_own_variable(const char *variable)
     return false;
 }
 
+/* Filled in the child, which knows its number. */
+static char listen_pid[32];
+
 /* Our environment without the variables of the program, with `added`. Only the array is allocated. */
-static char **make_environment(const char *const *added)
+static char **make_environment(const char *const *added, bool passes_sockets)
 {
     size_t count = 0, used = 0;
     char **environment;
@@ -39,7 +43,7 @@ static char **make_environment(const char *const *added)
         count++;
     for (size_t i = 0; added != NULL && added[i] != NULL; i++)
         count++;
-    environment = calloc(count + 1, sizeof(*environment));
+    environment = calloc(count + 2, sizeof(*environment));
     if (environment == NULL)
         return NULL;
     for (size_t i = 0; environ[i] != NULL; i++)
@@ -47,7 +51,24 @@ static char **make_environment(const char *const *added)
             environment[used++] = environ[i];
     for (size_t i = 0; added != NULL && added[i] != NULL; i++)
         environment[used++] = (char *)(uintptr_t)added[i];
+    if (passes_sockets)
+        environment[used++] = listen_pid;
     return environment;
+}
+
+/* Moves sockets to where systemd would put them. */
+static bool pass_sockets(const struct process_options *options)
+{
+    int safe[16];
+
+    for (size_t i = 0; i < options->passed_count; i++) /* out of the way first */
+        if (i == 16 || (safe[i] = fcntl(options->passed[i], F_DUPFD_CLOEXEC, 64)) == -1)
+            return false;
+    for (size_t i = 0; i < options->passed_count; i++)
+        if (dup2(safe[i], 3 + (int)i) == -1)
+            return false;
+    snprintf(listen_pid, sizeof(listen_pid), "LISTEN_PID=%ld", (long)getpid());
+    return true;
 }
 
 /* In the child: never returns. Only calls that are safe after fork() in a program with threads. */
@@ -76,6 +97,8 @@ static void become(const struct process_options *options, char **environment, in
     }
     for (int standard = STDIN_FILENO; options->no_standard && standard <= STDERR_FILENO; standard++)
         close(standard);
+    if (!pass_sockets(options))
+        _exit(126);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execvpe(options->arguments[0], (char *const *)(uintptr_t)options->arguments, environment);
     _exit(127);
@@ -84,7 +107,7 @@ static void become(const struct process_options *options, char **environment, in
 pid_t process_start(const struct process_options *options)
 {
     const struct passwd *user = NULL;
-    char **environment = make_environment(options->environment);
+    char **environment = make_environment(options->environment, options->passed_count > 0);
     int output = -1;
     pid_t child = -1;
 

@@ -15,6 +15,8 @@ struct process_options {
     bool no_standard;               /* start it without descriptors 0 to 2; `output` stays empty */
     const char *user;               /* become this user, if root runs the test; NULL: stay */
     rlim_t descriptors;             /* limit of open descriptors; 0: unchanged */
+    const int *passed;              /* sockets that it gets from descriptor 3 on, as systemd passes them */
+    size_t passed_count;            /* how many; LISTEN_PID is set, the other variables are the caller's */
     bool may_raise;                 /* that is the soft limit only: it may be raised again */
 };
 

@@ -39,6 +39,11 @@ int64_t test_deadline(int64_t milliseconds)
     return test_now() + milliseconds * slowness();
 }
 
+int test_stretched(int milliseconds)
+{
+    return (int)(milliseconds * slowness());
+}
+
 int test_remaining(int64_t deadline)
 {
     int64_t left = deadline - test_now();

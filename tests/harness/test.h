@@ -45,6 +45,9 @@ int64_t test_deadline(int64_t milliseconds);
 /* Milliseconds until then, for poll(): never negative. */
 int test_remaining(int64_t deadline);
 
+/* A time of the program's configuration, in milliseconds: longer where the program runs slowly. */
+int test_stretched(int milliseconds);
+
 /* How long to wait for what must happen, milliseconds, before test_deadline() stretches it. */
 #define TEST_PATIENCE 10000
 

@@ -54,6 +54,14 @@ static bool client_has_long_message(const struct client *client)
     return world_has(client->world, FAULT_LONG_MESSAGE);
 }
 
+static bool client_has_broken(const struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++)
+        if (client->requests[i].broken)
+            return true;
+    return false;
+}
+
 /* Whether a client, or a request of its, may end for this reason. */
 static bool client_may_end(const struct client *client, enum reason reason)
 {
@@ -64,6 +72,8 @@ static bool client_may_end(const struct client *client, enum reason reason)
     case REASON_CLIENT_RESET:
     case REASON_BLOCKED:
         return client->failed && client->failed_reason == reason;
+    case REASON_PROTOCOL_ERROR:
+        return client_has_broken(client);
     case REASON_CLIENT_STALLED:
         return world->settings.stall_timeout >= 0;
     case REASON_CLIENT_IDLE:
@@ -118,9 +128,9 @@ static bool request_may_end(const struct request *request, enum reason reason)
     case REASON_QUEUE_FULL:
         return request->link == NULL && world_has(world, FAULT_SHORT_QUEUE);
     case REASON_PROTOCOL_ERROR:
-        return request->broken || (link != NULL && link_may_break(link));
+        return client_has_broken(request->client) || (link != NULL && link_may_break(link));
     case REASON_REFUSED_COMMAND:
-        return request->kind == REQUEST_REFUSED;
+        return request->kind == REQUEST_REFUSED || (request->local && request->closes_client);
     default:
         return client_may_end(request->client, reason);
     }
@@ -141,8 +151,8 @@ static void check_answered(const struct request *request)
         coverage_count(world->coverage, SITUATION_UNANSWERED);
         return;
     }
-    world_require(world, request->answer_told, "client %u: request %u is answered, but its answer has not come",
-                  client, request->number);
+    world_require(world, request->answer_told,
+                  "client %u: request %u is answered, but its answer has not come", client, request->number);
     world_require(world, request->answer_kind != ANSWER_TO_END || request->link->end_told,
                   "client %u: request %u is answered before the stream's end, which ends it", client,
                   request->number);
@@ -303,15 +313,17 @@ static void check_request_of_gone(const struct client *client, const struct requ
     /* It may be too long only with its last byte, or lack the end that says that it was all. */
     bool looks_whole = request->answer_kind == ANSWER_TO_END || request->reason == REASON_OVER_LIMIT;
     if (request->got_answer && !request->answered)
-        world_require(world, looks_whole && !clean, "client %u has the answer to request %u, which ended as %s",
-                      client->number, request->number, reason_name(request->reason));
+        world_require(world, looks_whole && !clean,
+                      "client %u has the answer to request %u, which ended as %s", client->number,
+                      request->number, reason_name(request->reason));
     if (request->got_error)
         world_require(world, !request->answered && request->reason == request->error_reason,
-                      "client %u got another error for request %u than that by which it ended", client->number,
-                      request->number);
+                      "client %u got another error for request %u than that by which it ended",
+                      client->number, request->number);
     if (request->answered && !request->passed)
-        world_require(world, !clean, "client %u is closed without the answer to request %u, which counts as "
-                                     "answered",
+        world_require(world, !clean,
+                      "client %u is closed without the answer to request %u, which counts as "
+                      "answered",
                       client->number, request->number);
 }
 
@@ -379,8 +391,8 @@ static void check_earlier(const struct link *link, const struct request *request
                       "client %u: request %u is sent before request %u", client->number, request->number,
                       earlier->number);
         world_require(link->world, !request_is_open(earlier) || earlier->link == link,
-                      "client %u: request %u is sent while request %u is on another connection", client->number,
-                      request->number, earlier->number);
+                      "client %u: request %u is sent while request %u is on another connection",
+                      client->number, request->number, earlier->number);
     }
 }
 
@@ -426,7 +438,8 @@ static void check_fifo(const struct link *link, const struct request *request)
             if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
                 waiting->error_made)
                 continue;
-            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0;
+            bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0 &&
+                            other->sent_step < request->completed_step;
             if (!waiting->complete || !eligible)
                 break;
             coverage_count(world->coverage, SITUATION_FIFO_ORDER);
@@ -446,13 +459,15 @@ void check_request_begins(struct link *link, struct request *request)
     world_require(world, request->link == NULL, "request %u of client %u is sent twice", request->number,
                   client->number);
     bool over = request->ended || request->error_made;
-    world_require(world, !over || link->head_step <= request->over_at, "request %u of client %u is sent after its end",
-                  request->number, client->number);
+    world_require(world, !over || link->head_step <= request->over_at,
+                  "request %u of client %u is sent after its end", request->number, client->number);
     world_require(world, request_is_for_target(request), "a request reaches the target that must not");
     world_require(world, request->complete || client->read_on - start >= world->settings.buffer_limit,
                   "request %u of client %u is sent in part", request->number, client->number);
     if (!request->complete)
         coverage_count(world->coverage, SITUATION_REQUEST_STREAMED);
+    if (request->bytes.length >= world->settings.buffer_limit && request->chosen_busy)
+        coverage_count(world->coverage, SITUATION_RESERVED);
     check_earlier(link, request);
     check_depth(link);
     check_fifo(link, request);
@@ -472,6 +487,7 @@ void check_choose(struct client *client, struct link *link)
             continue;
         if (request->chosen == NULL)
             request->chosen = link;
+        request->chosen_busy = !request->complete && link != NULL && link->works_open > 0;
         found = true;
         break;
     }
@@ -485,8 +501,8 @@ void check_link_gone(struct link *link)
         for (size_t j = 0; j < world->clients[i].count; j++) {
             const struct request *request = &world->clients[i].requests[j];
             world_require(world, request->link != link || !request_is_open(request),
-                          "connection %u is gone, and nobody is told of request %u of client %u", link->number,
-                          request->number, request->client->number);
+                          "connection %u is gone, and nobody is told of request %u of client %u",
+                          link->number, request->number, request->client->number);
         }
     }
 }
@@ -501,7 +517,8 @@ static bool client_input_is_over(const struct client *client)
     for (size_t i = 0; i < client->count; i++) {
         const struct request *request = &client->requests[i];
         if (request->broken || request->closes_client || request->said_last ||
-            ((request->error_made || request->ended) && !request->complete))
+            ((request->error_made || request->ended) && !request->complete) ||
+            (request->error_made && request->error_reason == REASON_OVER_LIMIT))
             return true;
     }
     return false;
@@ -545,27 +562,30 @@ static void check_client(const struct client *client)
                       client->reads == mux_client_wants_bytes(client->mux_client) &&
                       client->fate == mux_client_fate(client->mux_client),
                   "client %u has changed, and nobody was told", client->number);
-    size_t output_most = 0;
-    for (size_t i = 0; i < world->link_count; i++)
+    /* What was on its way to a connection that went is the client's again. */
+    size_t output_most = world->links_gone > 0 ? bound : 0;
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)
-            output_most += mux_link_output(world->links[i]->mux_link).length;
+            output_most += mux_link_output(world->links[i]->mux_link).length + world->links[i]->head.length;
     size_t held = client_requests_held(client);
     world_require(world, client_input_is_over(client) || held <= bound + output_most,
-                  "client %u: %zu bytes of requests are held", client->number, held);
+                  "client %u: %zu bytes of requests are held, of %zu, and %zu in outputs", client->number,
+                  held, bound, output_most);
     held = client_answers_held(client);
     size_t here = 64 + world->dialect->local_most;
-    world_require(world, client->fate != MUX_GOES_ON || held <= bound + here, "client %u: %zu bytes of answers are held",
-                  client->number, held);
+    world_require(world, client->fate != MUX_GOES_ON || held <= bound + here,
+                  "client %u: %zu bytes of answers are held", client->number, held);
 }
 
 static void check_link(const struct link *link)
 {
     const struct world *world = link->world;
     size_t length = mux_link_output(link->mux_link).length;
-    world_require(world, link->reads == mux_link_wants_bytes(link->mux_link) &&
-                             !mux_link_is_over(link->mux_link),
+    world_require(world,
+                  link->reads == mux_link_wants_bytes(link->mux_link) && !mux_link_is_over(link->mux_link),
                   "connection %u has changed, and nobody was told", link->number);
-    world_require(world, length <= 2 * world->settings.buffer_limit + world->read_size,
+    size_t bound = 2 * world->settings.buffer_limit + world->read_size;
+    world_require(world, length <= (world->links_gone > 0 ? 2 * bound : bound),
                   "connection %u: %zu bytes wait to be sent", link->number, length);
 }
 
@@ -582,7 +602,7 @@ void check_world(struct world *world)
         if (client->put_out > client->taken || client_in_flight(client) > 0)
             client->busy_at = world->steps;
     }
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN)
             check_link(world->links[i]);
     world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
@@ -595,7 +615,7 @@ void check_world(struct world *world)
 
 static bool world_hangs(const struct world *world)
 {
-    for (size_t i = 0; i < world->link_count; i++) {
+    for (size_t i = world->first_link; i < world->link_count; i++) {
         const struct link *link = world->links[i];
         if (link->state == LINK_OPEN && (link->silent || link->deaf) && world->settings.request_timeout < 0)
             return true;

@@ -106,7 +106,7 @@ static void client_make(struct world *world, uint32_t number)
     for (uint32_t i = 0; i < client->count; i++)
         client_make_request(client, i);
     client->window = random_pick(random, windows);
-    client->drips = random_chance(random, 5);
+    client->drips = client->stream.length < 400 && random_chance(random, 10);
     client_choose_faults(client);
 }
 
@@ -196,6 +196,7 @@ static bool client_send(struct client *client)
     world_trace(world, "client %u sends %zu bytes", client->number, length);
     const char *bytes = buffer_bytes(&client->stream) + client->sent;
     client->sent += length;
+    world->changes++;
     mux_client_bytes(client->mux_client, bytes, length, world->now);
     return true;
 }
@@ -251,7 +252,7 @@ static bool client_misbehave(struct client *client)
 {
     struct world *world = client->world;
     struct random *random = &world->random;
-    if (client->resets && client->sent >= client->stop && random_chance(random, 30)) {
+    if (client->resets && client->sent >= client->stop && (world->calm || random_chance(random, 30))) {
         client_fail(client, REASON_CLIENT_RESET);
         return true;
     }

@@ -15,7 +15,6 @@
     X(REQUEST_STREAMED, "sent before it was complete")                                                       \
     X(RESERVED, "waited for the answers before it, to stream")                                               \
     X(MOVED, "moved to another connection, unsent")                                                          \
-    X(UNSENT_OUTLIVED, "outlived the connection it was given, unsent")                                       \
     X(CONTINUED, "interim answer made here")                                                                 \
     X(INTERIM_ANSWER, "interim answer of the target")                                                        \
     X(DISCARDED_ANSWER, "answer thrown away, piece by piece")                                                \

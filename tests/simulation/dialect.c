@@ -1,14 +1,16 @@
 #include "simulation/dialect.h"
 #include "simulation/own.h"
+#include "simulation/real.h"
 
 static const struct dialect *const dialects[] = {
-    &dialect_own,
-    &dialect_own_pushes,
+    &dialect_own,    &dialect_own_pushes, &dialect_line,      &dialect_length,
+    &dialect_modbus, &dialect_redis,      &dialect_memcached, &dialect_http,
 };
 
 const struct dialect *dialect_pick(struct random *random)
 {
-    return random_pick(random, dialects);
+    /* The simulation's own protocol has most in it. */
+    return random_chance(random, 40) ? dialects[random_below(random, 2)] : random_pick(random, dialects);
 }
 
 char dialect_byte(const struct request *request, bool is_answer, size_t index)
@@ -23,4 +25,10 @@ void dialect_write_body(const struct request *request, bool is_answer, size_t le
         char byte = dialect_byte(request, is_answer, i);
         buffer_append(out, &byte, 1);
     }
+}
+
+void dialect_pass_on(struct request *request)
+{
+    buffer_append(&request->forward, buffer_bytes(&request->bytes), request->bytes.length);
+    buffer_append(&request->expected, buffer_bytes(&request->answer), request->answer.length);
 }

@@ -26,8 +26,9 @@ struct dialect {
     /* Whose request begins like this. Returns 1, 0: more bytes are needed, -1: nobody's. */
     int (*identify)(const struct world *world, struct slice head, uint32_t *client, uint32_t *number);
 
-    /* Whether these bytes of a client's output begin with the answer to (or the error of) this request. Returns how
-     * many bytes it has, 0: all match, but more are needed, -1: no. NULL: they are as composed, and written. */
+    /* Whether these bytes of a client's output begin with the answer to (or the error of) this request.
+     * Returns how many bytes it has, 0: all match, but more are needed, -1: no. NULL: they are as composed,
+     * and written. */
     long (*match_answer)(const struct world *world, struct request *request, struct slice bytes);
 
     /* Appends what can't be the beginning of an answer. NULL: everything can. */
@@ -45,11 +46,13 @@ struct dialect {
 /* One of them, at random. */
 const struct dialect *dialect_pick(struct random *random);
 
-
 /* A byte of a body: another one for each client, number, direction and place. */
 char dialect_byte(const struct request *request, bool is_answer, size_t index);
 
 /* Appends a body. */
 void dialect_write_body(const struct request *request, bool is_answer, size_t length, struct buffer *out);
+
+/* For protocols that change nothing: what is sent is what is got. */
+void dialect_pass_on(struct request *request);
 
 #endif

@@ -44,7 +44,8 @@ _Static_assert(sizeof(struct own_context) <= PROTOCOL_CONTEXT_SIZE, "the context
 static const struct features *own_features(const struct protocol_settings *settings)
 {
     const struct world *world =
-        (const struct world *)(const void *)((const char *)settings - offsetof(struct world, protocol_settings));
+        (const struct world *)(const void *)((const char *)settings -
+                                             offsetof(struct world, protocol_settings));
     return &world->features;
 }
 
@@ -74,7 +75,8 @@ static bool take_head(unsigned char *head, size_t *have, struct slice *input)
 
 /* ---- Requests ---- */
 
-static void write_head(struct buffer *out, char type, unsigned char flags, const unsigned char *from, size_t length)
+static void write_head(struct buffer *out, char type, unsigned char flags, const unsigned char *from,
+                       size_t length)
 {
     unsigned char head[HEAD];
     memcpy(head, from, HEAD);
@@ -94,7 +96,8 @@ static enum protocol_outcome refuse(const struct protocol_settings *settings, co
 
 /* The head is whole. Returns MORE if all is well. */
 static enum protocol_outcome read_head(const struct protocol_settings *settings, struct own_client *client,
-                                       struct protocol_request *request, struct buffer *out, struct buffer *answer)
+                                       struct protocol_request *request, struct buffer *out,
+                                       struct buffer *answer)
 {
     struct own_context *context = (struct own_context *)request->context;
     enum request_kind kind = (enum request_kind)client->head[1];
@@ -117,8 +120,9 @@ static enum protocol_outcome read_head(const struct protocol_settings *settings,
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome finish_request(const struct protocol_settings *settings, struct own_client *client,
-                                            struct protocol_request *request, struct buffer *answer)
+static enum protocol_outcome finish_request(const struct protocol_settings *settings,
+                                            struct own_client *client, struct protocol_request *request,
+                                            struct buffer *answer)
 {
     client->have = 0;
     if (client->head[1] == REQUEST_BROKEN_END)
@@ -174,8 +178,8 @@ static uint64_t own_id_count(const struct protocol_settings *settings)
     return own_features(settings)->ids ? own_features(settings)->id_count : 0;
 }
 
-static void own_set_id(const struct protocol_settings *settings, struct protocol_request *request, char *bytes,
-                       uint64_t id)
+static void own_set_id(const struct protocol_settings *settings, struct protocol_request *request,
+                       char *bytes, uint64_t id)
 {
     (void)settings;
     (void)request;
@@ -209,7 +213,8 @@ static void pass_head(struct own_link *link, struct protocol_request *request, s
 
 /* The head is whole: whose it is, and whether it may be. Returns MORE if it is to be read on. */
 static enum protocol_outcome read_answer_head(const struct protocol_settings *settings, struct own_link *link,
-                                              struct protocol_request *request, struct buffer *out, uint64_t *id)
+                                              struct protocol_request *request, struct buffer *out,
+                                              uint64_t *id)
 {
     const struct features *features = own_features(settings);
     size_t length = get_number(link->head + 12, 4);
@@ -335,8 +340,8 @@ static void own_choose(struct world *world)
     }
 }
 
-static void compose_message(const struct request *request, char type, unsigned char flags, size_t own_id, size_t body,
-                            struct buffer *out)
+static void compose_message(const struct request *request, char type, unsigned char flags, size_t own_id,
+                            size_t body, struct buffer *out)
 {
     unsigned char head[HEAD] = { 0 };
     put_number(head + 2, 2, own_id);
@@ -350,7 +355,7 @@ static void compose_message(const struct request *request, char type, unsigned c
 static void own_compose(struct world *world, struct request *request)
 {
     size_t own_id = random_below(&world->random, 3); /* the same ones at many clients */
-    unsigned char flags = (unsigned char)(request->answer_kind == ANSWER_CLOSES ? FLAG_CLOSES
+    unsigned char flags = (unsigned char)(request->answer_kind == ANSWER_CLOSES   ? FLAG_CLOSES
                                           : request->answer_kind == ANSWER_TO_END ? FLAG_TO_END
                                                                                   : 0);
     if (world->features.largest_answer != 0 && request->answer_size > world->features.largest_answer - HEAD)

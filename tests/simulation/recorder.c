@@ -68,8 +68,9 @@ static void recorder_close_client(void *state)
 static void check_request_input(struct client *client, struct slice input)
 {
     struct slice stream = buffer_slice(&client->stream);
-    world_require(client->world, input.length <= stream.length - client->read_on &&
-                                     memcmp(stream.bytes + client->read_on, input.bytes, input.length) == 0,
+    world_require(client->world,
+                  input.length <= stream.length - client->read_on &&
+                      memcmp(stream.bytes + client->read_on, input.bytes, input.length) == 0,
                   "the framer of client %u is given other bytes than those that it sent", client->number);
 }
 
@@ -88,7 +89,8 @@ static struct request *recorder_request(struct world *world, struct recorder_cli
         recorded->reading = true;
         request->begun_at = world->now;
     }
-    world_require(world, slot->key == key && slot->request == request, "a request has moved while it was read");
+    world_require(world, slot->key == key && slot->request == request,
+                  "a request has moved while it was read");
     return request;
 }
 
@@ -106,7 +108,9 @@ static void recorder_note_request(struct world *world, struct client *client, st
     world_trace(world, "request %u of client %u is %s: kind %d, %zu bytes, answer %zu", request->number,
                 client->number, request->broken ? "broken" : "complete", (int)request->kind,
                 request->bytes.length, request->answer.length);
-    world_require(world, request->broken || client->read_on == client->ends[request->number],
+    /* What is refused by its head need not be read on. */
+    bool refused = request->broken || (read->local && read->closes_client);
+    world_require(world, refused || client->read_on == client->ends[request->number],
                   "client %u: request %u ends at the wrong place", client->number, request->number);
 }
 
@@ -119,7 +123,8 @@ static enum protocol_outcome recorder_read_request(const struct protocol_setting
     struct client *client = recorded->client;
     check_request_input(client, *input);
     struct request *request = recorder_request(world, recorded, read);
-    world_require(world, read->decided || out->length == recorded->out, "undecided bytes have been taken away");
+    world_require(world, read->decided || out->length == recorded->out,
+                  "undecided bytes have been taken away");
     size_t answer_length = answer->length;
     size_t input_length = input->length;
     enum protocol_outcome outcome =
@@ -147,8 +152,8 @@ static int64_t recorder_quiet(const struct world *world, const struct request *r
     return world->now - since;
 }
 
-static bool recorder_write_error(const struct protocol_settings *settings, const struct protocol_request *read,
-                                 enum reason reason, struct buffer *out)
+static bool recorder_write_error(const struct protocol_settings *settings,
+                                 const struct protocol_request *read, enum reason reason, struct buffer *out)
 {
     struct world *world = recorder_world(settings);
     struct request *request = recorder_find(world, read);
@@ -209,7 +214,8 @@ static void recorder_take(struct link *link, size_t count)
     link->read_on += count;
 }
 
-/* The part that the next bytes belong to, or NULL. After "whose?" the framer may have taken all of it already. */
+/* The part that the next bytes belong to, or NULL. After "whose?" the framer may have taken all of it
+ * already. */
 static const struct part *recorder_part(struct link *link)
 {
     uint64_t place = link->whose ? link->read_on - 1 : link->read_on;
@@ -240,7 +246,8 @@ static void check_pairing(struct link *link, const struct request *request)
     if (part == NULL || request == NULL)
         return;
     if (part->kind == PART_STRAY)
-        world_fail(link->world, "connection %u: stray bytes are taken for the answer to request %u of client %u",
+        world_fail(link->world,
+                   "connection %u: stray bytes are taken for the answer to request %u of client %u",
                    link->number, request->number, request->client->number);
     if (part->kind != PART_ANSWER && part->kind != PART_INTERIM)
         return;
@@ -262,7 +269,18 @@ static struct request *recorder_answered(struct link *link, const struct protoco
         return slot->request;
     slot->key = read;
     slot->request = part->request;
+    if (part->request->error_reason == REASON_REQUEST_TIMEOUT)
+        coverage_count(link->world->coverage, SITUATION_LATE_ANSWER);
     return slot->request;
+}
+
+/* Whether an earlier one of its client has to end first. */
+static bool recorder_is_held(const struct request *request)
+{
+    for (size_t i = 0; i < request->number; i++)
+        if (!request->client->requests[i].ended)
+            return true;
+    return false;
 }
 
 static const char *const outcome_words[] = {
@@ -294,6 +312,8 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
         coverage_count(world->coverage, SITUATION_INTERIM_ANSWER);
     if (request != NULL)
         request->heard_at = world->now;
+    if (request != NULL && !request->ended && appended && recorder_is_held(request))
+        coverage_count(world->coverage, SITUATION_HELD_ANSWER);
     if (request != NULL && !request->ended)
         request->given_out += out->length - out_length;
     if (outcome == PROTOCOL_BROKEN) {
@@ -307,8 +327,7 @@ static enum protocol_outcome recorder_end_response(const struct protocol_setting
                                                    struct protocol_request *read, struct buffer *out)
 {
     struct world *world = recorder_world(settings);
-    enum protocol_outcome outcome =
-        world->dialect->protocol->end_response(settings, inner(state), read, out);
+    enum protocol_outcome outcome = world->dialect->protocol->end_response(settings, inner(state), read, out);
     if (outcome == PROTOCOL_COMPLETE)
         coverage_count(world->coverage, SITUATION_ENDED_BY_CLOSE);
     return outcome;

@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RUNS_DEFAULT  12000
-#define RUNS_FULL     10000 /* from here on every situation has to come up */
-#define RUN_SECONDS   60    /* one that takes longer hangs */
-#define SANITIZED_BY  8     /* times slower */
+#define RUNS_DEFAULT 12000
+#define RUNS_FULL    10000 /* from here on every situation has to come up */
+#define RUN_SECONDS  60    /* one that takes longer hangs */
+#define SANITIZED_BY 8     /* times slower */
 
 /* For what runs when a run crashes. */
 static volatile sig_atomic_t seed_high;
@@ -119,9 +119,9 @@ static int run_for(unsigned long seconds, struct coverage *coverage)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "runs", required_argument, NULL, 'r' }, { "first", required_argument, NULL, 'f' },
+        { "runs", required_argument, NULL, 'r' },    { "first", required_argument, NULL, 'f' },
         { "seconds", required_argument, NULL, 's' }, { "seed", required_argument, NULL, 'o' },
-        { "trace", no_argument, NULL, 't' }, { NULL, 0, NULL, 0 },
+        { "trace", no_argument, NULL, 't' },         { NULL, 0, NULL, 0 },
     };
     static struct coverage coverage;
     unsigned long runs = default_runs();

@@ -10,7 +10,7 @@
 static size_t links_connecting(const struct world *world)
 {
     size_t count = 0;
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         count += world->links[i]->state == LINK_CONNECTING;
     return count;
 }
@@ -39,17 +39,22 @@ static bool link_connect(struct world *world)
     unsigned number = (unsigned)random_below(&world->random, world->target_count);
     struct target *target = &world->targets[number];
     if (mux_waiting(world->mux) <= links_connecting(world) || target->count >= target->limit ||
-        (world->single && links_alive(world) > 0) || !random_chance(&world->random, 50))
+        (world->single && links_alive(world) > 0) || (!world->calm && random_chance(&world->random, 50)))
         return false;
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_OPEN && mux_link_has_room(world->links[i]->mux_link))
             return false;
+    world->wanted = false;
+    mux_dispatch(world->mux, world->now);
+    if (!world->wanted)
+        return false;
     struct link *link = calloc(1, sizeof *link);
     world_require(world, link != NULL, "no memory");
     world->links = grow(world, world->links, world->link_count, &world->link_space, sizeof(struct link *));
     *link = (struct link){ .world = world, .number = (unsigned)world->link_count, .target = number };
     world->links[world->link_count++] = link;
     link->state = LINK_CONNECTING;
+    world->changes++;
     link->connected_at = world->now + (int64_t)random_below(&world->random, 5000);
     link->answering = NOT_ANSWERING;
     target->count++;
@@ -85,7 +90,7 @@ static bool link_connected(struct link *link)
 
 bool targets_connect(struct world *world)
 {
-    for (size_t i = 0; i < world->link_count; i++)
+    for (size_t i = world->first_link; i < world->link_count; i++)
         if (world->links[i]->state == LINK_CONNECTING && link_connected(world->links[i]))
             return true;
     return link_connect(world);
@@ -95,9 +100,10 @@ struct mux_link *targets_choose(void *owner, void *client_state)
 {
     struct world *world = owner;
     struct client *client = client_state;
-    size_t start = random_below(&world->random, world->link_count);
-    for (size_t i = 0; i < world->link_count; i++) {
-        struct link *link = world->links[(start + i) % world->link_count];
+    size_t count = world->link_count - world->first_link;
+    size_t start = random_below(&world->random, count);
+    for (size_t i = 0; i < count; i++) {
+        struct link *link = world->links[world->first_link + (start + i) % count];
         if (link->state != LINK_OPEN || !mux_link_has_room(link->mux_link))
             continue;
         world_trace(world, "client %u is given connection %u", client->number, link->number);
@@ -105,6 +111,7 @@ struct mux_link *targets_choose(void *owner, void *client_state)
         return link->mux_link;
     }
     check_choose(client, NULL);
+    world->wanted = true;
     return NULL;
 }
 
@@ -122,12 +129,13 @@ void link_close(struct link *link)
 {
     struct world *world = link->world;
     enum reason reason = mux_link_reason(link->mux_link);
-    world_trace(world, "connection %u is closed: %s %s", link->number,
-                reason == REASON_COUNT ? "released" : reason_name(reason), mux_link_explanation(link->mux_link));
-    if (reason == REASON_COUNT)
+    world_trace(world, "connection %u is closed: %s %s", link->number, reason_name(reason),
+                mux_link_explanation(link->mux_link));
+    if (reason == REASON_DRAINED || reason == REASON_INACTIVITY)
         coverage_count(world->coverage, SITUATION_REPLACED);
     link->state = LINK_GONE;
     world->targets[link->target].count--;
+    world->links_gone++;
     if (mux_link_was_useless(link->mux_link))
         coverage_count(world->coverage, SITUATION_USELESS);
     mux_link_close(link->mux_link, world->now);
@@ -180,6 +188,9 @@ static void link_finish_stream(struct link *link, bool reset)
 {
     if (link->closed || link->was_reset)
         return;
+    const struct work *work = link->answering == NOT_ANSWERING ? NULL : &link->works[link->answering];
+    if (work != NULL && work->request->answer_kind == ANSWER_TO_END)
+        reset = true; /* an early end could not be told from the right one */
     world_trace(link->world, "target %s connection %u", reset ? "resets" : "closes", link->number);
     link->closed = !reset;
     link->was_reset = reset;
@@ -195,8 +206,8 @@ void link_give_up(struct link *link)
     link_finish_stream(link, false);
 }
 
-/* Bytes that nobody asked for: what was said last, once more, or nonsense. Only when all that the target got is
- * answered. */
+/* Bytes that nobody asked for: what was said last, once more, or nonsense. Only when all that the target got
+ * is answered. */
 static void link_say_stray(struct link *link)
 {
     const struct work *last = link->work_count > 0 ? &link->works[link->work_count - 1] : NULL;
@@ -310,8 +321,8 @@ static void link_finish_answer(struct link *link, struct work *work)
 static bool link_push(struct link *link)
 {
     struct world *world = link->world;
-    if (world->dialect->write_push == NULL || link->answering != NOT_ANSWERING || link->stray || world->calm ||
-        (world->features.greeting && !link->greeted) || !random_chance(&world->random, 3))
+    if (world->dialect->write_push == NULL || link->answering != NOT_ANSWERING || link->stray ||
+        world->calm || (world->features.greeting && !link->greeted) || !random_chance(&world->random, 3))
         return false;
     struct buffer bytes = { 0 };
     world->dialect->write_push(world, &bytes);
@@ -375,6 +386,7 @@ static void link_request_progress(struct link *link, struct request *request, si
     struct world *world = link->world;
     request->sent += length;
     request->sent_at = world->now;
+    request->client->sent_step = world->steps;
     bool answered = request->kind != REQUEST_UNANSWERED;
     if (request->sent == request->forward.length) {
         request->sent_whole = true;
@@ -403,8 +415,8 @@ static size_t link_take_request(struct link *link, struct slice bytes)
             ((char *)&request->id)[place - features->id_offset] = bytes.bytes[i];
         else
             world_require(link->world, bytes.bytes[i] == expected[i],
-                          "byte %zu of request %u of client %u reached the target wrong", place, request->number,
-                          request->client->number);
+                          "byte %zu of request %u of client %u reached the target wrong", place,
+                          request->number, request->client->number);
     }
     link_request_progress(link, request, length);
     return length;
@@ -424,8 +436,9 @@ static void link_take_head(struct link *link, char byte)
     int found = world->dialect->identify(world, buffer_slice(&link->head), &client, &number);
     if (found == 0)
         return;
-    world_require(world, found > 0 && client >= 1 && client <= world->client_count &&
-                             number < world->clients[client - 1].count,
+    world_require(world,
+                  found > 0 && client >= 1 && client <= world->client_count &&
+                      number < world->clients[client - 1].count,
                   "connection %u: a request that nobody made reached the target", link->number);
     struct request *request = &world->clients[client - 1].requests[number];
     check_request_begins(link, request);
@@ -546,7 +559,8 @@ static bool link_tell_end(struct link *link)
         mux_link_fail(link->mux_link, REASON_TARGET_RESET, world->now);
         return true;
     }
-    if (link->closed && !link->end_told && link->inbound.length == 0 && mux_link_wants_bytes(link->mux_link)) {
+    if (link->closed && !link->end_told && link->inbound.length == 0 &&
+        mux_link_wants_bytes(link->mux_link)) {
         link->end_told = true;
         mux_link_end(link->mux_link, world->now);
         return true;

@@ -86,9 +86,11 @@ static void choose_times(struct world *world)
     settings->stall_timeout = choose_timeout(world);
     settings->client_idle_timeout = choose_timeout(world);
     settings->inactivity_timeout = choose_limit(world, 40);
-    settings->connect_delay = random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 10) : 0;
+    settings->connect_delay =
+        random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 10) : 0;
     settings->request_gap = random_chance(&world->random, 10) ? (int64_t)random_below(&world->random, 6) : 0;
-    settings->connection_ttl = choose_limit(world, 60);
+    settings->connection_ttl =
+        random_chance(&world->random, 80) ? -1 : (int64_t)random_between(&world->random, 30, 90);
     settings->max_requests = choose_limit(world, 10);
 }
 
@@ -154,7 +156,7 @@ static int64_t world_next(const struct world *world)
         if (client->state == CLIENT_COMING && client->arrives < next)
             next = client->arrives;
     }
-    for (size_t i = 0; i < world->link_count; i++) {
+    for (size_t i = world->first_link; i < world->link_count; i++) {
         const struct link *link = world->links[i];
         if (link->state == LINK_CONNECTING && link->connected_at < next)
             next = link->connected_at;
@@ -243,9 +245,9 @@ static bool world_step(struct world *world, int64_t most)
     size_t start = random_below(&world->random, actors);
     for (size_t i = 0; i < actors; i++) {
         size_t actor = (start + i) % actors;
-        bool acted = actor < links            ? link_act(open[actor])
-                     : actor == actors - 1    ? targets_connect(world)
-                                              : client_act(&world->clients[actor - links]);
+        bool acted = actor < links         ? link_act(open[actor])
+                     : actor == actors - 1 ? targets_connect(world)
+                                           : client_act(&world->clients[actor - links]);
         if (!acted)
             continue;
         world_settle(world);
@@ -295,7 +297,8 @@ static void world_end(struct world *world)
         if (world->links[i]->state == LINK_OPEN)
             link_close(world->links[i]);
     world_settle(world);
-    world_require(world, mux_memory(world->mux) == 0, "%zu bytes are held for nobody", mux_memory(world->mux));
+    world_require(world, mux_memory(world->mux) == 0, "%zu bytes are held for nobody",
+                  mux_memory(world->mux));
     mux_destroy(world->mux);
     world->mux = NULL;
 }

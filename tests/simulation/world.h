@@ -18,7 +18,7 @@
 #define TARGETS_MAX       3
 #define LINKS_MAX         3 /* of one target, at a time */
 #define OPEN_LINKS_MAX    (TARGETS_MAX * LINKS_MAX)
-#define REQUESTS_MAX      24  /* of one client */
+#define REQUESTS_MAX      24 /* of one client */
 #define INTERIMS_MAX      2
 #define REQUEST_MAP_SLOTS 4096
 #define NOT_ANSWERING     SIZE_MAX
@@ -95,7 +95,7 @@ struct request {
     struct buffer error; /* what write_error() said */
     enum reason error_reason;
     int64_t error_at;
-    int64_t quiet; /* how long the target had been silent then */
+    int64_t quiet;      /* how long the target had been silent then */
     bool error_made;    /* write_error() was called */
     bool error_written; /* and said true */
     bool decided;
@@ -113,12 +113,13 @@ struct request {
     size_t sent;
     bool sent_whole;
     uint64_t id;
-    int64_t sent_at; /* its last byte so far */
-    int64_t heard_at; /* the last byte of its answer, or of what it was mixed with, that was handed over */
-    size_t told;      /* bytes of its answer that were handed to the multiplexer */
-    bool answer_told; /* all of it */
-    size_t given_out; /* bytes of it that the framer passed on */
-    struct link *chosen; /* by choose(), last */
+    int64_t sent_at;     /* its last byte so far */
+    int64_t heard_at;    /* the last byte of its answer, or of what it was mixed with, that was handed over */
+    size_t told;         /* bytes of its answer that were handed to the multiplexer */
+    bool answer_told;    /* all of it */
+    size_t given_out;    /* bytes of it that the framer passed on */
+    struct link *chosen; /* by choose(), first */
+    bool chosen_busy;    /* with requests of others before it */
 
     /* Told by the multiplexer. */
     bool ended;
@@ -152,17 +153,17 @@ struct client {
     /* What it sends. */
     struct buffer stream; /* all of its requests */
     size_t ends[REQUESTS_MAX];
-    size_t sent;      /* handed to the multiplexer */
-    size_t stop;      /* sends no more than so much */
-    size_t read_on;   /* of that, taken by the framer */
-    size_t reading;   /* the request that the framer is at */
-    size_t window;    /* requests without an answer that it allows itself */
-    bool ends_early;  /* sends FIN at `stop`, at once */
-    bool resets;      /* at `stop` */
-    bool sends_late;  /* stops at `stop` till the world calms down */
-    bool reads_late;  /* never reads till then */
-    size_t reads_to;  /* but so much */
-    bool drips;       /* byte by byte */
+    size_t sent;     /* handed to the multiplexer */
+    size_t stop;     /* sends no more than so much */
+    size_t read_on;  /* of that, taken by the framer */
+    size_t reading;  /* the request that the framer is at */
+    size_t window;   /* requests without an answer that it allows itself */
+    bool ends_early; /* sends FIN at `stop`, at once */
+    bool resets;     /* at `stop` */
+    bool sends_late; /* stops at `stop` till the world calms down */
+    bool reads_late; /* never reads till then */
+    size_t reads_to; /* but so much */
+    bool drips;      /* byte by byte */
 
     /* What it was told, and said. */
     bool fin_given;
@@ -175,12 +176,13 @@ struct client {
     enum reason reason; /* once it is gone */
 
     /* What it gets. */
-    size_t seen;         /* requests whose place at the client has passed */
-    struct buffer news;  /* output that could not be told apart yet */
-    uint64_t put_out;    /* bytes ever in its output */
-    uint64_t taken;      /* of these, written */
-    unsigned long busy_at; /* the last step in which it had output, or a request in flight */
-    int64_t first_since; /* when the earlier requests of its oldest one had ended */
+    size_t seen;             /* requests whose place at the client has passed */
+    struct buffer news;      /* output that could not be told apart yet */
+    uint64_t put_out;        /* bytes ever in its output */
+    uint64_t taken;          /* of these, written */
+    unsigned long sent_step; /* the last step in which a byte of it reached a target */
+    unsigned long busy_at;   /* the last step in which it had output, or a request in flight */
+    int64_t first_since;     /* when the earlier requests of its oldest one had ended */
 };
 
 enum link_state { LINK_UNUSED, LINK_CONNECTING, LINK_OPEN, LINK_GONE };
@@ -234,17 +236,17 @@ struct link {
     struct part *parts;
     size_t part_count;
     size_t part_space;
-    size_t part_now;      /* that the framer is at */
-    bool whose;           /* it has said whose answer this is */
-    uint64_t said;        /* bytes */
-    uint64_t handed;      /* of these, handed over */
-    uint64_t read_on;     /* of these, given to the framer */
-    size_t part_handed;   /* parts that were handed over whole */
-    size_t answering;     /* place in `works`, or NOT_ANSWERING */
-    bool stray;           /* bytes on the way that nobody asked for: they come before any new request */
+    size_t part_now;    /* that the framer is at */
+    bool whose;         /* it has said whose answer this is */
+    uint64_t said;      /* bytes */
+    uint64_t handed;    /* of these, handed over */
+    uint64_t read_on;   /* of these, given to the framer */
+    size_t part_handed; /* parts that were handed over whole */
+    size_t answering;   /* place in `works`, or NOT_ANSWERING */
+    bool stray;         /* bytes on the way that nobody asked for: they come before any new request */
     bool silent;
     bool deaf;
-    bool closed;  /* the target ended its stream, after what is on the way */
+    bool closed; /* the target ended its stream, after what is on the way */
     bool was_reset;
     bool closing_answer; /* closes_target was said */
     bool spoilt;         /* garbage, strays, unknown ids were handed over */
@@ -252,7 +254,7 @@ struct link {
     bool too_long;
     bool end_told;
     bool reset_told;
-    bool broke;          /* a framer said so */
+    bool broke; /* a framer said so */
     bool retired;
     int64_t heard_at;
     bool reads; /* as last seen */
@@ -291,9 +293,9 @@ struct world {
     int64_t now;
     unsigned long steps;
     unsigned long changes; /* that the multiplexer told of */
-    uint32_t faults; /* of enum fault, a bit each */
-    bool calm;       /* nothing more goes wrong; what hangs still hangs */
-    bool good;       /* what hung goes on */
+    uint32_t faults;       /* of enum fault, a bit each */
+    bool calm;             /* nothing more goes wrong; what hangs still hangs */
+    bool good;             /* what hung goes on */
 
     const struct dialect *dialect;
     struct features features;
@@ -311,10 +313,12 @@ struct world {
     struct link **links; /* of the whole run */
     size_t link_count;
     size_t link_space;
-    size_t first_link; /* all before it are gone */
-    struct link *link_at; /* the one for which the multiplexer is called */
-    bool retires;         /* connections are retired at times */
-    size_t requests_max;  /* of a client */
+    size_t links_gone;
+    size_t first_link;        /* all before it are gone */
+    struct link *link_at;     /* the one for which the multiplexer is called */
+    bool wanted;              /* choose() had none to give */
+    bool retires;             /* connections are retired at times */
+    size_t requests_max;      /* of a client */
     unsigned long completed;  /* requests so far */
     unsigned long last_place; /* fifo: place of the last one that went out */
     struct request_slot map[REQUEST_MAP_SLOTS];

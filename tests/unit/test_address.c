@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "net/address.h"
 
 #include <arpa/inet.h>
@@ -491,6 +492,34 @@ static void test_printing_is_cut_to_its_room(void **state)
     endpoint_free(&endpoint);
 }
 
+static void test_print_client(void **state)
+{
+    static const struct {
+        const char *address;
+        const char *open;
+        const char *masked;
+    } rows[] = {
+        { "192.0.2.77", "192.0.2.77:80", "192.0.2.0" },
+        { "255.255.255.255", "255.255.255.255:80", "255.255.255.0" },
+        { "2001:db8:1:2:3:4:5:6", "[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1::" },
+        { "::1", "[::1]:80", "::" },
+    };
+    char text[ADDRESS_TEXT_SIZE];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct address address;
+        assert_true(address_parse(rows[i].address, &address));
+        address_set_port(&address, 80);
+        assert_string_equal(address_print_client(&address, text), rows[i].open);
+        log_mask_addresses(true);
+        assert_string_equal(address_print_client(&address, text), rows[i].masked);
+        log_mask_addresses(false);
+    }
+    log_mask_addresses(true);
+    assert_string_equal(address_print_client(&(struct address){ .family = AF_UNIX }, text), "unix");
+    log_mask_addresses(false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_equality),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_printing_is_cut_to_its_room),
+        cmocka_unit_test(test_print_client),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }

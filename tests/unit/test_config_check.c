@@ -35,8 +35,11 @@ static void one_listener_that_makes_no_sense(void **state)
         { "name = \"a\"; listen = \"localhost\"; targets = \"127.0.0.1:2\";", "has no port" },
         { "name = \"a\"; listen = \"::1:80\"; targets = \"127.0.0.1:2\";", "is ambiguous" },
         { "name = \"a\"; listen = \"unix:x\"; targets = \"127.0.0.1:2\";", "needs an absolute path" },
-        { "name = \"a\"; listen = \"systemd:x\"; targets = \"127.0.0.1:2\";",
-          "not available in this version" },
+        { "name = \"a\"; listen = \"systemd:\"; targets = \"127.0.0.1:2\";", "1 to 255 characters" },
+        { "name = \"a\"; listen = \"systemd:a:b\"; targets = \"127.0.0.1:2\";", "neither spaces, colons" },
+        { "name = \"a\"; listen = [ \"systemd:x\", \"systemd:x\" ]; targets = \"127.0.0.1:2\";",
+          "is named twice" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"systemd:x\";", "the port of" },
         { "name = \"a\"; listen = [ \"127.0.0.1:1\", \"127.0.0.1:1\" ]; targets = \"127.0.0.1:2\";",
           "127.0.0.1:1" },
         { "name = \"a\"; listen = \"127.0.0.1:1\";", "targets: is required" },
@@ -65,6 +68,14 @@ static void one_listener_that_makes_no_sense(void **state)
           "\"x\"" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; blocklist = \"file:/missing\";",
           "/missing" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; accept_proxy_protocol = [ "
+          "\"Unix\" ];",
+          "accept_proxy_protocol: \"Unix\"" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; blocklist = [ \"unix\" ];",
+          "blocklist: \"unix\"" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = ( { address = \"127.0.0.1:2\"; "
+          "send_proxy_protocol = 3; } );",
+          "send_proxy_protocol: 3 is out of range" },
     };
     struct config_place *place = *state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -114,6 +125,11 @@ static void names_and_addresses_are_unique(void **state)
                       "listeners = (\n" LISTENER("a", "\"127.0.0.1:1\"", "reuse_port = true;") ",\n" LISTENER(
                           "b", "\"127.0.0.1:1\"", "reuse_port = true;") " );\n");
     config_place_expect(place, "");
+    config_place_read(place,
+                      "listeners = (\n" LISTENER("a", "\"systemd:x\"", "reuse_port = true;") ",\n" LISTENER(
+                          "b", "\"systemd:x\"", "reuse_port = true;") " );\n");
+    assert_null(place->config.settings);
+    expect_said(place, "systemd:x is already listened on by \"a\"");
 }
 
 static void faults_of_list_files_have_their_own_lines(void **state)
@@ -156,6 +172,8 @@ static void what_is_strange_is_a_warning(void **state)
     } rows[] = {
         { "unix_mode = \"0600\";", "unix_mode: has no effect" },
         { "allowlist = [];", "allowlist: is empty" },
+        { "accept_proxy_protocol = [];", "accept_proxy_protocol: is empty" },
+        { "accept_proxy_protocol = [ \"unix\" ];", "\"unix\" has no effect" },
         { "targets = ( { address = \"x:1\"; weight = 0; } );", "weight 0" },
         { "targets = ( { address = \"x:1\"; backup = true; } );", "every target is a backup" },
     };
@@ -168,6 +186,22 @@ static void what_is_strange_is_a_warning(void **state)
         expect_said(place, "main.conf:2: warning: listener \"a\": ");
         expect_said(place, rows[i].said);
     }
+}
+
+/* Clients that a proxy brings through a unix socket have addresses, so lists make sense there. */
+static void lists_go_with_proxies_of_unix_sockets(void **state)
+{
+    struct config_place *place = *state;
+    config_place_read(place, "listeners = (\n" LISTENER("a", "\"unix:/x\"",
+                                                        "blocklist = [ \"10.0.0.0/8\" ]; "
+                                                        "accept_proxy_protocol = [ \"unix\" ];") " );\n");
+    config_place_expect(place, "");
+    assert_true(place->config.settings->listeners[0]->unix_peers_are_proxies);
+    config_place_read(place, "listeners = (\n" LISTENER("a", "\"unix:/x\"",
+                                                        "blocklist = [ \"10.0.0.0/8\" ]; "
+                                                        "accept_proxy_protocol = [ \"10.0.0.1\" ];") " );\n");
+    expect_said(place, "blocklist: has no effect");
+    expect_said(place, "accept_proxy_protocol: addresses have no effect");
 }
 
 /* What -T prints is a configuration with the same meaning; dumping that one gives the same text, origins
@@ -221,9 +255,13 @@ static void the_dump_can_be_read_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONFIG_TEST(one_listener_that_makes_no_sense), CONFIG_TEST(global_values_that_make_no_sense),
-        CONFIG_TEST(names_and_addresses_are_unique),   CONFIG_TEST(faults_of_list_files_have_their_own_lines),
-        CONFIG_TEST(defaults_fill_the_gaps),           CONFIG_TEST(what_is_strange_is_a_warning),
+        CONFIG_TEST(one_listener_that_makes_no_sense),
+        CONFIG_TEST(global_values_that_make_no_sense),
+        CONFIG_TEST(names_and_addresses_are_unique),
+        CONFIG_TEST(faults_of_list_files_have_their_own_lines),
+        CONFIG_TEST(defaults_fill_the_gaps),
+        CONFIG_TEST(what_is_strange_is_a_warning),
+        CONFIG_TEST(lists_go_with_proxies_of_unix_sockets),
         CONFIG_TEST(the_dump_can_be_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

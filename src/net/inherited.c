@@ -1,0 +1,156 @@
+#include "net/inherited.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* More than any unit passes; a number that is higher is no number of descriptors. */
+#define INHERITED_MAX 4096
+
+/* The value of a variable as a number from 0 to `most`; -1 if it is none. */
+static long read_variable(const char *name, long most)
+{
+    const char *text = getenv(name);
+    if (text == NULL || *text == '\0' || strspn(text, "0123456789") != strlen(text))
+        return -1;
+    errno = 0;
+    long number = strtol(text, NULL, 10);
+    return errno == 0 && number <= most ? number : -1;
+}
+
+static int socket_option(int descriptor, int option)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+    if (getsockopt(descriptor, SOL_SOCKET, option, &value, &length) == -1)
+        return -1;
+    return value;
+}
+
+/* Finds out where the socket listens. False when memory is short. */
+static bool find_address(struct inherited_socket *inherited)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un unix_socket;
+        struct sockaddr_storage storage;
+    } own = { .storage = { .ss_family = AF_UNSPEC } };
+    socklen_t length = sizeof own;
+    if (socket_option(inherited->descriptor, SO_TYPE) != SOCK_STREAM ||
+        socket_option(inherited->descriptor, SO_ACCEPTCONN) != 1 ||
+        getsockname(inherited->descriptor, &own.any, &length) == -1)
+        return true;
+    address_from_socket(&own.any, &inherited->address);
+    if (inherited->address.family != AF_UNIX)
+        return true;
+    own.unix_socket.sun_path[sizeof own.unix_socket.sun_path - 1] = '\0';
+    inherited->path = strdup(own.unix_socket.sun_path); /* empty: an abstract one */
+    return inherited->path != NULL;
+}
+
+/* Takes the next name off the list, which ends with NULL. */
+static char *take_name(const char **names)
+{
+    const char *name = *names == NULL ? "unknown" : *names;
+    size_t length = *names == NULL ? strlen(name) : strcspn(name, ":");
+    if (*names != NULL)
+        *names = name[length] == ':' ? name + length + 1 : NULL;
+    return strndup(name, length);
+}
+
+static bool take_socket(struct inherited *inherited, int descriptor, const char **names)
+{
+    struct inherited_socket *taken = &inherited->sockets[inherited->count++];
+    int flags = fcntl(descriptor, F_GETFL);
+    taken->descriptor = descriptor;
+    taken->name = take_name(names);
+    if (taken->name == NULL)
+        return false;
+    if (flags == -1) { /* announced, but not there */
+        taken->descriptor = -1;
+        return true;
+    }
+    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+    fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+    return find_address(taken);
+}
+
+bool inherited_take(struct inherited *inherited)
+{
+    bool success = true;
+    long count = read_variable("LISTEN_FDS", INHERITED_MAX);
+    bool is_meant = read_variable("LISTEN_PID", INT32_MAX) == getpid();
+    const char *names = getenv("LISTEN_FDNAMES");
+    *inherited = (struct inherited){ 0 };
+    if (is_meant && count > 0) {
+        inherited->sockets = calloc((size_t)count, sizeof *inherited->sockets);
+        success = inherited->sockets != NULL;
+        for (int i = 0; success && i < count; i++)
+            success = take_socket(inherited, INHERITED_FIRST + i, &names);
+    }
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDNAMES");
+    return success;
+}
+
+struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next)
+{
+    while (*next < inherited->count) {
+        struct inherited_socket *found = &inherited->sockets[(*next)++];
+        if (found->descriptor != -1 && strcmp(found->name, name) == 0)
+            return found;
+    }
+    return NULL;
+}
+
+struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
+                                      const char *path)
+{
+    struct inherited_socket *found;
+    size_t next = 0;
+    while ((found = inherited_named(inherited, INHERITED_BY_ADDRESS, &next)) != NULL) {
+        bool is_it = path != NULL ? found->path != NULL && strcmp(found->path, path) == 0
+                                  : found->path == NULL && address_compare(&found->address, address) == 0;
+        if (is_it)
+            return found;
+    }
+    return NULL;
+}
+
+int inherited_claim(struct inherited_socket *socket)
+{
+    int descriptor = socket->descriptor;
+    socket->descriptor = -1;
+    return descriptor;
+}
+
+void inherited_report(const struct inherited *inherited)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    for (size_t i = 0; i < inherited->count; i++) {
+        const struct inherited_socket *left = &inherited->sockets[i];
+        if (left->descriptor != -1)
+            log_warning(NULL, "closing a socket that no listener wants, passed as \"%s\": %s", left->name,
+                        left->path != NULL ? left->path : address_print(&left->address, text));
+    }
+}
+
+void inherited_release(struct inherited *inherited)
+{
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *left = &inherited->sockets[i];
+        if (left->descriptor != -1)
+            close(left->descriptor);
+        free(left->name);
+        free(left->path);
+    }
+    free(inherited->sockets);
+    *inherited = (struct inherited){ 0 };
+}

@@ -1,0 +1,54 @@
+/* Listening sockets that this process was started with: those of systemd's socket activation
+ * (sd_listen_fds(3)), known by the names that their units give them, and those of a process that hands its
+ * place over (see server/upgrade.h), known by their addresses. */
+#ifndef NET_INHERITED_H
+#define NET_INHERITED_H
+
+#include "net/address.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The first descriptor that is passed; the others follow it. */
+#define INHERITED_FIRST 3
+
+/* The name of a socket that is known by its address. */
+#define INHERITED_BY_ADDRESS "(address)"
+
+struct inherited_socket {
+    int descriptor; /* -1: it was claimed */
+    char *name;
+    struct address address; /* AF_UNIX: see path; AF_UNSPEC: it is no stream socket that listens */
+    char *path;             /* NULL: none */
+};
+
+/* Owned by the server. All zero: there are none. */
+struct inherited {
+    struct inherited_socket *sockets;
+    size_t count;
+};
+
+/* Takes over what LISTEN_FDS and LISTEN_FDNAMES tell of, if LISTEN_PID says that this process is meant, and
+ * removes these variables. To be called before anything else opens descriptors. False when memory is short.
+ */
+bool inherited_take(struct inherited *inherited);
+
+/* The next unclaimed socket of that name, beginning at index `*next`, which then is the one after it; NULL:
+ * no more. */
+struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next);
+
+/* The unclaimed socket that is known by this address or, with `path`, by this path; NULL: there is none. */
+struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
+                                      const char *path);
+
+/* Gives the descriptor to the caller; the socket is claimed then. */
+int inherited_claim(struct inherited_socket *socket);
+
+/* Writes a line to the log for each socket that nobody has claimed. */
+void inherited_report(const struct inherited *inherited);
+
+/* Closes what nobody has claimed, and frees all. */
+void inherited_release(struct inherited *inherited);
+
+#endif

@@ -1,0 +1,80 @@
+/* Handing our place over to a new process of the (perhaps new) binary, without a moment in which nobody
+ * listens.
+ *
+ *   the old process                            the new one, started like the old one was
+ *   ---------------                            -----------------------------------------
+ *   starts it with all listening sockets
+ *   (see net/inherited.h) and one end of
+ *   a socket pair
+ *                                              has read its configuration, has bound everything
+ *                          <-- 'R' (ready) ---
+ *   lets go of the pid file
+ *                          --- 'G' (go) ----->
+ *                                              takes the pid file and begins to accept
+ *                          <-- 'D' (done) ----
+ *   tells the service manager, closes the pair
+ *                                              tells the service manager, too
+ *   drains
+ *
+ * If the new process ends before 'D', or is not that far in time, the old one goes on as if nothing had been
+ * asked. */
+#ifndef SERVER_UPGRADE_H
+#define SERVER_UPGRADE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A listening socket to hand over, and the name that it is passed under. */
+struct upgrade_socket {
+    int descriptor;
+    const char *name;
+};
+
+/* What the old process is told. */
+struct upgrade_owner {
+    void *owner;
+    void (*yield)(void *owner);            /* let go of what only one process can have */
+    void (*resume)(void *owner);           /* take it again: the upgrade has failed after all */
+    void (*over)(void *owner, pid_t heir); /* `heir` serves now */
+};
+
+/* The old process's side. Owned by the server. */
+struct upgrade {
+    struct ev_loop *loop;
+    struct upgrade_owner owner;
+    char **arguments;
+    char *binary;    /* as it was found at start; NULL: not to be found out */
+    char *directory; /* that we were started in */
+    pid_t heir;      /* 0: no upgrade is under way */
+    bool yielded;
+    ev_io watcher;
+    ev_timer timer;
+};
+
+/* Notes how this process was started. `arguments` has to outlive it. To be called before the directory
+ * changes. */
+void upgrade_init(struct upgrade *upgrade, char **arguments);
+
+/* From now on an upgrade can be started. */
+void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct upgrade_owner *owner);
+
+/* Starts one, or says in the log why that can't be. */
+void upgrade_start(struct upgrade *upgrade, const struct upgrade_socket *sockets, size_t count);
+
+/* Ends a new process that has not taken over yet. */
+void upgrade_cancel(struct upgrade *upgrade);
+
+void upgrade_free(struct upgrade *upgrade);
+
+/* The new process's side: the descriptor of the socket pair, or -1 if there is no old process. */
+int upgrade_find_predecessor(void);
+
+/* Tells the old process that all is ready, and waits until it has let go of what only one can have. */
+void upgrade_ask(int descriptor);
+
+/* Tells the old process that we serve, waits until it has told the service manager, and closes. */
+void upgrade_take_over(int descriptor);
+
+#endif
