@@ -135,7 +135,7 @@ static void write_json(struct querylog *log, struct line *line, const struct pro
     line_add_text(line, client->listener, strlen(client->listener), SIZE_MAX, false, true);
     line_print(line,
                "\",\"protocol\":\"%s\",\"client\":\"%s\",\"session\":%llu,\"number\":%llu,\"target\":\"",
-               client->protocol, client->address, (unsigned long long)client->number,
+               client->protocol, client->log_address, (unsigned long long)client->number,
                (unsigned long long)exchange->number);
     line_add_text(line, exchange->target, strlen(exchange->target), SIZE_MAX, false, true);
     line_print(line, "\",\"outcome\":\"%s\",\"request_bytes\":%llu,\"response_bytes\":%llu",
@@ -160,7 +160,7 @@ static void write_text(struct querylog *log, struct line *line, const struct pro
         add_time(line);
         line_print(line, " %s: ", client->listener);
     }
-    line_print(line, "%s > %s %.3f ms, waited %.3f ms, %llu + %llu bytes, %s: ", client->address,
+    line_print(line, "%s > %s %.3f ms, waited %.3f ms, %llu + %llu bytes, %s: ", client->log_address,
                exchange->target[0] != '\0' ? exchange->target : "-", (double)exchange->service / 1000.0,
                (double)exchange->wait / 1000.0, (unsigned long long)exchange->request_size,
                (unsigned long long)exchange->response_size, outcome_of(exchange));

@@ -105,12 +105,13 @@ struct proximux_host {
 
 /* A client of a listener, from connected() to closed(). */
 struct proximux_client {
-    uint64_t number;      /* unique in the process, as in its log */
-    const char *listener; /* the listener's name */
-    const char *mode;     /* "proxy", "fifo" or "funnel" */
-    const char *protocol; /* "raw" if the listener has none */
-    const char *address;  /* "192.0.2.1:4711", "[2001:db8::1]:4711", or "unix" */
-    void *data;           /* the instance's own, NULL at first; kept for it until closed() has returned */
+    uint64_t number;         /* unique in the process, as in its log */
+    const char *listener;    /* the listener's name */
+    const char *mode;        /* "proxy", "fifo" or "funnel" */
+    const char *protocol;    /* "raw" if the listener has none */
+    const char *address;     /* "192.0.2.1:4711", "[2001:db8::1]:4711", or "unix" */
+    const char *log_address; /* the same as the log shows it: shortened if log.mask_addresses wants that */
+    void *data;              /* the instance's own, NULL at first; kept for it until closed() has returned */
 };
 
 /* One request and its response. */
@@ -144,7 +145,8 @@ struct proximux_exchange {
      * Found" or "exception 2: illegal data address"; "" if nothing. */
     const char *error;
 
-    /* In failed(): the reason, one of those that proximux(8) lists, such as "request_timeout"; else "". */
+    /* In failed(): the reason, one of those that proximux.conf(5) lists, such as "request_timeout"; else "".
+     */
     const char *reason;
 };
 

@@ -16,6 +16,7 @@ struct events_client {
     int64_t connected;             /* likewise, proxy mode */
     enum reason reason;            /* why what is outstanding ends */
     char address[ADDRESS_TEXT_SIZE];
+    char log_address[ADDRESS_TEXT_SIZE];
     void *data[]; /* one a module */
 };
 
@@ -126,7 +127,7 @@ static void client_lost(void *owner, const char *why)
 {
     const struct events_client *client = owner;
     log_debug(client->public.listener, "exchanges of client %llu from %s are not followed any more: %s",
-              (unsigned long long)client->public.number, client->address, why);
+              (unsigned long long)client->public.number, client->log_address, why);
 }
 
 void events_client_connected(struct events_client *client, const char *target)
@@ -282,6 +283,7 @@ struct events_client *events_client_open(struct events_listener *listener, uint6
         .mode = settings_mode_name(listener->settings->mode),
         .protocol = listener->protocol,
         .address = address_print(address, client->address),
+        .log_address = address_print_client(address, client->log_address),
     };
     if (!client_observe(client)) {
         client_free(client);

@@ -24,7 +24,7 @@ void request_log_write(const struct proximux_client *client, const struct proxim
         client->listener,
         "request %llu of client %llu from %s to %s: %s%s%s, %llu bytes, answer %llu bytes, waited %.3f ms, "
         "served %.3f ms: %s%s%s%s",
-        (unsigned long long)exchange->number, (unsigned long long)client->number, client->address,
+        (unsigned long long)exchange->number, (unsigned long long)client->number, client->log_address,
         exchange->target[0] != '\0' ? exchange->target : "no target", outcome,
         exchange->error[0] != '\0' ? " " : "", exchange->error, (unsigned long long)exchange->request_size,
         (unsigned long long)exchange->response_size, (double)exchange->wait / 1000.0,
