@@ -50,6 +50,8 @@ static void stream_request_asked(void *owner, const struct mux_asking *asking)
 {
     const struct stream_client *client = asking->client;
     (void)owner;
+    if (client->told == NULL)
+        return;
     const struct events_exchange exchange = {
         .number = asking->number,
         .request = asking->request_head,
@@ -135,7 +137,7 @@ static void stream_set_timer(struct stream_service *service, int64_t now)
     service->due_at = due;
 }
 
-/* The loop has only to be woken up: see stream_read_all(). */
+/* The loop has only to be woken up: see stream_turn_ends(). */
 static void stream_due(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)loop;
@@ -152,16 +154,12 @@ static void stream_turn_begins(struct ev_loop *loop, ev_check *watcher, int even
     service->many_events = ev_pending_count(loop) >= LOOP_EVENTS_MIN;
 }
 
-/* Targets first: what they said, or that they closed, comes before what is asked of them. Time comes last:
- * who has made it in time is not overdue because we looked late. */
+/* Targets first: what they said, or that they closed, comes before what is asked of them. */
 static void stream_read_all(struct stream_service *service)
 {
     list_foreach(&service->dirty_links, node) stream_link_read(list_entry(node, struct stream_link, dirty));
     list_foreach(&service->dirty_clients, node)
         stream_client_read(list_entry(node, struct stream_client, dirty));
-    int64_t now = clock_now();
-    if (now >= mux_due(service->mux))
-        mux_tick(service->mux, now);
 }
 
 /* What is written may change more; all of that is dealt with too. */
@@ -188,6 +186,13 @@ static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int even
     struct stream_service *service = watcher->data;
     stream_read_all(service);
     stream_write_all(service);
+    /* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked
+     * late. */
+    int64_t now = clock_now();
+    if (now >= mux_due(service->mux)) {
+        mux_tick(service->mux, now);
+        stream_write_all(service);
+    }
     stream_set_timer(service, clock_now());
 }
 
