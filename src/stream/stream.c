@@ -78,6 +78,28 @@ static void stream_tell_end(const struct stream_client *client, const struct str
     events_exchange_ended(client->told, &exchange);
 }
 
+/* What was answered here has not waited, and had no target. */
+static void stream_count(struct counters *counters, const struct mux_ending *ending)
+{
+    const struct stream_link *link = ending->link;
+    counters->requests++;
+    if (ending->answered)
+        counters->answered++;
+    else
+        counters->failures[ending->reason]++;
+    if (link != NULL || ending->wait > 0)
+        histogram_record(&counters->wait, ending->wait);
+    if (link == NULL)
+        return;
+    struct target_counters *of_target = &link->target->counters;
+    if (ending->answered) {
+        of_target->answered++;
+        histogram_record(&of_target->service, ending->service);
+    } else {
+        of_target->failures[ending->reason]++;
+    }
+}
+
 /* The hook of the multiplexer: one request has ended. */
 static void stream_request_ended(void *owner, const struct mux_ending *ending)
 {
@@ -88,14 +110,12 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     client->requests++;
     if (client->told != NULL)
         stream_tell_end(client, link, ending);
-    counters->requests++;
+    stream_count(counters, ending);
     if (ending->answered) {
-        counters->answered++;
         if (link != NULL)
             link->answered = true;
         return;
     }
-    counters->failures[ending->reason]++;
     if (log_enabled(LOG_KIND_DEBUG))
         stream_log_failure(service, ending);
 }
@@ -252,6 +272,35 @@ static size_t stream_waiting(const struct service *service)
     return mux_waiting(list_entry(service, const struct stream_service, service)->mux);
 }
 
+static size_t stream_load(const struct stream_service *stream, const struct target *target)
+{
+    size_t load = 0;
+    list_foreach(&stream->pool.links, node)
+    {
+        const struct stream_link *link = list_entry(node, const struct stream_link, node);
+        if (link->mux != NULL && (target == NULL || link->target == target))
+            load += mux_link_load(link->mux);
+    }
+    return load;
+}
+
+static size_t stream_in_flight(const struct service *service)
+{
+    return stream_load(list_entry(service, const struct stream_service, service), NULL);
+}
+
+static size_t stream_targets(const struct service *service)
+{
+    return list_entry(service, const struct stream_service, service)->pool.targets->count;
+}
+
+static void stream_target(const struct service *service, size_t index, struct service_target *target)
+{
+    const struct stream_service *stream = list_entry(service, const struct stream_service, service);
+    target_describe(&stream->pool.targets->targets[index], target);
+    target->gauges.in_flight = stream_load(stream, &stream->pool.targets->targets[index]);
+}
+
 static void stream_destroy(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
@@ -277,6 +326,9 @@ static const struct service_functions stream_functions = {
     .close = stream_close,
     .clients = stream_clients,
     .waiting = stream_waiting,
+    .in_flight = stream_in_flight,
+    .targets = stream_targets,
+    .target = stream_target,
     .destroy = stream_destroy,
 };
 

@@ -2,7 +2,7 @@
  * the smallest form. The simulation does the same at random, thousands of times. */
 #include "harness/test.h"
 
-#include "mux/mux.h"
+#include "mux/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
