@@ -71,6 +71,38 @@ static void stream_count(struct counters *counters, const struct mux_ending *end
     }
 }
 
+static void stream_request_asked(void *owner, const struct mux_asking *asking)
+{
+    const struct stream_client *client = asking->client;
+    (void)owner;
+    if (client->told == NULL)
+        return;
+    const struct events_exchange exchange = {
+        .number = asking->number,
+        .request = asking->request_head,
+        .request_bytes = asking->request_bytes,
+    };
+    events_exchange_asked(client->told, &exchange);
+}
+
+static void stream_tell_end(const struct stream_client *client, const struct stream_link *link,
+                            const struct mux_ending *ending)
+{
+    const struct events_exchange exchange = {
+        .number = ending->number,
+        .target = link != NULL ? link->target->settings->name : NULL,
+        .request = ending->request_head,
+        .response = ending->answer_head,
+        .request_bytes = ending->request_bytes,
+        .response_bytes = ending->given_bytes,
+        .answered = ending->answered,
+        .reason = ending->reason,
+        .wait = ending->wait,
+        .service = ending->service,
+    };
+    events_exchange_ended(client->told, &exchange);
+}
+
 /* The hook of the multiplexer: one request has ended. */
 static void stream_request_ended(void *owner, const struct mux_ending *ending)
 {
@@ -80,6 +112,8 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     struct stream_link *link = ending->link;
     client->requests++;
     stream_count(counters, ending);
+    if (client->told != NULL)
+        stream_tell_end(client, link, ending);
     if (ending->answered) {
         if (link != NULL)
             link->answered = true;
@@ -202,12 +236,15 @@ static void stream_start(struct service *service)
     stream_pool_start(&stream_of(service)->pool);
 }
 
-static void stream_accept(struct service *service, int descriptor, const struct address *client)
+static void stream_accept(struct service *service, int descriptor, const struct address *client,
+                          struct events_client *events)
 {
     struct stream_service *stream = stream_of(service);
-    if (stream_client_accept(stream, descriptor, client))
+    if (stream_client_accept(stream, descriptor, client, events))
         return;
     struct service_summary summary = { .reason = REASON_INTERNAL };
+    if (events != NULL)
+        events_client_close(events, REASON_INTERNAL, 0, 0);
     close(descriptor);
     stream->owner.ended(stream->owner.owner, client, &summary);
 }
@@ -220,7 +257,8 @@ static void stream_drain(struct service *service)
 }
 
 /* The settings as the multiplexer has them. */
-static struct mux_settings stream_plain(const struct listener_settings *settings)
+static struct mux_settings stream_plain(const struct listener_settings *settings,
+                                        const struct events_listener *events)
 {
     return (struct mux_settings){
         .protocol = &settings->protocol,
@@ -241,6 +279,8 @@ static struct mux_settings stream_plain(const struct listener_settings *settings
         .connection_ttl = settings->connection_ttl,
         .max_requests = settings->max_requests_per_connection,
         .abort_on_close = settings->abort_on_close,
+        .observe_request = events_request_bytes(events),
+        .observe_answer = events_response_bytes(events),
     };
 }
 
@@ -251,7 +291,8 @@ void stream_return_descriptor(struct stream_service *service)
 }
 
 /* What the links need that are there, and may be made, whichever settings count in the end. */
-static bool stream_prepare(struct service *service, struct listener_settings *settings)
+static bool stream_prepare(struct service *service, struct listener_settings *settings,
+                           const struct events_listener *events)
 {
     struct stream_service *stream = stream_of(service);
     struct descriptors *descriptors = &stream->runtime->descriptors;
@@ -260,6 +301,7 @@ static bool stream_prepare(struct service *service, struct listener_settings *se
         return false;
     wanted += HANGUP_DESCRIPTORS;
     stream->next_settings = settings;
+    stream->next_events = events;
     stream->next_descriptors = wanted;
     if (wanted <= stream->descriptors)
         return true;
@@ -293,7 +335,8 @@ static void stream_commit(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
     struct listener_settings *before = stream->settings;
-    struct mux_settings plain = stream_plain(stream->next_settings);
+    stream->owner.events = stream->next_events;
+    struct mux_settings plain = stream_plain(stream->next_settings, stream->owner.events);
     int64_t now = clock_now();
     stream->settings = listener_settings_reference(stream->next_settings);
     stream_give_back(stream, stream->next_descriptors);
@@ -424,8 +467,12 @@ static const struct service_functions stream_functions = {
 
 static struct mux *stream_make_mux(struct stream_service *service)
 {
-    static const struct mux_hooks hooks = { .choose = stream_pool_choose, .ended = stream_request_ended };
-    struct mux_settings plain = stream_plain(service->settings);
+    static const struct mux_hooks hooks = {
+        .choose = stream_pool_choose,
+        .asked = stream_request_asked,
+        .ended = stream_request_ended,
+    };
+    struct mux_settings plain = stream_plain(service->settings, service->owner.events);
     return mux_create(&plain, &hooks, service);
 }
 
