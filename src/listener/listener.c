@@ -48,11 +48,11 @@ struct listener {
     struct list earlier; /* generations that drain */
     ev_timer sweep;      /* frees those that have become empty */
     ev_timer expiry;     /* of a listener that goes */
-    bool is_ready;       /* the service is prepared for clients */
     struct listener_next next;
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
+    bool started;              /* clients are accepted */
     bool draining;
     struct counters counters;
     listener_emptied *emptied;
@@ -142,8 +142,6 @@ static void listener_client_ended(void *owner, const struct address *client,
     struct listener *listener = generation->listener;
     struct counters *counters = &listener->counters;
     counters->ends[summary->reason]++;
-    counters->bytes_from_clients += summary->bytes_from_client;
-    counters->bytes_from_targets += summary->bytes_from_target;
     admission_leave(&listener->admission, client);
     descriptors_return(&listener->runtime->descriptors,
                        generation->service->functions->descriptors_per_client);
@@ -304,7 +302,7 @@ static void listener_service_ready(void *owner)
     struct listener *listener = generation->listener;
     if (generation != listener->current)
         return;
-    listener->is_ready = true;
+    listener->started = true;
     listener_resume(listener);
 }
 
@@ -333,8 +331,9 @@ static void generation_expired(struct ev_loop *loop, ev_timer *watcher, int even
     generation->service->functions->drain(generation->service);
 }
 
-/* What serves clients in each mode. NULL with errno. */
-static struct generation *generation_create(struct listener *listener, struct listener_settings *settings)
+/* What serves clients in each mode. */
+static struct service *service_by_mode(void *data, struct runtime *runtime,
+                                       struct listener_settings *settings, const struct service_owner *owner)
 {
     static struct service *(*const create[])(struct runtime *, struct listener_settings *,
                                              const struct service_owner *) = {
@@ -342,6 +341,14 @@ static struct generation *generation_create(struct listener *listener, struct li
         [MODE_FIFO] = stream_service_create,
         [MODE_FUNNEL] = stream_service_create,
     };
+    (void)data;
+    return create[settings->mode](runtime, settings, owner);
+}
+
+/* NULL with errno. */
+static struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
+                                            listener_make_service *make, void *data)
+{
     struct generation *generation = calloc(1, sizeof *generation);
     if (generation == NULL)
         return NULL;
@@ -354,7 +361,7 @@ static struct generation *generation_create(struct listener *listener, struct li
     generation->listener = listener;
     ev_init(&generation->expiry, generation_expired);
     generation->expiry.data = generation;
-    generation->service = create[settings->mode](listener->runtime, settings, &owner);
+    generation->service = make(data, listener->runtime, settings, &owner);
     if (generation->service != NULL)
         return generation;
     int error = errno;
@@ -419,6 +426,13 @@ static void listener_watch_sockets(struct listener *listener, ev_io *watchers)
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner)
 {
+    return listener_create_with(runtime, settings, bound, emptied, owner, service_by_mode, NULL);
+}
+
+struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
+                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
+                                      listener_make_service *make, void *data)
+{
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
         bind_close(bound);
@@ -442,7 +456,7 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     ev_init(&listener->expiry, listener_expired);
     listener->expiry.data = listener;
     ev_io *watchers = calloc(listener->bound.count, sizeof *watchers);
-    listener->current = watchers == NULL ? NULL : generation_create(listener, settings);
+    listener->current = watchers == NULL ? NULL : generation_create(listener, settings, make, data);
     if (listener->current == NULL) {
         int error = errno;
         free(watchers);
@@ -577,6 +591,55 @@ size_t listener_descriptors(const struct listener_settings *settings)
     return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
 }
 
+/* A target that is up, or was not tried yet, and that may be given work. */
+static bool listener_has_usable_target(const struct listener *listener)
+{
+    for (size_t i = 0; i < listener_targets(listener); i++) {
+        struct service_target target;
+        listener_target(listener, i, &target);
+        if (target.gauges.usable && target.weight > 0)
+            return true;
+    }
+    return false;
+}
+
+static void generation_measure(const struct generation *generation, struct listener_gauges *gauges)
+{
+    const struct service *service = generation->service;
+    gauges->clients += service->functions->clients(service);
+    gauges->waiting += service->functions->waiting(service);
+    gauges->in_flight += service->functions->in_flight(service);
+}
+
+void listener_measure(const struct listener *listener, struct listener_gauges *gauges)
+{
+    *gauges = (struct listener_gauges){
+        .ready = listener->started && !listener->draining && listener_has_usable_target(listener),
+    };
+    generation_measure(listener->current, gauges);
+    list_foreach(&listener->earlier, node)
+        generation_measure(list_entry(node, struct generation, node), gauges);
+}
+
+const char *listener_state(const struct listener *listener)
+{
+    if (listener->draining)
+        return "draining";
+    if (!listener->started)
+        return "starting";
+    return listener->short_of_descriptors ? "short of descriptors" : "accepting";
+}
+
+size_t listener_targets(const struct listener *listener)
+{
+    return listener->current->service->functions->targets(listener->current->service);
+}
+
+void listener_target(const struct listener *listener, size_t index, struct service_target *target)
+{
+    listener->current->service->functions->target(listener->current->service, index, target);
+}
+
 const struct listener_settings *listener_get_settings(const struct listener *listener)
 {
     return listener->settings;
@@ -627,7 +690,7 @@ static bool listener_prepare_service(struct listener *listener, struct listener_
     struct service *service = listener->current->service;
     if (!listener_services_differ(listener->settings, settings))
         return service->functions->prepare(service, settings);
-    listener->next.generation = generation_create(listener, settings);
+    listener->next.generation = generation_create(listener, settings, service_by_mode, NULL);
     return listener->next.generation != NULL && listener_reserve_greetings(listener);
 }
 
@@ -691,7 +754,7 @@ static void listener_commit_service(struct listener *listener, int64_t shutdown_
         return;
     }
     listener->current = listener->next.generation;
-    listener->is_ready = false;
+    listener->started = false;
     if (listener_descriptors_each(listener) < each && listener->greetings.count > 0)
         descriptors_return(&listener->runtime->descriptors,
                            (each - listener_descriptors_each(listener)) * listener->greetings.count);
@@ -726,7 +789,7 @@ static void listener_commit_sockets(struct listener *listener, struct bound_sock
     *bound = (struct bound_sockets){ 0 };
     listener_watch_sockets(listener, listener->next.watchers);
     listener_close_left(listener, &left);
-    if (listener->is_ready)
+    if (listener->started)
         listener_resume(listener);
 }
 

@@ -54,10 +54,10 @@ static void log_totals(const struct listener *listener)
 {
     const struct counters *counters = listener_get_counters(listener);
     log_info(listener_get_settings(listener)->name,
-             "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes from targets",
+             "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes to clients",
              (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
              (unsigned long long)counters->bytes_from_clients,
-             (unsigned long long)counters->bytes_from_targets);
+             (unsigned long long)counters->bytes_to_clients);
     if (listener_get_settings(listener)->mode != MODE_PROXY)
         log_info(listener_get_settings(listener)->name, "%llu requests ended, %llu of them with their answer",
                  (unsigned long long)counters->requests, (unsigned long long)counters->answered);

@@ -7,6 +7,7 @@
 #include "server/drain.h"
 #include "server/listeners.h"
 #include "server/notify.h"
+#include "server/overview.h"
 #include "server/privileges.h"
 #include "server/reload.h"
 #include "server/upgrade.h"
@@ -26,10 +27,12 @@ struct server {
     struct runtime runtime;
     struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
+    struct bound_sockets admin;  /* likewise, that of admin */
     struct listeners listeners;
     ev_timer sweep; /* of listeners that leave */
     struct reload reload;
     struct drain drain;
+    struct overview overview;
     struct pid_file pid_file;
     char *pid_path;  /* the settings that named it may be gone */
     int daemon;      /* for daemon_ready(); -1: foreground */
@@ -90,7 +93,20 @@ static void server_hand_over(void *owner, pid_t heir)
     snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
     notify_send(state);
     ev_timer_stop(server->runtime.loop, &server->watchdog);
+    overview_hand_over(&server->overview);
     drain_hand_over(&server->drain);
+}
+
+/* Adds a listener's sockets to those that a new process gets; returns how many there are then. */
+static size_t server_list_sockets(struct listener *listener, struct upgrade_socket *sockets, size_t count)
+{
+    const struct bound_sockets *bound = listener_sockets(listener);
+    for (size_t i = 0; i < bound->count; i++) {
+        const char *name = bound->sockets[i].systemd_name;
+        sockets[count].descriptor = bound->sockets[i].descriptor;
+        sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
+    }
+    return count;
 }
 
 static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -103,22 +119,21 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
         log_warning(NULL, "no upgrade: this process is ending");
         return;
     }
+    struct listener *admin = server->overview.listener;
     for (size_t i = 0; i < server->listeners.count; i++)
         count += listener_sockets(server->listeners.running[i])->count;
+    if (admin != NULL)
+        count += listener_sockets(admin)->count;
     struct upgrade_socket *sockets = calloc(count, sizeof *sockets);
     if (sockets == NULL) {
         log_error(NULL, "upgrade failed: %s", strerror(errno));
         return;
     }
     count = 0;
-    for (size_t i = 0; i < server->listeners.count; i++) {
-        const struct bound_sockets *bound = listener_sockets(server->listeners.running[i]);
-        for (size_t k = 0; k < bound->count; k++) {
-            const char *name = bound->sockets[k].systemd_name;
-            sockets[count].descriptor = bound->sockets[k].descriptor;
-            sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
-        }
-    }
+    for (size_t i = 0; i < server->listeners.count; i++)
+        count = server_list_sockets(server->listeners.running[i], sockets, count);
+    if (admin != NULL)
+        count = server_list_sockets(admin, sockets, count);
     upgrade_start(&server->upgrade, sockets, count);
     free(sockets);
 }
@@ -206,6 +221,18 @@ static size_t server_descriptors_wanted(const struct settings *settings)
     return wanted;
 }
 
+static bool server_bind_one(struct server *server, const struct listener_settings *settings,
+                            struct bound_sockets *bound)
+{
+    char error[ERROR_SIZE];
+    if (bind_listen(settings, privileges_user(server->config->settings),
+                    privileges_group(server->config->settings), &server->inherited, bound, error,
+                    sizeof error))
+        return true;
+    log_error(settings->name, "%s", error);
+    return false;
+}
+
 /* Binds everything; says all that fails, not just the first. */
 static bool server_bind(struct server *server)
 {
@@ -217,14 +244,10 @@ static bool server_bind(struct server *server)
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    for (size_t i = 0; i < settings->listener_count; i++) {
-        char error[ERROR_SIZE];
-        if (!bind_listen(settings->listeners[i], privileges_user(settings), privileges_group(settings),
-                         &server->inherited, &server->bound[i], error, sizeof error)) {
-            log_error(settings->listeners[i]->name, "%s", error);
-            success = false;
-        }
-    }
+    for (size_t i = 0; i < settings->listener_count; i++)
+        success = server_bind_one(server, settings->listeners[i], &server->bound[i]) && success;
+    if (settings->admin != NULL)
+        success = server_bind_one(server, settings->admin, &server->admin) && success;
     return success;
 }
 
@@ -278,6 +301,10 @@ static bool server_make_listeners(struct server *server)
         server->listeners.running[server->listeners.count++] = listener;
     }
     server_close_bound(server); /* a reload changes how many there are */
+    if (!overview_open(&server->overview, &server->runtime, &server->admin)) {
+        log_error("admin", "%s", strerror(errno));
+        return false;
+    }
     return true;
 }
 
@@ -314,6 +341,7 @@ static bool server_announce(struct server *server)
     inherited_release(&server->inherited);
     for (size_t i = 0; i < server->listeners.count; i++)
         listener_start(server->listeners.running[i]);
+    overview_start(&server->overview);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
@@ -333,11 +361,13 @@ static void server_clean_up(struct server *server)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    overview_close(&server->overview);
     reload_stop(&server->reload);
     listeners_destroy(&server->listeners);
     server_close_bound(server);
     inherited_release(&server->inherited);
     upgrade_free(&server->upgrade);
+    bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
@@ -400,6 +430,7 @@ int server_run(struct config *config, const struct server_options *options)
         .resume = server_resume,
         .over = server_hand_over,
     };
+    overview_init(&server.overview, &server.runtime, config, &server.drain);
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &config->settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
