@@ -305,11 +305,12 @@ void actor_release(struct actor *actor)
 
 void actor_stop(struct actor *actor)
 {
+    close(
+        actor->stopper[1]); /* which the other end shows as a hang-up; first, so that all connections reset */
     pthread_mutex_lock(&actor->lock);
     actor->stops = true;
     pthread_cond_broadcast(&actor->released);
     pthread_mutex_unlock(&actor->lock);
-    close(actor->stopper[1]); /* which the other end shows as a hang-up */
     pthread_join(actor->thread, NULL);
     close(actor->listener);
     while (actor->connections != NULL) {
