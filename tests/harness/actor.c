@@ -305,8 +305,9 @@ void actor_release(struct actor *actor)
 
 void actor_stop(struct actor *actor)
 {
-    close(
-        actor->stopper[1]); /* which the other end shows as a hang-up; first, so that all connections reset */
+    /* In this order, so that nobody connects once the first connection is gone, and all of them reset. */
+    shutdown(actor->listener, SHUT_RDWR);
+    close(actor->stopper[1]); /* which the other end shows as a hang-up */
     pthread_mutex_lock(&actor->lock);
     actor->stops = true;
     pthread_cond_broadcast(&actor->released);
