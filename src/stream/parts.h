@@ -109,6 +109,7 @@ struct stream_service {
     struct timer linger_timer;
     ev_timer due; /* when the multiplexer wants mux_tick() */
     int64_t due_at;
+    bool is_late; /* time was up long ago: what happened meanwhile is looked at before it is told so */
     ev_check turn_begins;
     ev_prepare turn_ends;
     uint64_t turn;

@@ -14,6 +14,9 @@
 /* Of hangup.c. */
 #define HANGUP_DESCRIPTORS 1
 
+/* Being so late means that we did not run, not that the loop was busy. */
+#define LATE_MICROSECONDS 50000
+
 /* libev asks the kernel for this many events at a time, at the least. */
 #define LOOP_EVENTS_MIN 64
 
@@ -211,6 +214,18 @@ void stream_wake(struct stream_service *service)
     service->due_at = 0;
 }
 
+/* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked late.
+ * When we are late there is one more turn first, since this one may not have told of all: a signal, such as
+ * the one that lets a stopped process go on, ends the wait for events with none. */
+static bool stream_time_is_up(struct stream_service *service, int64_t now)
+{
+    int64_t due = mux_due(service->mux);
+    bool is_up = now >= due;
+    bool looks_again = is_up && now - due > LATE_MICROSECONDS && !service->is_late;
+    service->is_late = looks_again;
+    return is_up && !looks_again;
+}
+
 static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
     (void)loop;
@@ -219,10 +234,8 @@ static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int even
     stream_read_all(service);
     stream_write_all(service);
     mux_hold_queue(service->mux, stream_pool_is_held(&service->pool), clock_now());
-    /* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked
-     * late. */
     int64_t now = clock_now();
-    if (now >= mux_due(service->mux)) {
+    if (stream_time_is_up(service, now)) {
         mux_tick(service->mux, now);
         stream_write_all(service);
     }
