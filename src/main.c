@@ -1,4 +1,5 @@
 /* The command line; all else is elsewhere. */
+#include "admin/ask.h"
 #include "config/config.h"
 #include "server/privileges.h"
 #include "server/server.h"
@@ -8,6 +9,7 @@
 #include <ev.h>
 #include <getopt.h>
 #include <libconfig.h>
+#include <microhttpd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,35 +18,42 @@
 
 enum action { ACTION_RUN, ACTION_TEST, ACTION_DUMP };
 
+/* The value of an option without a letter. */
+#define OPTION_JSON 256
+
 struct command_line {
     enum action action;
+    bool asks_running; /* the running instance is what is asked */
+    bool json;
     struct config_source source;
     struct server_options server;
 };
 
 static void print_usage(FILE *stream)
 {
-    fputs("Usage: proximux [-c FILE] [-t | -T] [-d] [-p FILE] [-l LEVEL] [-V] [-h]\n"
+    fputs("Usage: proximux [-c FILE] [-t | -T | -s [--json]] [-d] [-p FILE] [-l LEVEL] [-V] [-h]\n"
           "TCP proxy: pairs the clients of its listeners with target connections.\n"
           "\n"
           "  -c, --config FILE      the configuration; default " SYSCONFDIR "/proximux.conf\n"
           "  -t, --test             check the configuration and exit: 0 if it is right, else 1\n"
           "  -T, --dump             print the effective configuration, each value with its origin\n"
+          "  -s, --status           ask the running instance, and print its state; with --json as JSON;\n"
+          "                         with -T, the configuration that it runs on\n"
           "  -d, --daemon           go to the background once every listener is bound\n"
           "  -p, --pid-file FILE    write the process number there; overrides pid_file\n"
           "  -l, --log-level LEVEL  none, error, info or debug; overrides file and environment\n"
           "  -V, --version          print the versions of the program and its libraries\n"
           "  -h, --help             print this\n"
           "\n"
-          "See proximux(8) and proximux.conf(5).\n",
+          "See proximux(8), proximux.conf(5) and proximux-admin(7).\n",
           stream);
 }
 
 static void print_version(void)
 {
-    printf("proximux %s\nlibev %d.%d, libconfig %d.%d.%d, c-ares %s\n", PACKAGE_VERSION, ev_version_major(),
-           ev_version_minor(), LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION,
-           ares_version(NULL));
+    printf("proximux %s\nlibev %d.%d, libconfig %d.%d.%d, c-ares %s, libmicrohttpd %s\n", PACKAGE_VERSION,
+           ev_version_major(), ev_version_minor(), LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR,
+           LIBCONFIG_VER_REVISION, ares_version(NULL), MHD_get_version());
 }
 
 static int usage_error(const char *message, const char *argument)
@@ -67,6 +76,8 @@ static int parse_command_line(int count, char **arguments, struct command_line *
         { "config", required_argument, NULL, 'c' },
         { "test", no_argument, NULL, 't' },
         { "dump", no_argument, NULL, 'T' },
+        { "status", no_argument, NULL, 's' },
+        { "json", no_argument, NULL, OPTION_JSON },
         { "daemon", no_argument, NULL, 'd' },
         { "pid-file", required_argument, NULL, 'p' },
         { "log-level", required_argument, NULL, 'l' },
@@ -75,7 +86,7 @@ static int parse_command_line(int count, char **arguments, struct command_line *
         { 0 },
     };
     int option;
-    while ((option = getopt_long(count, arguments, "c:tTdp:l:Vh", options, NULL)) != -1) {
+    while ((option = getopt_long(count, arguments, "c:tTsdp:l:Vh", options, NULL)) != -1) {
         switch (option) {
         case 'c':
             command->source.file = optarg;
@@ -85,6 +96,12 @@ static int parse_command_line(int count, char **arguments, struct command_line *
         case 'T':
             if (!set_action(command, option == 't' ? ACTION_TEST : ACTION_DUMP))
                 return usage_error("-t and -T exclude each other", "");
+            break;
+        case 's':
+            command->asks_running = true;
+            break;
+        case OPTION_JSON:
+            command->json = true;
             break;
         case 'd':
             command->server.daemon = true;
@@ -108,6 +125,10 @@ static int parse_command_line(int count, char **arguments, struct command_line *
     }
     if (optind < count)
         return usage_error("unexpected argument: ", arguments[optind]);
+    if (command->asks_running && command->action == ACTION_TEST)
+        return usage_error("-s and -t exclude each other", "");
+    if (command->json && (!command->asks_running || command->action == ACTION_DUMP))
+        return usage_error("--json goes with -s alone", "");
     if (command->server.pid_file != NULL && command->server.pid_file[0] != '/')
         return usage_error("--pid-file needs an absolute path, not ", command->server.pid_file);
     return -1;
@@ -128,17 +149,49 @@ static int test_configuration(const struct config *config)
     return EXIT_SUCCESS;
 }
 
-static int dump_configuration(const struct config *config)
+static int end_of_output(void)
 {
-    config_dump(config, stdout);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return EXIT_SUCCESS;
     fprintf(stderr, "proximux: standard output: %s\n", strerror(errno));
     return EXIT_FAILURE;
 }
 
+static int dump_configuration(const struct config *config)
+{
+    config_dump(config, stdout);
+    return end_of_output();
+}
+
+/* Prints what the running instance answers. What else is wrong with the configuration is no matter here. */
+static int ask_instance(const struct command_line *command, const struct config *config)
+{
+    struct buffer body = { 0 };
+    char error[ASK_ERROR_SIZE];
+    const char *path = command->action == ACTION_DUMP ? "/config"
+                       : command->json                ? "/status.json"
+                                                      : "/status.txt";
+    struct listener_settings *admin = config_find_admin(config);
+    if (admin == NULL) {
+        if (config->settings == NULL)
+            config_print_problems(config, stderr);
+        fputs("proximux: no instance can be asked: the configuration has no admin.listen\n", stderr);
+        return EXIT_FAILURE;
+    }
+    bool success = ask_running(admin, path, &body, error, sizeof error);
+    if (success)
+        fwrite(buffer_bytes(&body), 1, body.length, stdout);
+    else
+        fprintf(stderr, "proximux: no running instance answers at %s\n", error);
+    listener_settings_release(admin);
+    buffer_free(&body);
+    return success ? end_of_output() : EXIT_FAILURE;
+}
+
 static int act(const struct command_line *command, const struct config *config)
 {
+    if (command->asks_running)
+        return ask_instance(command, config);
     /* A server that starts says its warnings in the log. */
     if (config->settings == NULL || command->action != ACTION_RUN)
         config_print_problems(config, stderr);
@@ -166,7 +219,7 @@ int main(int count, char **arguments)
     int status = parse_command_line(count, arguments, &command);
     if (status != -1)
         return status;
-    if (command.action == ACTION_RUN)
+    if (command.action == ACTION_RUN && !command.asks_running)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);

@@ -1,21 +1,79 @@
-/* What a listener counts over its life. */
+/* What listeners and their targets count over their life, and the one table that names it all: the metrics,
+ * the status and the test that compares the manual page with them read that table. */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
 
+#include "base/histogram.h"
 #include "base/reason.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
+/* Of a listener. Clients accepted and refused are together those that have ended and those that are there;
+ * requests are those that were answered and those that failed. */
 struct counters {
     uint64_t accepted; /* clients that came in, refused ones not among them */
     uint64_t refused;
     uint64_t bytes_from_clients;
-    uint64_t bytes_from_targets;
+    uint64_t bytes_to_clients;
     uint64_t ends[REASON_COUNT]; /* of clients, by reason; refused clients too */
     /* Shared modes: requests are those that have ended, by their answer or by a reason. */
     uint64_t requests;
     uint64_t answered;
     uint64_t failures[REASON_COUNT];
+    struct histogram wait; /* until a target connection was there; proxy: less the time to connect */
 };
+
+/* Of a target. */
+struct target_counters {
+    uint64_t opened; /* connections */
+    uint64_t connect_failures[REASON_COUNT];
+    uint64_t downs;
+    uint64_t bytes_sent;
+    uint64_t bytes_received;
+    /* Shared modes: requests that were sent, by how they ended. */
+    uint64_t answered;
+    uint64_t failures[REASON_COUNT];
+    struct histogram connect;
+    struct histogram service; /* from the first byte sent to the last one of the answer */
+};
+
+/* What a listener, and what a target, is like at a moment. */
+struct listener_gauges {
+    uint64_t clients;
+    uint64_t waiting;
+    uint64_t in_flight;
+    uint64_t ready;
+};
+
+struct target_gauges {
+    uint64_t usable;
+    uint64_t connections;
+    uint64_t in_flight;
+};
+
+enum counter_kind {
+    COUNTER_TOTAL,     /* uint64_t that only grows */
+    COUNTER_BY_REASON, /* REASON_COUNT of these */
+    COUNTER_GAUGE,     /* uint64_t */
+    COUNTER_TIMES,     /* struct histogram */
+};
+
+/* One line of the table. */
+struct counter {
+    const char *name; /* as in metrics, without what they all begin with */
+    enum counter_kind kind;
+    const char *help;
+    size_t offset; /* in the struct */
+};
+
+/* The structs above, in the order of the table. */
+enum counter_group { GROUP_LISTENER_GAUGES, GROUP_LISTENER, GROUP_TARGET_GAUGES, GROUP_TARGET, GROUP_COUNT };
+
+/* The lines about one of them. */
+const struct counter *counters_of(enum counter_group group, size_t *count);
+
+/* The sum over all reasons. */
+uint64_t counters_sum(const uint64_t *by_reason);
 
 #endif

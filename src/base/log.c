@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log_line.h"
+#include "base/log_recent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -579,9 +580,24 @@ static void write_directly(const char *line, size_t length)
     }
 }
 
+static void write_line(enum log_kind kind, const struct timespec *when, const char *source,
+                       const char *message, bool cut)
+{
+    char line[LOG_LINE_MAX];
+    size_t length = log_line_make(line, line_style(), kind, when, source, message, cut);
+    pthread_mutex_lock(&lock);
+    bool direct = active == NULL;
+    if (!direct)
+        ring_put(active, kind, line, length);
+    pthread_mutex_unlock(&lock);
+    if (direct)
+        write_directly(line, length);
+}
+
 void log_write(enum log_kind kind, const char *source, const char *format, ...)
 {
-    if (!log_enabled(kind))
+    bool keeps = kind <= LOG_KIND_WARNING;
+    if (!keeps && !log_enabled(kind))
         return;
     int saved_errno = errno;
     char message[LOG_LINE_MAX];
@@ -593,15 +609,9 @@ void log_write(enum log_kind kind, const char *source, const char *format, ...)
         snprintf(message, sizeof message, "%s", format);
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    char line[LOG_LINE_MAX];
-    size_t length =
-        log_line_make(line, line_style(), kind, &now, source, message, message_length >= (int)sizeof message);
-    pthread_mutex_lock(&lock);
-    bool direct = active == NULL;
-    if (!direct)
-        ring_put(active, kind, line, length);
-    pthread_mutex_unlock(&lock);
-    if (direct)
-        write_directly(line, length);
+    if (keeps)
+        log_recent_keep(kind, &now, source, message);
+    if (log_enabled(kind))
+        write_line(kind, &now, source, message, message_length >= (int)sizeof message);
     errno = saved_errno;
 }

@@ -129,6 +129,21 @@ static void check_overlaps(struct written_configuration *written, const struct s
             check_overlap(written, settings, a, b);
 }
 
+/* The addresses of admin are its own. */
+static void check_admin_overlaps(struct written_configuration *written, const struct settings *settings)
+{
+    char text[300];
+    const struct listener_settings *admin = settings->admin;
+    for (size_t i = 0; i < settings->listener_count; i++)
+        for (size_t k = 0; k < settings->listeners[i]->listen_count; k++)
+            for (size_t m = 0; admin != NULL && m < admin->listen_count; m++)
+                if (endpoint_equal(&settings->listeners[i]->listen[k], &admin->listen[m]))
+                    problem_error(written->problems, &written_peek(written->admin, "listen")->items[m].origin,
+                                  "admin.listen", "%s is already listened on by \"%s\"",
+                                  endpoint_print(&admin->listen[m], text, sizeof text),
+                                  settings->listeners[i]->name);
+}
+
 /* Makes all listeners; those after a wrong one are checked as well. */
 static void check_listeners(struct written_configuration *written, struct settings *settings)
 {
@@ -168,7 +183,9 @@ struct settings *check_configuration(struct written_configuration *written)
             problem_memory(written->problems);
     }
     check_global(written, settings);
+    settings->admin = check_admin(written);
     check_listeners(written, settings);
+    check_admin_overlaps(written, settings);
     if (written->problems->errors == 0)
         return settings;
     settings_release(settings);

@@ -10,6 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+/* Of the sockets of admin. */
+#define ADMIN_BACKLOG 128
 
 static const char *subject_of(const struct check *check, const struct written_group *group, const char *key,
                               char *text)
@@ -440,6 +444,76 @@ struct listener_settings *check_listener(struct written_configuration *written,
     check_times(&check);
     check_idle_keys(&check);
     if (written->problems->errors == errors)
+        return settings;
+    listener_settings_release(settings);
+    return NULL;
+}
+
+/* Whether only this machine can get there. A name is looked up when it is bound; the usual one is known. */
+static bool is_local(const struct endpoint *endpoint)
+{
+    switch (endpoint->kind) {
+    case ENDPOINT_UNIX:
+    case ENDPOINT_SYSTEMD: /* whoever configures the socket there decides */
+        return true;
+    case ENDPOINT_NUMERIC:
+        return address_is_loopback(&endpoint->address);
+    case ENDPOINT_NAME:
+        return strcasecmp(endpoint->host, "localhost") == 0;
+    case ENDPOINT_ANY:
+        break;
+    }
+    return false;
+}
+
+static void check_admin_reach(const struct check *check)
+{
+    const struct written_value *listen = written_peek(check->group, "listen");
+    for (size_t i = 0; i < check->settings->listen_count; i++)
+        if (!is_local(&check->settings->listen[i]))
+            key_warning(check, "listen", &listen->items[i].origin,
+                        "other machines can get there: all who do see the configuration and the traffic");
+}
+
+/* Keys that mean something only with an address of that kind. */
+static void check_admin_idle(const struct check *check)
+{
+    static const char *const keys[] = { "unix_mode", "unix_user", "unix_group", "allowlist" };
+    const struct listener_settings *settings = check->settings;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        bool is_unix = strncmp(keys[i], "unix_", 5) == 0;
+        if (check_is_asked_for(check->group, keys_find(SCOPE_ADMIN, keys[i], NULL)) &&
+            (settings->listen_count == 0 || !listens_on(settings, is_unix)))
+            key_warning(check, keys[i], &written_peek(check->group, keys[i])->origin,
+                        is_unix ? "has no effect: there is no unix socket in admin.listen"
+                                : "has no effect: there is no other than a unix socket in admin.listen");
+    }
+}
+
+struct listener_settings *check_admin(struct written_configuration *written)
+{
+    size_t errors = written->problems->errors;
+    const struct written_value *listen = written_peek(written->admin, "listen");
+    struct listener_settings *settings = calloc(1, sizeof *settings);
+    if (settings == NULL) {
+        problem_memory(written->problems);
+        return NULL;
+    }
+    settings->references = 1;
+    settings->backlog = ADMIN_BACKLOG;
+    settings->max_connections = -1;
+    settings->max_connections_per_address = -1;
+    settings->name = strdup("admin");
+    if (settings->name == NULL)
+        problem_memory(written->problems);
+    struct check check = { .written = written, .group = written->admin, .settings = settings };
+    if (listen->set)
+        check_listen(&check);
+    check_unix(&check);
+    settings->allowlist = check_access_list(&check, "allowlist", NULL);
+    check_admin_reach(&check);
+    check_admin_idle(&check);
+    if (written->problems->errors == errors && settings->listen_count > 0)
         return settings;
     listener_settings_release(settings);
     return NULL;

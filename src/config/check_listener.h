@@ -9,4 +9,8 @@
 struct listener_settings *check_listener(struct written_configuration *written,
                                          struct written_group *listener);
 
+/* What admin connections come in by, as the settings of a listener "admin" without targets, with one
+ * reference; NULL if none is wanted, or if something is wrong. */
+struct listener_settings *check_admin(struct written_configuration *written);
+
 #endif

@@ -137,6 +137,7 @@ void written_complete(struct written_configuration *written)
 {
     complete_group(written, NULL, written->global);
     complete_group(written, NULL, written->log);
+    complete_group(written, NULL, written->admin);
     for (size_t i = 0; i < written->listener_count; i++) {
         struct written_group *listener = written->listeners[i];
         complete_group(written, written->defaults, listener);

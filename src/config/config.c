@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "config/check.h"
+#include "config/check_listener.h"
 #include "config/dump.h"
 #include "config/environment.h"
 #include "config/file.h"
@@ -94,6 +95,15 @@ void config_log_warnings(const struct config *config)
 void config_dump(const struct config *config, FILE *stream)
 {
     dump_configuration(config->written, config->settings, stream);
+}
+
+struct listener_settings *config_find_admin(const struct config *config)
+{
+    if (config->settings != NULL)
+        return config->settings->admin == NULL ? NULL : listener_settings_reference(config->settings->admin);
+    if (config->written == NULL || config->written->is_unreadable)
+        return NULL;
+    return check_admin(config->written);
 }
 
 void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data)

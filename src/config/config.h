@@ -41,6 +41,10 @@ void config_log_warnings(const struct config *config);
  * the value's origin (default, FILE:LINE, the environment variable, the command line). */
 void config_dump(const struct config *config, FILE *stream);
 
+/* Where admin can be asked, with a reference; also if something else is wrong with the configuration, for who
+ * asks a running instance after an edit that went wrong. NULL if that is nowhere, or can't be told. */
+struct listener_settings *config_find_admin(const struct config *config);
+
 /* Files that were read (main file, includes, list files): for checking whether `user` may read them too. */
 void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data);
 

@@ -182,6 +182,9 @@ void dump_configuration(const struct written_configuration *written, const struc
     dump.depth = 1;
     dump_group(&dump, written->log);
     fputs("};\n", stream);
+    fputs("admin = {\n", stream);
+    dump_group(&dump, written->admin);
+    fputs("};\n", stream);
     dump.depth = 0;
     dump_group(&dump, written->global);
     fputs("listeners = (\n", stream);

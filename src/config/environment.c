@@ -83,11 +83,13 @@ static void apply(struct reading *reading, struct written_group *group, const st
     if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &parsed))
         problem_error(reading->written->problems, &origin, NULL, "says something else than %s",
                       value->origin.name);
+    else if (parsed.items != NULL)
+        written_set_item(reading->written, value, &origin, parsed.items[0].text);
     else if (parsed.string != NULL)
         written_set_string(reading->written, value, &origin, parsed.string);
     else
         written_set_number(value, &origin, parsed.number);
-    free(parsed.string);
+    written_clear(&parsed);
 }
 
 /* The group that is the value of a key, made if need be. NULL when memory is short. */
@@ -130,6 +132,8 @@ static struct written_group *group_of(const struct reading *reading, enum key_sc
         return reading->written->global;
     case SCOPE_LOG:
         return reading->written->log;
+    case SCOPE_ADMIN:
+        return reading->written->admin;
     case SCOPE_PROTOCOL:
         return open_protocol(reading);
     case SCOPE_PROTOCOL_ID:
@@ -333,10 +337,7 @@ static void apply_listen(struct reading *reading)
         return;
     }
     join_address(reading, "LOCAL_HOST", "LOCAL_PORT", text, sizeof text, &origin);
-    written_clear(listen);
-    listen->set = true;
-    listen->origin = origin;
-    written_add_item(reading->written, listen, &origin, text);
+    written_set_item(reading->written, listen, &origin, text);
 }
 
 static void apply_target(struct reading *reading, size_t number)

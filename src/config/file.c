@@ -352,10 +352,12 @@ static void read_listeners(struct walk *walk, const struct key *key, config_sett
         read_listener(walk, key, config_setting_get_elem(setting, i));
 }
 
-static void read_log(struct walk *walk, const struct key *key, config_setting_t *setting)
+/* A group of the file itself, which holds no further ones. */
+static void read_plain(struct walk *walk, struct written_group *group, const struct key *key,
+                       config_setting_t *setting)
 {
     if (is_group(setting))
-        read_group(walk, walk->written->log, setting, NULL); /* holds no groups */
+        read_group(walk, group, setting, NULL);
     else
         wrong_type(walk, walk->written->global, key, setting);
 }
@@ -365,7 +367,9 @@ static void read_global_structure(struct walk *walk, struct written_group *group
 {
     (void)group;
     if (strcmp(key->name, "log") == 0)
-        read_log(walk, key, setting);
+        read_plain(walk, walk->written->log, key, setting);
+    else if (strcmp(key->name, "admin") == 0)
+        read_plain(walk, walk->written->admin, key, setting);
     else if (strcmp(key->name, "defaults") == 0)
         read_defaults(walk, key, setting);
     else

@@ -73,6 +73,7 @@ static const struct key global_keys[] = {
           "how long sessions may take to finish after a signal to stop"),
     INTEGER(SCOPE_GLOBAL, "shutdown_delay", UNIT_MILLISECONDS, 0, TIME_MAX, "0",
             "how long everything goes on after a signal to stop, before draining begins"),
+    STRUCTURE(SCOPE_GLOBAL, "admin", "metrics and status page"),
     STRUCTURE(SCOPE_GLOBAL, "defaults", "values for listeners that have none of their own"),
     STRUCTURE(SCOPE_GLOBAL, "listeners", "the listeners"),
 };
@@ -83,6 +84,15 @@ static const struct key log_keys[] = {
     STRING(SCOPE_LOG, "output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file"),
     CHOICE(SCOPE_LOG, "format", log_formats, "text", "lines for people, or one JSON object a line"),
     BOOLEAN(SCOPE_LOG, "mask_addresses", "false", "addresses of clients are shortened"),
+};
+
+static const struct key admin_keys[] = {
+    STRINGS(SCOPE_ADMIN, "listen", "addresses of metrics and status page; without one there are none",
+            .has_variable = true),
+    STRING(SCOPE_ADMIN, "unix_mode", "0600", "permissions of unix sockets"),
+    STRING(SCOPE_ADMIN, "unix_user", NULL, "owner of unix sockets"),
+    STRING(SCOPE_ADMIN, "unix_group", NULL, "group of unix sockets"),
+    STRINGS(SCOPE_ADMIN, "allowlist", "the only addresses that are let in"),
 };
 
 static const struct key listener_keys[] = {
@@ -231,6 +241,7 @@ static const struct {
 } scopes[SCOPE_COUNT] = {
     [SCOPE_GLOBAL] = { global_keys, sizeof global_keys / sizeof global_keys[0] },
     [SCOPE_LOG] = { log_keys, sizeof log_keys / sizeof log_keys[0] },
+    [SCOPE_ADMIN] = { admin_keys, sizeof admin_keys / sizeof admin_keys[0] },
     [SCOPE_LISTENER] = { listener_keys, sizeof listener_keys / sizeof listener_keys[0] },
     [SCOPE_TARGET] = { target_keys, sizeof target_keys / sizeof target_keys[0] },
     [SCOPE_PROTOCOL] = { protocol_keys, sizeof protocol_keys / sizeof protocol_keys[0] },
@@ -447,18 +458,15 @@ const char *keys_expectation(const struct key *key, char *text, size_t size)
 static const char *variable_prefix(enum key_scope scope)
 {
     static const char *const prefixes[SCOPE_COUNT] = {
-        [SCOPE_GLOBAL] = "",
-        [SCOPE_LOG] = "LOG_",
-        [SCOPE_LISTENER] = "",
-        [SCOPE_PROTOCOL] = "PROTOCOL_",
-        [SCOPE_PROTOCOL_ID] = "PROTOCOL_ID_",
+        [SCOPE_GLOBAL] = "",   [SCOPE_LOG] = "LOG_",           [SCOPE_ADMIN] = "ADMIN_",
+        [SCOPE_LISTENER] = "", [SCOPE_PROTOCOL] = "PROTOCOL_", [SCOPE_PROTOCOL_ID] = "PROTOCOL_ID_",
     };
     return prefixes[scope];
 }
 
 bool keys_variable(const struct key *key, char *text, size_t size)
 {
-    bool single = key->type != KEY_STRINGS && key->type != KEY_STRUCTURE;
+    bool single = (key->type != KEY_STRINGS || key->has_variable) && key->type != KEY_STRUCTURE;
     bool is_type = key->scope == SCOPE_PROTOCOL && key->type == KEY_CHOICE && key->choices == protocols;
     if (!single || is_type || variable_prefix(key->scope) == NULL || strcmp(key->name, "name") == 0)
         return false;

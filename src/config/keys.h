@@ -11,6 +11,7 @@
 enum key_scope {
     SCOPE_GLOBAL,
     SCOPE_LOG,
+    SCOPE_ADMIN,
     SCOPE_LISTENER,
     SCOPE_TARGET,
     SCOPE_PROTOCOL,    /* the group that stands for a protocol's name */
@@ -65,6 +66,7 @@ struct key {
     bool default_by_protocol;   /* the protocol says what the default is */
     bool required;              /* in SCOPE_PROTOCOL: for the protocols that have the key */
     bool is_secret;             /* never shown */
+    bool has_variable;          /* a list that a variable sets to its one entry */
     bool is_bytes;              /* a string with escapes of its own, see config/bytes.h */
     enum key_scope members;     /* the value is a group, or a choice that may be one, with keys of this scope;
                                    SCOPE_GLOBAL: it is no group */

@@ -68,6 +68,7 @@ void settings_release(struct settings *settings)
     for (size_t i = 0; i < settings->listener_count; i++)
         listener_settings_release(settings->listeners[i]);
     free(settings->listeners);
+    listener_settings_release(settings->admin);
     free((char *)settings->log.path);
     free(settings->file);
     free(settings->user);

@@ -63,6 +63,7 @@ struct listener_settings {
     /* In shared modes its `protocol` is never NULL. In proxy mode it is for protocols that can't be shared.
      */
     struct protocol_settings protocol;
+    const char *protocol_name; /* as in the configuration */
     struct target_settings *targets;
     size_t target_count;
     enum balance balance;
@@ -112,6 +113,7 @@ struct settings {
     char *pid_file;
     int64_t shutdown_timeout;
     int64_t shutdown_delay;
+    struct listener_settings *admin;      /* one reference; NULL: none. Has no targets, and no mode */
     struct listener_settings **listeners; /* one reference each */
     size_t listener_count;
 };

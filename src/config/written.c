@@ -58,7 +58,8 @@ struct written_configuration *written_create(struct problem_list *problems)
     written->problems = problems;
     written->global = written_group_create(written, SCOPE_GLOBAL, &origin);
     written->log = written_group_create(written, SCOPE_LOG, &origin);
-    if (written->global != NULL && written->log != NULL)
+    written->admin = written_group_create(written, SCOPE_ADMIN, &origin);
+    if (written->global != NULL && written->log != NULL && written->admin != NULL)
         return written;
     written_free(written);
     return NULL;
@@ -70,6 +71,7 @@ void written_free(struct written_configuration *written)
         return;
     written_group_free(written->global);
     written_group_free(written->log);
+    written_group_free(written->admin);
     written_group_free(written->defaults);
     for (size_t i = 0; i < written->listener_count; i++)
         written_group_free(written->listeners[i]);
@@ -184,6 +186,15 @@ bool written_add_item(struct written_configuration *written, struct written_valu
     return true;
 }
 
+bool written_set_item(struct written_configuration *written, struct written_value *value,
+                      const struct origin *origin, const char *text)
+{
+    written_clear(value);
+    value->set = true;
+    value->origin = *origin;
+    return written_add_item(written, value, origin, text);
+}
+
 struct written_group *written_open_group(struct written_configuration *written, struct written_value *value,
                                          const struct key *key, const struct origin *origin)
 {
@@ -248,6 +259,8 @@ bool written_parse(struct written_configuration *written, const struct key *key,
         snprintf(error, error_size, "is empty");
     else if (key->type == KEY_STRING)
         return written_set_string(written, value, origin, text);
+    else if (key->type == KEY_STRINGS)
+        return written_set_item(written, value, origin, text);
     else if (!parse_number(key, text, &number))
         snprintf(error, error_size, "\"%.60s\" does not fit: %s is wanted", text,
                  keys_expectation(key, expectation, sizeof expectation));
@@ -262,6 +275,7 @@ const char *written_subject(const struct written_group *group, const char *liste
     static const char *const groups[SCOPE_COUNT] = {
         [SCOPE_GLOBAL] = "",
         [SCOPE_LOG] = "log.",
+        [SCOPE_ADMIN] = "admin.",
         [SCOPE_LISTENER] = "",
         [SCOPE_TARGET] = "target: ",
         [SCOPE_PROTOCOL] = "protocol: ",

@@ -45,6 +45,7 @@ struct written_group {
 struct written_configuration {
     struct written_group *global;
     struct written_group *log;
+    struct written_group *admin;
     struct written_group *defaults; /* scope LISTENER; NULL: none */
     struct written_group **listeners;
     size_t listener_count;
@@ -95,6 +96,10 @@ bool written_set_string(struct written_configuration *written, struct written_va
                         const struct origin *origin, const char *string);
 void written_set_number(struct written_value *value, const struct origin *origin, int64_t number);
 bool written_add_item(struct written_configuration *written, struct written_value *value,
+                      const struct origin *origin, const char *text);
+
+/* Makes `text` the one entry of a list. */
+bool written_set_item(struct written_configuration *written, struct written_value *value,
                       const struct origin *origin, const char *text);
 
 /* The group that is the value of a key with members; an empty one is made if there is none. NULL (noted) when

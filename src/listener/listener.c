@@ -31,6 +31,7 @@ struct listener {
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
+    bool started;              /* clients are accepted */
     bool draining;
     struct counters counters;
     listener_emptied *emptied;
@@ -108,8 +109,6 @@ static void listener_client_ended(void *owner, const struct address *client,
     struct listener *listener = owner;
     struct counters *counters = &listener->counters;
     counters->ends[summary->reason]++;
-    counters->bytes_from_clients += summary->bytes_from_client;
-    counters->bytes_from_targets += summary->bytes_from_target;
     admission_leave(&listener->admission, client);
     listener_return_descriptors(listener);
     if (listener->draining && listener_is_empty(listener))
@@ -263,11 +262,14 @@ static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
 
 static void listener_service_ready(void *owner)
 {
-    listener_resume(owner);
+    struct listener *listener = owner;
+    listener->started = true;
+    listener_resume(listener);
 }
 
 /* What serves clients in each mode. */
-static struct service *listener_make_service(struct listener *listener)
+static struct service *service_by_mode(void *data, struct runtime *runtime,
+                                       struct listener_settings *settings, const struct service_owner *owner)
 {
     static struct service *(*const create[])(struct runtime *, struct listener_settings *,
                                              const struct service_owner *) = {
@@ -275,17 +277,19 @@ static struct service *listener_make_service(struct listener *listener)
         [MODE_FIFO] = stream_service_create,
         [MODE_FUNNEL] = stream_service_create,
     };
-    struct service_owner owner = {
-        .owner = listener,
-        .ready = listener_service_ready,
-        .ended = listener_client_ended,
-        .counters = &listener->counters,
-    };
-    return create[listener->settings->mode](listener->runtime, listener->settings, &owner);
+    (void)data;
+    return create[settings->mode](runtime, settings, owner);
 }
 
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner)
+{
+    return listener_create_with(runtime, settings, bound, emptied, owner, service_by_mode, NULL);
+}
+
+struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
+                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
+                                      listener_make_service *make, void *data)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
@@ -305,7 +309,13 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
     listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
-    listener->service = listener_make_service(listener);
+    const struct service_owner service_owner = {
+        .owner = listener,
+        .ready = listener_service_ready,
+        .ended = listener_client_ended,
+        .counters = &listener->counters,
+    };
+    listener->service = make(data, runtime, settings, &service_owner);
     if (listener->watchers == NULL || listener->service == NULL) {
         int error = errno;
         bind_close(&listener->bound);
@@ -393,9 +403,51 @@ size_t listener_descriptors(const struct listener_settings *settings)
     return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
 }
 
+/* A target that is up, or was not tried yet, and that may be given work. */
+static bool listener_has_usable_target(const struct listener *listener)
+{
+    for (size_t i = 0; i < listener_targets(listener); i++) {
+        struct service_target target;
+        listener_target(listener, i, &target);
+        if (target.gauges.usable && target.weight > 0)
+            return true;
+    }
+    return false;
+}
+
+void listener_measure(const struct listener *listener, struct listener_gauges *gauges)
+{
+    struct service *service = listener->service;
+    *gauges = (struct listener_gauges){
+        .clients = service->functions->clients(service),
+        .waiting = service->functions->waiting(service),
+        .in_flight = service->functions->in_flight(service),
+        .ready = listener->started && !listener->draining && listener_has_usable_target(listener),
+    };
+}
+
+const char *listener_state(const struct listener *listener)
+{
+    if (listener->draining)
+        return "draining";
+    if (!listener->started)
+        return "starting";
+    return listener->short_of_descriptors ? "short of descriptors" : "accepting";
+}
+
 const struct bound_sockets *listener_get_sockets(const struct listener *listener)
 {
     return &listener->bound;
+}
+
+size_t listener_targets(const struct listener *listener)
+{
+    return listener->service->functions->targets(listener->service);
+}
+
+void listener_target(const struct listener *listener, size_t index, struct service_target *target)
+{
+    listener->service->functions->target(listener->service, index, target);
 }
 
 const struct listener_settings *listener_get_settings(const struct listener *listener)

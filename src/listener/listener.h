@@ -6,6 +6,7 @@
 #include "base/counters.h"
 #include "listener/bind.h"
 #include "net/runtime.h"
+#include "net/service.h"
 
 #include <stdbool.h>
 
@@ -19,6 +20,16 @@ typedef void listener_emptied(void *owner);
  * errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE). */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct bound_sockets *bound, listener_emptied *emptied, void *owner);
+
+/* Makes what serves the clients of a listener; NULL with errno. */
+typedef struct service *listener_make_service(void *data, struct runtime *runtime,
+                                              struct listener_settings *settings,
+                                              const struct service_owner *owner);
+
+/* The same with a service of another making than that of the settings' mode. */
+struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
+                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
+                                      listener_make_service *make, void *data);
 
 /* Closes everything at once. NULL is allowed. */
 void listener_destroy(struct listener *listener);
@@ -49,5 +60,12 @@ const struct counters *listener_get_counters(const struct listener *listener);
 
 /* Clients being served now. */
 size_t listener_clients(const struct listener *listener);
+
+/* What can be seen of it. The state is "starting" (its service is being prepared), "accepting", "short of
+ * descriptors" or "draining"; sockets are there until it has drained. */
+void listener_measure(const struct listener *listener, struct listener_gauges *gauges);
+const char *listener_state(const struct listener *listener);
+size_t listener_targets(const struct listener *listener);
+void listener_target(const struct listener *listener, size_t index, struct service_target *target);
 
 #endif

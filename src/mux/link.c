@@ -309,6 +309,17 @@ static void link_give_back(struct mux_link *link)
     }
 }
 
+/* What was kept to know late answers by. */
+static void link_free_late(struct mux_link *link)
+{
+    for (size_t i = 0; i < link->slot_count; i++) {
+        if (link->slots[i] == NULL)
+            continue;
+        assert(link->slots[i]->client == NULL);
+        exchange_free(link->slots[i]);
+    }
+}
+
 void link_collapse(struct mux_link *link)
 {
     struct mux_exchange *exchange;
@@ -321,12 +332,7 @@ void link_collapse(struct mux_link *link)
         else
             exchange_fail(exchange, link->reason);
     }
-    for (size_t i = 0; i < link->slot_count; i++) {
-        if (link->slots[i] == NULL)
-            continue;
-        assert(link->slots[i]->client == NULL);
-        exchange_free(link->slots[i]);
-    }
+    link_free_late(link);
     link->current = NULL;
     buffer_free(&link->output);
     link_update(link);
@@ -754,6 +760,7 @@ void mux_link_close(struct mux_link *link, int64_t now)
         link_doom(link, REASON_TARGET_CLOSED, "");
         link_collapse(link);
     }
+    link_free_late(link);
     list_foreach(&link->finished, node)
     {
         exchange_of_link_node(node)->link = NULL;

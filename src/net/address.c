@@ -151,6 +151,13 @@ int address_compare(const struct address *a, const struct address *b)
     return order != 0 ? order : compare_numbers(address_port(a), address_port(b));
 }
 
+bool address_is_loopback(const struct address *address)
+{
+    if (address->family == AF_INET)
+        return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
+    return address->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+}
+
 static bool endpoint_fail(char *error, size_t error_size, const char *message, const char *text)
 {
     snprintf(error, error_size, message, text);

@@ -48,6 +48,9 @@ const char *address_print_client(const struct address *address, char *text);
 int address_compare_host(const struct address *a, const struct address *b);
 int address_compare(const struct address *a, const struct address *b);
 
+/* Whether it belongs to this machine alone: 127.0.0.0/8 or ::1. */
+bool address_is_loopback(const struct address *address);
+
 enum endpoint_kind {
     ENDPOINT_NUMERIC, /* `address` is complete; `host` is its text */
     ENDPOINT_NAME,    /* `host` has to be looked up */

@@ -7,6 +7,7 @@
 #include "base/reason.h"
 #include "net/address.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,7 @@
 struct service_summary {
     enum reason reason;
     uint64_t bytes_from_client;
-    uint64_t bytes_from_target; /* shared modes: what was written to the client */
+    uint64_t bytes_to_client;
 };
 
 /* The listener, as its service knows it. Must outlive the service. */
@@ -26,8 +27,20 @@ struct service_owner {
     /* A client has gone and its descriptors are closed: the listener gives its places in the account back and
      * forgets it. It may not destroy the service from here. */
     void (*ended)(void *owner, const struct address *client, const struct service_summary *summary);
-    /* The shared modes count exchanges here; all else the listener counts. */
+    /* The service counts bytes, requests and times here, the listener its clients. */
     struct counters *counters;
+};
+
+/* What one target of a listener is like at a moment. What it points to is the service's, and may change when
+ * the loop goes on. */
+struct service_target {
+    const char *name;
+    const char *state;   /* "untried", "up", "down", "trying" */
+    const char *failure; /* why it failed last; "" if it never has */
+    bool is_backup;
+    int64_t weight;
+    struct target_gauges gauges;
+    const struct target_counters *counters;
 };
 
 struct service;
@@ -53,6 +66,13 @@ struct service_functions {
     /* Clients there are; of these, those who wait for a target connection. */
     size_t (*clients)(const struct service *service);
     size_t (*waiting)(const struct service *service);
+
+    /* Requests at target connections; in proxy mode, clients at theirs. */
+    size_t (*in_flight)(const struct service *service);
+
+    /* The targets; `index` is one of their places. */
+    size_t (*targets)(const struct service *service);
+    void (*target)(const struct service *service, size_t index, struct service_target *target);
 
     /* Ends all clients with REASON_DRAINED, then frees the service. */
     void (*destroy)(struct service *service);

@@ -51,6 +51,7 @@ static void pipe_serve_queue(struct pipe_service *service)
         if (target == NULL)
             break;
         pipe_session_enter(session, PIPE_CONNECTING);
+        session->tried = clock_now();
         session->attempt = target_connect(target, pipe_connect_ended, session);
         if (session->attempt == NULL)
             pipe_session_end(session, REASON_INTERNAL);
@@ -148,6 +149,23 @@ static size_t pipe_waiting(const struct service *service)
     return list_entry(service, const struct pipe_service, service)->waiting_count;
 }
 
+/* Waiting ones apart, each has a connection or an attempt. */
+static size_t pipe_in_flight(const struct service *service)
+{
+    return pipe_sessions(service) - pipe_waiting(service);
+}
+
+static size_t pipe_targets(const struct service *service)
+{
+    return list_entry(service, const struct pipe_service, service)->targets->count;
+}
+
+static void pipe_target(const struct service *service, size_t index, struct service_target *target)
+{
+    const struct pipe_service *pipe = list_entry(service, const struct pipe_service, service);
+    target_describe(&pipe->targets->targets[index], target);
+}
+
 static void pipe_destroy(struct service *service)
 {
     struct pipe_service *pipe = pipe_of(service);
@@ -168,6 +186,9 @@ static const struct service_functions pipe_functions = {
     .close = pipe_close,
     .clients = pipe_sessions,
     .waiting = pipe_waiting,
+    .in_flight = pipe_in_flight,
+    .targets = pipe_targets,
+    .target = pipe_target,
     .destroy = pipe_destroy,
 };
 

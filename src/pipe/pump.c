@@ -77,12 +77,28 @@ bool pipe_end_put_first(struct pipe_end *end, const char *bytes, size_t length)
     return true;
 }
 
+/* The client's end and the target's end have their bytes counted in different places. */
+static void end_count(struct pipe_end *end, uint64_t received, uint64_t sent)
+{
+    struct pipe_session *session = end->session;
+    end->received += received;
+    end->sent += sent;
+    if (end == &session->client) {
+        session->service->owner.counters->bytes_from_clients += received;
+        session->service->owner.counters->bytes_to_clients += sent;
+    } else {
+        session->connected_target->counters.bytes_received += received;
+        session->connected_target->counters.bytes_sent += sent;
+    }
+}
+
 /* Writes as much as the socket takes. Returns how much, or -1 if the end failed. */
 static ssize_t end_write(struct pipe_end *end, const char *bytes, size_t length)
 {
     ssize_t written = send(end->watcher.fd, bytes, length, MSG_NOSIGNAL);
     if (written == -1)
         return socket_would_wait(errno) ? 0 : -1;
+    end_count(end, 0, (uint64_t)written);
     return written;
 }
 
@@ -137,7 +153,7 @@ bool pipe_end_pump(struct pipe_end *end)
         return true;
     ssize_t length = recv(end->watcher.fd, buffer, wanted, 0);
     if (length > 0) {
-        end->received += (uint64_t)length;
+        end_count(end, (uint64_t)length, 0);
         return end_accept(end->peer, buffer, (size_t)length);
     }
     if (length == -1 && socket_would_wait(errno))

@@ -55,7 +55,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     struct service_summary summary = {
         .reason = reason,
         .bytes_from_client = session->client.received,
-        .bytes_from_target = session->target.received,
+        .bytes_to_client = session->client.sent,
     };
     struct address address = session->address;
     struct target_attempt *attempt = session->attempt;
@@ -183,6 +183,7 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
 {
     session->connected_target = target;
     session->connected = clock_now();
+    histogram_record(&session->service->owner.counters->wait, session->tried - session->accepted);
     timeout_stop(&session->queue_timeout);
     timer_start(&session->service->inactivity_timer, &session->inactivity, session->connected);
     pipe_end_open(&session->target, descriptor);

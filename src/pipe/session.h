@@ -23,6 +23,7 @@ struct pipe_end {
     bool write_ended; /* nothing more can be, or is to be, written to it */
     bool reset;       /* it failed: what follows is closed with a reset too */
     uint64_t received;
+    uint64_t sent;
 };
 
 /*            target_choose() gives one          connected
@@ -52,6 +53,7 @@ struct pipe_session {
     struct address address;
     uint64_t number;
     int64_t accepted; /* microseconds */
+    int64_t tried;    /* when the last attempt began */
     int64_t connected;
 };
 

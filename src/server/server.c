@@ -6,6 +6,7 @@
 #include "server/daemon.h"
 #include "server/drain.h"
 #include "server/notify.h"
+#include "server/overview.h"
 #include "server/privileges.h"
 #include "server/upgrade.h"
 
@@ -25,9 +26,11 @@ struct server {
     struct runtime runtime;
     struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
+    struct bound_sockets admin;  /* likewise, that of admin */
     struct listener **listeners;
     size_t count;
     struct drain drain;
+    struct overview overview;
     struct pid_file pid_file;
     const char *pid_path;
     int daemon;      /* for daemon_ready(); -1: foreground */
@@ -87,7 +90,21 @@ static void server_hand_over(void *owner, pid_t heir)
     snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
     notify_send(state);
     ev_timer_stop(server->runtime.loop, &server->watchdog);
+    overview_hand_over(&server->overview);
     drain_hand_over(&server->drain);
+}
+
+/* Adds a listener's sockets to those that a new process gets; returns how many there are then. */
+static size_t server_list_sockets(const struct listener *listener, struct upgrade_socket *sockets,
+                                  size_t count)
+{
+    const struct bound_sockets *bound = listener_get_sockets(listener);
+    for (size_t i = 0; i < bound->count; i++) {
+        const char *name = bound->sockets[i].systemd_name;
+        sockets[count].descriptor = bound->sockets[i].descriptor;
+        sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
+    }
+    return count;
 }
 
 static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -100,22 +117,21 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
         log_warning(NULL, "no upgrade: this process is ending");
         return;
     }
+    const struct listener *admin = server->overview.listener;
     for (size_t i = 0; i < server->count; i++)
         count += listener_get_sockets(server->listeners[i])->count;
+    if (admin != NULL)
+        count += listener_get_sockets(admin)->count;
     struct upgrade_socket *sockets = calloc(count, sizeof *sockets);
     if (sockets == NULL) {
         log_error(NULL, "upgrade failed: %s", strerror(errno));
         return;
     }
     count = 0;
-    for (size_t i = 0; i < server->count; i++) {
-        const struct bound_sockets *bound = listener_get_sockets(server->listeners[i]);
-        for (size_t k = 0; k < bound->count; k++) {
-            const char *name = bound->sockets[k].systemd_name;
-            sockets[count].descriptor = bound->sockets[k].descriptor;
-            sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
-        }
-    }
+    for (size_t i = 0; i < server->count; i++)
+        count = server_list_sockets(server->listeners[i], sockets, count);
+    if (admin != NULL)
+        count = server_list_sockets(admin, sockets, count);
     upgrade_start(&server->upgrade, sockets, count);
     free(sockets);
 }
@@ -194,6 +210,17 @@ static size_t server_descriptors_wanted(const struct settings *settings)
     return wanted;
 }
 
+static bool server_bind_one(struct server *server, const struct listener_settings *settings,
+                            struct bound_sockets *bound)
+{
+    char error[ERROR_SIZE];
+    if (bind_listen(settings, privileges_user(server->settings), privileges_group(server->settings),
+                    &server->inherited, bound, error, sizeof error))
+        return true;
+    log_error(settings->name, "%s", error);
+    return false;
+}
+
 /* Binds everything; says all that fails, not just the first. */
 static bool server_bind(struct server *server)
 {
@@ -205,14 +232,10 @@ static bool server_bind(struct server *server)
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    for (size_t i = 0; i < settings->listener_count; i++) {
-        char error[ERROR_SIZE];
-        if (!bind_listen(settings->listeners[i], privileges_user(settings), privileges_group(settings),
-                         &server->inherited, &server->bound[i], error, sizeof error)) {
-            log_error(settings->listeners[i]->name, "%s", error);
-            success = false;
-        }
-    }
+    for (size_t i = 0; i < settings->listener_count; i++)
+        success = server_bind_one(server, settings->listeners[i], &server->bound[i]) && success;
+    if (settings->admin != NULL)
+        success = server_bind_one(server, settings->admin, &server->admin) && success;
     return success;
 }
 
@@ -255,6 +278,10 @@ static bool server_make_listeners(struct server *server)
         }
         server->listeners[server->count++] = listener;
     }
+    if (!overview_open(&server->overview, &server->runtime, &server->admin)) {
+        log_error("admin", "%s", strerror(errno));
+        return false;
+    }
     return true;
 }
 
@@ -291,6 +318,7 @@ static bool server_announce(struct server *server)
     inherited_release(&server->inherited);
     for (size_t i = 0; i < server->count; i++)
         listener_start(server->listeners[i]);
+    overview_start(&server->overview);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
@@ -309,10 +337,10 @@ static void server_log_totals(const struct server *server)
     for (size_t i = 0; i < server->count; i++) {
         const struct counters *counters = listener_get_counters(server->listeners[i]);
         log_info(listener_get_settings(server->listeners[i])->name,
-                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes from targets",
+                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes to clients",
                  (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
                  (unsigned long long)counters->bytes_from_clients,
-                 (unsigned long long)counters->bytes_from_targets);
+                 (unsigned long long)counters->bytes_to_clients);
         if (listener_get_settings(server->listeners[i])->mode != MODE_PROXY)
             log_info(listener_get_settings(server->listeners[i])->name,
                      "%llu requests ended, %llu of them with their answer",
@@ -326,6 +354,7 @@ static void server_clean_up(struct server *server)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    overview_close(&server->overview);
     for (size_t i = 0; i < server->count; i++)
         listener_destroy(server->listeners[i]);
     free(server->listeners);
@@ -334,6 +363,7 @@ static void server_clean_up(struct server *server)
     free(server->bound);
     inherited_release(&server->inherited);
     upgrade_free(&server->upgrade);
+    bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
@@ -378,6 +408,7 @@ int server_run(const struct config *config, const struct server_options *options
         .resume = server_resume,
         .over = server_hand_over,
     };
+    overview_init(&server.overview, &server.runtime, config, &server.drain);
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &server.settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);

@@ -35,6 +35,7 @@ static void client_receive(struct stream_client *client)
     int64_t now = clock_now();
     if (length > 0) {
         client->received += (uint64_t)length;
+        client->service->owner.counters->bytes_from_clients += (uint64_t)length;
         mux_client_bytes(client->mux, buffer, (size_t)length, now);
     } else if (length == 0) {
         mux_client_end(client->mux, now);
@@ -47,9 +48,10 @@ static void client_receive(struct stream_client *client)
 static void client_discard(struct stream_client *client)
 {
     ssize_t length = recv(client->watcher.fd, client->service->runtime->read_buffer, RUNTIME_READ_SIZE, 0);
-    if (length > 0)
+    if (length > 0) {
         client->received += (uint64_t)length;
-    else if (length == 0 || !socket_would_wait(errno))
+        client->service->owner.counters->bytes_from_clients += (uint64_t)length;
+    } else if (length == 0 || !socket_would_wait(errno))
         stream_client_end(client, client->reason, false);
 }
 
@@ -89,6 +91,7 @@ static void client_write(struct stream_client *client, int64_t now)
     client->blocked = written < (ssize_t)output.length;
     if (written > 0) {
         client->sent += (uint64_t)written;
+        client->service->owner.counters->bytes_to_clients += (uint64_t)written;
         mux_client_written(client->mux, (size_t)written, now);
     }
 }
@@ -177,7 +180,7 @@ void stream_client_end(struct stream_client *client, enum reason reason, bool re
     struct service_summary summary = {
         .reason = reason,
         .bytes_from_client = client->received,
-        .bytes_from_target = client->sent,
+        .bytes_to_client = client->sent,
     };
     struct address address = client->address;
     free(client);

@@ -71,6 +71,7 @@ static bool link_receive(struct stream_link *link)
     link->looked = service->turn;
     if (length > 0) {
         link->received += (uint64_t)length;
+        link->target->counters.bytes_received += (uint64_t)length;
         mux_link_bytes(link->mux, buffer, (size_t)length, now);
     } else if (length == 0) {
         mux_link_end(link->mux, now);
@@ -124,6 +125,7 @@ static void link_write(struct stream_link *link, int64_t now)
     link->blocked = written < (ssize_t)output.length;
     if (written > 0) {
         link->sent += (uint64_t)written;
+        link->target->counters.bytes_sent += (uint64_t)written;
         mux_link_written(link->mux, (size_t)written, now);
     }
 }

@@ -46,6 +46,28 @@ static void stream_log_failure(const struct stream_service *service, const struc
               (long long)(ending->wait / 1000), (long long)(ending->service / 1000));
 }
 
+/* What was answered here has not waited, and had no target. */
+static void stream_count(struct counters *counters, const struct mux_ending *ending)
+{
+    const struct stream_link *link = ending->link;
+    counters->requests++;
+    if (ending->answered)
+        counters->answered++;
+    else
+        counters->failures[ending->reason]++;
+    if (link != NULL || ending->wait > 0)
+        histogram_record(&counters->wait, ending->wait);
+    if (link == NULL)
+        return;
+    struct target_counters *of_target = &link->target->counters;
+    if (ending->answered) {
+        of_target->answered++;
+        histogram_record(&of_target->service, ending->service);
+    } else {
+        of_target->failures[ending->reason]++;
+    }
+}
+
 /* The hook of the multiplexer: one request has ended. */
 static void stream_request_ended(void *owner, const struct mux_ending *ending)
 {
@@ -54,14 +76,12 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     struct stream_client *client = ending->client;
     struct stream_link *link = ending->link;
     client->requests++;
-    counters->requests++;
+    stream_count(counters, ending);
     if (ending->answered) {
-        counters->answered++;
         if (link != NULL)
             link->answered = true;
         return;
     }
-    counters->failures[ending->reason]++;
     if (log_enabled(LOG_KIND_DEBUG))
         stream_log_failure(service, ending);
 }
@@ -103,7 +123,7 @@ static void stream_set_timer(struct stream_service *service, int64_t now)
     service->due_at = due;
 }
 
-/* The loop has only to be woken up: see stream_read_all(). */
+/* The loop has only to be woken up: see stream_turn_ends(). */
 static void stream_due(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)loop;
@@ -120,16 +140,12 @@ static void stream_turn_begins(struct ev_loop *loop, ev_check *watcher, int even
     service->many_events = ev_pending_count(loop) >= LOOP_EVENTS_MIN;
 }
 
-/* Targets first: what they said, or that they closed, comes before what is asked of them. Time comes last:
- * who has made it in time is not overdue because we looked late. */
+/* Targets first: what they said, or that they closed, comes before what is asked of them. */
 static void stream_read_all(struct stream_service *service)
 {
     list_foreach(&service->dirty_links, node) stream_link_read(list_entry(node, struct stream_link, dirty));
     list_foreach(&service->dirty_clients, node)
         stream_client_read(list_entry(node, struct stream_client, dirty));
-    int64_t now = clock_now();
-    if (now >= mux_due(service->mux))
-        mux_tick(service->mux, now);
 }
 
 /* What is written may change more; all of that is dealt with too. */
@@ -156,6 +172,13 @@ static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int even
     struct stream_service *service = watcher->data;
     stream_read_all(service);
     stream_write_all(service);
+    /* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked
+     * late. */
+    int64_t now = clock_now();
+    if (now >= mux_due(service->mux)) {
+        mux_tick(service->mux, now);
+        stream_write_all(service);
+    }
     stream_set_timer(service, clock_now());
 }
 
@@ -212,6 +235,35 @@ static size_t stream_waiting(const struct service *service)
     return mux_waiting(list_entry(service, const struct stream_service, service)->mux);
 }
 
+static size_t stream_load(const struct stream_service *stream, const struct target *target)
+{
+    size_t load = 0;
+    list_foreach(&stream->pool.links, node)
+    {
+        const struct stream_link *link = list_entry(node, const struct stream_link, node);
+        if (link->mux != NULL && (target == NULL || link->target == target))
+            load += mux_link_load(link->mux);
+    }
+    return load;
+}
+
+static size_t stream_in_flight(const struct service *service)
+{
+    return stream_load(list_entry(service, const struct stream_service, service), NULL);
+}
+
+static size_t stream_targets(const struct service *service)
+{
+    return list_entry(service, const struct stream_service, service)->pool.targets->count;
+}
+
+static void stream_target(const struct service *service, size_t index, struct service_target *target)
+{
+    const struct stream_service *stream = list_entry(service, const struct stream_service, service);
+    target_describe(&stream->pool.targets->targets[index], target);
+    target->gauges.in_flight = stream_load(stream, &stream->pool.targets->targets[index]);
+}
+
 static void stream_destroy(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
@@ -237,6 +289,9 @@ static const struct service_functions stream_functions = {
     .close = stream_close,
     .clients = stream_clients,
     .waiting = stream_waiting,
+    .in_flight = stream_in_flight,
+    .targets = stream_targets,
+    .target = stream_target,
     .destroy = stream_destroy,
 };
 

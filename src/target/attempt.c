@@ -28,6 +28,7 @@ struct target_attempt {
     size_t count;
     size_t next; /* of the addresses */
     int descriptor;
+    int64_t begun; /* microseconds */
     ev_io watcher;
     ev_timer unix_retry;
     struct timeout timeout;
@@ -79,6 +80,7 @@ static void attempt_fail(struct target_attempt *attempt)
 {
     struct target *target = attempt->target;
     target->connections--;
+    target->counters.connect_failures[attempt->failure]++;
     target_health_failed(target, attempt, attempt->failure, attempt->failure_text);
     attempt->result(attempt->data, target, -1);
     attempt_free(attempt);
@@ -91,6 +93,8 @@ static void attempt_succeed(struct target_attempt *attempt)
     if (keep_alive->enabled)
         socket_keep_alive(attempt->descriptor, (int)((keep_alive->idle + 999) / 1000),
                           (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
+    target->counters.opened++;
+    histogram_record(&target->counters.connect, clock_now() - attempt->begun);
     if (attempt->count > 0)
         target->good_address = attempt->addresses[attempt->next - 1];
     bool came_up = target_health_connected(target, attempt);
@@ -258,6 +262,7 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
     attempt->result = result;
     attempt->data = data;
     attempt->descriptor = -1;
+    attempt->begun = clock_now();
     ev_init(&attempt->watcher, attempt_event);
     attempt->watcher.data = attempt;
     ev_init(&attempt->unix_retry, attempt_retry_unix);

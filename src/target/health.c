@@ -145,8 +145,10 @@ void target_health_failed(struct target *target, const struct target_attempt *at
         return; /* one of several attempts that ran when the first of them failed */
     target->failure = reason;
     snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
-    if (target->state == TARGET_UP)
+    if (target->state == TARGET_UP) {
+        target->counters.downs++;
         log_warning(target->set->settings->name, "target %s is down: %s", target->settings->name, text);
+    }
     target_back_off(target);
 }
 

@@ -151,8 +151,33 @@ void target_succeed(struct target *target)
 
 void target_fail(struct target *target, enum reason reason, const char *text)
 {
+    target->counters.connect_failures[reason]++;
     if (target_is_judged(target))
         target_health_failed(target, NULL, reason, text);
+}
+
+void target_describe(const struct target *target, struct service_target *description)
+{
+    static const char *const states[] = {
+        [TARGET_UP] = "up",
+        [TARGET_DOWN] = "down",
+        [TARGET_RETRY] = "down",
+        [TARGET_TRYING] = "trying",
+    };
+    bool is_untried = target->state == TARGET_UP && target->counters.opened == 0;
+    *description = (struct service_target){
+        .name = target->settings->name,
+        .state = is_untried ? "untried" : states[target->state],
+        .failure = target->failure_text,
+        .is_backup = target->settings->backup,
+        .weight = target->settings->weight,
+        .gauges = {
+            .usable = target->state == TARGET_UP,
+            .connections = (uint64_t)target->connections,
+            .in_flight = (uint64_t)target->connections,
+        },
+        .counters = &target->counters,
+    };
 }
 
 const char *target_set_failure(const struct target_set *set)

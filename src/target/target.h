@@ -17,10 +17,11 @@
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
 
-#include "base/reason.h"
+#include "base/counters.h"
 #include "base/timer.h"
 #include "config/settings.h"
 #include "net/runtime.h"
+#include "net/service.h"
 
 enum target_state { TARGET_UP, TARGET_DOWN, TARGET_RETRY, TARGET_TRYING };
 
@@ -45,6 +46,7 @@ struct target {
     struct address good_address;        /* the one that worked last: tried first */
     enum reason failure;                /* why it is not up */
     char failure_text[160];
+    struct target_counters counters;
 };
 
 /* Called when a target may have become usable: it came up, has room again, or may be tried once more. Comes
@@ -109,6 +111,9 @@ void target_fail(struct target *target, enum reason reason, const char *text);
 
 /* Why a target that is down failed last, for the log; NULL if none is down. */
 const char *target_set_failure(const struct target_set *set);
+
+/* What the target is like now; in_flight is its connections, for owners who know better to correct. */
+void target_describe(const struct target *target, struct service_target *description);
 
 /* Tells the owner of the set that a target may be usable now. */
 void target_set_notify(struct target_set *set);

@@ -4,6 +4,7 @@
 #include "harness/peer.h"
 #include "harness/stage.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -119,6 +120,46 @@ static void slow_reader(struct fixture *fixture, bool is_fifo)
 static void client_that_reads_slowly(void **state)
 {
     stage_each_mode(*state, slow_reader);
+}
+
+/* The program does not run for longer than a client may stall; the client has read all there was meanwhile.
+ */
+static void late_program(struct fixture *fixture, bool is_fifo)
+{
+    int stall = test_stretched(STALL);
+    struct stage stage = stage_begin(fixture, is_fifo, true, "stall_timeout = %d;", stall);
+    static char data[65536];
+    size_t done = 0;
+    char request[32];
+
+    snprintf(request, sizeof(request), "big %zu\n", BIG);
+    int reader = stage_ask(&stage, request);
+    peer_receive(reader, data, 1);
+    peer_expect_text(reader, "b");
+    int idle = peer_connect("127.0.0.1", stage.port);
+    peer_expect_silence(idle, stall / 3); /* until no buffer takes anything any more */
+    close(idle);
+    proximux_signal(stage.proximux, SIGSTOP);
+    while (peer_readable(reader, stall + stall / 2)) {
+        ssize_t got = recv(reader, data, sizeof(data), MSG_DONTWAIT);
+
+        test_require(got > 0, "it was closed");
+        done += (size_t)got;
+    }
+    proximux_signal(stage.proximux, SIGCONT);
+    for (done += 2; done < BIG; done += sizeof(data)) {
+        size_t count = BIG - done < sizeof(data) ? BIG - done : sizeof(data);
+
+        peer_receive(reader, data, count);
+    }
+    close(reader);
+    stage_end(&stage, 2 * STAGE_SOON, 0);
+    assert_int_equal(proximux_log_count(stage.proximux, " failed: "), 0);
+}
+
+static void client_is_not_blamed_for_our_delay(void **state)
+{
+    stage_each_mode(*state, late_program);
 }
 
 /* One that sends slowly, but goes on, is served; one that stops in the middle of what is streamed is cut off
@@ -349,6 +390,7 @@ int main(void)
         fixture_test(client_gone_in_mid_request),
         fixture_test(client_gone_in_mid_response),
         fixture_test(client_that_reads_slowly),
+        fixture_test(client_is_not_blamed_for_our_delay),
         fixture_test(client_that_sends_slowly),
         fixture_test(client_that_drips),
         fixture_test(queue_is_full),

@@ -290,7 +290,7 @@ int main(void)
     char program[256];
     int status = EXIT_FAILURE;
 
-    if (!process_find_command("memcached", "/usr/bin/memcached", program, sizeof(program))) {
+    if (!process_find_command("memcached", NULL, program, sizeof(program))) {
         puts("SKIPPED: memcached is not installed (Debian: memcached)");
         return SERVER_SKIPPED;
     }

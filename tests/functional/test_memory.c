@@ -93,7 +93,7 @@ static void a_million_exchanges(void **state)
     size_t exchanges = test_scaled(1000000, 20000);
 
     many_exchanges(*state, "fifo", 1, exchanges);
-    many_exchanges(*state, "funnel", 4, exchanges);
+    many_exchanges(*state, "funnel", 4, exchanges / 2);
 }
 
 /* One exchange each. */
@@ -175,7 +175,7 @@ static void answer_that_nobody_reads(void **state)
 /* They ask and ask, and read nothing. */
 static void clients_that_only_ask(void **state)
 {
-    enum { ASKING = 12, LIMIT = 100 * 1024 * 1024 };
+    enum { ASKING = 6, LIMIT = 100 * 1024 * 1024 };
     unsigned port = peer_free_port();
     struct echo *echo = echo_start("127.0.0.1", 0, NULL);
     struct proximux *proximux = scene_start(*state, port, echo_port(echo), "funnel", 4, "async = true;");

@@ -90,7 +90,7 @@ static void order_of_arrival_is_kept(void **state)
     enum { CLIENTS = 8 };
     struct scene scene = scene_begin(*state, "fifo", 1, "");
     int clients[CLIENTS], target = -1;
-    char text[16];
+    char text[32];
 
     for (size_t i = 0; i < CLIENTS; i++) {
         clients[i] = scene_ask(&scene, "hello\n");

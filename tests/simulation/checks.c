@@ -396,7 +396,7 @@ static void check_earlier(const struct link *link, const struct request *request
     }
 }
 
-static void check_depth(const struct link *link)
+static void check_room(const struct link *link, const struct request *request)
 {
     const struct world *world = link->world;
     size_t open = 0;
@@ -409,6 +409,15 @@ static void check_depth(const struct link *link)
                   "connection %u: more than max_requests", link->number);
     world_require(world, world->now >= link->up_at + world->settings.connect_delay * 1000,
                   "connection %u: a request before connect_delay is over", link->number);
+    world_require(world, request->complete || open == 0,
+                  "connection %u: request %u of client %u streams before its turn", link->number,
+                  request->number, request->client->number);
+    if (request->bytes.length < world->settings.buffer_limit) { /* else it was given its place earlier */
+        world_require(world, link->silent_in_a_row < 3 || request->completed_step <= link->silent_step,
+                      "connection %u: a request after three without an answer", link->number);
+        world_require(world, !link->retired || request->completed_step <= link->retired_step,
+                      "connection %u: a request after it was retired", link->number);
+    }
     if (open == 0 && link->rested_since > 0)
         world_require(world, world->now >= link->rested_since + world->settings.request_gap * 1000,
                       "connection %u: a request before request_gap is over", link->number);
@@ -469,7 +478,7 @@ void check_request_begins(struct link *link, struct request *request)
     if (request->bytes.length >= world->settings.buffer_limit && request->chosen_busy)
         coverage_count(world->coverage, SITUATION_RESERVED);
     check_earlier(link, request);
-    check_depth(link);
+    check_room(link, request);
     check_fifo(link, request);
     if (request->chosen != NULL && request->chosen != link)
         coverage_count(world->coverage, SITUATION_MOVED);

@@ -162,6 +162,10 @@ static bool recorder_write_error(const struct protocol_settings *settings,
     world_require(world, !request->error_made, "two errors are made for one request");
     bool written = world->dialect->protocol->write_error(settings, read, reason, out);
     request->error_made = true;
+    if (reason == REASON_REQUEST_TIMEOUT && request->link != NULL) {
+        request->link->silent_in_a_row++;
+        request->link->silent_step = world->steps;
+    }
     request->over_at = world->steps;
     request->error_written = written;
     request->error_reason = reason;

@@ -76,7 +76,6 @@ static bool link_connected(struct link *link)
         target->count--;
         return true;
     }
-    link->heard_at = world->now;
     link->up_at = world->now;
     world->coverage->links++;
     world->link_at = link;
@@ -523,6 +522,8 @@ static void link_note_handed(struct link *link)
             continue;
         request->told += part->length;
         request->answer_told = request->told == request->answer.length;
+        if (!request->ended && !request->error_made) /* it is not late */
+            link->rested_since = world->now;
     }
 }
 
@@ -540,7 +541,7 @@ static bool link_deliver(struct link *link)
     buffer_append(&link->delivered, buffer_bytes(&link->inbound), length);
     buffer_consume(&link->inbound, length);
     link->handed += length;
-    link->heard_at = world->now;
+    link->silent_in_a_row = 0;
     if (link->inbound.length == 0)
         link->stray = false;
     link_note_handed(link);
@@ -574,6 +575,7 @@ static bool link_retire_at_random(struct link *link)
     if (!world->retires || link->retired || !random_chance(&world->random, 2))
         return false;
     link->retired = true;
+    link->retired_step = world->steps;
     world_trace(world, "connection %u is retired", link->number);
     if (mux_link_load(link->mux_link) > 0)
         coverage_count(world->coverage, SITUATION_RETIRED_BUSY);

@@ -256,7 +256,9 @@ struct link {
     bool reset_told;
     bool broke; /* a framer said so */
     bool retired;
-    int64_t heard_at;
+    unsigned long retired_step;
+    unsigned long silent_step;
+    unsigned silent_in_a_row; /* timeouts since its last byte */
     bool reads; /* as last seen */
     uint64_t written;
 };

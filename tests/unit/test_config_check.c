@@ -99,6 +99,13 @@ static void global_values_that_make_no_sense(void **state)
         { "pid_file = \"x.pid\";", "no absolute path" },
         { "user = \"nobody-here\";", "there is no user \"nobody-here\"" },
         { "group = \"nobody-here\";", "there is no group \"nobody-here\"" },
+        { "admin = { listen = []; };", "admin.listen: there is no address" },
+        { "admin = { listen = \"127.0.0.1\"; };", "admin.listen: " },
+        { "admin = { listen = [ \"127.0.0.1:3\", \"127.0.0.1:3\" ]; };", "is named twice" },
+        { "admin = { listen = \"unix:/x\"; unix_mode = \"0999\"; };", "admin.unix_mode: " },
+        { "admin = { listen = \"unix:/x\"; unix_user = \"nobody-here\"; };", "there is no user" },
+        { "admin = { listen = \"127.0.0.1:3\"; allowlist = \"10.0.0.300\"; };", "admin.allowlist: " },
+        { "admin = { listen = \"127.0.0.1:1\"; };", "admin.listen: 127.0.0.1:1 is already listened on" },
     };
     struct config_place *place = *state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -130,6 +137,43 @@ static void names_and_addresses_are_unique(void **state)
                           "b", "\"systemd:x\"", "reuse_port = true;") " );\n");
     assert_null(place->config.settings);
     expect_said(place, "systemd:x is already listened on by \"a\"");
+}
+
+static void admin_is_a_listener_of_its_own(void **state)
+{
+    static const struct {
+        const char *admin;
+        const char *said;
+    } rows[] = {
+        { "listen = [ \"127.0.0.1:3\", \"[::1]:3\", \"localhost:4\", \"unix:/x\" ];", "" },
+        { "listen = \"*:3\";", "main.conf:1: warning: admin.listen: other machines can get there: all who do "
+                               "see the configuration and the traffic\n" },
+        { "listen = [ \"127.0.0.1:3\", \"192.0.2.1:3\" ];",
+          "main.conf:1: warning: admin.listen: other machines can get there: all who do see the "
+          "configuration "
+          "and the traffic\n" },
+        { "unix_mode = \"0660\";", "main.conf:1: warning: admin.unix_mode: has no effect: there is no unix "
+                                   "socket in admin.listen\n" },
+        { "listen = \"unix:/x\"; allowlist = \"10.0.0.1\";",
+          "main.conf:1: warning: admin.allowlist: has no effect: there is no other than a unix socket in "
+          "admin.listen\n" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        config_place_read(place, "admin = { %s };\n" CONFIG_LISTENER, rows[i].admin);
+        config_place_expect(place, rows[i].said);
+    }
+    config_place_read(place, CONFIG_LISTENER);
+    assert_null(place->config.settings->admin);
+    char address[] = "PROXIMUX_ADMIN_LISTEN=unix:/run/x";
+    char mode[] = "PROXIMUX_ADMIN_UNIX_MODE=0640";
+    char *environment[] = { address, mode, NULL };
+    config_place_load(place, environment);
+    config_place_expect(place, "");
+    const struct listener_settings *admin = place->config.settings->admin;
+    assert_int_equal(admin->listen_count, 1);
+    assert_string_equal(admin->listen[0].host, "/run/x");
+    assert_int_equal(admin->unix_socket.mode, 0640);
 }
 
 static void faults_of_list_files_have_their_own_lines(void **state)
@@ -263,6 +307,7 @@ int main(void)
         CONFIG_TEST(what_is_strange_is_a_warning),
         CONFIG_TEST(lists_go_with_proxies_of_unix_sockets),
         CONFIG_TEST(the_dump_can_be_read_again),
+        CONFIG_TEST(admin_is_a_listener_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

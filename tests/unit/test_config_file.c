@@ -39,6 +39,9 @@ static void read_key(struct config_place *place, enum key_scope scope, const cha
     case SCOPE_LOG:
         config_place_read(place, "log = { %s = %s; };\n" CONFIG_LISTENER, key, value);
         break;
+    case SCOPE_ADMIN:
+        config_place_read(place, "admin = { %s = %s; };\n" CONFIG_LISTENER, key, value);
+        break;
     case SCOPE_LISTENER:
         /* a default of what is required would only be said to be required again */
         config_place_read(place, "defaults = { %s = %s; };\n" CONFIG_LISTENER, key, value);

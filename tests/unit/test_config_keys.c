@@ -227,6 +227,10 @@ static void test_variables_by_scope(void **state)
     assert_variable(SCOPE_LISTENER, "queue_timeout", "PROXIMUX_QUEUE_TIMEOUT");
     assert_variable(SCOPE_LISTENER, "max_connections", "PROXIMUX_MAX_CONNECTIONS");
     assert_variable(SCOPE_GLOBAL, "log", NULL);
+    assert_variable(SCOPE_GLOBAL, "admin", NULL);
+    assert_variable(SCOPE_ADMIN, "listen", "PROXIMUX_ADMIN_LISTEN");
+    assert_variable(SCOPE_ADMIN, "unix_mode", "PROXIMUX_ADMIN_UNIX_MODE");
+    assert_variable(SCOPE_ADMIN, "allowlist", NULL);
     assert_variable(SCOPE_LISTENER, "name", NULL);
     assert_variable(SCOPE_LISTENER, "listen", NULL);
     assert_variable(SCOPE_LISTENER, "targets", NULL);

@@ -94,9 +94,10 @@ static struct section find_section(const char *heading)
 static struct section section_of(enum key_scope scope)
 {
     static const char *const headings[] = {
-        [SCOPE_GLOBAL] = ".Ss Global keys",     [SCOPE_LOG] = ".Ss Log keys",
-        [SCOPE_LISTENER] = ".Ss Listener keys", [SCOPE_TARGET] = ".Ss Target keys",
-        [SCOPE_PROTOCOL] = ".Ss Protocol keys", [SCOPE_PROTOCOL_ID] = ".Ss Id keys",
+        [SCOPE_GLOBAL] = ".Ss Global keys",  [SCOPE_LOG] = ".Ss Log keys",
+        [SCOPE_ADMIN] = ".Ss Admin keys",    [SCOPE_LISTENER] = ".Ss Listener keys",
+        [SCOPE_TARGET] = ".Ss Target keys",  [SCOPE_PROTOCOL] = ".Ss Protocol keys",
+        [SCOPE_PROTOCOL_ID] = ".Ss Id keys",
     };
     return find_section(headings[scope]);
 }

@@ -1,0 +1,293 @@
+/* The clients of admin, and libmicrohttpd inside the loop. */
+#include "admin/admin.h"
+
+#include "admin/parts.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Seconds without a byte after which libmicrohttpd lets a client go. */
+#define CLIENT_TIMEOUT 60u
+
+/* What libmicrohttpd may use for one client: request heads of browsers that carry many cookies fit. */
+#define CLIENT_MEMORY ((size_t)32768)
+
+static struct admin_service *admin_of(struct service *service)
+{
+    return list_entry(service, struct admin_service, service);
+}
+
+/* Tells the listener of those whose descriptors are closed by now. */
+static void admin_reap(struct admin_service *admin)
+{
+    struct list_node *node;
+    while ((node = list_first(&admin->gone)) != NULL) {
+        struct admin_client *client = list_entry(node, struct admin_client, node);
+        struct service_summary summary = { .reason = client->reason };
+        struct address address = client->address;
+        list_remove(node);
+        free(client);
+        admin->client_count--;
+        admin->owner.ended(admin->owner.owner, &address, &summary);
+    }
+}
+
+/* Has libmicrohttpd called again when it wants to be. */
+static void admin_set_timer(struct admin_service *admin)
+{
+    MHD_UNSIGNED_LONG_LONG milliseconds;
+    ev_timer_stop(admin->runtime->loop, &admin->timer);
+    if (MHD_get_timeout(admin->daemon, &milliseconds) != MHD_YES)
+        return;
+    ev_timer_set(&admin->timer, (double)milliseconds / 1e3, 0.0);
+    ev_timer_start(admin->runtime->loop, &admin->timer);
+}
+
+static void admin_run(struct admin_service *admin)
+{
+    MHD_run(admin->daemon);
+    admin_reap(admin);
+    admin_set_timer(admin);
+}
+
+static void admin_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    admin_run(watcher->data);
+}
+
+static void admin_due(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    admin_run(watcher->data);
+}
+
+static void admin_sample(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct admin_service *admin = watcher->data;
+    history_sample(&admin->book, &admin->source, clock_now());
+}
+
+static struct admin_client *admin_find(struct admin_service *admin, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    list_foreach(&admin->clients, node)
+    {
+        struct admin_client *client = list_entry(node, struct admin_client, node);
+        if (info != NULL && client->descriptor == info->connect_fd)
+            return client;
+    }
+    return NULL;
+}
+
+/* A client comes, or is about to be closed. */
+static void admin_notified(void *data, struct MHD_Connection *connection, void **context,
+                           enum MHD_ConnectionNotificationCode code)
+{
+    struct admin_service *admin = data;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = admin_find(admin, connection);
+        return;
+    }
+    struct admin_client *client = *context;
+    list_remove(&client->node);
+    list_append(&admin->gone, &client->node);
+}
+
+/* A client has its answer: it is the last one to be thought idle. */
+static void admin_completed(void *data, struct MHD_Connection *connection, void **request,
+                            enum MHD_RequestTerminationCode code)
+{
+    (void)request;
+    (void)code;
+    struct admin_service *admin = data;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct admin_client *client = info == NULL ? NULL : info->socket_context;
+    if (client == NULL)
+        return;
+    list_remove(&client->node);
+    list_append(&admin->clients, &client->node);
+}
+
+/* libmicrohttpd sees these sockets end, and closes them. */
+static void admin_cut_off(struct admin_client *client, enum reason reason)
+{
+    client->reason = reason;
+    shutdown(client->descriptor, SHUT_RDWR);
+}
+
+/* Makes room for one more. */
+static bool admin_make_room(struct admin_service *admin)
+{
+    const struct list_node *first = list_first(&admin->clients);
+    if (admin->client_count < ADMIN_CLIENTS)
+        return true;
+    if (first != NULL) {
+        admin_cut_off(list_entry(first, struct admin_client, node), REASON_OVER_LIMIT);
+        admin_run(admin);
+    }
+    return admin->client_count < ADMIN_CLIENTS;
+}
+
+static void admin_start(struct service *service)
+{
+    struct admin_service *admin = admin_of(service);
+    history_sample(&admin->book, &admin->source, clock_now());
+    ev_timer_start(admin->runtime->loop, &admin->sampling);
+    admin->owner.ready(admin->owner.owner);
+}
+
+static void admin_refuse(const struct admin_service *admin, const struct address *address, enum reason reason)
+{
+    struct service_summary summary = { .reason = reason };
+    admin->owner.ended(admin->owner.owner, address, &summary);
+}
+
+static void admin_accept(struct service *service, int descriptor, const struct address *address)
+{
+    struct admin_service *admin = admin_of(service);
+    bool has_room = admin_make_room(admin);
+    struct admin_client *client = has_room ? calloc(1, sizeof *client) : NULL;
+    if (client == NULL) {
+        close(descriptor);
+        admin_refuse(admin, address, has_room ? REASON_INTERNAL : REASON_OVER_LIMIT);
+        return;
+    }
+    client->address = *address;
+    client->descriptor = descriptor;
+    client->reason = REASON_CLIENT_CLOSED;
+    list_append(&admin->clients, &client->node);
+    admin->client_count++;
+    struct sockaddr_storage socket_address = { .ss_family = address->family };
+    socklen_t length = sizeof socket_address.ss_family;
+    if (address->family != AF_UNIX) {
+        length = address_length(address);
+        memcpy(&socket_address, &address->any, length);
+    }
+    if (MHD_add_connection(admin->daemon, descriptor, (const struct sockaddr *)&socket_address, length) !=
+        MHD_YES) {
+        /* It is closed already, and perhaps said to be so. */
+        client->reason = REASON_INTERNAL;
+        list_remove(&client->node);
+        list_append(&admin->gone, &client->node);
+        admin_reap(admin);
+    }
+    admin_set_timer(admin);
+}
+
+/* Requests are answered at once: there is nothing to be waited for. */
+static void admin_drain(struct service *service)
+{
+    (void)service;
+}
+
+static void admin_close(struct service *service, enum reason reason)
+{
+    struct admin_service *admin = admin_of(service);
+    list_foreach(&admin->clients, node) admin_cut_off(list_entry(node, struct admin_client, node), reason);
+    admin_run(admin);
+}
+
+static size_t admin_clients(const struct service *service)
+{
+    return list_entry(service, const struct admin_service, service)->client_count;
+}
+
+static size_t admin_none(const struct service *service)
+{
+    (void)service;
+    return 0;
+}
+
+static void admin_destroy(struct service *service)
+{
+    struct admin_service *admin = admin_of(service);
+    struct ev_loop *loop = admin->runtime->loop;
+    ev_io_stop(loop, &admin->watcher);
+    ev_timer_stop(loop, &admin->timer);
+    ev_timer_stop(loop, &admin->sampling);
+    if (admin->daemon != NULL)
+        MHD_stop_daemon(admin->daemon); /* says of each client that it goes */
+    admin_reap(admin);
+    history_free(&admin->book);
+    descriptors_return(&admin->runtime->descriptors, admin->descriptors);
+    listener_settings_release(admin->settings);
+    free(admin);
+}
+
+static const struct service_functions admin_functions = {
+    .descriptors_per_client = 0,
+    .start = admin_start,
+    .accept = admin_accept,
+    .drain = admin_drain,
+    .close = admin_close,
+    .clients = admin_clients,
+    .waiting = admin_none,
+    .in_flight = admin_none,
+    .targets = admin_none,
+    .destroy = admin_destroy,
+};
+
+/* libmicrohttpd without threads or sockets of its own, and its epoll descriptor in our loop. False with
+ * errno. */
+static bool admin_start_daemon(struct admin_service *admin)
+{
+    errno = ENOMEM;
+    admin->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, admin_http_answer, admin,
+        MHD_OPTION_NOTIFY_CONNECTION, admin_notified, admin, MHD_OPTION_NOTIFY_COMPLETED, admin_completed,
+        admin, MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
+        CLIENT_TIMEOUT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CLIENT_MEMORY, MHD_OPTION_END);
+    if (admin->daemon == NULL)
+        return false;
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL)
+        return false;
+    ev_io_set(&admin->watcher, info->epoll_fd, EV_READ);
+    ev_io_start(admin->runtime->loop, &admin->watcher);
+    return true;
+}
+
+struct service *admin_service_create(struct runtime *runtime, struct listener_settings *settings,
+                                     const struct service_owner *owner, const struct admin_source *source)
+{
+    struct admin_service *admin = calloc(1, sizeof *admin);
+    if (admin == NULL)
+        return NULL;
+    admin->service.functions = &admin_functions;
+    admin->runtime = runtime;
+    admin->settings = listener_settings_reference(settings);
+    admin->owner = *owner;
+    admin->source = *source;
+    list_init(&admin->clients);
+    list_init(&admin->gone);
+    ev_init(&admin->watcher, admin_readable);
+    admin->watcher.data = admin;
+    ev_init(&admin->timer, admin_due);
+    admin->timer.data = admin;
+    ev_timer_init(&admin->sampling, admin_sample, HISTORY_SECONDS, HISTORY_SECONDS);
+    admin->sampling.data = admin;
+    history_init(&admin->book);
+    bool reserved = descriptors_reserve(&runtime->descriptors, ADMIN_CLIENTS + 1); /* and epoll's */
+    if (reserved)
+        admin->descriptors = ADMIN_CLIENTS + 1;
+    errno = EMFILE;
+    if (!reserved || !admin_start_daemon(admin)) {
+        int error = errno;
+        admin_destroy(&admin->service);
+        errno = error;
+        return NULL;
+    }
+    return &admin->service;
+}

@@ -1,0 +1,75 @@
+/* The last ten minutes of every listener: a sample every five seconds, in memory that does not grow. */
+#ifndef ADMIN_HISTORY_H
+#define ADMIN_HISTORY_H
+
+#include "admin/view.h"
+#include "base/list.h"
+
+#define HISTORY_SECONDS 5
+#define HISTORY_SAMPLES 120
+
+/* One interval. Rates are per second; times, in microseconds, of what ended in it, -1 if nothing did. */
+struct history_sample {
+    float clients;
+    float waiting;
+    float in_flight;
+    float clients_rate; /* that were let in */
+    float requests_rate;
+    float faults_rate;
+    float received_rate; /* bytes, from clients */
+    float sent_rate;
+    float wait_p50;
+    float wait_p99;
+    float service_p50;
+    float service_p99;
+};
+
+/* What has come and gone so far, as the rates are made of. */
+struct history_sums {
+    uint64_t accepted;
+    uint64_t requests;
+    uint64_t faults; /* clients refused; requests that failed; in proxy mode, clients that ended badly */
+    uint64_t received;
+    uint64_t sent;
+    struct histogram wait;
+    struct histogram service; /* of all targets */
+};
+
+/* Of one listener. Owned by its book. */
+struct history {
+    struct list_node node;
+    char name[72];
+    bool seen; /* the listener was there at the last sample */
+    struct history_sample samples[HISTORY_SAMPLES];
+    uint64_t count; /* of samples ever taken; the last ones are in the ring */
+    struct history_sums last;
+    /* For times of the last minutes: how things were at the last two turns of five minutes. */
+    struct histogram wait_before[2];
+    struct histogram service_before[2];
+};
+
+/* Owned by admin. */
+struct history_book {
+    struct list histories; /* struct history */
+    int64_t sampled;       /* microseconds; when the last sample was taken, 0: never */
+};
+
+void history_init(struct history_book *book);
+void history_free(struct history_book *book);
+
+/* Takes a sample of every listener; who has gone is forgotten, and memory that is short leaves one out. `now`
+ * in microseconds. */
+void history_sample(struct history_book *book, const struct admin_source *source, int64_t now);
+
+/* The history of that listener; NULL: there is none yet. */
+const struct history *history_find(const struct history_book *book, const char *name);
+
+/* How many samples there are; the one of a place, the oldest has 0. */
+size_t history_length(const struct history *history);
+const struct history_sample *history_at(const struct history *history, size_t place);
+
+/* What has ended in the last five to ten minutes. `history` may be NULL: since the start then. */
+void history_recent(const struct history *history, const struct admin_source *source, size_t listener,
+                    struct histogram *wait, struct histogram *service);
+
+#endif

@@ -1,0 +1,265 @@
+/* Which answer a request gets. */
+#include "admin/metrics.h"
+#include "admin/page.h"
+#include "admin/parts.h"
+#include "admin/status.h"
+#include "base/buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define READY_PREFIX "/readyz/"
+
+/* What becomes the answer. */
+struct answer {
+    unsigned status;
+    const char *type;
+    char policy[PAGE_POLICY_SIZE]; /* Content-Security-Policy; "": the one of all but the page */
+    struct buffer body;
+};
+
+/* A path and what makes its answer. `rest` is what follows the path, where it is a prefix. */
+struct route {
+    const char *path;
+    bool is_prefix;
+    const char *type;
+    void (*make)(const struct admin_service *admin, const char *rest, struct answer *answer);
+};
+
+static const char text_type[] = "text/plain; charset=utf-8";
+static const char json_type[] = "application/json";
+static const char closed_policy[] = "default-src 'none'; frame-ancestors 'none'";
+
+static void say(struct answer *answer, unsigned status, const char *text)
+{
+    answer->status = status;
+    answer->type = text_type;
+    buffer_append_text(&answer->body, text);
+}
+
+/* That we answer at all says that the loop turns. */
+static void make_health(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)admin;
+    (void)rest;
+    say(answer, MHD_HTTP_OK, "ok\n");
+}
+
+static void make_metrics(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    metrics_print(&admin->source, &answer->body);
+}
+
+static void make_page(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)admin;
+    (void)rest;
+    if (!page_print(&answer->body, answer->policy))
+        say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "no random numbers are to be had yet\n");
+}
+
+static void make_status(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    status_print(&admin->source, &admin->book, &answer->body);
+}
+
+static void make_history(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    status_print_history(&admin->source, &admin->book, &answer->body);
+}
+
+static void make_table(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    status_print_table(&admin->source, &admin->book, &answer->body);
+}
+
+/* Says what keeps one listener from being ready, if anything. */
+static void judge_listener(const struct admin_listener *listener, struct answer *answer)
+{
+    if (listener->gauges.ready)
+        return;
+    bool accepts = strcmp(listener->state, "accepting") == 0;
+    answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
+    buffer_print(&answer->body, "listener %s: %s\n", listener->name,
+                 accepts ? "no target is usable" : listener->state);
+}
+
+/* All listeners, or the one named by `rest`. */
+static void make_readiness(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    const struct admin_source *source = &admin->source;
+    struct admin_process process;
+    bool found = *rest == '\0';
+    source->process(source->owner, &process);
+    if (process.is_draining)
+        say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
+    for (size_t i = 0; i < process.listeners; i++) {
+        struct admin_listener listener;
+        source->listener(source->owner, i, &listener);
+        if (*rest != '\0' && strcmp(rest, listener.name) != 0)
+            continue;
+        found = true;
+        judge_listener(&listener, answer);
+    }
+    if (!found)
+        say(answer, MHD_HTTP_NOT_FOUND, "there is no such listener\n");
+    else if (answer->status == MHD_HTTP_OK)
+        say(answer, MHD_HTTP_OK, "ready\n");
+}
+
+static void make_configuration(const struct admin_service *admin, const char *rest, struct answer *answer)
+{
+    (void)rest;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&text, &length);
+    if (stream == NULL) {
+        answer->body.failed = true;
+        return;
+    }
+    admin->source.dump(admin->source.owner, stream);
+    if (fclose(stream) == 0)
+        buffer_append(&answer->body, text, length);
+    else
+        answer->body.failed = true;
+    free(text);
+}
+
+static const struct route routes[] = {
+    { "/", false, "text/html; charset=utf-8", make_page },
+    { "/status.json", false, json_type, make_status },
+    { "/history.json", false, json_type, make_history },
+    { "/status.txt", false, text_type, make_table },
+    { "/metrics", false, "text/plain; version=0.0.4; charset=utf-8", make_metrics },
+    { "/healthz", false, text_type, make_health },
+    { "/readyz", false, text_type, make_readiness },
+    { READY_PREFIX, true, text_type, make_readiness },
+    { "/config", false, text_type, make_configuration },
+};
+
+static const struct route *find_route(const char *url, const char **rest)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        size_t length = strlen(routes[i].path);
+        *rest = url + length;
+        if (routes[i].is_prefix ? strncmp(url, routes[i].path, length) == 0 && **rest != '\0'
+                                : strcmp(url, routes[i].path) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+/* Whether a Host names this machine by an address, or as localhost. A web page of somebody else's, whose name
+ * is made to lead here, is thus kept from reading what admin says (rebinding). */
+static bool is_host_allowed(const char *host)
+{
+    char name[64];
+    struct address address;
+    size_t length = strlen(host);
+    const char *colon = strrchr(host, ':');
+    if (colon != NULL && (host[0] == '[' ? colon[-1] == ']' : strchr(host, ':') == colon) &&
+        strspn(colon + 1, "0123456789") == strlen(colon + 1))
+        length = (size_t)(colon - host);
+    if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
+        host++;
+        length -= 2;
+    }
+    if (length >= sizeof name)
+        return false;
+    memcpy(name, host, length);
+    name[length] = '\0';
+    return strcasecmp(name, "localhost") == 0 || address_parse(name, &address);
+}
+
+/* Only what comes over TCP can be the doing of a web page. HTTP/1.0 has no Host, and browsers always send
+ * one. */
+static bool is_allowed(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+    bool is_unix = info != NULL && info->client_addr->sa_family == AF_UNIX;
+    return is_unix || host == NULL || is_host_allowed(host);
+}
+
+static bool is_reading(const char *method)
+{
+    return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+}
+
+static void make_answer(const struct admin_service *admin, struct MHD_Connection *connection, const char *url,
+                        const char *method, struct answer *answer)
+{
+    const char *rest;
+    const struct route *route = find_route(url, &rest);
+    if (!is_allowed(connection)) {
+        say(answer, MHD_HTTP_FORBIDDEN, "ask for an address or localhost: other names are not answered\n");
+    } else if (route == NULL) {
+        say(answer, MHD_HTTP_NOT_FOUND, "there is nothing here\n");
+    } else if (!is_reading(method)) {
+        say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "there is nothing to be changed here: GET or HEAD\n");
+    } else {
+        answer->type = route->type;
+        route->make(admin, rest, answer);
+    }
+}
+
+static bool add_headers(struct MHD_Response *response, const struct answer *answer)
+{
+    const char *const headers[][2] = {
+        { "Content-Type", answer->type },
+        { "Content-Security-Policy", answer->policy[0] != '\0' ? answer->policy : closed_policy },
+        { "Cache-Control", "no-store" },
+        { "X-Content-Type-Options", "nosniff" },
+        { "Cross-Origin-Resource-Policy", "same-origin" },
+        { "Referrer-Policy", "no-referrer" },
+        { "Allow", answer->status == MHD_HTTP_METHOD_NOT_ALLOWED ? "GET, HEAD" : NULL },
+    };
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
+        if (headers[i][1] != NULL &&
+            MHD_add_response_header(response, headers[i][0], headers[i][1]) != MHD_YES)
+            return false;
+    return true;
+}
+
+static enum MHD_Result send_answer(struct MHD_Connection *connection, struct answer *answer)
+{
+    enum MHD_Result result = MHD_NO;
+    struct slice body = buffer_slice(&answer->body);
+    struct MHD_Response *response =
+        answer->body.failed
+            ? NULL
+            : MHD_create_response_from_buffer(body.length, (void *)body.bytes, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        buffer_free(&answer->body);
+        return MHD_NO; /* closes the connection */
+    }
+    if (add_headers(response, answer))
+        result = MHD_queue_response(connection, answer->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **request)
+{
+    static char begun;
+    (void)version;
+    (void)upload;
+    /* It comes first when the head is read, then for pieces of a body, which nobody wants, and at the end. An
+     * answer before the end closes the connection. */
+    if (is_reading(method) && (*request == NULL || *upload_size > 0)) {
+        *request = &begun;
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    struct answer answer = { .status = MHD_HTTP_OK, .type = text_type };
+    make_answer(data, connection, url, method, &answer);
+    return send_answer(connection, &answer);
+}

@@ -1,0 +1,75 @@
+#include "admin/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+
+static void begin_value(struct json *json, const char *key)
+{
+    if (json->follows)
+        buffer_append_text(json->out, ",");
+    json->follows = true;
+    if (key != NULL)
+        buffer_print(json->out, "\"%s\":", key);
+}
+
+void json_open(struct json *json, const char *key, char bracket)
+{
+    begin_value(json, key);
+    buffer_append(json->out, &bracket, 1);
+    json->follows = false;
+}
+
+void json_close(struct json *json, char bracket)
+{
+    buffer_append(json->out, &bracket, 1);
+    json->follows = true;
+}
+
+void json_text(struct json *json, const char *key, const char *text)
+{
+    begin_value(json, key);
+    buffer_append_text(json->out, "\"");
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            buffer_print(json->out, "\\%c", c);
+        else if (c < 0x20 || c > 0x7e)
+            buffer_print(json->out, "\\\\x%02x", c);
+        else
+            buffer_append(json->out, text, 1);
+    }
+    buffer_append_text(json->out, "\"");
+}
+
+void json_integer(struct json *json, const char *key, int64_t number)
+{
+    begin_value(json, key);
+    buffer_print(json->out, "%" PRId64, number);
+}
+
+void json_boolean(struct json *json, const char *key, bool value)
+{
+    begin_value(json, key);
+    buffer_append_text(json->out, value ? "true" : "false");
+}
+
+void json_real(struct json *json, const char *key, double number)
+{
+    begin_value(json, key);
+    if (isfinite(number))
+        buffer_print(json->out, "%.6g", number);
+    else
+        buffer_append_text(json->out, "null");
+}
+
+void json_moment(struct json *json, const char *key, int64_t milliseconds)
+{
+    char text[64] = "";
+    time_t seconds = (time_t)(milliseconds / 1000);
+    struct tm utc;
+    if (gmtime_r(&seconds, &utc) != NULL)
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    begin_value(json, key);
+    buffer_print(json->out, "\"%s.%03dZ\"", text, (int)(milliseconds % 1000));
+}

@@ -1,0 +1,47 @@
+/* The parts of admin, and how they work together. Used inside this room only.
+ *
+ *   admin.c    clients, and libmicrohttpd inside the loop
+ *   http.c     which answer a request gets
+ *   metrics.c, status.c, table.c, page.html   what the answers are made of */
+#ifndef ADMIN_PARTS_H
+#define ADMIN_PARTS_H
+
+#include "admin/admin.h"
+#include "admin/history.h"
+#include "base/list.h"
+
+#include <ev.h>
+#include <microhttpd.h>
+
+/* Owned by its service; freed in admin_reap() only. */
+struct admin_client {
+    struct list_node node; /* in `clients`, or in `gone` */
+    struct address address;
+    int descriptor; /* libmicrohttpd's: it is closed there */
+    enum reason reason;
+};
+
+/* Owned by the listener. */
+struct admin_service {
+    struct service service;
+    struct runtime *runtime;
+    struct listener_settings *settings;
+    struct service_owner owner;
+    struct admin_source source;
+    struct MHD_Daemon *daemon;
+    ev_io watcher; /* of the daemon's epoll descriptor */
+    ev_timer timer;
+    ev_timer sampling; /* of the history */
+    struct history_book book;
+    struct list clients; /* who had an answer, or came in, longest ago is the first */
+    struct list gone;    /* whom libmicrohttpd has let go, or is about to */
+    size_t client_count;
+    size_t descriptors; /* reserved in the account */
+};
+
+/* Answers one request; a callback of libmicrohttpd. */
+enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **request);
+
+#endif

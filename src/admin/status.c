@@ -1,0 +1,271 @@
+#include "admin/status.h"
+
+#include "admin/json.h"
+#include "admin/process.h"
+#include "base/log.h"
+#include "base/log_recent.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t wall_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+const char *status_key(const struct counter *counter, char *text)
+{
+    static const char *const ends[] = { "_total", "_seconds" };
+    const char *begin = strchr(counter->name, '_') + 1;
+    size_t length = strlen(begin);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t end = strlen(ends[i]);
+        if (length > end && strcmp(begin + length - end, ends[i]) == 0)
+            length -= end;
+    }
+    snprintf(text, STATUS_KEY_SIZE, "%.*s", (int)length, begin);
+    return text;
+}
+
+/* Microseconds to milliseconds, none to null. */
+static double milliseconds(double microseconds)
+{
+    return microseconds < 0 ? (double)NAN : microseconds / 1e3;
+}
+
+static void print_times(struct json *json, const char *key, const struct histogram *histogram)
+{
+    json_open(json, key, '{');
+    json_integer(json, "count", (int64_t)histogram->count);
+    json_real(json, "p50", milliseconds((double)histogram_quantile(histogram, 0.5)));
+    json_real(json, "p90", milliseconds((double)histogram_quantile(histogram, 0.9)));
+    json_real(json, "p99", milliseconds((double)histogram_quantile(histogram, 0.99)));
+    json_close(json, '}');
+}
+
+/* Reasons that there were. */
+static void print_reasons(struct json *json, const char *key, const uint64_t *numbers)
+{
+    json_open(json, key, '{');
+    for (int reason = 0; reason < REASON_COUNT; reason++)
+        if (numbers[reason] > 0)
+            json_integer(json, reason_name((enum reason)reason), (int64_t)numbers[reason]);
+    json_close(json, '}');
+}
+
+static void print_group(struct json *json, enum counter_group group, const void *values)
+{
+    size_t count;
+    const struct counter *lines = counters_of(group, &count);
+    for (size_t i = 0; i < count; i++) {
+        char key[STATUS_KEY_SIZE];
+        const void *value = (const char *)values + lines[i].offset;
+        status_key(&lines[i], key);
+        switch (lines[i].kind) {
+        case COUNTER_TOTAL:
+        case COUNTER_GAUGE:
+            json_integer(json, key, (int64_t) * (const uint64_t *)value);
+            break;
+        case COUNTER_BY_REASON:
+            print_reasons(json, key, value);
+            break;
+        case COUNTER_TIMES:
+            print_times(json, key, value);
+            break;
+        }
+    }
+}
+
+static void print_target(struct json *json, const struct admin_source *source, size_t listener, size_t index)
+{
+    char name[ADMIN_NAME_SIZE];
+    struct service_target target;
+    source->target(source->owner, listener, index, &target);
+    json_open(json, NULL, '{');
+    json_text(json, "name", admin_target_name(source, listener, index, name));
+    json_text(json, "state", target.state);
+    json_text(json, "last_failure", target.failure);
+    json_boolean(json, "backup", target.is_backup);
+    json_integer(json, "weight", target.weight);
+    print_group(json, GROUP_TARGET_GAUGES, &target.gauges);
+    print_group(json, GROUP_TARGET, target.counters);
+    json_close(json, '}');
+}
+
+/* The last five to ten minutes. */
+static void print_recent(struct json *json, const struct admin_source *source, const struct history *history,
+                         size_t listener)
+{
+    struct histogram wait;
+    struct histogram service;
+    history_recent(history, source, listener, &wait, &service);
+    json_open(json, "recent", '{');
+    print_times(json, "wait", &wait);
+    print_times(json, "service", &service);
+    json_close(json, '}');
+}
+
+static void print_rates(struct json *json, const struct history *history)
+{
+    static const struct history_sample none;
+    size_t length = history == NULL ? 0 : history_length(history);
+    const struct history_sample *last = length == 0 ? &none : history_at(history, length - 1);
+    json_open(json, "per_second", '{');
+    json_real(json, "clients", (double)last->clients_rate);
+    json_real(json, "requests", (double)last->requests_rate);
+    json_real(json, "faults", (double)last->faults_rate);
+    json_real(json, "received_bytes", (double)last->received_rate);
+    json_real(json, "sent_bytes", (double)last->sent_rate);
+    json_close(json, '}');
+}
+
+static void print_listener(struct json *json, const struct admin_source *source,
+                           const struct history_book *book, size_t listener)
+{
+    char text[ADMIN_NAME_SIZE];
+    struct admin_listener view;
+    source->listener(source->owner, listener, &view);
+    const struct history *history = history_find(book, view.name);
+    json_open(json, NULL, '{');
+    json_text(json, "name", view.name);
+    json_text(json, "mode", view.mode);
+    json_text(json, "protocol", view.protocol);
+    json_text(json, "state", view.state);
+    json_open(json, "addresses", '[');
+    for (size_t i = 0; i < view.addresses; i++) {
+        source->address(source->owner, listener, i, text, sizeof text);
+        json_text(json, NULL, text);
+    }
+    json_close(json, ']');
+    print_group(json, GROUP_LISTENER_GAUGES, &view.gauges);
+    print_group(json, GROUP_LISTENER, view.counters);
+    print_recent(json, source, history, listener);
+    print_rates(json, history);
+    json_open(json, "targets", '[');
+    for (size_t i = 0; i < view.targets; i++)
+        print_target(json, source, listener, i);
+    json_close(json, ']');
+    json_close(json, '}');
+}
+
+static void print_process(struct json *json, const struct admin_process *process)
+{
+    int64_t now = wall_clock();
+    json_text(json, "version", PACKAGE_VERSION);
+    json_integer(json, "process", getpid());
+    json_text(json, "state", process->is_draining ? "draining" : "running");
+    json_moment(json, "time", now);
+    json_moment(json, "started", process->started);
+    json_integer(json, "uptime_seconds", (now - process->started) / 1000);
+    json_real(json, "processor_seconds", process_seconds());
+    json_integer(json, "resident_bytes", (int64_t)process_memory());
+    json_integer(json, "descriptors_available", (int64_t)process->descriptors);
+    json_integer(json, "log_lines_dropped", (int64_t)log_dropped());
+    json_open(json, "configuration", '{');
+    json_text(json, "file", process->file == NULL ? "" : process->file);
+    json_moment(json, "loaded", process->loaded);
+    json_integer(json, "reloads", (int64_t)process->reloads);
+    json_integer(json, "reloads_refused", (int64_t)process->reloads_refused);
+    json_boolean(json, "last_refused", process->is_refused);
+    json_close(json, '}');
+}
+
+static void print_errors(struct json *json)
+{
+    struct log_recent lines[LOG_RECENT_COUNT];
+    size_t count = log_recent(lines);
+    json_open(json, "errors", '[');
+    for (size_t i = 0; i < count; i++) {
+        json_open(json, NULL, '{');
+        json_moment(json, "time", lines[i].time);
+        json_text(json, "level", lines[i].kind == LOG_KIND_ERROR ? "error" : "warning");
+        json_text(json, "source", lines[i].source);
+        json_text(json, "message", lines[i].message);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+void status_print(const struct admin_source *source, const struct history_book *book, struct buffer *out)
+{
+    struct json json = { .out = out };
+    struct admin_process process;
+    source->process(source->owner, &process);
+    json_open(&json, NULL, '{');
+    print_process(&json, &process);
+    json_open(&json, "listeners", '[');
+    for (size_t i = 0; i < process.listeners; i++)
+        print_listener(&json, source, book, i);
+    json_close(&json, ']');
+    print_errors(&json);
+    json_close(&json, '}');
+    buffer_append_text(out, "\n");
+}
+
+/* ---- The last ten minutes ---- */
+
+/* One column of the samples. */
+struct series {
+    const char *key;
+    size_t offset; /* of a float in the sample */
+    bool is_time;
+};
+
+#define SERIES(key, member, is_time)                                                                         \
+    {                                                                                                        \
+        key, offsetof(struct history_sample, member), is_time                                                \
+    }
+
+static const struct series all_series[] = {
+    SERIES("clients", clients, false),
+    SERIES("clients_waiting", waiting, false),
+    SERIES("in_flight", in_flight, false),
+    SERIES("clients_per_second", clients_rate, false),
+    SERIES("requests_per_second", requests_rate, false),
+    SERIES("faults_per_second", faults_rate, false),
+    SERIES("received_bytes_per_second", received_rate, false),
+    SERIES("sent_bytes_per_second", sent_rate, false),
+    SERIES("wait_p50", wait_p50, true),
+    SERIES("wait_p99", wait_p99, true),
+    SERIES("service_p50", service_p50, true),
+    SERIES("service_p99", service_p99, true),
+};
+
+static void print_series(struct json *json, const struct history *history, const struct series *series)
+{
+    json_open(json, series->key, '[');
+    for (size_t place = 0; history != NULL && place < history_length(history); place++) {
+        const void *sample = history_at(history, place);
+        double value = (double)*(const float *)(const void *)((const char *)sample + series->offset);
+        json_real(json, NULL, series->is_time ? milliseconds(value) : value);
+    }
+    json_close(json, ']');
+}
+
+void status_print_history(const struct admin_source *source, const struct history_book *book,
+                          struct buffer *out)
+{
+    struct json json = { .out = out };
+    struct admin_process process;
+    source->process(source->owner, &process);
+    json_open(&json, NULL, '{');
+    json_integer(&json, "interval_seconds", HISTORY_SECONDS);
+    json_integer(&json, "samples_kept", HISTORY_SAMPLES);
+    json_open(&json, "listeners", '[');
+    for (size_t i = 0; i < process.listeners; i++) {
+        struct admin_listener view;
+        source->listener(source->owner, i, &view);
+        json_open(&json, NULL, '{');
+        json_text(&json, "name", view.name);
+        for (size_t k = 0; k < sizeof all_series / sizeof all_series[0]; k++)
+            print_series(&json, history_find(book, view.name), &all_series[k]);
+        json_close(&json, '}');
+    }
+    json_close(&json, ']');
+    json_close(&json, '}');
+    buffer_append_text(out, "\n");
+}

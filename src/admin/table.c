@@ -1,0 +1,279 @@
+/* The state of everything for people: what `proximux -s` prints. */
+#include "admin/status.h"
+#include "base/log_recent.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* More columns than any table has. */
+#define COLUMNS_MAX 16
+
+/* So many of the last errors are shown. */
+#define ERRORS_SHOWN 5
+
+/* One column: its title, and on which side its cells stand. */
+struct column {
+    const char *title;
+    bool is_number;
+};
+
+/* Cells are texts that end with a zero byte, row after row. */
+struct table {
+    const struct column *columns;
+    size_t count;
+    struct buffer cells;
+};
+
+static void add_text(struct table *table, const char *text)
+{
+    /* what is empty is seen to be so */
+    buffer_append_text(&table->cells, *text == '\0' ? "-" : text);
+    buffer_append(&table->cells, "", 1);
+}
+
+static void add_number(struct table *table, uint64_t number)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    add_text(table, text);
+}
+
+static void add_rate(struct table *table, float number)
+{
+    char text[32];
+    snprintf(text, sizeof text, number >= 100 ? "%.0f" : "%.1f", (double)number);
+    add_text(table, text);
+}
+
+/* Bytes, rounded to what is read at a glance. */
+static void add_bytes(struct table *table, uint64_t bytes)
+{
+    static const char *const units[] = { "", "k", "M", "G", "T", "P" };
+    char text[32];
+    double number = (double)bytes;
+    size_t unit = 0;
+    for (; number >= 9999.5 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+        number /= 1000;
+    snprintf(text, sizeof text, "%.0f%s", number, units[unit]);
+    add_text(table, text);
+}
+
+static void add_time(struct table *table, const struct histogram *histogram, double share)
+{
+    char text[32] = "";
+    double milliseconds = (double)histogram_quantile(histogram, share) / 1e3;
+    if (milliseconds >= 0)
+        snprintf(text, sizeof text,
+                 milliseconds >= 100 ? "%.0f"
+                 : milliseconds >= 1 ? "%.1f"
+                                     : "%.3f",
+                 milliseconds);
+    add_text(table, text);
+}
+
+static void print_cell(struct buffer *out, const struct column *column, const char *text, size_t width,
+                       bool is_last)
+{
+    static const char blanks[] = "                                                                ";
+    size_t length = strlen(text);
+    size_t missing = width > length ? width - length : 0;
+    if (missing > sizeof blanks - 1)
+        missing = sizeof blanks - 1;
+    if (column->is_number)
+        buffer_append(out, blanks, missing);
+    buffer_append(out, text, length);
+    if (!column->is_number && !is_last)
+        buffer_append(out, blanks, missing);
+    buffer_append_text(out, is_last ? "\n" : "  ");
+}
+
+/* Prints the titles and all rows, each column as wide as its widest cell, and frees the cells. */
+static void print_table(struct table *table, struct buffer *out)
+{
+    size_t widths[COLUMNS_MAX] = { 0 };
+    const char *cells = buffer_bytes(&table->cells);
+    const char *end = cells + table->cells.length;
+    for (size_t i = 0; i < table->count; i++)
+        widths[i] = strlen(table->columns[i].title);
+    size_t place = 0;
+    for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++) {
+        size_t length = strlen(cell);
+        if (length > widths[place % table->count])
+            widths[place % table->count] = length;
+    }
+    for (size_t i = 0; i < table->count; i++)
+        print_cell(out, &table->columns[i], table->columns[i].title, widths[i], i + 1 == table->count);
+    place = 0;
+    for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++) {
+        size_t column = place % table->count;
+        print_cell(out, &table->columns[column], cell, widths[column], column + 1 == table->count);
+    }
+    out->failed = out->failed || table->cells.failed;
+    buffer_free(&table->cells);
+    buffer_append_text(out, "\n");
+}
+
+static void print_moment(struct buffer *out, int64_t milliseconds)
+{
+    char text[64] = "";
+    time_t seconds = (time_t)(milliseconds / 1000);
+    struct tm utc;
+    if (gmtime_r(&seconds, &utc) != NULL)
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &utc);
+    buffer_append_text(out, text);
+}
+
+static void print_process(const struct admin_process *process, struct buffer *out)
+{
+    buffer_print(out, "proximux %s, process %ld, %s, started ", PACKAGE_VERSION, (long)getpid(),
+                 process->is_draining ? "draining" : "running");
+    print_moment(out, process->started);
+    buffer_append_text(out, "\nconfiguration ");
+    if (process->file == NULL)
+        buffer_append_text(out, "from the environment");
+    else
+        buffer_append_text(out, process->file);
+    buffer_append_text(out, ", loaded ");
+    print_moment(out, process->loaded);
+    buffer_print(out, ", %" PRIu64 " reloads, %" PRIu64 " refused%s\n\n", process->reloads,
+                 process->reloads_refused, process->is_refused ? " (the last one was)" : "");
+}
+
+static void print_listeners(const struct admin_source *source, const struct history_book *book, size_t count,
+                            struct buffer *out)
+{
+    static const struct column columns[] = {
+        { "LISTENER", false },   { "MODE", false },    { "PROTOCOL", false }, { "STATE", false },
+        { "CLIENTS", true },     { "WAITING", true },  { "IN FLIGHT", true }, { "CLIENTS/S", true },
+        { "REQUESTS/S", true },  { "FAULTS/S", true }, { "WAIT P50", true },  { "P99", true },
+        { "SERVICE P50", true }, { "P99", true },
+    };
+    static const struct history_sample none;
+    struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
+    for (size_t i = 0; i < count; i++) {
+        struct admin_listener view;
+        struct histogram wait;
+        struct histogram service;
+        source->listener(source->owner, i, &view);
+        const struct history *history = history_find(book, view.name);
+        size_t length = history == NULL ? 0 : history_length(history);
+        const struct history_sample *last = length == 0 ? &none : history_at(history, length - 1);
+        history_recent(history, source, i, &wait, &service);
+        add_text(&table, view.name);
+        add_text(&table, view.mode);
+        add_text(&table, view.protocol);
+        add_text(&table, view.state);
+        add_number(&table, view.gauges.clients);
+        add_number(&table, view.gauges.waiting);
+        add_number(&table, view.gauges.in_flight);
+        add_rate(&table, last->clients_rate);
+        add_rate(&table, last->requests_rate);
+        add_rate(&table, last->faults_rate);
+        add_time(&table, &wait, 0.5);
+        add_time(&table, &wait, 0.99);
+        add_time(&table, &service, 0.5);
+        add_time(&table, &service, 0.99);
+    }
+    print_table(&table, out);
+}
+
+static void print_totals(const struct admin_source *source, size_t count, struct buffer *out)
+{
+    static const struct column columns[] = {
+        { "LISTENER", false }, { "ACCEPTED", true }, { "REFUSED", true },  { "REQUESTS", true },
+        { "ANSWERED", true },  { "FAILED", true },   { "RECEIVED", true }, { "SENT", true },
+    };
+    struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
+    for (size_t i = 0; i < count; i++) {
+        struct admin_listener view;
+        source->listener(source->owner, i, &view);
+        const struct counters *counters = view.counters;
+        add_text(&table, view.name);
+        add_number(&table, counters->accepted);
+        add_number(&table, counters->refused);
+        add_number(&table, counters->requests);
+        add_number(&table, counters->answered);
+        add_number(&table, counters_sum(counters->failures));
+        add_bytes(&table, counters->bytes_from_clients);
+        add_bytes(&table, counters->bytes_to_clients);
+    }
+    print_table(&table, out);
+}
+
+static void add_target(struct table *table, const struct admin_source *source, size_t listener, size_t index)
+{
+    char name[ADMIN_NAME_SIZE];
+    struct service_target target;
+    source->target(source->owner, listener, index, &target);
+    const struct target_counters *counters = target.counters;
+    add_text(table, admin_target_name(source, listener, index, name));
+    add_text(table, target.state);
+    add_number(table, target.gauges.connections);
+    add_number(table, target.gauges.in_flight);
+    add_number(table, counters->opened);
+    add_number(table, counters_sum(counters->connect_failures));
+    add_number(table, counters->answered);
+    add_number(table, counters_sum(counters->failures));
+    add_time(table, &counters->connect, 0.5);
+    add_text(table, target.failure);
+}
+
+static void print_targets(const struct admin_source *source, size_t count, struct buffer *out)
+{
+    static const struct column columns[] = {
+        { "LISTENER", false }, { "TARGET", false },     { "STATE", false },        { "CONNECTIONS", true },
+        { "IN FLIGHT", true }, { "OPENED", true },      { "NOT OPENED", true },    { "ANSWERED", true },
+        { "FAILED", true },    { "CONNECT P50", true }, { "LAST FAILURE", false },
+    };
+    struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
+    for (size_t i = 0; i < count; i++) {
+        struct admin_listener view;
+        source->listener(source->owner, i, &view);
+        for (size_t k = 0; k < view.targets; k++) {
+            add_text(&table, view.name);
+            add_target(&table, source, i, k);
+        }
+    }
+    print_table(&table, out);
+}
+
+/* What comes from outside must not move a terminal's cursor. */
+static void append_escaped(struct buffer *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text < 0x20 || *text > 0x7e)
+            buffer_print(out, "\\x%02x", (unsigned char)*text);
+        else
+            buffer_append(out, text, 1);
+    }
+}
+
+static void print_errors(struct buffer *out)
+{
+    struct log_recent lines[LOG_RECENT_COUNT];
+    size_t count = log_recent(lines);
+    for (size_t i = 0; i < count && i < ERRORS_SHOWN; i++) {
+        print_moment(out, lines[i].time);
+        buffer_print(out, " %s ", lines[i].kind == LOG_KIND_ERROR ? "error" : "warning");
+        append_escaped(out, lines[i].source);
+        buffer_append_text(out, lines[i].source[0] == '\0' ? "" : ": ");
+        append_escaped(out, lines[i].message);
+        buffer_append_text(out, "\n");
+    }
+}
+
+void status_print_table(const struct admin_source *source, const struct history_book *book,
+                        struct buffer *out)
+{
+    struct admin_process process;
+    source->process(source->owner, &process);
+    print_process(&process, out);
+    print_listeners(source, book, process.listeners, out);
+    print_totals(source, process.listeners, out);
+    print_targets(source, process.listeners, out);
+    print_errors(out);
+    buffer_append_text(out, "times are milliseconds: of the last minutes, those to connect of all time\n");
+}

@@ -1,0 +1,57 @@
+/* What admin shows, and where it comes from: whoever owns the listeners fills these in when it is asked. What
+ * they point to is valid until the loop goes on. */
+#ifndef ADMIN_VIEW_H
+#define ADMIN_VIEW_H
+
+#include "base/counters.h"
+#include "net/service.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Moments are milliseconds since 1970. */
+struct admin_process {
+    int64_t started;
+    bool is_draining;
+    const char *file; /* the configuration; NULL: there is none */
+    int64_t loaded;   /* when it was last taken on */
+    uint64_t reloads;
+    uint64_t reloads_refused;
+    bool is_refused;    /* the last reload was */
+    size_t descriptors; /* that are free */
+    size_t listeners;
+};
+
+struct admin_listener {
+    const char *name;
+    const char *mode;
+    const char *protocol;
+    const char *state; /* "starting", "accepting", "short of descriptors", "draining" */
+    struct listener_gauges gauges;
+    const struct counters *counters;
+    size_t addresses;
+    size_t targets;
+};
+
+/* `listener` is a place from 0 to admin_process.listeners - 1, `index` one of its addresses or targets. */
+struct admin_source {
+    void *owner; /* handed to the functions */
+    void (*process)(void *owner, struct admin_process *process);
+    void (*listener)(void *owner, size_t listener, struct admin_listener *view);
+    /* Writes an address such as "127.0.0.1:80" or "unix:/run/x". */
+    void (*address)(void *owner, size_t listener, size_t index, char *text, size_t size);
+    void (*target)(void *owner, size_t listener, size_t index, struct service_target *view);
+    /* Prints the configuration that is in effect, passwords hidden. */
+    void (*dump)(void *owner, FILE *stream);
+};
+
+/* Room for what admin_target_name() writes. */
+#define ADMIN_NAME_SIZE 320
+
+/* A name for a target that no other of its listener has: one that is named twice gets a number. Returns
+ * `text`. */
+const char *admin_target_name(const struct admin_source *source, size_t listener, size_t index, char *text);
+
+#endif
