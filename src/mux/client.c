@@ -210,9 +210,12 @@ void client_over(struct mux_client *client, enum reason reason, bool broken)
     struct mux_exchange *exchange;
     while ((exchange = client_first(client)) != NULL)
         client_drop(exchange, reason);
-    if (client->late_link != NULL)
-        client->late_link->last_owner = NULL;
-    client->late_link = NULL;
+    struct mux_link *late_link = client->late_link;
+    if (late_link != NULL) {
+        late_link->last_owner = NULL;
+        client->late_link = NULL;
+        link_update(late_link);
+    }
     list_remove(&client->resumable);
     client_update(client);
 }

@@ -229,8 +229,12 @@ static void exchange_leave_link(struct mux_exchange *exchange)
         link->slots[exchange->id % link->slot_count] = NULL;
         link->slots_used--;
     }
-    if (client != NULL && --client->in_flight == 0)
-        client->link = NULL;
+    if (client != NULL) {
+        if (--client->in_flight == 0)
+            client->link = NULL;
+        if (client->waiting > 0) /* another connection may have had room for it all the time */
+            client->mux->wants_dispatch = true;
+    }
     link_released(link);
 }
 
