@@ -38,8 +38,9 @@ static void print_usage(FILE *stream)
           "  -c, --config FILE      the configuration; default " SYSCONFDIR "/proximux.conf\n"
           "  -t, --test             check the configuration and exit: 0 if it is right, else 1\n"
           "  -T, --dump             print the effective configuration, each value with its origin\n"
-          "  -s, --status           ask the running instance, and print its state; with --json as JSON;\n"
+          "  -s, --status           ask the running instance, and print its state;\n"
           "                         with -T, the configuration that it runs on\n"
+          "      --json             with -s: as JSON\n"
           "  -d, --daemon           go to the background once every listener is bound\n"
           "  -p, --pid-file FILE    write the process number there; overrides pid_file\n"
           "  -l, --log-level LEVEL  none, error, info or debug; overrides file and environment\n"
@@ -189,14 +190,14 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-static int act(const struct command_line *command, const struct config *config, struct events *events)
+static int act(struct command_line *command, struct config *config)
 {
     if (command->asks_running)
         return ask_instance(command, config);
     /* A server that starts says its warnings in the log. */
-    if (config->errors > 0 || command->action != ACTION_RUN)
+    if (config->settings == NULL || command->action != ACTION_RUN)
         config_print_problems(config, stderr);
-    if (config->errors > 0)
+    if (config->settings == NULL)
         return EXIT_FAILURE;
     switch (command->action) {
     case ACTION_TEST:
@@ -206,9 +207,8 @@ static int act(const struct command_line *command, const struct config *config, 
     case ACTION_RUN:
         break;
     }
-    struct server_options options = command->server;
-    options.events = events;
-    return server_run(config, &options);
+    command->server.source = command->source;
+    return server_run(config, &command->server);
 }
 
 int main(int count, char **arguments)
@@ -226,9 +226,9 @@ int main(int count, char **arguments)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
-    struct events *events = command.asks_running ? NULL : events_load(&config);
-    status = act(&command, &config, events);
-    events_release(events);
+    if (!command.asks_running)
+        events_load(&config);
+    status = act(&command, &config);
     config_free(&config);
     return status;
 }

@@ -47,6 +47,9 @@ struct unix_settings {
     gid_t group; /* (gid_t)-1: unchanged */
 };
 
+struct events;
+struct events_listener;
+
 /* One listener. Counted by reference on its own, so that sessions can outlive a reload under the rules they
  * began with. */
 struct listener_settings {
@@ -93,6 +96,10 @@ struct listener_settings {
     int64_t buffer_limit;
     int64_t memory_limit;
     int64_t max_message;
+    /* What modules and `request_log` want to know of its clients, see events/events.h; NULL: nothing. Owned.
+     */
+    struct events_listener *events;
+    void (*events_free)(struct events_listener *events);
     struct access_list *blocklist; /* NULL: none */
     struct access_list *allowlist; /* NULL: none */
     struct access_list *proxies;   /* who has to send a PROXY header; NULL: nobody */
@@ -114,10 +121,20 @@ struct settings {
     char *pid_file;
     int64_t shutdown_timeout;
     int64_t shutdown_delay;
-    struct listener_settings *admin;      /* one reference; NULL: none. Has no targets, and no mode */
+    struct listener_settings *admin; /* one reference; NULL: none. Has no targets, and no mode */
+    struct events *events;           /* the modules, see events/events.h; NULL: not loaded. Owned */
+    void (*events_free)(struct events *events);
     struct listener_settings **listeners; /* one reference each */
     size_t listener_count;
 };
+
+/* A copy, which its owner frees; NULL when memory is short. Whether nothing distinguishes two targets. */
+struct target_settings *target_settings_copy(const struct target_settings *settings);
+void target_settings_free(struct target_settings *settings); /* NULL is allowed */
+bool target_settings_equal(const struct target_settings *a, const struct target_settings *b);
+
+/* Whether clients and target connections of two listeners speak the same, limits of sizes apart. */
+bool protocol_settings_equal(const struct protocol_settings *a, const struct protocol_settings *b);
 
 struct listener_settings *listener_settings_reference(struct listener_settings *settings);
 void listener_settings_release(struct listener_settings *settings); /* NULL is allowed */

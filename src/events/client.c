@@ -8,13 +8,14 @@
 #include <string.h>
 
 struct events_client {
-    struct events_listener *listener;
-    struct proximux_client public; /* its `data` is that of the module that is called */
-    struct observer *observer;     /* proxy mode, if exchanges are wanted */
-    const char *target;            /* proxy mode; NULL: none yet */
-    int64_t accepted;              /* microseconds */
-    int64_t connected;             /* likewise, proxy mode */
-    enum reason reason;            /* why what is outstanding ends */
+    struct listener_settings *settings;     /* a reference */
+    const struct events_listener *listener; /* of these */
+    struct proximux_client public;          /* its `data` is that of the module that is called */
+    struct observer *observer;              /* proxy mode, if exchanges are wanted */
+    char *target;                           /* proxy mode; NULL: none yet */
+    int64_t accepted;                       /* microseconds */
+    int64_t connected;                      /* likewise, proxy mode */
+    enum reason reason;                     /* why what is outstanding ends */
     char address[ADDRESS_TEXT_SIZE];
     char log_address[ADDRESS_TEXT_SIZE];
     void *data[]; /* one a module */
@@ -58,7 +59,7 @@ static void client_tell(struct events_client *client, struct proximux_exchange *
         client_call(module, client_for(client, i), exchange, event);
         client->data[i] = client->public.data;
     }
-    if (event != EXCHANGE_ASKED && listener->settings->request_log)
+    if (event != EXCHANGE_ASKED && client->settings->request_log)
         request_log_write(&client->public, exchange);
 }
 
@@ -132,7 +133,8 @@ static void client_lost(void *owner, const char *why)
 
 void events_client_connected(struct events_client *client, const char *target)
 {
-    client->target = target;
+    free(client->target);
+    client->target = strdup(target); /* NULL: memory is short, and it will seem to have none */
     client->connected = clock_now();
 }
 
@@ -162,7 +164,7 @@ void events_target_ended(struct events_client *client)
 static bool client_describe(const struct events_client *client, const struct events_exchange *exchange,
                             struct buffer *text, struct buffer *error, struct proximux_exchange *public)
 {
-    const struct protocol_settings *settings = &client->listener->settings->protocol;
+    const struct protocol_settings *settings = &client->settings->protocol;
     protocol_describe(settings, exchange->request, text);
     size_t length = text->length;
     buffer_append(text, "", 1);
@@ -220,7 +222,8 @@ void events_exchange_ended(struct events_client *client, const struct events_exc
 static void client_free(struct events_client *client)
 {
     observer_destroy(client->observer);
-    events_listener_release(client->listener);
+    listener_settings_release(client->settings);
+    free(client->target);
     free(client);
 }
 
@@ -258,29 +261,32 @@ static bool client_observe(struct events_client *client)
                                                  client_lost };
     const struct events_listener *listener = client->listener;
     const struct observer_settings settings = {
-        .protocol = &listener->settings->protocol,
+        .protocol = &client->settings->protocol,
         .request_limit = listener->request_bytes,
         .response_limit = listener->response_bytes,
     };
-    if (listener->settings->mode != MODE_PROXY || !listener->wants_exchanges)
+    if (client->settings->mode != MODE_PROXY || !listener->wants_exchanges)
         return true;
     client->observer = observer_create(&settings, &hooks, client);
     return client->observer != NULL;
 }
 
-struct events_client *events_client_open(struct events_listener *listener, uint64_t number,
+struct events_client *events_client_open(struct listener_settings *settings, uint64_t number,
                                          const struct address *address, enum reason *reason)
 {
+    const struct events_listener *listener = settings->events;
     struct events_client *client = calloc(1, sizeof *client + listener->count * sizeof(void *));
     *reason = REASON_INTERNAL;
     if (client == NULL)
         return NULL;
-    client->listener = events_listener_reference(listener);
+    client->settings = listener_settings_reference(settings);
+    client->listener = listener;
+    client->reason = REASON_PROTOCOL_ERROR; /* of what can't be followed any more */
     client->accepted = clock_now();
     client->public = (struct proximux_client){
         .number = number,
-        .listener = listener->settings->name,
-        .mode = settings_mode_name(listener->settings->mode),
+        .listener = settings->name,
+        .mode = settings_mode_name(settings->mode),
         .protocol = listener->protocol,
         .address = address_print(address, client->address),
         .log_address = address_print_client(address, client->log_address),

@@ -1,7 +1,9 @@
 /* Events: modules that are loaded, and what is told to them and to the log of requests.
  *
- * All modules of one configuration belong together; sessions hold what they were begun with. A listener of
- * which nobody wants to know anything has no struct events_listener, and its sessions do nothing at all. */
+ * The modules of a configuration belong to its settings: whoever goes by these (a session that outlives a
+ * reload among them) has the instances that came with them, and the last one to let go of them stops these.
+ * Of a listener about which nobody wants to know anything the settings have no `events`, and its sessions do
+ * nothing at all. */
 #ifndef EVENTS_EVENTS_H
 #define EVENTS_EVENTS_H
 
@@ -15,45 +17,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Counted by reference. */
-struct events;
+/* Loads the modules of a configuration, checks their settings, and makes them part of its settings, but
+ * starts none. Notes what is wrong among the configuration's problems, beside what is there already; then
+ * there are no settings any more. */
+void events_load(struct config *config);
 
-/* Loads the modules of a configuration and checks their settings, but starts none. Notes what is wrong among
- * the configuration's problems, beside what is there already. NULL if there is any error. */
-struct events *events_load(struct config *config);
-
-/* Starts all, in order. On failure those that were started are stopped again, and the reason is in `error`.
- */
-bool events_start(struct events *events, char *error, size_t error_size);
-
-struct events *events_reference(struct events *events);
-
-/* With the last reference modules are stopped and unloaded. NULL is allowed. */
-void events_release(struct events *events);
-
-/* ---- A listener ---- */
-
-/* What is to be told of one listener's clients. Counted by reference. */
-struct events_listener;
-
-/* Stores NULL if nobody wants to know. False (with errno) when memory is short. */
-bool events_listener_create(struct events *events, struct listener_settings *settings,
-                            struct events_listener **listener);
-struct events_listener *events_listener_reference(struct events_listener *listener); /* NULL is allowed */
-void events_listener_release(struct events_listener *listener);                      /* NULL is allowed */
+/* Starts all modules of the settings, in their order. False with the reason in `error`; then those that were
+ * started are stopped when the settings are freed. */
+bool events_start(const struct settings *settings, char *error, size_t error_size);
 
 /* How many of the first bytes of requests and of responses are wanted in shared modes. 0: no exchanges at all
  * are; else at least as many as the text of a request is made from. */
-size_t events_request_bytes(const struct events_listener *listener);
-size_t events_response_bytes(const struct events_listener *listener);
+size_t events_request_bytes(const struct listener_settings *settings);
+size_t events_response_bytes(const struct listener_settings *settings);
 
 /* ---- A client ---- */
 
-/* Owned by whoever serves the client; holds a reference to its listener's. */
+/* Owned by whoever serves the client; holds a reference to the settings that it came under. */
 struct events_client;
 
-/* A client has come. NULL with REASON_MODULE if a module turns it away, or REASON_INTERNAL. */
-struct events_client *events_client_open(struct events_listener *listener, uint64_t number,
+/* A client has come to a listener whose settings have `events`. NULL with REASON_MODULE if a module turns it
+ * away, or REASON_INTERNAL. */
+struct events_client *events_client_open(struct listener_settings *settings, uint64_t number,
                                          const struct address *address, enum reason *reason);
 
 uint64_t events_client_number(const struct events_client *client);
@@ -64,7 +49,7 @@ void events_client_close(struct events_client *client, enum reason reason, uint6
 
 /* ---- Proxy mode: bytes as they pass ---- */
 
-/* It has its target connection. `target` must outlive the client. */
+/* It has its target connection; the target's name is copied. */
 void events_client_connected(struct events_client *client, const char *target);
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length);
 void events_target_bytes(struct events_client *client, const char *bytes, size_t length);

@@ -6,17 +6,16 @@
 #include "events/events.h"
 #include "events/module.h"
 
-/* Owns its modules. */
+/* All modules of one configuration. Counted by reference: its settings and those of its listeners hold it. */
 struct events {
     int references;
     struct module *modules;
     size_t count;
 };
 
+/* What is to be told of one listener's clients. Owned by its settings. */
 struct events_listener {
-    int references;
     struct events *events;
-    struct listener_settings *settings;
     const char *protocol;    /* its name */
     struct module **modules; /* of `events`, those that are for it */
     size_t count;
