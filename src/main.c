@@ -37,9 +37,9 @@ static void print_usage(FILE *stream)
           "  -c, --config FILE      the configuration; default " SYSCONFDIR "/proximux.conf\n"
           "  -t, --test             check the configuration and exit: 0 if it is right, else 1\n"
           "  -T, --dump             print the effective configuration, each value with its origin\n"
-          "  -s, --status           ask the running instance, and print its state; with -T, the\n"
-          "                         configuration that it runs on\n"
-          "  --json                 with -s: print it as JSON\n"
+          "  -s, --status           ask the running instance, and print its state;\n"
+          "                         with -T, the configuration that it runs on\n"
+          "      --json             with -s: as JSON\n"
           "  -d, --daemon           go to the background once every listener is bound\n"
           "  -p, --pid-file FILE    write the process number there; overrides pid_file\n"
           "  -l, --log-level LEVEL  none, error, info or debug; overrides file and environment\n"
@@ -189,7 +189,7 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-static int act(const struct command_line *command, const struct config *config)
+static int act(struct command_line *command, struct config *config)
 {
     if (command->asks_running)
         return ask_instance(command, config);
@@ -206,6 +206,7 @@ static int act(const struct command_line *command, const struct config *config)
     case ACTION_RUN:
         break;
     }
+    command->server.source = command->source;
     return server_run(config, &command->server);
 }
 

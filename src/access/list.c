@@ -236,3 +236,16 @@ size_t access_list_size(const struct access_list *list)
 {
     return list->v4.count + list->v6.count;
 }
+
+static bool set_equal(const struct access_set *a, const struct access_set *b)
+{
+    return a->count == b->count &&
+           (a->count == 0 || memcmp(a->ranges, b->ranges, 2 * a->width * a->count) == 0);
+}
+
+bool access_list_equal(const struct access_list *a, const struct access_list *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return set_equal(&a->v4, &b->v4) && set_equal(&a->v6, &b->v6);
+}

@@ -29,6 +29,9 @@ void access_list_release(struct access_list *list); /* NULL is allowed */
 /* Whether the list holds the address (its port plays no part). A unix peer is in no list. */
 bool access_list_contains(const struct access_list *list, const struct address *address);
 
+/* Whether both hold the same addresses; each may be NULL, which holds none. */
+bool access_list_equal(const struct access_list *a, const struct access_list *b);
+
 /* How many ranges remain after sorting and merging; for the log. */
 size_t access_list_size(const struct access_list *list);
 

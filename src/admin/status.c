@@ -2,20 +2,13 @@
 
 #include "admin/json.h"
 #include "admin/process.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/log_recent.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static int64_t wall_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 const char *status_key(const struct counter *counter, char *text)
 {
@@ -154,7 +147,7 @@ static void print_listener(struct json *json, const struct admin_source *source,
 
 static void print_process(struct json *json, const struct admin_process *process)
 {
-    int64_t now = wall_clock();
+    int64_t now = clock_wall();
     json_text(json, "version", PACKAGE_VERSION);
     json_integer(json, "process", getpid());
     json_text(json, "state", process->is_draining ? "draining" : "running");

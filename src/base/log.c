@@ -503,6 +503,86 @@ bool log_start(const struct log_options *options, char *error, size_t error_size
     return true;
 }
 
+/* Owned by who prepared it. */
+struct log_change {
+    struct log_options options;
+    struct writer *writer; /* that takes over; NULL: the output stays */
+};
+
+/* Has a writer whose thread nobody waits for write out what it holds, within a limit, and free itself. */
+static void writer_dismiss(struct writer *writer)
+{
+    pthread_t thread = writer->thread;
+    writer->deadline = clock_now() + STOP_WRITER_WAIT;
+    writer->stopping = true;
+    writer->abandoned = true;
+    pthread_cond_signal(&writer->work);
+    pthread_detach(thread);
+}
+
+static bool log_output_differs(const struct log_options *options)
+{
+    pthread_mutex_lock(&lock);
+    const struct writer *writer = active;
+    pthread_mutex_unlock(&lock);
+    return writer == NULL || writer->output != options->output ||
+           (options->output == LOG_OUTPUT_FILE && strcmp(writer->path, options->path) != 0);
+}
+
+struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size)
+{
+    struct log_change *change = calloc(1, sizeof *change);
+    int result = 0;
+    if (change == NULL)
+        goto fail;
+    change->options = *options;
+    if (!log_output_differs(options))
+        return change;
+    change->writer = writer_new();
+    if (change->writer == NULL)
+        goto fail;
+    if (!writer_open(change->writer, options, error, error_size)) {
+        writer_free(change->writer);
+        free(change);
+        return NULL;
+    }
+    result = writer_start(change->writer);
+    if (result == 0)
+        return change;
+    writer_free(change->writer);
+
+fail:
+    snprintf(error, error_size, "cannot start the log: %s", strerror(result != 0 ? result : errno));
+    free(change);
+    return NULL;
+}
+
+void log_change_commit(struct log_change *change)
+{
+    pthread_mutex_lock(&lock);
+    if (change->writer != NULL) {
+        if (active != NULL)
+            writer_dismiss(active);
+        active = change->writer;
+    }
+    pthread_mutex_unlock(&lock);
+    log_configure(change->options.level, change->options.format);
+    log_mask_addresses(change->options.mask_addresses);
+    atomic_store(&shown_bare, change->options.output == LOG_OUTPUT_SYSLOG);
+    free(change);
+}
+
+void log_change_cancel(struct log_change *change)
+{
+    if (change == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    if (change->writer != NULL)
+        writer_dismiss(change->writer);
+    pthread_mutex_unlock(&lock);
+    free(change);
+}
+
 void log_reopen(void)
 {
     pthread_mutex_lock(&lock);

@@ -37,6 +37,14 @@ void log_configure(enum log_level level, enum log_format format);
  * dropped). False on failure, with the reason in `error`; the log then stays as it was. */
 bool log_start(const struct log_options *options, char *error, size_t error_size);
 
+/* A change of the options of a log that runs: all that can fail is done when it is prepared (a new output is
+ * opened; NULL with the reason in `error`), then it is carried out or given up. Lines written before it go to
+ * the old output. */
+struct log_change;
+struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size);
+void log_change_commit(struct log_change *change);
+void log_change_cancel(struct log_change *change); /* NULL is allowed */
+
 /* Has the writer thread reopen its file (after rotation). Returns at once. A file that can't be reopened is
  * kept, and said in the log. */
 void log_reopen(void);

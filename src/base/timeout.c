@@ -4,21 +4,58 @@
  * moment when a timeout is due can always be expressed. */
 #define DURATION_MAX (INT64_MAX / 2 / 1000)
 
-void timeout_list_init(struct timeout_list *list, int64_t milliseconds)
+static int64_t duration_of(int64_t milliseconds)
 {
-    list_init(&list->entries);
     if (milliseconds > DURATION_MAX)
         milliseconds = DURATION_MAX;
-    list->duration = milliseconds < 0 ? -1 : milliseconds * 1000;
+    return milliseconds < 0 ? -1 : milliseconds * 1000;
+}
+
+void timeout_list_init(struct timeout_list *list, int64_t milliseconds)
+{
+    *list = (struct timeout_list){ .duration = duration_of(milliseconds) };
+    list_init(&list->entries);
 }
 
 void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t now)
 {
-    if (list->duration < 0)
+    timeout_start_since(list, timeout, now);
+}
+
+void timeout_list_change(struct timeout_list *list, int64_t milliseconds, bool keep, int64_t now)
+{
+    int64_t before = list->duration;
+    list->duration = duration_of(milliseconds);
+    list_foreach(&list->entries, node)
+    {
+        struct timeout *timeout = list_entry(node, struct timeout, node);
+        int64_t as_due = timeout->since + before - list->duration;
+        if (list->duration < 0)
+            list_remove(node);
+        else if (keep)
+            timeout->since = as_due;
+        else if (list->duration < before)
+            timeout->since = as_due < now ? as_due : now;
+    }
+}
+
+void timeout_list_hold(struct timeout_list *list, int64_t now)
+{
+    if (!list->is_held)
+        list->held_since = now;
+    list->is_held = true;
+}
+
+void timeout_list_release(struct timeout_list *list, int64_t now)
+{
+    if (!list->is_held)
         return;
-    list_remove(&timeout->node);
-    timeout->since = now;
-    list_append(&list->entries, &timeout->node);
+    list->is_held = false;
+    list_foreach(&list->entries, node)
+    {
+        struct timeout *timeout = list_entry(node, struct timeout, node);
+        timeout->since = timeout->since < list->held_since ? timeout->since + now - list->held_since : now;
+    }
 }
 
 void timeout_start_since(struct timeout_list *list, struct timeout *timeout, int64_t since)
@@ -42,7 +79,7 @@ void timeout_stop(struct timeout *timeout)
 int64_t timeout_list_due(const struct timeout_list *list)
 {
     const struct list_node *first = list_first(&list->entries);
-    if (first == NULL)
+    if (first == NULL || list->is_held)
         return TIMEOUT_NEVER;
     return list_entry(first, const struct timeout, node)->since + list->duration;
 }

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TIMEOUT_NEVER INT64_MAX
@@ -18,6 +19,8 @@ struct timeout {
 struct timeout_list {
     struct list entries;
     int64_t duration; /* microseconds; negative: entries are never started */
+    bool is_held;     /* time stands still since `held_since` */
+    int64_t held_since;
 };
 
 /* `milliseconds` as in the configuration; negative disables the list. */
@@ -29,6 +32,15 @@ void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t n
 /* The same as if it had been started at `since`, which may lie in the past: for time that is counted on after
  * an interruption. Costs a step for each entry that was started later. */
 void timeout_start_since(struct timeout_list *list, struct timeout *timeout, int64_t since);
+
+/* Gives the list another duration. Those that run get it too: one that is longer at once, but nobody is late
+ * because of a shorter one before that much time has passed from now. With `keep` they are due when they
+ * were. A list that becomes disabled forgets all. */
+void timeout_list_change(struct timeout_list *list, int64_t milliseconds, bool keep, int64_t now);
+
+/* Has time stand still for all entries, those that are started meanwhile included, until it is released. */
+void timeout_list_hold(struct timeout_list *list, int64_t now);
+void timeout_list_release(struct timeout_list *list, int64_t now);
 
 /* Takes `timeout` off its list, if it is on one. */
 void timeout_stop(struct timeout *timeout);

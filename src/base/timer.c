@@ -41,9 +41,30 @@ void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds,
 void timer_start(struct timer *timer, struct timeout *timeout, int64_t now)
 {
     timeout_start(&timer->list, timeout, now);
-    /* When the timer is set already, it fires no later than this entry is due, and is set anew then. */
-    if (list_linked(&timeout->node) && !ev_is_active(&timer->watcher))
+    /* When the timer is set already, it fires no later than this entry is due, and is set anew then. Only
+     * after a change of the duration an entry can come before others. */
+    const struct list *entries = &timer->list.entries;
+    bool overtakes = list_first(entries) == &timeout->node && list_last(entries) != &timeout->node;
+    if (list_linked(&timeout->node) && (overtakes || !ev_is_active(&timer->watcher)))
         timer_arm(timer, now);
+}
+
+void timer_change(struct timer *timer, int64_t milliseconds, bool keep, int64_t now)
+{
+    timeout_list_change(&timer->list, milliseconds, keep, now);
+    timer_arm(timer, now);
+}
+
+void timer_hold(struct timer *timer, int64_t now)
+{
+    timeout_list_hold(&timer->list, now);
+    timer_arm(timer, now);
+}
+
+void timer_release(struct timer *timer, int64_t now)
+{
+    timeout_list_release(&timer->list, now);
+    timer_arm(timer, now);
 }
 
 void timer_stop(struct timer *timer)

@@ -27,6 +27,11 @@ void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds,
 /* Starts or restarts `timeout` at `now`. Touches the ev_timer only when the list was empty. */
 void timer_start(struct timer *timer, struct timeout *timeout, int64_t now);
 
+/* As timeout_list_change(), timeout_list_hold() and timeout_list_release(). */
+void timer_change(struct timer *timer, int64_t milliseconds, bool keep, int64_t now);
+void timer_hold(struct timer *timer, int64_t now);
+void timer_release(struct timer *timer, int64_t now);
+
 /* Stops the ev_timer and forgets all entries (they become unlinked). */
 void timer_stop(struct timer *timer);
 

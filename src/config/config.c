@@ -1,5 +1,7 @@
 #include "config/config.h"
 
+#include "base/log.h"
+#include "config/changes.h"
 #include "config/check.h"
 #include "config/check_listener.h"
 #include "config/dump.h"
@@ -82,14 +84,32 @@ void config_print_problems(const struct config *config, FILE *stream)
         fprintf(stream, "error: %s\n", strerror(ENOMEM));
 }
 
+static void log_problem(enum log_kind kind, const struct problem *problem)
+{
+    log_write(kind, NULL, "%s%s%s", problem->place == NULL ? "" : problem->place,
+              problem->place == NULL ? "" : ": ", problem->text);
+}
+
 void config_log_warnings(const struct config *config)
 {
-    for (size_t i = 0; i < config->problems->count; i++) {
-        const struct problem *problem = &config->problems->problems[i];
-        if (!problem->is_error)
-            log_warning(NULL, "%s%s%s", problem->place == NULL ? "" : problem->place,
-                        problem->place == NULL ? "" : ": ", problem->text);
-    }
+    for (size_t i = 0; i < config->problems->count; i++)
+        if (!config->problems->problems[i].is_error)
+            log_problem(LOG_KIND_WARNING, &config->problems->problems[i]);
+}
+
+void config_log_errors(const struct config *config)
+{
+    for (size_t i = 0; config->problems != NULL && i < config->problems->count; i++)
+        if (config->problems->problems[i].is_error)
+            log_problem(LOG_KIND_ERROR, &config->problems->problems[i]);
+    if (config->problems == NULL || config->problems->out_of_memory)
+        log_error(NULL, "%s", strerror(ENOMEM));
+}
+
+const char *config_name_changes(const struct config *before, const struct config *after, const char *listener,
+                                char *text, size_t size)
+{
+    return changes_name(before, after, listener, text, size);
 }
 
 void config_dump(const struct config *config, FILE *stream)

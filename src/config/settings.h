@@ -118,6 +118,14 @@ struct settings {
     size_t listener_count;
 };
 
+/* A copy, which its owner frees; NULL when memory is short. Whether nothing distinguishes two targets. */
+struct target_settings *target_settings_copy(const struct target_settings *settings);
+void target_settings_free(struct target_settings *settings); /* NULL is allowed */
+bool target_settings_equal(const struct target_settings *a, const struct target_settings *b);
+
+/* Whether clients and target connections of two listeners speak the same, limits of sizes apart. */
+bool protocol_settings_equal(const struct protocol_settings *a, const struct protocol_settings *b);
+
 struct listener_settings *listener_settings_reference(struct listener_settings *settings);
 void listener_settings_release(struct listener_settings *settings); /* NULL is allowed */
 

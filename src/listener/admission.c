@@ -43,18 +43,26 @@ static struct address_count *find_count(const struct admission *admission, const
     return found == NULL ? NULL : *found;
 }
 
+/* An address that was not there. NULL when memory is short. */
+static struct address_count *add_count(struct admission *admission, const struct address *client)
+{
+    struct address_count *count = calloc(1, sizeof *count);
+    if (count == NULL)
+        return NULL;
+    count->address = *client;
+    if (tsearch(count, &admission->addresses, compare_counts) != NULL)
+        return count;
+    free(count);
+    return NULL;
+}
+
 static enum reason count_address(struct admission *admission, const struct address *client)
 {
     struct address_count *count = find_count(admission, client);
     if (count == NULL) {
-        count = calloc(1, sizeof *count);
+        count = add_count(admission, client);
         if (count == NULL)
             return REASON_INTERNAL;
-        count->address = *client;
-        if (tsearch(count, &admission->addresses, compare_counts) == NULL) {
-            free(count);
-            return REASON_INTERNAL;
-        }
     } else if (count->clients >= admission->settings->max_connections_per_address) {
         return REASON_OVER_LIMIT;
     }
@@ -78,13 +86,41 @@ enum reason admission_enter(struct admission *admission, const struct address *c
     return REASON_COUNT;
 }
 
+bool admission_blocks(const struct admission *admission, const struct address *client)
+{
+    return is_blocked(admission->settings, client);
+}
+
+bool admission_change(struct admission *admission, const struct listener_settings *settings)
+{
+    bool counted = admission->settings->max_connections_per_address >= 0;
+    bool counts = settings->max_connections_per_address >= 0;
+    admission->settings = settings;
+    if (counts == counted)
+        return false;
+    tdestroy(admission->addresses, free);
+    admission->addresses = NULL;
+    return counts;
+}
+
+void admission_count(struct admission *admission, const struct address *client)
+{
+    if (!counts_addresses(admission, client))
+        return;
+    struct address_count *count = find_count(admission, client);
+    if (count == NULL)
+        count = add_count(admission, client);
+    if (count != NULL)
+        count->clients++;
+}
+
 void admission_leave(struct admission *admission, const struct address *client)
 {
     admission->clients--;
     if (!counts_addresses(admission, client))
         return;
     struct address_count *count = find_count(admission, client);
-    if (--count->clients > 0)
+    if (count == NULL || --count->clients > 0) /* NULL: memory was short when it was counted anew */
         return;
     tdelete(count, &admission->addresses, compare_counts);
     free(count);

@@ -17,6 +17,14 @@ void admission_init(struct admission *admission, const struct listener_settings 
 /* Counts the client in and returns REASON_COUNT, or returns why it may not come in. */
 enum reason admission_enter(struct admission *admission, const struct address *client);
 
+/* Whether the lists keep the client out. */
+bool admission_blocks(const struct admission *admission, const struct address *client);
+
+/* Other settings count from now on. Returns whether those who are in have to be counted by address:
+ * admission_count(), once for each of them. */
+bool admission_change(struct admission *admission, const struct listener_settings *settings);
+void admission_count(struct admission *admission, const struct address *client);
+
 /* A client that was let in has gone. */
 void admission_leave(struct admission *admission, const struct address *client);
 

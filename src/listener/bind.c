@@ -10,18 +10,25 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What binding one entry of `listen` needs to know. */
-struct bind_work {
+/* What looking up one entry of `listen` needs to know. */
+struct resolve_work {
     const struct listener_settings *settings;
     const struct endpoint *endpoint;
-    uid_t owner;
-    gid_t owner_group;
-    struct inherited *inherited;
+    size_t entry;
+    struct bind_wishes *wishes;
+    size_t found_here;
+    char *error;
+    size_t error_size;
+};
+
+/* What binding one wish needs to know. */
+struct bind_work {
+    const struct listener_settings *settings;
+    const struct bind_wish *wish;
+    const struct bind_means *means;
     struct bound_sockets *bound;
     char *error;
     size_t error_size;
-    size_t bound_here; /* sockets that this entry has given */
-    int skipped;       /* errno of the last address skipped, 0: none */
 };
 
 const char *bind_print(const struct bound_socket *socket, char *text, size_t size)
@@ -34,30 +41,13 @@ const char *bind_print(const struct bound_socket *socket, char *text, size_t siz
     return text;
 }
 
-static bool bind_fail(struct bind_work *work, const char *what, const char *why)
+static bool bind_fail(char *error, size_t error_size, const char *what, const char *why)
 {
-    snprintf(work->error, work->error_size, "can't listen on %s: %s", what, why);
+    snprintf(error, error_size, "can't listen on %s: %s", what, why);
     return false;
 }
 
-static struct bound_socket *bind_add(struct bind_work *work)
-{
-    struct bound_sockets *bound = work->bound;
-    struct bound_socket *grown = reallocarray(bound->sockets, bound->count + 1, sizeof *grown);
-    if (grown == NULL)
-        return NULL;
-    bound->sockets = grown;
-    struct bound_socket *added = &grown[bound->count];
-    memset(added, 0, sizeof *added);
-    added->descriptor = -1;
-    return added;
-}
-
-/* An error that says "this machine has no such family", not "this address is taken". */
-static bool is_family_missing(int error)
-{
-    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
-}
+/* ---- Which addresses ---- */
 
 /* Whether the listener names an IPv4 address on this port (a name may have one), which a socket for both
  * families would collide with. */
@@ -73,53 +63,42 @@ static bool names_ipv4_port(const struct listener_settings *settings, uint16_t p
     return false;
 }
 
-static bool is_bound(const struct bound_sockets *bound, const struct address *address)
+static bool is_wished(const struct bind_wishes *wishes, const struct address *address)
 {
-    for (size_t i = 0; i < bound->count; i++)
-        if (bound->sockets[i].path == NULL && address_compare(&bound->sockets[i].address, address) == 0)
+    for (size_t i = 0; i < wishes->count; i++)
+        if (address->family != AF_UNIX && address->family != AF_UNSPEC &&
+            address_compare(&wishes->wishes[i].address, address) == 0)
             return true;
     return false;
 }
 
-/* Binds one address. With `may_lack` a missing family is noted, not a failure. */
-static bool bind_address(struct bind_work *work, const struct address *address, bool may_lack)
+static bool resolve_add(struct resolve_work *work, const struct address *address, bool may_lack)
 {
+    struct bind_wishes *wishes = work->wishes;
     const struct listener_settings *settings = work->settings;
-    const struct socket_listen_options options = {
-        .backlog = settings->backlog,
-        .reuse_port = settings->reuse_port,
-        .ipv6_only = settings->ipv6_only || names_ipv4_port(settings, address_port(address)),
+    work->found_here++;
+    if (is_wished(wishes, address))
+        return true;
+    struct bind_wish *grown = reallocarray(wishes->wishes, wishes->count + 1, sizeof *grown);
+    if (grown == NULL)
+        return bind_fail(work->error, work->error_size, work->endpoint->host, strerror(errno));
+    wishes->wishes = grown;
+    grown[wishes->count++] = (struct bind_wish){
+        .entry = work->entry,
+        .address = *address,
+        .ipv6_only = address->family == AF_INET6 &&
+                     (settings->ipv6_only || names_ipv4_port(settings, address_port(address))),
+        .may_lack = may_lack,
     };
-    char text[ADDRESS_TEXT_SIZE];
-    if (is_bound(work->bound, address)) {
-        work->bound_here++;
-        return true;
-    }
-    struct bound_socket *added = bind_add(work);
-    if (added == NULL)
-        return bind_fail(work, address_print(address, text), strerror(errno));
-    struct inherited_socket *inherited = inherited_at(work->inherited, address, NULL);
-    added->descriptor = inherited != NULL ? inherited_claim(inherited) : socket_listen(address, &options);
-    if (added->descriptor == -1) {
-        int error = errno;
-        if (!may_lack || !is_family_missing(error))
-            return bind_fail(work, address_print(address, text), strerror(error));
-        log_warning(settings->name, "not listening on %s: %s", address_print(address, text), strerror(error));
-        work->skipped = error;
-        return true;
-    }
-    added->address = *address;
-    work->bound->count++;
-    work->bound_here++;
     return true;
 }
 
-static bool bind_any(struct bind_work *work)
+static bool resolve_any(struct resolve_work *work)
 {
     struct address address = { .family = AF_INET6 };
     address.v6.sin6_addr = in6addr_any;
     address_set_port(&address, work->endpoint->port);
-    if (!bind_address(work, &address, true))
+    if (!resolve_add(work, &address, true))
         return false;
     if (work->settings->ipv6_only)
         return true;
@@ -127,16 +106,16 @@ static bool bind_any(struct bind_work *work)
     address.family = AF_INET;
     address.v4.sin_addr.s_addr = htonl(INADDR_ANY);
     address_set_port(&address, work->endpoint->port);
-    return bind_address(work, &address, true);
+    return resolve_add(work, &address, true);
 }
 
-static bool bind_name(struct bind_work *work)
+static bool resolve_name(struct resolve_work *work)
 {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found;
     int status = getaddrinfo(work->endpoint->host, NULL, &hints, &found);
     if (status != 0)
-        return bind_fail(work, work->endpoint->host,
+        return bind_fail(work->error, work->error_size, work->endpoint->host,
                          status == EAI_SYSTEM ? strerror(errno) : gai_strerror(status));
     bool success = true;
     for (const struct addrinfo *entry = found; entry != NULL && success; entry = entry->ai_next) {
@@ -145,45 +124,192 @@ static bool bind_name(struct bind_work *work)
         if (work->settings->ipv6_only && address.family != AF_INET6)
             continue;
         address_set_port(&address, work->endpoint->port);
-        success = bind_address(work, &address, true);
+        success = resolve_add(work, &address, true);
     }
     freeaddrinfo(found);
     return success;
 }
 
-static bool bind_unix(struct bind_work *work)
+static bool resolve_entry(struct resolve_work *work)
 {
-    const char *path = work->endpoint->host;
+    const struct address unix_address = { .family = AF_UNIX };
+    const struct address systemd = { .family = AF_UNSPEC };
+    char text[160];
+    bool success = false;
+    switch (work->endpoint->kind) {
+    case ENDPOINT_NUMERIC:
+        return resolve_add(work, &work->endpoint->address, false);
+    case ENDPOINT_UNIX:
+        return resolve_add(work, &unix_address, false);
+    case ENDPOINT_SYSTEMD:
+        return resolve_add(work, &systemd, false);
+    case ENDPOINT_NAME:
+        success = resolve_name(work);
+        break;
+    case ENDPOINT_ANY:
+        success = resolve_any(work);
+        break;
+    }
+    if (success && work->found_here == 0)
+        return bind_fail(work->error, work->error_size, endpoint_print(work->endpoint, text, sizeof text),
+                         "it has no IPv6 address");
+    return success;
+}
+
+bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *wishes, char *error,
+                  size_t error_size)
+{
+    *wishes = (struct bind_wishes){ 0 };
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        struct resolve_work work = {
+            .settings = settings,
+            .endpoint = &settings->listen[i],
+            .entry = i,
+            .wishes = wishes,
+            .error = error,
+            .error_size = error_size,
+        };
+        if (!resolve_entry(&work)) {
+            bind_wishes_free(wishes);
+            return false;
+        }
+    }
+    return true;
+}
+
+void bind_wishes_free(struct bind_wishes *wishes)
+{
+    free(wishes->wishes);
+    *wishes = (struct bind_wishes){ 0 };
+}
+
+/* ---- Sockets ---- */
+
+bool bind_matches(const struct bound_socket *socket, const struct listener_settings *settings,
+                  const struct bind_wish *wish)
+{
+    if (socket->descriptor == -1)
+        return false;
+    if (wish->address.family == AF_UNSPEC)
+        return socket->systemd_name != NULL &&
+               strcmp(socket->systemd_name, settings->listen[wish->entry].host) == 0;
+    if (socket->path != NULL)
+        return wish->address.family == AF_UNIX &&
+               strcmp(socket->path, settings->listen[wish->entry].host) == 0 &&
+               socket_is_file(socket->path, &socket->file);
+    return address_compare(&socket->address, &wish->address) == 0 && socket->ipv6_only == wish->ipv6_only;
+}
+
+/* An error that says "this machine has no such family", not "this address is taken". */
+static bool is_family_missing(int error)
+{
+    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
+}
+
+static int bind_tcp(const struct bind_work *work)
+{
+    const struct listener_settings *settings = work->settings;
+    const struct bind_running *running = work->means->running;
+    struct socket_listen_options options = {
+        .backlog = settings->backlog,
+        .reuse_port = settings->reuse_port,
+        .ipv6_only = work->wish->ipv6_only,
+        .user = work->means->user,
+    };
+    struct inherited_socket *inherited = inherited_at(work->means->inherited, &work->wish->address, NULL);
+    if (inherited != NULL)
+        return inherited_claim(inherited);
+    if (running != NULL && running->make_way(running->data, work->wish))
+        options.reuse_port = true;
+    int descriptor = socket_listen(&work->wish->address, &options);
+    if (descriptor != -1 && options.reuse_port != settings->reuse_port)
+        socket_set_reuse_port(descriptor, settings->reuse_port);
+    return descriptor;
+}
+
+/* Binds one address; `lacking` gets the error if a missing family is the reason why not, which may be. */
+static bool bind_address(struct bind_work *work, struct bound_socket *added, int *lacking)
+{
+    const struct address *address = &work->wish->address;
+    char text[ADDRESS_TEXT_SIZE];
+    added->address = *address;
+    added->ipv6_only = work->wish->ipv6_only;
+    added->descriptor = bind_tcp(work);
+    if (added->descriptor != -1)
+        return true;
+    int error = errno;
+    if (!work->wish->may_lack || !is_family_missing(error))
+        return bind_fail(work->error, work->error_size, address_print(address, text), strerror(error));
+    log_warning(work->settings->name, "not listening on %s: %s", address_print(address, text),
+                strerror(error));
+    *lacking = error;
+    return true;
+}
+
+static bool bind_unix(struct bind_work *work, struct bound_socket *added)
+{
+    const char *path = work->settings->listen[work->wish->entry].host;
     const struct unix_settings *unix_socket = &work->settings->unix_socket;
+    const struct bind_means *means = work->means;
     const struct socket_unix_options options = {
         .backlog = work->settings->backlog,
         .mode = unix_socket->mode,
-        .user = unix_socket->user != (uid_t)-1 ? unix_socket->user : work->owner,
-        .group = unix_socket->group != (gid_t)-1 ? unix_socket->group : work->owner_group,
+        .user = unix_socket->user != (uid_t)-1 ? unix_socket->user : means->user,
+        .group = unix_socket->group != (gid_t)-1 ? unix_socket->group : means->group,
     };
     char reason[160];
     char name[160];
     snprintf(name, sizeof name, "unix:%s", path);
-    struct bound_socket *added = bind_add(work);
-    if (added == NULL)
-        return bind_fail(work, name, strerror(errno));
-    if (!folder_make_for(path, work->owner, work->owner_group))
-        return bind_fail(work, name, strerror(errno));
+    if (!folder_make_for(path, means->user, means->group))
+        return bind_fail(work->error, work->error_size, name, strerror(errno));
     added->path = strdup(path);
     if (added->path == NULL)
-        return bind_fail(work, name, strerror(errno));
+        return bind_fail(work->error, work->error_size, name, strerror(errno));
     added->address.family = AF_UNIX;
-    struct inherited_socket *inherited = inherited_at(work->inherited, NULL, path);
+    struct inherited_socket *inherited = inherited_at(means->inherited, NULL, path);
     if (inherited != NULL) /* `file` stays empty: until bind_adopt() the path is another process's */
         added->descriptor = inherited_claim(inherited);
     else
         added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
-    if (added->descriptor == -1) {
-        free(added->path);
-        return bind_fail(work, name, reason);
+    if (added->descriptor != -1)
+        return true;
+    free(added->path);
+    return bind_fail(work->error, work->error_size, name, reason);
+}
+
+/* Room for one more; it counts when `bound->count` does. NULL (said) when memory is short. */
+static struct bound_socket *bind_add(struct bind_work *work)
+{
+    struct bound_sockets *bound = work->bound;
+    struct bound_socket *grown = reallocarray(bound->sockets, bound->count + 1, sizeof *grown);
+    if (grown == NULL) {
+        bind_fail(work->error, work->error_size, work->settings->listen[work->wish->entry].host,
+                  strerror(errno));
+        return NULL;
     }
-    work->bound->count++;
-    work->bound_here++;
+    bound->sockets = grown;
+    grown[bound->count] = (struct bound_socket){
+        .descriptor = -1,
+        .reuse_port = work->settings->reuse_port,
+    };
+    return &grown[bound->count];
+}
+
+/* Takes what runs for this wish. False when memory is short. */
+static bool bind_running(struct bind_work *work)
+{
+    const struct bind_running *running = work->means->running;
+    struct bound_socket *origin;
+    while (running != NULL && (origin = running->find(running->data, work->settings, work->wish)) != NULL) {
+        struct bound_socket *added = bind_add(work);
+        if (added == NULL)
+            return false;
+        *added = *origin;
+        added->origin = origin;
+        work->bound->count++;
+        if (work->wish->address.family != AF_UNSPEC)
+            break;
+    }
     return true;
 }
 
@@ -191,85 +317,145 @@ static bool bind_unix(struct bind_work *work)
 static bool bind_passed(struct bind_work *work, struct inherited_socket *inherited)
 {
     char name[300];
-    endpoint_print(work->endpoint, name, sizeof name);
+    int ipv6_only = 0;
+    socklen_t length = sizeof ipv6_only;
+    endpoint_print(&work->settings->listen[work->wish->entry], name, sizeof name);
     if (inherited->address.family == AF_UNSPEC)
-        return bind_fail(work, name, "what systemd has passed is no stream socket that listens");
+        return bind_fail(work->error, work->error_size, name,
+                         "what systemd has passed is no stream socket that listens");
     struct bound_socket *added = bind_add(work);
     if (added == NULL)
-        return bind_fail(work, name, strerror(errno));
+        return false;
     added->systemd_name = strdup(inherited->name);
     added->path = inherited->path != NULL ? strdup(inherited->path) : NULL;
     if (added->systemd_name == NULL || (inherited->path != NULL && added->path == NULL)) {
         free(added->systemd_name);
         free(added->path);
-        return bind_fail(work, name, strerror(ENOMEM));
+        return bind_fail(work->error, work->error_size, name, strerror(ENOMEM));
     }
+    if (added->path != NULL)
+        socket_find_file(added->path, &added->file);
     added->address = inherited->address;
     added->descriptor = inherited_claim(inherited);
+    if (getsockopt(added->descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, &length) == 0)
+        added->ipv6_only = ipv6_only != 0;
     work->bound->count++;
-    work->bound_here++;
     return true;
 }
 
 static bool bind_systemd(struct bind_work *work)
 {
+    const char *name = work->settings->listen[work->wish->entry].host;
     struct inherited_socket *inherited;
     size_t next = 0;
-    char name[300];
-    while ((inherited = inherited_named(work->inherited, work->endpoint->host, &next)) != NULL)
+    while ((inherited = inherited_named(work->means->inherited, name, &next)) != NULL)
         if (!bind_passed(work, inherited))
             return false;
-    if (work->bound_here > 0)
-        return true;
-    return bind_fail(work, endpoint_print(work->endpoint, name, sizeof name),
-                     "systemd has passed no socket of that name");
+    return true;
 }
 
-static bool bind_entry(struct bind_work *work)
+/* Binds what is wished for, unless it runs; `lacking` gets why not, where that may be. */
+static bool bind_one(struct bind_work *work, int *lacking)
 {
-    char text[160];
-    bool success = false;
-    switch (work->endpoint->kind) {
-    case ENDPOINT_NUMERIC:
-        return bind_address(work, &work->endpoint->address, false);
-    case ENDPOINT_UNIX:
-        return bind_unix(work);
-    case ENDPOINT_SYSTEMD:
+    size_t before = work->bound->count;
+    if (!bind_running(work))
+        return false;
+    if (work->bound->count > before)
+        return true;
+    if (work->wish->address.family == AF_UNSPEC)
         return bind_systemd(work);
-    case ENDPOINT_NAME:
-        success = bind_name(work);
-        break;
-    case ENDPOINT_ANY:
-        success = bind_any(work);
-        break;
-    }
-    if (success && work->bound_here == 0)
-        return bind_fail(work, endpoint_print(work->endpoint, text, sizeof text),
-                         work->skipped != 0 ? strerror(work->skipped) : "it has no IPv6 address");
+    struct bound_socket *added = bind_add(work);
+    if (added == NULL)
+        return false;
+    bool success =
+        work->wish->address.family == AF_UNIX ? bind_unix(work, added) : bind_address(work, added, lacking);
+    work->bound->count += added->descriptor != -1;
     return success;
 }
 
-bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
-                 struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size)
+/* Binds the wishes of one entry, from `*next` on. */
+static bool bind_entry(struct bind_work *work, const struct bind_wishes *wishes, size_t *next)
 {
-    memset(bound, 0, sizeof *bound);
-    for (size_t i = 0; i < settings->listen_count; i++) {
-        struct bind_work work = {
-            .settings = settings,
-            .endpoint = &settings->listen[i],
-            .owner = owner,
-            .owner_group = owner_group,
-            .inherited = inherited,
-            .bound = bound,
-            .error = error,
-            .error_size = error_size,
-        };
-        if (!bind_entry(&work)) {
+    const struct bind_wish *first = &wishes->wishes[*next];
+    size_t before = work->bound->count;
+    char text[160];
+    int lacking = 0;
+    for (; *next < wishes->count && wishes->wishes[*next].entry == first->entry; (*next)++) {
+        work->wish = &wishes->wishes[*next];
+        if (!bind_one(work, &lacking))
+            return false;
+    }
+    if (work->bound->count > before)
+        return true;
+    const struct endpoint *endpoint = &work->settings->listen[first->entry];
+    return bind_fail(work->error, work->error_size, endpoint_print(endpoint, text, sizeof text),
+                     endpoint->kind == ENDPOINT_SYSTEMD ? "systemd has passed no socket of that name"
+                                                        : strerror(lacking));
+}
+
+bool bind_open(const struct listener_settings *settings, const struct bind_wishes *wishes,
+               const struct bind_means *means, struct bound_sockets *bound, char *error, size_t error_size)
+{
+    struct bind_work work = {
+        .settings = settings,
+        .means = means,
+        .bound = bound,
+        .error = error,
+        .error_size = error_size,
+    };
+    *bound = (struct bound_sockets){ 0 };
+    for (size_t next = 0; next < wishes->count;) {
+        if (!bind_entry(&work, wishes, &next)) {
             bind_close(bound);
             return false;
         }
     }
     return true;
+}
+
+/* What is allowed with a unix socket that stays. */
+static void bind_apply_unix(const struct listener_settings *settings, const struct bound_socket *socket)
+{
+    const struct unix_settings *wanted = &settings->unix_socket;
+    if (socket->systemd_name != NULL)
+        return;
+    if (chmod(socket->path, wanted->mode) == -1 || lchown(socket->path, wanted->user, wanted->group) == -1)
+        log_warning(settings->name, "unix:%s: its mode or owner can't be set: %s", socket->path,
+                    strerror(errno));
+}
+
+void bind_take_over(const struct listener_settings *settings, struct bound_sockets *bound)
+{
+    for (size_t i = 0; i < bound->count; i++) {
+        struct bound_socket *socket = &bound->sockets[i];
+        socket->is_wanted = false;
+        socket->is_taken = false;
+        if (socket->origin == NULL)
+            continue;
+        socket->origin->descriptor = -1;
+        socket->origin->path = NULL;
+        socket->origin->systemd_name = NULL;
+        socket->origin = NULL;
+        socket->reuse_port = settings->reuse_port;
+        listen(socket->descriptor, settings->backlog);
+        if (socket->path != NULL)
+            bind_apply_unix(settings, socket);
+        else
+            socket_set_reuse_port(socket->descriptor, settings->reuse_port);
+    }
+}
+
+bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
+                 struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size)
+{
+    const struct bind_means means = { .user = owner, .group = owner_group, .inherited = inherited };
+    struct bind_wishes wishes;
+    *bound = (struct bound_sockets){ 0 };
+    if (!bind_resolve(settings, &wishes, error, error_size))
+        return false;
+    bool success = bind_open(settings, &wishes, &means, bound, error, error_size);
+    bind_wishes_free(&wishes);
+    return success;
 }
 
 void bind_adopt(struct bound_sockets *bound)
@@ -286,6 +472,8 @@ static void bind_end(struct bound_sockets *bound, bool paths_too)
 {
     for (size_t i = 0; i < bound->count; i++) {
         struct bound_socket *socket = &bound->sockets[i];
+        if (socket->descriptor == -1 || socket->origin != NULL)
+            continue;
         if (paths_too && socket->path != NULL && socket->systemd_name == NULL)
             socket_unlink(socket->path, &socket->file);
         close(socket->descriptor);
@@ -293,7 +481,7 @@ static void bind_end(struct bound_sockets *bound, bool paths_too)
         free(socket->systemd_name);
     }
     free(bound->sockets);
-    memset(bound, 0, sizeof *bound);
+    *bound = (struct bound_sockets){ 0 };
 }
 
 void bind_leave(struct bound_sockets *bound)

@@ -11,11 +11,16 @@
 
 /* One listening socket. */
 struct bound_socket {
-    int descriptor;
+    int descriptor;          /* -1: another listener has taken it over */
     struct address address;  /* AF_UNIX: see path */
     char *path;              /* of a unix socket, else NULL */
     struct socket_file file; /* of a unix socket */
     char *systemd_name;      /* systemd has made it and will remove its path; NULL: it is ours */
+    bool ipv6_only;
+    bool reuse_port;             /* as configured */
+    bool is_wanted;              /* by the settings that are being prepared */
+    bool is_taken;               /* and has been given to a listener of theirs */
+    struct bound_socket *origin; /* while they are: the running one that this one is; NULL: it is new */
 };
 
 /* Owned by who embeds it. */
@@ -24,11 +29,61 @@ struct bound_sockets {
     size_t count;
 };
 
-/* Binds every address of the settings, looking names up (this blocks: not to be called from the loop). A name
- * binds every address it has; one whose family this machine lacks is logged and skipped as long as another
- * one of the same entry binds. `owner` and `owner_group` become the owner of folders that have to be made for
- * unix sockets ((uid_t)-1, (gid_t)-1: us). Sockets that are among those inherited are claimed instead of
- * made. On failure nothing stays bound, and `error` names the address and why. */
+/* An address that settings want a socket on. */
+struct bind_wish {
+    size_t entry; /* of `listen` */
+    struct address
+        address; /* AF_UNIX: the entry has the path; AF_UNSPEC: it has the name that systemd uses */
+    bool ipv6_only;
+    bool may_lack; /* the machine may lack its family, as long as another one of the entry can be bound */
+};
+
+/* Owned by who embeds it. */
+struct bind_wishes {
+    struct bind_wish *wishes;
+    size_t count;
+};
+
+/* Finds out which addresses the settings mean; looks names up, which blocks. False with a reason in `error`.
+ */
+bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *wishes, char *error,
+                  size_t error_size);
+void bind_wishes_free(struct bind_wishes *wishes);
+
+/* Whether the running socket is what is wished for. A unix socket whose path is not ours any more is not. */
+bool bind_matches(const struct bound_socket *socket, const struct listener_settings *settings,
+                  const struct bind_wish *wish);
+
+/* What a reload knows of the sockets that run. */
+struct bind_running {
+    /* The running socket that a wish is about, or NULL. */
+    struct bound_socket *(*find)(void *data, const struct listener_settings *settings,
+                                 const struct bind_wish *wish);
+    /* Lets another socket be bound to addresses that overlap those of running ones that go; false if there
+     * are none. */
+    bool (*make_way)(void *data, const struct bind_wish *wish);
+    void *data;
+};
+
+/* Where sockets come from, and whose they are to be. */
+struct bind_means {
+    uid_t user; /* also of folders that have to be made for unix sockets; (uid_t)-1: ours */
+    gid_t group;
+    struct inherited *inherited;        /* claimed instead of made */
+    const struct bind_running *running; /* NULL: none */
+};
+
+/* Binds what is wished for, or takes it from what runs already or was inherited. An address whose family
+ * this machine lacks is logged and skipped where that is allowed. On failure nothing new stays bound, and
+ * `error` names the address and why. What was taken counts only after bind_take_over(); until then closing
+ * `bound` leaves it alone. */
+bool bind_open(const struct listener_settings *settings, const struct bind_wishes *wishes,
+               const struct bind_means *means, struct bound_sockets *bound, char *error, size_t error_size);
+
+/* The sockets found running are these now, with the options of the settings. */
+void bind_take_over(const struct listener_settings *settings, struct bound_sockets *bound);
+
+/* Both of the above, for a start: resolves and binds every address of the settings. */
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
                  struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size);
 

@@ -18,6 +18,23 @@
 /* How long accepting rests when the kernel lacks what the account can't know of. */
 #define ACCEPT_PAUSE_SECONDS 0.2
 
+/* What serves clients, since the start or since a reload that changed mode or protocol. The clients of an
+ * earlier one stay there until they end. Owned by the listener. */
+struct generation {
+    struct list_node node;
+    struct listener *listener;
+    struct service *service;
+    ev_timer expiry; /* until the clients of an earlier one are to go */
+};
+
+/* What listener_commit() will need. */
+struct listener_next {
+    struct listener_settings *settings;
+    ev_io *watchers;
+    struct generation *generation; /* NULL: the present one goes on */
+    size_t descriptors;            /* reserved for clients who greet, who will need more than now */
+};
+
 /* Owned by the server. */
 struct listener {
     struct runtime *runtime;
@@ -27,16 +44,33 @@ struct listener {
     struct admission admission;
     struct refusals refusals;
     struct greetings greetings;
-    struct service *service;
+    struct generation *current;
+    struct list earlier; /* generations that drain */
+    ev_timer sweep;      /* frees those that have become empty */
+    ev_timer expiry;     /* of a listener that goes */
+    bool is_ready;       /* the service is prepared for clients */
+    struct listener_next next;
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
-    bool started;              /* clients are accepted */
     bool draining;
     struct counters counters;
+    listener_make_service *make; /* what serves the clients */
+    void *make_data;
     listener_emptied *emptied;
     void *owner;
 };
+
+static size_t generation_clients(const struct generation *generation)
+{
+    return generation->service->functions->clients(generation->service);
+}
+
+/* How many descriptors each client needs that is accepted now. */
+static size_t listener_descriptors_each(const struct listener *listener)
+{
+    return listener->current->service->functions->descriptors_per_client;
+}
 
 static void listener_resume(struct listener *listener)
 {
@@ -92,7 +126,7 @@ static void listener_close_sockets(struct listener *listener)
 /* Gives back what was reserved for a client. */
 static void listener_return_descriptors(struct listener *listener)
 {
-    descriptors_return(&listener->runtime->descriptors, listener->service->functions->descriptors_per_client);
+    descriptors_return(&listener->runtime->descriptors, listener_descriptors_each(listener));
 }
 
 /* All backlogs of a draining listener have been emptied. */
@@ -106,11 +140,15 @@ static void listener_drained(struct listener *listener)
 static void listener_client_ended(void *owner, const struct address *client,
                                   const struct service_summary *summary)
 {
-    struct listener *listener = owner;
+    struct generation *generation = owner;
+    struct listener *listener = generation->listener;
     struct counters *counters = &listener->counters;
     counters->ends[summary->reason]++;
     admission_leave(&listener->admission, client);
-    listener_return_descriptors(listener);
+    descriptors_return(&listener->runtime->descriptors,
+                       generation->service->functions->descriptors_per_client);
+    if (generation != listener->current && generation_clients(generation) == 0)
+        ev_timer_start(listener->runtime->loop, &listener->sweep);
     if (listener->draining && listener_is_empty(listener))
         listener->emptied(listener->owner);
 }
@@ -142,7 +180,7 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
                               (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
     }
     listener->counters.accepted++;
-    listener->service->functions->accept(listener->service, descriptor, client);
+    listener->current->service->functions->accept(listener->current->service, descriptor, client);
 }
 
 /* A connection of a trusted proxy has told whom it brings, or has failed to. */
@@ -207,7 +245,7 @@ static enum accept_outcome listener_accept_failed(struct listener *listener, int
 static enum accept_outcome listener_accept_one(struct listener *listener, int descriptor)
 {
     struct descriptors *descriptors = &listener->runtime->descriptors;
-    size_t wanted = listener->service->functions->descriptors_per_client;
+    size_t wanted = listener_descriptors_each(listener);
     if (!descriptors_reserve(descriptors, wanted)) {
         listener_say_short(listener, "all file descriptors are in use");
         listener_pause(listener);
@@ -262,9 +300,37 @@ static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
 
 static void listener_service_ready(void *owner)
 {
-    struct listener *listener = owner;
-    listener->started = true;
+    struct generation *generation = owner;
+    struct listener *listener = generation->listener;
+    if (generation != listener->current)
+        return;
+    listener->is_ready = true;
     listener_resume(listener);
+}
+
+/* ---- Generations ---- */
+
+static void generation_destroy(struct generation *generation)
+{
+    if (generation == NULL)
+        return;
+    ev_timer_stop(generation->listener->runtime->loop, &generation->expiry);
+    list_remove(&generation->node);
+    if (generation->service != NULL)
+        generation->service->functions->destroy(generation->service);
+    free(generation);
+}
+
+/* Its clients were served as before for long enough: what they have asked for is still answered. */
+static void generation_expired(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct generation *generation = watcher->data;
+    log_info(generation->listener->settings->name,
+             "shutdown_timeout has passed: %zu clients of before the change of mode or protocol are to go",
+             generation_clients(generation));
+    generation->service->functions->drain(generation->service);
 }
 
 /* What serves clients in each mode. */
@@ -279,6 +345,83 @@ static struct service *service_by_mode(void *data, struct runtime *runtime,
     };
     (void)data;
     return create[settings->mode](runtime, settings, owner);
+}
+
+/* NULL with errno. */
+static struct generation *generation_create(struct listener *listener, struct listener_settings *settings)
+{
+    struct generation *generation = calloc(1, sizeof *generation);
+    if (generation == NULL)
+        return NULL;
+    struct service_owner owner = {
+        .owner = generation,
+        .ready = listener_service_ready,
+        .ended = listener_client_ended,
+        .counters = &listener->counters,
+    };
+    generation->listener = listener;
+    ev_init(&generation->expiry, generation_expired);
+    generation->expiry.data = generation;
+    generation->service = listener->make(listener->make_data, listener->runtime, settings, &owner);
+    if (generation->service != NULL)
+        return generation;
+    int error = errno;
+    generation_destroy(generation);
+    errno = error;
+    return NULL;
+}
+
+static void generation_start(struct generation *generation)
+{
+    generation->service->functions->start(generation->service);
+}
+
+/* Another one takes its place; its clients stay. */
+static void generation_leave(struct generation *generation, int64_t shutdown_timeout)
+{
+    struct ev_loop *loop = generation->listener->runtime->loop;
+    list_append(&generation->listener->earlier, &generation->node);
+    generation->service->functions->leave(generation->service);
+    ev_timer_start(loop, &generation->listener->sweep);
+    if (shutdown_timeout < 0)
+        return;
+    ev_timer_set(&generation->expiry, (double)shutdown_timeout / 1e3, 0.0);
+    ev_timer_start(loop, &generation->expiry);
+}
+
+static void listener_swept(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct listener *listener = watcher->data;
+    list_foreach(&listener->earlier, node)
+    {
+        struct generation *generation = list_entry(node, struct generation, node);
+        if (generation_clients(generation) == 0)
+            generation_destroy(generation);
+    }
+}
+
+static void listener_expired(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct listener *listener = watcher->data;
+    log_info(listener->settings->name, "shutdown_timeout has passed: closing %zu clients",
+             listener_clients(listener));
+    listener_close(listener, REASON_DRAINED);
+}
+
+/* ---- The interface ---- */
+
+static void listener_watch_sockets(struct listener *listener, ev_io *watchers)
+{
+    free(listener->watchers);
+    listener->watchers = watchers;
+    for (size_t i = 0; i < listener->bound.count; i++) {
+        ev_io_init(&watchers[i], listener_ready, listener->bound.sockets[i].descriptor, EV_READ);
+        watchers[i].data = listener;
+    }
 }
 
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
@@ -308,25 +451,24 @@ struct listener *listener_create_with(struct runtime *runtime, struct listener_s
     greetings_init(&listener->greetings, runtime, listener_greeted, listener);
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
-    listener->watchers = calloc(listener->bound.count, sizeof *listener->watchers);
-    const struct service_owner service_owner = {
-        .owner = listener,
-        .ready = listener_service_ready,
-        .ended = listener_client_ended,
-        .counters = &listener->counters,
-    };
-    listener->service = make(data, runtime, settings, &service_owner);
-    if (listener->watchers == NULL || listener->service == NULL) {
+    listener->make = make;
+    listener->make_data = data;
+    list_init(&listener->earlier);
+    ev_timer_init(&listener->sweep, listener_swept, 0.0, 0.0);
+    listener->sweep.data = listener;
+    ev_init(&listener->expiry, listener_expired);
+    listener->expiry.data = listener;
+    ev_io *watchers = calloc(listener->bound.count, sizeof *watchers);
+    listener->current = watchers == NULL ? NULL : generation_create(listener, settings);
+    if (listener->current == NULL) {
         int error = errno;
+        free(watchers);
         bind_close(&listener->bound);
         listener_destroy(listener);
         errno = error;
         return NULL;
     }
-    for (size_t i = 0; i < listener->bound.count; i++) {
-        ev_io_init(&listener->watchers[i], listener_ready, listener->bound.sockets[i].descriptor, EV_READ);
-        listener->watchers[i].data = listener;
-    }
+    listener_watch_sockets(listener, watchers);
     return listener;
 }
 
@@ -337,8 +479,10 @@ void listener_destroy(struct listener *listener)
     listener->draining = false; /* nobody is to be told */
     greetings_close(&listener->greetings, REASON_DRAINED);
     listener_close_sockets(listener);
-    if (listener->service != NULL)
-        listener->service->functions->destroy(listener->service);
+    list_foreach(&listener->earlier, node) generation_destroy(list_entry(node, struct generation, node));
+    generation_destroy(listener->current);
+    ev_timer_stop(listener->runtime->loop, &listener->sweep);
+    ev_timer_stop(listener->runtime->loop, &listener->expiry);
     free(listener->watchers);
     listener_settings_release(listener->settings);
     free(listener);
@@ -354,15 +498,57 @@ void listener_start(struct listener *listener)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));
     bind_adopt(&listener->bound);
-    listener->service->functions->start(listener->service);
+    generation_start(listener->current);
+}
+
+static void listener_drain_clients(struct listener *listener)
+{
+    listener->current->service->functions->drain(listener->current->service);
+    list_foreach(&listener->earlier, node)
+    {
+        struct service *service = list_entry(node, struct generation, node)->service;
+        service->functions->drain(service);
+    }
 }
 
 void listener_drain(struct listener *listener)
 {
-    if (listener->draining)
-        return;
+    bool goes_already = listener->draining;
     listener->draining = true;
-    listener->service->functions->drain(listener->service);
+    listener_drain_clients(listener);
+    if (!goes_already)
+        listener_accept_rest(listener);
+}
+
+/* Leaves out the sockets that others have taken over. */
+static void listener_forget_taken(struct listener *listener)
+{
+    struct bound_sockets *bound = &listener->bound;
+    size_t count = 0;
+    listener_pause(listener);
+    for (size_t i = 0; i < bound->count; i++) {
+        if (bound->sockets[i].descriptor == -1)
+            continue;
+        bound->sockets[count] = bound->sockets[i];
+        ev_io_set(&listener->watchers[count], bound->sockets[i].descriptor, EV_READ);
+        count++;
+    }
+    bound->count = count;
+}
+
+void listener_leave(struct listener *listener, int64_t shutdown_timeout)
+{
+    struct service *service = listener->current->service;
+    listener_forget_taken(listener);
+    for (size_t i = 0; i < listener->bound.count; i++)
+        if (listener->bound.sockets[i].path == NULL)
+            socket_stop_listening(listener->bound.sockets[i].descriptor);
+    listener->draining = true;
+    if (shutdown_timeout >= 0) {
+        ev_timer_set(&listener->expiry, (double)shutdown_timeout / 1e3, 0.0);
+        ev_timer_start(listener->runtime->loop, &listener->expiry);
+    }
+    service->functions->leave(service);
     listener_accept_rest(listener);
 }
 
@@ -373,7 +559,7 @@ void listener_hand_over(struct listener *listener)
     listener->draining = true;
     listener_stop_accepting(listener);
     bind_leave(&listener->bound);
-    listener->service->functions->drain(listener->service);
+    listener_drain_clients(listener);
     if (listener_is_empty(listener))
         listener->emptied(listener->owner);
 }
@@ -387,7 +573,12 @@ void listener_close(struct listener *listener, enum reason reason)
         return;
     }
     greetings_close(&listener->greetings, reason);
-    listener->service->functions->close(listener->service, reason);
+    list_foreach(&listener->earlier, node)
+    {
+        struct service *service = list_entry(node, struct generation, node)->service;
+        service->functions->close(service, reason);
+    }
+    listener->current->service->functions->close(listener->current->service, reason);
 }
 
 bool listener_is_empty(const struct listener *listener)
@@ -417,37 +608,39 @@ static bool listener_has_usable_target(const struct listener *listener)
 
 void listener_measure(const struct listener *listener, struct listener_gauges *gauges)
 {
-    struct service *service = listener->service;
+    const struct service *service = listener->current->service;
     *gauges = (struct listener_gauges){
-        .clients = service->functions->clients(service),
+        .clients = listener_clients(listener),
         .waiting = service->functions->waiting(service),
         .in_flight = service->functions->in_flight(service),
-        .ready = listener->started && !listener->draining && listener_has_usable_target(listener),
+        .ready = listener->is_ready && !listener->draining && listener_has_usable_target(listener),
     };
+    list_foreach(&listener->earlier, node)
+    {
+        service = list_entry(node, struct generation, node)->service;
+        gauges->waiting += service->functions->waiting(service);
+        gauges->in_flight += service->functions->in_flight(service);
+    }
 }
 
 const char *listener_state(const struct listener *listener)
 {
     if (listener->draining)
         return "draining";
-    if (!listener->started)
+    if (!listener->is_ready)
         return "starting";
     return listener->short_of_descriptors ? "short of descriptors" : "accepting";
 }
 
-const struct bound_sockets *listener_get_sockets(const struct listener *listener)
-{
-    return &listener->bound;
-}
-
 size_t listener_targets(const struct listener *listener)
 {
-    return listener->service->functions->targets(listener->service);
+    return listener->current->service->functions->targets(listener->current->service);
 }
 
 void listener_target(const struct listener *listener, size_t index, struct service_target *target)
 {
-    listener->service->functions->target(listener->service, index, target);
+    const struct service *service = listener->current->service;
+    service->functions->target(service, index, target);
 }
 
 const struct listener_settings *listener_get_settings(const struct listener *listener)
@@ -462,5 +655,157 @@ const struct counters *listener_get_counters(const struct listener *listener)
 
 size_t listener_clients(const struct listener *listener)
 {
-    return listener->service->functions->clients(listener->service) + listener->greetings.count;
+    size_t clients = listener->greetings.count + generation_clients(listener->current);
+    list_foreach(&listener->earlier, node) clients +=
+        generation_clients(list_entry(node, struct generation, node));
+    return clients;
+}
+
+/* ---- Reload ---- */
+
+struct bound_sockets *listener_sockets(struct listener *listener)
+{
+    return &listener->bound;
+}
+
+bool listener_services_differ(const struct listener_settings *a, const struct listener_settings *b)
+{
+    return a->mode != b->mode ||
+           (a->mode != MODE_PROXY && !protocol_settings_equal(&a->protocol, &b->protocol));
+}
+
+/* A client who greets has as many descriptors reserved as the present mode wants. */
+static bool listener_reserve_greetings(struct listener *listener)
+{
+    size_t now = listener_descriptors_each(listener);
+    size_t then = listener->next.generation->service->functions->descriptors_per_client;
+    size_t missing = then > now ? (then - now) * listener->greetings.count : 0;
+    if (!descriptors_reserve(&listener->runtime->descriptors, missing)) {
+        errno = EMFILE;
+        return false;
+    }
+    listener->next.descriptors = missing;
+    return true;
+}
+
+static bool listener_prepare_service(struct listener *listener, struct listener_settings *settings)
+{
+    struct service *service = listener->current->service;
+    if (!listener_services_differ(listener->settings, settings))
+        return service->functions->prepare(service, settings);
+    listener->next.generation = generation_create(listener, settings);
+    return listener->next.generation != NULL && listener_reserve_greetings(listener);
+}
+
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, size_t sockets)
+{
+    listener->next = (struct listener_next){
+        .settings = settings,
+        .watchers = calloc(sockets, sizeof *listener->next.watchers),
+    };
+    if (listener->next.watchers != NULL && listener_prepare_service(listener, settings))
+        return true;
+    int error = errno;
+    generation_destroy(listener->next.generation);
+    free(listener->next.watchers);
+    errno = error;
+    return false;
+}
+
+void listener_rollback(struct listener *listener)
+{
+    struct service *service = listener->current->service;
+    if (listener->next.generation == NULL)
+        service->functions->rollback(service);
+    generation_destroy(listener->next.generation);
+    free(listener->next.watchers);
+    if (listener->next.descriptors > 0)
+        descriptors_return(&listener->runtime->descriptors, listener->next.descriptors);
+}
+
+/* The filter that only counts. */
+static bool listener_count_client(void *data, const struct address *client)
+{
+    struct listener *listener = data;
+    admission_count(&listener->admission, client);
+    return false;
+}
+
+static bool listener_is_blocked(void *data, const struct address *client)
+{
+    const struct listener *listener = data;
+    return admission_blocks(&listener->admission, client);
+}
+
+static void listener_filter(struct listener *listener, service_filter *filter)
+{
+    struct service *service = listener->current->service;
+    service->functions->filter(service, filter, listener);
+    list_foreach(&listener->earlier, node)
+    {
+        service = list_entry(node, struct generation, node)->service;
+        service->functions->filter(service, filter, listener);
+    }
+}
+
+static void listener_commit_service(struct listener *listener, int64_t shutdown_timeout)
+{
+    struct generation *before = listener->current;
+    size_t each = listener_descriptors_each(listener);
+    if (listener->next.generation == NULL) {
+        before->service->functions->commit(before->service);
+        return;
+    }
+    listener->current = listener->next.generation;
+    listener->is_ready = false;
+    if (listener_descriptors_each(listener) < each && listener->greetings.count > 0)
+        descriptors_return(&listener->runtime->descriptors,
+                           (each - listener_descriptors_each(listener)) * listener->greetings.count);
+    generation_leave(before, shutdown_timeout);
+    generation_start(listener->current);
+}
+
+/* Accepts those who have come to sockets that go, and closes these. */
+static void listener_close_left(struct listener *listener, struct bound_sockets *left)
+{
+    char text[160];
+    for (size_t i = 0; i < left->count; i++) {
+        const struct bound_socket *socket = &left->sockets[i];
+        if (socket->descriptor == -1)
+            continue;
+        log_info(listener->settings->name, "not listening on %s any more",
+                 bind_print(socket, text, sizeof text));
+        if (socket->path == NULL)
+            socket_stop_listening(socket->descriptor);
+        listener_accept_batch(listener, socket->descriptor, INT32_MAX);
+    }
+    bind_close(left);
+}
+
+static void listener_commit_sockets(struct listener *listener, struct bound_sockets *bound)
+{
+    struct bound_sockets left = listener->bound;
+    listener_pause(listener);
+    descriptors_forget(&listener->waiter);
+    ev_timer_stop(listener->runtime->loop, &listener->pause);
+    listener->bound = *bound;
+    *bound = (struct bound_sockets){ 0 };
+    listener_watch_sockets(listener, listener->next.watchers);
+    listener_close_left(listener, &left);
+    if (listener->is_ready)
+        listener_resume(listener);
+}
+
+void listener_commit(struct listener *listener, struct bound_sockets *bound, int64_t shutdown_timeout)
+{
+    struct listener_settings *before = listener->settings;
+    listener->settings = listener_settings_reference(listener->next.settings);
+    listener->refusals.source = listener->settings->name;
+    bool count = admission_change(&listener->admission, listener->settings);
+    if (count)
+        listener_filter(listener, listener_count_client);
+    listener_filter(listener, listener_is_blocked);
+    listener_commit_service(listener, shutdown_timeout);
+    listener_settings_release(before);
+    listener_commit_sockets(listener, bound);
 }

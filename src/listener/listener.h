@@ -48,13 +48,33 @@ void listener_hand_over(struct listener *listener);
 /* Closes the sockets and ends all sessions now. */
 void listener_close(struct listener *listener, enum reason reason);
 
+/* Goes on with other settings, which a reload has brought, and `sockets` of them. Prepares all that can fail;
+ * false with errno, then nothing was done. One of the two below follows. */
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, size_t sockets);
+void listener_rollback(struct listener *listener);
+
+/* The prepared settings count from now on. Takes over `bound`, after bind_take_over(); who waits at sockets
+ * that are not among these any more is accepted, then they are closed. Clients who are blocked now are cut
+ * off. Where mode or protocol are others, clients are served as before until `shutdown_timeout`
+ * (milliseconds, negative: for ever) has passed, then what they have asked for is still answered. */
+void listener_commit(struct listener *listener, struct bound_sockets *bound, int64_t shutdown_timeout);
+
+/* The listener is not wanted any more: those in the backlogs are accepted, the sockets closed, clients served
+ * as before until `shutdown_timeout` has passed, and closed then. `emptied` as with listener_drain(). */
+void listener_leave(struct listener *listener, int64_t shutdown_timeout);
+
+/* The sockets it has. */
+struct bound_sockets *listener_sockets(struct listener *listener);
+
 /* Whether it has neither sockets nor clients any more. */
 bool listener_is_empty(const struct listener *listener);
 
 /* Descriptors that a listener with these settings may need at a time; 0: there is no limit. */
 size_t listener_descriptors(const struct listener_settings *settings);
 
-const struct bound_sockets *listener_get_sockets(const struct listener *listener);
+/* Whether the services of these can't take each other's clients over: mode or protocol are others. */
+bool listener_services_differ(const struct listener_settings *a, const struct listener_settings *b);
+
 const struct listener_settings *listener_get_settings(const struct listener *listener);
 const struct counters *listener_get_counters(const struct listener *listener);
 

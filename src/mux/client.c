@@ -388,8 +388,7 @@ static void client_read_request(struct mux_client *client, struct slice *input)
         exchange->complete = true;
         list_remove(&exchange->incomplete);
         client_request_broken(client, exchange, answer_length);
-    } else if (mux->settings.max_message >= 0 &&
-               exchange->request_bytes > (uint64_t)mux->settings.max_message)
+    } else if (exchange->max_message >= 0 && exchange->request_bytes > (uint64_t)exchange->max_message)
         client_request_too_long(exchange);
     else if (outcome == PROTOCOL_COMPLETE)
         client_request_complete(client, exchange);
@@ -578,6 +577,18 @@ void mux_client_drain(struct mux_client *client, int64_t now)
         client_after_input(client);
     client_update(client);
     mux_settle(mux);
+}
+
+void mux_client_leave(struct mux_client *client, int64_t now)
+{
+    struct mux *mux = client_enter(client, now);
+    client->leaving = true;
+    mux_settle(mux);
+}
+
+void client_reconfigure(struct mux_client *client)
+{
+    client_update(client);
 }
 
 void mux_client_close(struct mux_client *client, int64_t now)

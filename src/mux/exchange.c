@@ -10,6 +10,7 @@ struct mux_exchange *exchange_create(struct mux_client *client)
     if (exchange == NULL)
         return NULL;
     exchange->client = client;
+    exchange->max_message = client->mux->settings.max_message;
     list_append(&client->exchanges, &exchange->in_client);
     client->exchange_count++;
     client->incoming = exchange;
@@ -95,6 +96,7 @@ void exchange_wait_again(struct mux_exchange *exchange)
     exchange->state = EXCHANGE_WAITING;
     exchange->link = NULL;
     exchange->sent = 0;
+    exchange->untimed = false;
     exchange_count_waiting(client, true);
     if (!mux->settings.in_order) {
         if (client->queued != NULL) /* a later one of its requests */

@@ -86,7 +86,7 @@ static bool link_is_owed(const struct mux_link *link)
         return false;
     if (link->state == LINK_GREETING)
         return link->output.length == 0;
-    if (first == NULL || link->mux->id_count > 0)
+    if (first == NULL || first->untimed || link->mux->id_count > 0)
         return false;
     if (link->mux->takes_turns)
         return !first->request.begun && first->bytes.length == 0 && first->end <= link->written;
@@ -97,9 +97,11 @@ static void link_watch(struct mux_link *link)
 {
     struct mux *mux = link->mux;
     const struct mux_exchange *answering = link_answering(link);
+    const struct mux_exchange *first = link_first(link);
     bool ending = link_is_ending(link);
     bool discards = answering != NULL && answering->client == NULL && answering->seen;
-    link_run(&mux->taking_timeouts, &link->taking, !ending && link->output.length > 0, mux->now);
+    bool taking = !ending && link->output.length > 0 && (first == NULL || !first->untimed);
+    link_run(&mux->taking_timeouts, &link->taking, taking, mux->now);
     link_run(&mux->answering_timeouts, &link->answering, link_is_owed(link), mux->now);
     link_run(&mux->discard_timeouts, &link->discard, !ending && discards, mux->now);
     link_run(&mux->inactivity_timeouts, &link->inactivity, !ending && link_is_idle(link), mux->now);
@@ -375,15 +377,16 @@ static void link_find(struct mux_link *link, uint64_t id)
 static void link_mark_last(struct mux_exchange *exchange)
 {
     const struct mux_client *client = exchange->client;
-    if (client != NULL && client->draining && client->incoming == NULL && client->held.length == 0 &&
+    bool goes =
+        client != NULL && (client->draining || (client->leaving && client->mux->protocol->announces_close));
+    if (goes && client->incoming == NULL && client->held.length == 0 &&
         exchange->in_client.next == &client->exchanges.head)
         exchange->request.closes_client = true;
 }
 
-static bool link_is_too_long(const struct mux_link *link, const struct mux_exchange *exchange)
+static bool link_is_too_long(const struct mux_exchange *exchange)
 {
-    int64_t limit = link->mux->settings.max_message;
-    return limit >= 0 && exchange->answer_bytes > (uint64_t)limit;
+    return exchange->max_message >= 0 && exchange->answer_bytes > (uint64_t)exchange->max_message;
 }
 
 /* The exchange that the next bytes answer. False: they answer nothing that was asked. */
@@ -408,7 +411,7 @@ static void link_follow(struct mux_link *link, struct mux_exchange *exchange, en
     else if (outcome == PROTOCOL_BROKEN)
         link_doom(link, REASON_PROTOCOL_ERROR,
                   exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");
-    else if (exchange != NULL && link_is_too_long(link, exchange))
+    else if (exchange != NULL && link_is_too_long(exchange))
         link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
     else if (exchange != NULL && outcome == PROTOCOL_COMPLETE)
         exchange_answered(exchange);
@@ -468,7 +471,7 @@ static void link_read_turn(struct mux_link *link, struct slice *input)
         exchange->seen = true;
         exchange->request.begun = true;
         timeout_start(&mux->turn_timeouts, &link->turn, mux->now);
-        if (link_is_too_long(link, exchange))
+        if (link_is_too_long(exchange))
             link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
     }
     slice_skip(input, input->length);
@@ -586,6 +589,7 @@ void link_exchange_overdue(struct mux_exchange *exchange)
     late->start = exchange->start;
     late->end = exchange->end;
     late->id = id;
+    late->max_message = exchange->max_message;
     link->slots[id % link->slot_count] = late;
     if (exchange->client != NULL)
         exchange_fail(exchange, REASON_REQUEST_TIMEOUT);
@@ -641,6 +645,7 @@ struct mux_link *mux_link_open(struct mux *mux, void *owner, int64_t now)
     list_append(&mux->links, &link->node);
     link->greeting = link->output.length;
     link->given = link->greeting;
+    link->ttl.since = now; /* remembered also if there is no limit now */
     timeout_start(&mux->ttl_timeouts, &link->ttl, now);
     if (link->greeting > 0)
         link_update(link);
@@ -718,7 +723,7 @@ static void link_sent(struct mux_link *link, uint64_t before)
         if (exchange->request.unanswered) {
             exchange_answered(exchange);
             node = link->in_flight.head.previous; /* others may have gone with it */
-        } else if (mux->id_count > 0) {
+        } else if (mux->id_count > 0 && !exchange->untimed) {
             timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
         }
     }
@@ -743,6 +748,18 @@ void link_retire(struct mux_link *link, enum reason reason)
 {
     link->due = true;
     link->reason = reason;
+    link_update(link);
+}
+
+void link_reconfigure(struct mux_link *link, bool was_untimed)
+{
+    struct mux *mux = link->mux;
+    if (was_untimed)
+        list_foreach(&link->in_flight, node) exchange_of_link_node(node)->untimed = true;
+    if (!list_linked(&link->ttl.node) && link->state != LINK_OVER)
+        timeout_start_since(&mux->ttl_timeouts, &link->ttl, link->ttl.since);
+    if (mux->settings.max_requests >= 0 && link->requests >= mux->settings.max_requests)
+        link->due = true;
     link_update(link);
 }
 

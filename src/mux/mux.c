@@ -3,28 +3,36 @@
 
 #include <stdlib.h>
 
+void mux_derive(struct mux *mux)
+{
+    const struct protocol_settings *protocol_settings = mux->settings.protocol;
+    const struct protocol *protocol = protocol_settings->protocol;
+    mux->protocol_settings = protocol_settings;
+    mux->protocol = protocol;
+    mux->takes_turns = protocol->takes_turns && !protocol_settings->is_async;
+    mux->id_count = protocol->id_count == NULL ? 0 : protocol->id_count(protocol_settings);
+    if (mux->takes_turns || mux->settings.request_gap > 0)
+        mux->settings.depth = 1;
+    mux->answers_per_client = SIZE_MAX;
+    if (mux->id_count > 0) {
+        size_t largest = protocol->largest_answer == NULL ? 0 : protocol->largest_answer(protocol_settings);
+        mux->answers_per_client = largest == 0 ? 1 : mux->settings.buffer_limit / largest;
+        if (mux->answers_per_client == 0)
+            mux->answers_per_client = 1;
+    }
+}
+
 struct mux *mux_create(const struct mux_settings *settings, const struct mux_hooks *hooks, void *owner)
 {
     struct mux *mux = calloc(1, sizeof *mux);
     if (mux == NULL)
         return NULL;
-    const struct protocol *protocol = settings->protocol->protocol;
     mux->settings = *settings;
     mux->hooks = *hooks;
     mux->owner = owner;
-    mux->protocol_settings = settings->protocol;
-    mux->protocol = protocol;
-    mux->takes_turns = protocol->takes_turns && !settings->protocol->is_async;
-    mux->id_count = protocol->id_count == NULL ? 0 : protocol->id_count(settings->protocol);
-    if (mux->takes_turns || settings->request_gap > 0)
-        mux->settings.depth = 1;
-    mux->answers_per_client = SIZE_MAX;
-    if (mux->id_count > 0) {
-        size_t largest = protocol->largest_answer == NULL ? 0 : protocol->largest_answer(settings->protocol);
-        mux->answers_per_client = largest == 0 ? 1 : settings->buffer_limit / largest;
-        if (mux->answers_per_client == 0)
-            mux->answers_per_client = 1;
-    }
+    mux->queue_allowed = settings->queue_limit;
+    mux->memory_allowed = settings->memory_limit;
+    mux_derive(mux);
     list_init(&mux->clients);
     list_init(&mux->links);
     list_init(&mux->changed_clients);
@@ -135,10 +143,18 @@ static void mux_hand_out(struct mux *mux)
 
 /* ---- Limits ---- */
 
+/* A limit that was lowered while more was there: comes down with what is there. */
+static void mux_lower(size_t *allowed, size_t limit, size_t present)
+{
+    if (present < *allowed)
+        *allowed = present < limit ? limit : present;
+}
+
 /* The latest clients to wait are turned away. */
 static void mux_limit_queue(struct mux *mux)
 {
-    while (mux->waiter_count > mux->settings.queue_limit) {
+    mux_lower(&mux->queue_allowed, mux->settings.queue_limit, mux->waiter_count);
+    while (mux->waiter_count > mux->queue_allowed) {
         struct mux_client *client = list_entry(list_last(&mux->waiters), struct mux_client, waiter);
         struct list_node *node = client->exchanges.head.next;
         while (exchange_of_client_node(node)->state != EXCHANGE_WAITING)
@@ -161,7 +177,8 @@ static struct mux_client *mux_largest_client(const struct mux *mux)
 
 static void mux_limit_memory(struct mux *mux)
 {
-    while (mux->memory > mux->settings.memory_limit) {
+    mux_lower(&mux->memory_allowed, mux->settings.memory_limit, mux->memory);
+    while (mux->memory > mux->memory_allowed) {
         struct list_node *node = list_first(&mux->incompletes);
         struct mux_client *client = node == NULL ? mux_largest_client(mux)
                                                  : list_entry(node, struct mux_exchange, incomplete)->client;

@@ -82,6 +82,15 @@ struct mux_hooks {
 /* NULL when memory is short. */
 struct mux *mux_create(const struct mux_settings *settings, const struct mux_hooks *hooks, void *owner);
 
+/* Goes on with other settings: for clients, the queue and idle links at once, except that nothing that waits,
+ * or has come, ends because a limit or time has become smaller; for requests that were sent those count under
+ * which they were. Mode and protocol must be the same: only `protocol->head_limit` and what it points to may
+ * differ. */
+void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now);
+
+/* Has queue_timeout stand still, or go on: no link can be had for reasons that are not the target's. */
+void mux_hold_queue(struct mux *mux, bool hold, int64_t now);
+
 /* All clients and links must have been closed. NULL is allowed. */
 void mux_destroy(struct mux *mux);
 
@@ -121,6 +130,9 @@ void mux_client_written(struct mux_client *client, size_t count, int64_t now);
 
 /* What was read of it is still answered, then it is to go. */
 void mux_client_drain(struct mux_client *client, int64_t now);
+
+/* It is served on, but its next answer says that it is to go, where the protocol has a word for that. */
+void mux_client_leave(struct mux_client *client, int64_t now);
 
 /* To be called last, at any time: fails the client if it is not over, and frees it. */
 void mux_client_close(struct mux_client *client, int64_t now);

@@ -32,6 +32,7 @@ struct mux_exchange {
     bool seen;      /* bytes of its answer have come from the target */
     bool cut;       /* no error could be given: its client is closed when its turn comes */
     bool answered;
+    bool untimed;       /* it was sent while there was no request_timeout */
     enum reason reason; /* of ANSWERED, unless `answered` */
     struct protocol_request request;
     struct buffer bytes;  /* of the request, not yet given to a link */
@@ -41,6 +42,7 @@ struct mux_exchange {
     uint64_t id; /* SENT, where there are ids */
     uint64_t request_bytes;
     uint64_t answer_bytes;
+    int64_t max_message;
     int64_t ready; /* when it began to wait */
     int64_t sent;
     struct timeout answering; /* with ids: silence of the target */
@@ -70,6 +72,7 @@ struct mux_client {
     bool peer_ended;    /* FIN came */
     bool input_over;    /* nothing more is read; what comes is thrown away */
     bool draining;      /* it goes when all is answered */
+    bool leaving;       /* likewise, if its protocol has a word for that */
     bool over;          /* no exchanges any more; `fate` says how it goes */
     bool cut;           /* it goes with a reset when its output is written */
     bool broken;        /* it goes with a reset now */
@@ -155,6 +158,8 @@ struct mux {
     bool wants_dispatch;
     bool settling;
     size_t memory;
+    size_t queue_allowed;    /* at least the limit; more after the limit was lowered */
+    size_t memory_allowed;   /* likewise */
     struct buffer discarded; /* takes what nobody wants */
     struct timeout_list queue_timeouts;
     struct timeout_list idle_timeouts;
@@ -195,6 +200,9 @@ static inline struct mux_exchange *link_first(const struct mux_link *link)
 /* Carries out all that the present call has brought about: ends doomed links, reads on in held input, hands
  * waiting requests out, keeps the limits. Every public function that changes anything ends with it. */
 void mux_settle(struct mux *mux);
+
+/* What follows from the settings, and has to be found out anew with each change of them. */
+void mux_derive(struct mux *mux);
 
 /* Whether anybody else than this client has a request waiting for a link. */
 bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client);
@@ -239,6 +247,9 @@ void client_resume(struct mux_client *client);
  */
 void client_deliver(struct mux_client *client);
 
+/* Other settings are in force. */
+void client_reconfigure(struct mux_client *client);
+
 /* Tells the owner, does the sums, and sees what can go on now. After every change. */
 void client_update(struct mux_client *client);
 
@@ -280,6 +291,9 @@ void link_assign(struct mux_link *link, struct mux_exchange *exchange);
 
 /* Moves on what has come of the request that is streamed, as far as there is room. */
 void link_pump(struct mux_link *link);
+
+/* Other settings are in force; `was_untimed`: before there was no request_timeout. */
+void link_reconfigure(struct mux_link *link, bool was_untimed);
 
 /* It takes no new request and is over when it has nothing to do. */
 void link_retire(struct mux_link *link, enum reason reason);

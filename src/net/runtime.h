@@ -16,8 +16,9 @@ struct runtime {
     struct ev_loop *loop;
     struct resolver *resolver;
     struct descriptors descriptors;
-    uint64_t clients;  /* of the shared modes so far: gives each its number */
-    char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
+    struct list places; /* that addresses of targets have for connections: target/place.h */
+    uint64_t clients;   /* of the shared modes so far: gives each its number */
+    char *read_buffer;  /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };
 
 #endif

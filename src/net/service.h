@@ -44,6 +44,10 @@ struct service_target {
 };
 
 struct service;
+struct listener_settings;
+
+/* Whether a client is to be cut off. */
+typedef bool service_filter(void *data, const struct address *client);
 
 struct service_functions {
     /* How many descriptors are to be reserved for each client before it is accepted. */
@@ -59,6 +63,19 @@ struct service_functions {
     /* Lets clients finish what they have begun. Those who are accepted later (they waited in a backlog) are
      * treated likewise. */
     void (*drain)(struct service *service);
+
+    /* A reload goes on with other settings, of the same mode and protocol. `prepare` does all that can fail;
+     * false with errno. Then comes `commit`, from which on `settings` count, or `rollback`. */
+    bool (*prepare)(struct service *service, struct listener_settings *settings);
+    void (*commit)(struct service *service);
+    void (*rollback)(struct service *service);
+
+    /* Another service takes the listener's clients from now on: those who are here are served as before, as
+     * long as they like; they are told to go where the protocol has a word for that. */
+    void (*leave)(struct service *service);
+
+    /* Shows each client to the filter and ends, with REASON_BLOCKED, those for whom it returns true. */
+    void (*filter)(struct service *service, service_filter *filter, void *data);
 
     /* Ends all clients now. */
     void (*close)(struct service *service, enum reason reason);

@@ -1,6 +1,7 @@
 #include "net/socket.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,10 +31,24 @@ int socket_listen(const struct address *address, const struct socket_listen_opti
         set = set && set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
     if (address->family == AF_INET6)
         set = set && set_flag(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options->ipv6_only);
+    if (options->user != (uid_t)-1)
+        set = set && fchown(descriptor, options->user, (gid_t)-1) == 0;
     if (!set || bind(descriptor, &address->any, address_length(address)) == -1 ||
         listen(descriptor, options->backlog) == -1)
         return close_keeping_errno(descriptor);
     return descriptor;
+}
+
+void socket_set_reuse_port(int descriptor, bool reuse)
+{
+    set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, reuse);
+}
+
+void socket_stop_listening(int descriptor)
+{
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog program = { .len = 1, .filter = &drop };
+    setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 static void unix_address(const char *path, struct sockaddr_un *address)
@@ -115,11 +130,16 @@ fail:
     return -1;
 }
 
-void socket_unlink(const char *path, const struct socket_file *file)
+bool socket_is_file(const char *path, const struct socket_file *file)
 {
     struct stat status;
-    if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_dev == file->device &&
-        status.st_ino == file->inode)
+    return lstat(path, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_dev == file->device &&
+           status.st_ino == file->inode;
+}
+
+void socket_unlink(const char *path, const struct socket_file *file)
+{
+    if (socket_is_file(path, file))
         unlink(path);
 }
 

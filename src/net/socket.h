@@ -14,10 +14,18 @@ struct socket_listen_options {
     int backlog;
     bool reuse_port;
     bool ipv6_only; /* of an IPv6 address; otherwise it takes IPv4 clients too */
+    uid_t user; /* whose socket it is to be: only sockets of one user can share an address; (uid_t)-1: ours */
 };
 
 /* Binds and listens. Returns the descriptor, or -1 with errno. The caller closes it. */
 int socket_listen(const struct address *address, const struct socket_listen_options *options);
+
+/* Allows that others of the same user listen on the address too, or not any more. */
+void socket_set_reuse_port(int descriptor, bool reuse);
+
+/* Has a listening socket answer no further connection attempt: who comes tries again a moment later, and
+ * finds the socket that has taken this one's place. Those in its backlog can still be accepted. */
+void socket_stop_listening(int descriptor);
 
 struct socket_unix_options {
     int backlog;
@@ -40,6 +48,9 @@ int socket_listen_unix(const char *path, const struct socket_unix_options *optio
 
 /* Which file a socket at that path is. False with errno. */
 bool socket_find_file(const char *path, struct socket_file *file);
+
+/* Whether the path still is the socket that `file` names. */
+bool socket_is_file(const char *path, const struct socket_file *file);
 
 /* Removes the path if it still is the socket that `file` names. */
 void socket_unlink(const char *path, const struct socket_file *file);

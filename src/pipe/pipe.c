@@ -10,11 +10,60 @@
 
 static void pipe_serve_queue(struct pipe_service *service);
 
+struct pipe_rules *pipe_rules_in_force(const struct pipe_service *service)
+{
+    return list_entry(list_last(&service->all_rules), struct pipe_rules, node);
+}
+
+static void pipe_rules_free(struct pipe_rules *rules)
+{
+    if (rules == NULL)
+        return;
+    timer_stop(&rules->queue_timer);
+    timer_stop(&rules->inactivity_timer);
+    timer_stop(&rules->half_close_timer);
+    list_remove(&rules->node);
+    free(rules);
+}
+
+/* Frees those that nobody has any more. Not when the last session leaves, for that may be inside a callback
+ * of a timer of theirs. */
+static void pipe_reap_rules(struct pipe_service *service)
+{
+    list_foreach(&service->all_rules, node)
+    {
+        struct pipe_rules *rules = list_entry(node, struct pipe_rules, node);
+        if (rules->sessions == 0 && rules != pipe_rules_in_force(service))
+            pipe_rules_free(rules);
+    }
+}
+
+/* While connections of other generations hold all places, nobody's time in the queue runs. */
+static void pipe_hold_queue(struct pipe_service *service)
+{
+    bool hold = target_set_is_held(service->targets);
+    if (hold == service->is_held)
+        return;
+    int64_t now = clock_now();
+    service->is_held = hold;
+    list_foreach(&service->all_rules, node)
+    {
+        struct pipe_rules *rules = list_entry(node, struct pipe_rules, node);
+        if (hold)
+            timer_hold(&rules->queue_timer, now);
+        else
+            timer_release(&rules->queue_timer, now);
+    }
+}
+
 /* Turns away those who came last and wait beyond the limit. Many may: while a target is being connected to,
  * its clients don't wait, until the attempts fail. */
 static void pipe_shorten_queue(struct pipe_service *service)
 {
-    while (service->waiting_count > (size_t)service->settings->queue_limit)
+    size_t limit = (size_t)service->settings->queue_limit;
+    if (service->waiting_count < service->queue_allowed)
+        service->queue_allowed = service->waiting_count < limit ? limit : service->waiting_count;
+    while (service->waiting_count > service->queue_allowed)
         pipe_session_end(list_entry(list_last(&service->waiting), struct pipe_session, node),
                          REASON_QUEUE_FULL);
 }
@@ -59,6 +108,9 @@ static void pipe_serve_queue(struct pipe_service *service)
             pipe_session_progress(session);
     }
     service->serving = false;
+    if (list_empty(&service->waiting))
+        target_set_forget(service->targets);
+    pipe_hold_queue(service);
 }
 
 static void pipe_targets_usable(void *owner)
@@ -163,19 +215,97 @@ static size_t pipe_targets(const struct service *service)
 static void pipe_target(const struct service *service, size_t index, struct service_target *target)
 {
     const struct pipe_service *pipe = list_entry(service, const struct pipe_service, service);
-    target_describe(&pipe->targets->targets[index], target);
+    target_describe(pipe->targets->targets[index], target);
 }
 
 static void pipe_destroy(struct service *service)
 {
     struct pipe_service *pipe = pipe_of(service);
     pipe_close(service, REASON_DRAINED);
-    timer_stop(&pipe->queue_timer);
-    timer_stop(&pipe->inactivity_timer);
-    timer_stop(&pipe->half_close_timer);
+    list_foreach(&pipe->all_rules, node) pipe_rules_free(list_entry(node, struct pipe_rules, node));
     target_set_destroy(pipe->targets);
     listener_settings_release(pipe->settings);
     free(pipe);
+}
+
+static struct pipe_rules *pipe_rules_create(struct pipe_service *service,
+                                            const struct listener_settings *settings)
+{
+    struct ev_loop *loop = service->runtime->loop;
+    struct pipe_rules *rules = calloc(1, sizeof *rules);
+    if (rules == NULL)
+        return NULL;
+    timer_init(&rules->queue_timer, loop, settings->queue_timeout, pipe_queue_timed_out, service);
+    timer_init(&rules->inactivity_timer, loop, settings->inactivity_timeout, pipe_inactive, service);
+    timer_init(&rules->half_close_timer, loop, settings->half_close_timeout, pipe_half_closed, service);
+    return rules;
+}
+
+static bool pipe_prepare(struct service *service, struct listener_settings *settings)
+{
+    struct pipe_service *pipe = pipe_of(service);
+    const struct listener_settings *now = pipe->settings;
+    bool same = now->queue_timeout == settings->queue_timeout &&
+                now->inactivity_timeout == settings->inactivity_timeout &&
+                now->half_close_timeout == settings->half_close_timeout;
+    pipe->next_rules = same ? NULL : pipe_rules_create(pipe, settings);
+    pipe->next_settings = settings;
+    if ((same || pipe->next_rules != NULL) && target_set_prepare(pipe->targets, settings))
+        return true;
+    pipe_rules_free(pipe->next_rules);
+    return false;
+}
+
+static void pipe_rollback(struct service *service)
+{
+    struct pipe_service *pipe = pipe_of(service);
+    target_set_rollback(pipe->targets);
+    pipe_rules_free(pipe->next_rules);
+}
+
+static void pipe_commit(struct service *service)
+{
+    struct pipe_service *pipe = pipe_of(service);
+    struct listener_settings *before = pipe->settings;
+    pipe->settings = listener_settings_reference(pipe->next_settings);
+    target_set_commit(pipe->targets);
+    listener_settings_release(before);
+    if (pipe->next_rules != NULL) {
+        list_append(&pipe->all_rules, &pipe->next_rules->node);
+        if (pipe->is_held)
+            timer_hold(&pipe->next_rules->queue_timer, clock_now());
+    }
+    pipe_reap_rules(pipe);
+    pipe->queue_allowed = pipe->waiting_count > (size_t)pipe->settings->queue_limit
+                              ? pipe->waiting_count
+                              : (size_t)pipe->settings->queue_limit;
+    pipe_serve_queue(pipe);
+}
+
+/* There is no word that would tell clients to go. */
+static void pipe_leave(struct service *service)
+{
+    (void)service;
+}
+
+static void pipe_filter_list(struct list *list, service_filter *filter, void *data)
+{
+    list_foreach(list, node)
+    {
+        struct pipe_session *session = list_entry(node, struct pipe_session, node);
+        if (filter(data, &session->address))
+            pipe_session_end(session, REASON_BLOCKED);
+    }
+}
+
+static void pipe_filter(struct service *service, service_filter *filter, void *data)
+{
+    struct pipe_service *pipe = pipe_of(service);
+    pipe->serving = true; /* nobody moves from one list to the other meanwhile */
+    pipe_filter_list(&pipe->waiting, filter, data);
+    pipe_filter_list(&pipe->others, filter, data);
+    pipe->serving = false;
+    pipe_serve_queue(pipe);
 }
 
 static const struct service_functions pipe_functions = {
@@ -183,6 +313,11 @@ static const struct service_functions pipe_functions = {
     .start = pipe_start,
     .accept = pipe_accept,
     .drain = pipe_drain,
+    .prepare = pipe_prepare,
+    .commit = pipe_commit,
+    .rollback = pipe_rollback,
+    .leave = pipe_leave,
+    .filter = pipe_filter,
     .close = pipe_close,
     .clients = pipe_sessions,
     .waiting = pipe_waiting,
@@ -198,19 +333,22 @@ struct service *pipe_service_create(struct runtime *runtime, struct listener_set
     struct pipe_service *pipe = calloc(1, sizeof *pipe);
     if (pipe == NULL)
         return NULL;
+    pipe->runtime = runtime;
+    list_init(&pipe->all_rules);
+    struct pipe_rules *rules = pipe_rules_create(pipe, settings);
     pipe->targets = target_set_create(runtime, settings, pipe_targets_usable, pipe);
-    if (pipe->targets == NULL) {
+    if (rules == NULL || pipe->targets == NULL) {
+        pipe_rules_free(rules);
+        target_set_destroy(pipe->targets);
         free(pipe);
         return NULL;
     }
+    list_append(&pipe->all_rules, &rules->node);
     pipe->service.functions = &pipe_functions;
-    pipe->runtime = runtime;
+    pipe->queue_allowed = (size_t)settings->queue_limit;
     pipe->settings = listener_settings_reference(settings);
     pipe->owner = *owner;
     list_init(&pipe->waiting);
     list_init(&pipe->others);
-    timer_init(&pipe->queue_timer, runtime->loop, settings->queue_timeout, pipe_queue_timed_out, pipe);
-    timer_init(&pipe->inactivity_timer, runtime->loop, settings->inactivity_timeout, pipe_inactive, pipe);
-    timer_init(&pipe->half_close_timer, runtime->loop, settings->half_close_timeout, pipe_half_closed, pipe);
     return &pipe->service;
 }

@@ -60,6 +60,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     struct address address = session->address;
     struct target_attempt *attempt = session->attempt;
     struct target *target = session->connected_target;
+    session->rules->sessions--;
     free(session);
     service->session_count--;
     service->owner.ended(service->owner.owner, &address, &summary);
@@ -113,20 +114,20 @@ void pipe_session_progress(struct pipe_session *session)
     }
     bool one_has_ended = client->read_ended || target->read_ended || client->reset || target->reset;
     if (one_has_ended && session->state == PIPE_PIPING && !list_linked(&session->half_close.node))
-        timer_start(&session->service->half_close_timer, &session->half_close, clock_now());
+        timer_start(&session->rules->half_close_timer, &session->half_close, clock_now());
     pipe_end_watch(client);
     pipe_end_watch(target);
 }
 
 static void session_touch(struct pipe_session *session)
 {
-    struct pipe_service *service = session->service;
+    struct pipe_rules *rules = session->rules;
     if (session->state != PIPE_PIPING)
         return;
     int64_t now = clock_now();
-    timer_start(&service->inactivity_timer, &session->inactivity, now);
+    timer_start(&rules->inactivity_timer, &session->inactivity, now);
     if (list_linked(&session->half_close.node))
-        timer_start(&service->half_close_timer, &session->half_close, now);
+        timer_start(&rules->half_close_timer, &session->half_close, now);
 }
 
 static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
@@ -150,6 +151,8 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, int descr
     if (session == NULL)
         return NULL;
     session->service = service;
+    session->rules = pipe_rules_in_force(service);
+    session->rules->sessions++;
     session->address = *client;
     session->number = ++service->next_number;
     session->accepted = clock_now();
@@ -158,7 +161,7 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, int descr
     pipe_end_open(&session->client, descriptor);
     service->session_count++;
     pipe_session_enter(session, PIPE_WAITING);
-    timer_start(&service->queue_timer, &session->queue_timeout, session->accepted);
+    timer_start(&session->rules->queue_timer, &session->queue_timeout, session->accepted);
     return session;
 }
 
@@ -185,7 +188,7 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
     session->connected = clock_now();
     histogram_record(&session->service->owner.counters->wait, session->tried - session->accepted);
     timeout_stop(&session->queue_timeout);
-    timer_start(&session->service->inactivity_timer, &session->inactivity, session->connected);
+    timer_start(&session->rules->inactivity_timer, &session->inactivity, session->connected);
     pipe_end_open(&session->target, descriptor);
     pipe_session_enter(session, PIPE_PIPING);
     if (!session_introduce(session, target)) {

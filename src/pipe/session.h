@@ -36,10 +36,21 @@ struct pipe_end {
  * descriptors. */
 enum pipe_state { PIPE_WAITING, PIPE_CONNECTING, PIPE_PIPING };
 
+/* How long sessions may take: what they began with counts until they end. Owned by its service as long as it
+ * is in force or sessions have it. */
+struct pipe_rules {
+    struct list_node node;
+    size_t sessions;
+    struct timer queue_timer;
+    struct timer inactivity_timer;
+    struct timer half_close_timer;
+};
+
 /* Owned by its service, in one of its lists; freed in pipe_session_end() only. */
 struct pipe_session {
     struct list_node node;
     struct pipe_service *service;
+    struct pipe_rules *rules;
     enum pipe_state state;
     bool overdue; /* queue_timeout passed during an attempt: its failure is the end */
     struct pipe_end client;
@@ -68,12 +79,17 @@ struct pipe_service {
     size_t waiting_count;
     size_t session_count;
     uint64_t next_number;
-    struct timer queue_timer;
-    struct timer inactivity_timer;
-    struct timer half_close_timer;
-    bool serving; /* inside pipe_serve_queue() */
+    struct list all_rules; /* struct pipe_rules, the last are in force */
+    size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
+    bool serving;          /* inside pipe_serve_queue(), or it must not be entered */
+    bool is_held;          /* queue_timeout stands still */
     struct service_owner owner;
+    struct listener_settings *next_settings; /* between `prepare` and what follows it */
+    struct pipe_rules *next_rules;           /* NULL: those in force go on */
 };
+
+/* Those for new sessions. */
+struct pipe_rules *pipe_rules_in_force(const struct pipe_service *service);
 
 /* A session for an accepted client, in the queue. NULL when memory is short. */
 struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,

@@ -407,6 +407,7 @@ const struct protocol protocol_http = {
     .client_size = sizeof(struct http_client),
     .link_size = sizeof(struct http_link),
     .aborts_on_close = true,
+    .announces_close = true,
     .close_link = http_close_link,
     .read_request = http_read_request,
     .read_response = http_read_response,

@@ -80,6 +80,7 @@ struct protocol {
     bool is_async;        /* default of `async` */
     bool aborts_on_close; /* default of `abort_on_close` */
     bool has_pushes;      /* read_response() also takes bytes that answer nothing */
+    bool announces_close; /* answers to a request that `closes_client` say so */
     bool takes_turns;     /* raw: unless `async`, nobody reads messages; clients take turns in time instead */
 
     /* A client has come; `number` is unique in the process. May be NULL. */

@@ -3,21 +3,10 @@
 #include "base/log.h"
 #include "server/notify.h"
 
-static size_t drain_clients(const struct drain *drain)
-{
-    size_t clients = 0;
-    for (size_t i = 0; i < drain->count; i++)
-        clients += listener_clients(drain->listeners[i]);
-    return clients;
-}
-
 void drain_check(struct drain *drain)
 {
-    if (drain->stage != DRAIN_DRAINING)
+    if (drain->stage != DRAIN_DRAINING || !listeners_are_empty(drain->listeners))
         return;
-    for (size_t i = 0; i < drain->count; i++)
-        if (!listener_is_empty(drain->listeners[i]))
-            return;
     drain->stage = DRAIN_ENDED;
     ev_timer_stop(drain->loop, &drain->timer);
     ev_break(drain->loop, EVBREAK_ALL);
@@ -25,11 +14,10 @@ void drain_check(struct drain *drain)
 
 static void drain_close_all(struct drain *drain, const char *why)
 {
-    log_info(NULL, "%s: closing %zu clients", why, drain_clients(drain));
+    log_info(NULL, "%s: closing %zu clients", why, listeners_clients(drain->listeners));
     ev_timer_stop(drain->loop, &drain->timer);
     drain->stage = DRAIN_DRAINING;
-    for (size_t i = 0; i < drain->count; i++)
-        listener_close(drain->listeners[i], REASON_DRAINED);
+    listeners_close(drain->listeners, REASON_DRAINED);
     drain_check(drain);
 }
 
@@ -42,13 +30,12 @@ static void drain_set_timer(struct drain *drain, int64_t milliseconds)
 static void drain_begin(struct drain *drain, void (*begin)(struct listener *))
 {
     drain->stage = DRAIN_DRAINING;
-    for (size_t i = 0; i < drain->count; i++)
-        begin(drain->listeners[i]);
+    listeners_drain(drain->listeners, begin);
     if (drain->stage != DRAIN_DRAINING)
         return;
-    log_info(NULL, "draining: %zu clients are left", drain_clients(drain));
-    if (drain->settings->shutdown_timeout >= 0)
-        drain_set_timer(drain, drain->settings->shutdown_timeout);
+    log_info(NULL, "draining: %zu clients are left", listeners_clients(drain->listeners));
+    if (drain->config->settings->shutdown_timeout >= 0)
+        drain_set_timer(drain, drain->config->settings->shutdown_timeout);
     drain_check(drain);
 }
 
@@ -63,10 +50,10 @@ static void drain_timer_fired(struct ev_loop *loop, ev_timer *watcher, int event
         drain_close_all(drain, "shutdown_timeout has passed");
 }
 
-void drain_init(struct drain *drain, struct ev_loop *loop, const struct settings *settings,
-                struct listener **listeners, size_t count)
+void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *config,
+                struct listeners *listeners)
 {
-    *drain = (struct drain){ .loop = loop, .settings = settings, .listeners = listeners, .count = count };
+    *drain = (struct drain){ .loop = loop, .config = config, .listeners = listeners };
     ev_timer_init(&drain->timer, drain_timer_fired, 0.0, 0.0);
     drain->timer.data = drain;
 }
@@ -80,9 +67,9 @@ void drain_signal(struct drain *drain)
     }
     notify_send("STOPPING=1\nSTATUS=draining");
     log_info(NULL, "stopping");
-    if (drain->settings->shutdown_delay > 0) {
+    if (drain->config->settings->shutdown_delay > 0) {
         drain->stage = DRAIN_DELAYED;
-        drain_set_timer(drain, drain->settings->shutdown_delay);
+        drain_set_timer(drain, drain->config->settings->shutdown_delay);
     } else {
         drain_begin(drain, listener_drain);
     }

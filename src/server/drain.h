@@ -10,8 +10,8 @@
 #ifndef SERVER_DRAIN_H
 #define SERVER_DRAIN_H
 
-#include "config/settings.h"
-#include "listener/listener.h"
+#include "config/config.h"
+#include "server/listeners.h"
 
 #include <ev.h>
 
@@ -20,15 +20,14 @@ enum drain_stage { DRAIN_RUNNING, DRAIN_DELAYED, DRAIN_DRAINING, DRAIN_ENDED };
 /* Owned by the server, like all that it points to. */
 struct drain {
     struct ev_loop *loop;
-    const struct settings *settings;
-    struct listener **listeners;
-    size_t count;
+    const struct config *config;
+    struct listeners *listeners;
     enum drain_stage stage;
     ev_timer timer;
 };
 
-void drain_init(struct drain *drain, struct ev_loop *loop, const struct settings *settings,
-                struct listener **listeners, size_t count);
+void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *config,
+                struct listeners *listeners);
 
 /* TERM or INT has come: drains; the second time: closes all at once. Breaks the loop when nothing is left. */
 void drain_signal(struct drain *drain);

@@ -1,19 +1,11 @@
 #include "server/overview.h"
 
 #include "admin/admin.h"
+#include "base/clock.h"
 
-#include <time.h>
-
-static int64_t wall_clock(void)
+static struct listener *overview_listener(const struct overview *overview, size_t index)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static const struct listener *overview_listener(const struct overview *overview, size_t index)
-{
-    return overview->drain->listeners[index];
+    return overview->drain->listeners->running[index];
 }
 
 static void show_process(void *owner, struct admin_process *process)
@@ -23,15 +15,18 @@ static void show_process(void *owner, struct admin_process *process)
         .started = overview->started,
         .is_draining = overview->drain->stage != DRAIN_RUNNING,
         .file = overview->config->settings->file,
-        .loaded = overview->started,
+        .loaded = overview->reload->loaded != 0 ? overview->reload->loaded : overview->started,
+        .reloads = overview->reload->done,
+        .reloads_refused = overview->reload->refused,
+        .is_refused = overview->reload->was_refused,
         .descriptors = overview->runtime->descriptors.available,
-        .listeners = overview->drain->count,
+        .listeners = overview->drain->listeners->count,
     };
 }
 
 static void show_listener(void *owner, size_t index, struct admin_listener *view)
 {
-    const struct listener *listener = overview_listener(owner, index);
+    struct listener *listener = overview_listener(owner, index);
     const struct listener_settings *settings = listener_get_settings(listener);
     *view = (struct admin_listener){
         .name = settings->name,
@@ -39,7 +34,7 @@ static void show_listener(void *owner, size_t index, struct admin_listener *view
         .protocol = settings->protocol_name,
         .state = listener_state(listener),
         .counters = listener_get_counters(listener),
-        .addresses = listener_get_sockets(listener)->count,
+        .addresses = listener_sockets(listener)->count,
         .targets = listener_targets(listener),
     };
     listener_measure(listener, &view->gauges);
@@ -47,7 +42,7 @@ static void show_listener(void *owner, size_t index, struct admin_listener *view
 
 static void show_address(void *owner, size_t listener, size_t index, char *text, size_t size)
 {
-    bind_print(&listener_get_sockets(overview_listener(owner, listener))->sockets[index], text, size);
+    bind_print(&listener_sockets(overview_listener(owner, listener))->sockets[index], text, size);
 }
 
 static void show_target(void *owner, size_t listener, size_t index, struct service_target *view)
@@ -82,13 +77,14 @@ static struct service *make_service(void *data, struct runtime *runtime, struct 
 }
 
 void overview_init(struct overview *overview, const struct runtime *runtime, const struct config *config,
-                   const struct drain *drain)
+                   const struct drain *drain, const struct reload *reload)
 {
     *overview = (struct overview){
         .runtime = runtime,
         .config = config,
         .drain = drain,
-        .started = wall_clock(),
+        .reload = reload,
+        .started = clock_wall(),
     };
 }
 

@@ -6,19 +6,21 @@
 #include "listener/listener.h"
 #include "net/runtime.h"
 #include "server/drain.h"
+#include "server/reload.h"
 
 /* Owned by the server, like all that it points to. */
 struct overview {
     const struct runtime *runtime;
     const struct config *config;
     const struct drain *drain;
+    const struct reload *reload;
     int64_t started;           /* milliseconds since 1970 */
     struct listener *listener; /* that of admin; NULL: there is none */
 };
 
 /* Notes that the process has started. What `drain` holds are the listeners that are shown. */
 void overview_init(struct overview *overview, const struct runtime *runtime, const struct config *config,
-                   const struct drain *drain);
+                   const struct drain *drain, const struct reload *reload);
 
 /* Makes the listener of admin, if the settings name one; takes `bound` over. False with errno. */
 bool overview_open(struct overview *overview, struct runtime *runtime, struct bound_sockets *bound);

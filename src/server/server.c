@@ -5,9 +5,11 @@
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
+#include "server/listeners.h"
 #include "server/notify.h"
 #include "server/overview.h"
 #include "server/privileges.h"
+#include "server/reload.h"
 #include "server/upgrade.h"
 
 #include <errno.h>
@@ -21,18 +23,18 @@
 
 /* Owns everything that runs. */
 struct server {
-    const struct config *config;
-    const struct settings *settings;
+    struct config *config;
     struct runtime runtime;
     struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
     struct bound_sockets admin;  /* likewise, that of admin */
-    struct listener **listeners;
-    size_t count;
+    struct listeners listeners;
+    ev_timer sweep; /* of listeners that leave */
+    struct reload reload;
     struct drain drain;
     struct overview overview;
     struct pid_file pid_file;
-    const char *pid_path;
+    char *pid_path;  /* the settings that named it may be gone */
     int daemon;      /* for daemon_ready(); -1: foreground */
     int predecessor; /* the process whose place we take; -1: none */
     struct upgrade upgrade;
@@ -54,17 +56,18 @@ static void server_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int e
 {
     (void)loop;
     (void)events;
+    struct server *server = watcher->data;
     log_reopen();
     if (watcher->signum == SIGHUP)
-        log_warning(NULL,
-                    "this version can't reload its configuration: only the log was reopened; restart it");
+        reload_request(&server->reload);
 }
 
 static bool server_take_pid_file(struct server *server)
 {
     char error[ERROR_SIZE];
-    bool success = pid_file_take(&server->pid_file, server->pid_path, privileges_user(server->settings),
-                                 privileges_group(server->settings), error, sizeof error);
+    bool success =
+        pid_file_take(&server->pid_file, server->pid_path, privileges_user(server->config->settings),
+                      privileges_group(server->config->settings), error, sizeof error);
     if (!success)
         log_error(NULL, "%s", error);
     return success;
@@ -95,10 +98,9 @@ static void server_hand_over(void *owner, pid_t heir)
 }
 
 /* Adds a listener's sockets to those that a new process gets; returns how many there are then. */
-static size_t server_list_sockets(const struct listener *listener, struct upgrade_socket *sockets,
-                                  size_t count)
+static size_t server_list_sockets(struct listener *listener, struct upgrade_socket *sockets, size_t count)
 {
-    const struct bound_sockets *bound = listener_get_sockets(listener);
+    const struct bound_sockets *bound = listener_sockets(listener);
     for (size_t i = 0; i < bound->count; i++) {
         const char *name = bound->sockets[i].systemd_name;
         sockets[count].descriptor = bound->sockets[i].descriptor;
@@ -117,19 +119,19 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
         log_warning(NULL, "no upgrade: this process is ending");
         return;
     }
-    const struct listener *admin = server->overview.listener;
-    for (size_t i = 0; i < server->count; i++)
-        count += listener_get_sockets(server->listeners[i])->count;
+    struct listener *admin = server->overview.listener;
+    for (size_t i = 0; i < server->listeners.count; i++)
+        count += listener_sockets(server->listeners.running[i])->count;
     if (admin != NULL)
-        count += listener_get_sockets(admin)->count;
+        count += listener_sockets(admin)->count;
     struct upgrade_socket *sockets = calloc(count, sizeof *sockets);
     if (sockets == NULL) {
         log_error(NULL, "upgrade failed: %s", strerror(errno));
         return;
     }
     count = 0;
-    for (size_t i = 0; i < server->count; i++)
-        count = server_list_sockets(server->listeners[i], sockets, count);
+    for (size_t i = 0; i < server->listeners.count; i++)
+        count = server_list_sockets(server->listeners.running[i], sockets, count);
     if (admin != NULL)
         count = server_list_sockets(admin, sockets, count);
     upgrade_start(&server->upgrade, sockets, count);
@@ -194,7 +196,16 @@ static void server_start_watchdog(struct server *server)
 static void server_listener_emptied(void *owner)
 {
     struct server *server = owner;
+    ev_timer_start(server->runtime.loop, &server->sweep);
     drain_check(&server->drain);
+}
+
+static void server_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct server *server = watcher->data;
+    listeners_sweep(&server->listeners);
 }
 
 /* Descriptors that the listeners' own limits may ask for; 0 if one of them has none. */
@@ -214,8 +225,9 @@ static bool server_bind_one(struct server *server, const struct listener_setting
                             struct bound_sockets *bound)
 {
     char error[ERROR_SIZE];
-    if (bind_listen(settings, privileges_user(server->settings), privileges_group(server->settings),
-                    &server->inherited, bound, error, sizeof error))
+    if (bind_listen(settings, privileges_user(server->config->settings),
+                    privileges_group(server->config->settings), &server->inherited, bound, error,
+                    sizeof error))
         return true;
     log_error(settings->name, "%s", error);
     return false;
@@ -224,11 +236,11 @@ static bool server_bind_one(struct server *server, const struct listener_setting
 /* Binds everything; says all that fails, not just the first. */
 static bool server_bind(struct server *server)
 {
-    const struct settings *settings = server->settings;
+    const struct settings *settings = server->config->settings;
     bool success = true;
     server->bound = calloc(settings->listener_count, sizeof *server->bound);
-    server->listeners = calloc(settings->listener_count, sizeof(struct listener *));
-    if (server->bound == NULL || server->listeners == NULL) {
+    server->listeners.running = calloc(settings->listener_count, sizeof(struct listener *));
+    if (server->bound == NULL || server->listeners.running == NULL) {
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
@@ -243,6 +255,7 @@ static bool server_make_runtime(struct server *server)
 {
     char error[ERROR_SIZE];
     struct runtime *runtime = &server->runtime;
+    list_init(&runtime->places);
     runtime->read_buffer = malloc(RUNTIME_READ_SIZE);
     if (runtime->read_buffer == NULL) {
         log_error(NULL, "%s", strerror(errno));
@@ -258,7 +271,7 @@ static bool server_make_runtime(struct server *server)
         log_error(NULL, "the resolver can't be made: %s", error);
         return false;
     }
-    size_t wanted = server_descriptors_wanted(server->settings);
+    size_t wanted = server_descriptors_wanted(server->config->settings);
     size_t limit = descriptors_init(&runtime->descriptors, wanted);
     if (wanted > runtime->descriptors.available)
         log_warning(NULL,
@@ -267,21 +280,31 @@ static bool server_make_runtime(struct server *server)
     return true;
 }
 
+/* What the listeners have not taken over. */
+static void server_close_bound(struct server *server)
+{
+    for (size_t i = 0; server->bound != NULL && i < server->config->settings->listener_count; i++)
+        bind_close(&server->bound[i]);
+    free(server->bound);
+    server->bound = NULL;
+}
+
 static bool server_make_listeners(struct server *server)
 {
-    for (size_t i = 0; i < server->settings->listener_count; i++) {
-        struct listener *listener = listener_create(&server->runtime, server->settings->listeners[i],
+    for (size_t i = 0; i < server->config->settings->listener_count; i++) {
+        struct listener *listener = listener_create(&server->runtime, server->config->settings->listeners[i],
                                                     &server->bound[i], server_listener_emptied, server);
         if (listener == NULL) {
-            log_error(server->settings->listeners[i]->name, "%s", strerror(errno));
+            log_error(server->config->settings->listeners[i]->name, "%s", strerror(errno));
             return false;
         }
-        server->listeners[server->count++] = listener;
+        server->listeners.running[server->listeners.count++] = listener;
     }
     if (!overview_open(&server->overview, &server->runtime, &server->admin)) {
         log_error("admin", "%s", strerror(errno));
         return false;
     }
+    server_close_bound(server); /* a reload changes how many there are */
     return true;
 }
 
@@ -289,7 +312,7 @@ static bool server_make_listeners(struct server *server)
 static bool server_prepare(struct server *server)
 {
     char error[ERROR_SIZE];
-    const struct settings *settings = server->settings;
+    const struct settings *settings = server->config->settings;
     if (server->predecessor == -1 && !server_take_pid_file(server))
         return false;
     if (!server_bind(server))
@@ -316,8 +339,8 @@ static bool server_announce(struct server *server)
     config_log_warnings(server->config);
     inherited_report(&server->inherited);
     inherited_release(&server->inherited);
-    for (size_t i = 0; i < server->count; i++)
-        listener_start(server->listeners[i]);
+    for (size_t i = 0; i < server->listeners.count; i++)
+        listener_start(server->listeners.running[i]);
     overview_start(&server->overview);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
@@ -332,51 +355,52 @@ static bool server_announce(struct server *server)
     return true;
 }
 
-static void server_log_totals(const struct server *server)
-{
-    for (size_t i = 0; i < server->count; i++) {
-        const struct counters *counters = listener_get_counters(server->listeners[i]);
-        log_info(listener_get_settings(server->listeners[i])->name,
-                 "served %llu clients, refused %llu, %llu bytes from clients, %llu bytes to clients",
-                 (unsigned long long)counters->accepted, (unsigned long long)counters->refused,
-                 (unsigned long long)counters->bytes_from_clients,
-                 (unsigned long long)counters->bytes_to_clients);
-        if (listener_get_settings(server->listeners[i])->mode != MODE_PROXY)
-            log_info(listener_get_settings(server->listeners[i])->name,
-                     "%llu requests ended, %llu of them with their answer",
-                     (unsigned long long)counters->requests, (unsigned long long)counters->answered);
-    }
-}
-
 static void server_clean_up(struct server *server)
 {
     /* Another TERM must not kill what is about to end by itself. */
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    reload_stop(&server->reload);
     overview_close(&server->overview);
-    for (size_t i = 0; i < server->count; i++)
-        listener_destroy(server->listeners[i]);
-    free(server->listeners);
-    for (size_t i = 0; server->bound != NULL && i < server->settings->listener_count; i++)
-        bind_close(&server->bound[i]);
-    free(server->bound);
+    listeners_destroy(&server->listeners);
+    server_close_bound(server);
     inherited_release(&server->inherited);
     upgrade_free(&server->upgrade);
     bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
+        ev_timer_stop(server->runtime.loop, &server->sweep);
         for (size_t i = 0; i < server->signal_count; i++)
             ev_signal_stop(server->runtime.loop, &server->signals[i]);
         ev_loop_destroy(server->runtime.loop);
     }
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
+    free(server->pid_path);
     log_stop();
     /* The socket to a predecessor closes with the exit, which is how it learns our status. */
     if (server->daemon != -1) /* last, because it tells the terminal that the start has failed */
         close(server->daemon);
+}
+
+static bool server_init_reload(struct server *server, const struct server_options *options)
+{
+    const struct reload_parts parts = {
+        .runtime = &server->runtime,
+        .config = server->config,
+        .source = &options->source,
+        .listeners = &server->listeners,
+        .drain = &server->drain,
+        .upgrade = &server->upgrade,
+        .emptied = server_listener_emptied,
+        .owner = server,
+    };
+    if (reload_init(&server->reload, &parts))
+        return true;
+    log_error(NULL, "%s", strerror(errno));
+    return false;
 }
 
 /* Goes to the background, unless the process whose place we take is there. */
@@ -392,13 +416,11 @@ static bool server_leave_terminal(struct server *server, const struct server_opt
     return false;
 }
 
-int server_run(const struct config *config, const struct server_options *options)
+int server_run(struct config *config, const struct server_options *options)
 {
     int status = EXIT_FAILURE;
     struct server server = {
         .config = config,
-        .settings = config->settings,
-        .pid_path = options->pid_file != NULL ? options->pid_file : config->settings->pid_file,
         .daemon = -1,
         .predecessor = -1,
     };
@@ -408,9 +430,9 @@ int server_run(const struct config *config, const struct server_options *options
         .resume = server_resume,
         .over = server_hand_over,
     };
-    overview_init(&server.overview, &server.runtime, config, &server.drain);
+    overview_init(&server.overview, &server.runtime, config, &server.drain, &server.reload);
     /* Errors at start reach the terminal, whatever the log is to hold later. */
-    const struct log_options *log = &server.settings->log;
+    const struct log_options *log = &config->settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
     if (!daemon_fill_standard()) {
         log_error(NULL, "/dev/null: %s", strerror(errno));
@@ -418,6 +440,12 @@ int server_run(const struct config *config, const struct server_options *options
     }
     upgrade_init(&server.upgrade, options->arguments);
     server.predecessor = upgrade_find_predecessor();
+    const char *pid_path = options->pid_file != NULL ? options->pid_file : config->settings->pid_file;
+    server.pid_path = pid_path == NULL ? NULL : strdup(pid_path);
+    if (pid_path != NULL && server.pid_path == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        return EXIT_FAILURE;
+    }
     if (!inherited_take(&server.inherited)) {
         log_error(NULL, "%s", strerror(ENOMEM));
         goto out;
@@ -426,11 +454,15 @@ int server_run(const struct config *config, const struct server_options *options
         goto out;
     upgrade_attach(&server.upgrade, server.runtime.loop, &upgrade_owner);
     server_watch_signals(&server);
-    drain_init(&server.drain, server.runtime.loop, server.settings, server.listeners, server.count);
+    ev_timer_init(&server.sweep, server_sweep, 0.0, 0.0);
+    server.sweep.data = &server;
+    drain_init(&server.drain, server.runtime.loop, config, &server.listeners);
+    if (!server_init_reload(&server, options))
+        goto out;
     if (!server_announce(&server))
         goto out;
     ev_run(server.runtime.loop, 0);
-    server_log_totals(&server);
+    listeners_log_totals(&server.listeners);
     log_info(NULL, "stopped");
     status = EXIT_SUCCESS;
 

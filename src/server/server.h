@@ -9,15 +9,17 @@
 struct server_options {
     char **arguments; /* the command line, for starting the binary anew */
     bool daemon;
-    const char *pid_file; /* of the command line; NULL: that of the settings */
+    struct config_source source; /* what a reload reads */
+    const char *pid_file;        /* of the command line; NULL: that of the settings */
 };
 
 /* Holds back HUP, USR1 and USR2, which would kill a process that has no loop yet, until that of server_run()
  * takes them. To be called before the configuration is read. */
 void server_hold_signals(void);
 
-/* Serves until a signal ends it. `config` is without errors and stays the caller's. Returns the exit status;
- * errors at start are on standard error by then. */
-int server_run(const struct config *config, const struct server_options *options);
+/* Serves until a signal ends it. `config` is without errors and stays the caller's; what a reload brings
+ * takes the place of what it holds. Returns the exit status; errors at start are on standard error by then.
+ */
+int server_run(struct config *config, const struct server_options *options);
 
 #endif

@@ -207,6 +207,8 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
     list_append(&service->clients, &client->node);
     service->client_count++;
     client_watch(client, EV_READ, client->accepted);
+    if (service->leaving)
+        mux_client_leave(client->mux, client->accepted);
     if (service->draining)
         stream_client_drain(client);
     return true;

@@ -134,7 +134,7 @@ static void link_write(struct stream_link *link, int64_t now)
 static void link_judge(struct stream_link *link)
 {
     enum reason reason = mux_link_reason(link->mux);
-    if (link->proven)
+    if (link->proven || link->target->is_retired)
         return;
     bool failed = reason != REASON_DRAINED && reason != REASON_INACTIVITY;
     bool on_trial = link->target->state != TARGET_UP; /* and then swallowing a request is no success */
@@ -198,6 +198,7 @@ void stream_link_end(struct stream_link *link)
     timeout_stop(&link->proof);
     struct target_attempt *attempt = link->attempt;
     bool was_open = link->mux != NULL;
+    bool was_extra = target->is_retired;
     free(link);
     pool->changed = true;
     /* Last, because these have the pool look for work to be done. */
@@ -205,6 +206,8 @@ void stream_link_end(struct stream_link *link)
         target_cancel(attempt);
     else if (was_open)
         target_release(target);
+    if (was_extra)
+        stream_return_descriptor(pool->service);
 }
 
 /* Gives up what was connected, because memory is short. */

@@ -86,6 +86,7 @@ struct stream_pool {
     bool is_warming; /* clients are not accepted yet */
     bool is_closing; /* nothing is to be opened any more */
     bool changed;    /* a link or a target came or went since stream_pool_review() */
+    bool is_wanted;  /* others wait for places that links hold: see target/place.h */
     uint64_t next_number;
 };
 
@@ -111,6 +112,9 @@ struct stream_service {
     uint64_t turn;
     bool many_events; /* in this turn: there may be more that were not told yet */
     bool draining;
+    bool leaving;
+    struct listener_settings *next_settings; /* between `prepare` and what follows it */
+    size_t next_descriptors;
 };
 
 /* ---- Clients ---- */
@@ -176,6 +180,18 @@ struct mux_link *stream_pool_choose(void *owner, void *client);
 /* An attempt to connect has ended: `link` is open, or is about to be freed. */
 void stream_pool_attempted(struct stream_pool *pool);
 
+/* Goes on with other settings: see service.h. `descriptors` gets how many are needed for all links. */
+bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
+                         size_t *descriptors);
+void stream_pool_commit(struct stream_pool *pool, int64_t now);
+void stream_pool_rollback(struct stream_pool *pool);
+
+/* Links to targets that go: there may be so many more than stream_pool_size(). */
+size_t stream_pool_extra(const struct stream_pool *pool);
+
+/* Whether requests wait because of connections of other generations. */
+bool stream_pool_is_held(const struct stream_pool *pool);
+
 /* Retires connections to targets that are not to be used at present. */
 void stream_pool_review(struct stream_pool *pool, int64_t now);
 
@@ -194,5 +210,11 @@ void stream_hangups_forget(struct stream_client *client);
 /* What a callback of the loop does: notes what has come, to be dealt with when the turn ends. */
 void stream_note_client(struct stream_client *client, int events);
 void stream_note_link(struct stream_link *link, int events);
+
+/* A link that was there beyond the size of the pool has ended. */
+void stream_return_descriptor(struct stream_service *service);
+
+/* Has a turn of the loop end soon: something changed that no descriptor tells of. */
+void stream_wake(struct stream_service *service);
 
 #endif

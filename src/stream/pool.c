@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "target/balance.h"
+#include "target/place.h"
 
 #include <string.h>
 
@@ -29,12 +30,19 @@ size_t stream_pool_size(const struct listener_settings *settings)
 
 static bool pool_has_place(const struct stream_pool *pool, const struct target *target)
 {
-    return (size_t)target->connections < pool_limit(pool, target);
+    return place_has_room(target, (int64_t)pool_limit(pool, target), NULL);
 }
 
-static bool pool_may_open(const struct stream_pool *pool, const struct target *target)
+/* Notes, where only connections of other generations leave no place, that the target waits for them. */
+static bool pool_may_open(const struct stream_pool *pool, struct target *target)
 {
-    return !pool->is_closing && target->state == TARGET_UP && pool_has_place(pool, target);
+    bool by_others;
+    if (pool->is_closing || target->state != TARGET_UP)
+        return false;
+    bool has_place = place_has_room(target, (int64_t)pool_limit(pool, target), &by_others);
+    if (by_others && !pool->is_warming)
+        place_wait(target);
+    return has_place;
 }
 
 static void pool_open(struct stream_pool *pool, struct target *target)
@@ -51,7 +59,9 @@ static size_t pool_look(struct stream_pool *pool, struct outlook *outlooks)
     list_foreach(&pool->links, node)
     {
         struct stream_link *link = list_entry(node, struct stream_link, node);
-        struct outlook *outlook = &outlooks[link->target - pool->targets->targets];
+        if (link->target->is_retired)
+            continue;
+        struct outlook *outlook = &outlooks[link->target->index];
         bool has_room = stream_link_has_room(link);
         if (!link->was_ready)
             opening++;
@@ -72,7 +82,7 @@ static size_t pool_look(struct stream_pool *pool, struct outlook *outlooks)
 static bool pool_has_regular(const struct stream_pool *pool, const struct outlook *outlooks)
 {
     for (size_t i = 0; i < pool->targets->count; i++) {
-        const struct target *target = &pool->targets->targets[i];
+        const struct target *target = pool->targets->targets[i];
         if (!target->settings->backup && target->settings->weight > 0 &&
             (target->state == TARGET_UP || outlooks[i].works))
             return true;
@@ -87,7 +97,7 @@ static size_t pool_candidates(const struct stream_pool *pool, const struct outlo
     bool backup = !pool_has_regular(pool, outlooks);
     size_t count = 0;
     for (size_t i = 0; i < pool->targets->count; i++) {
-        struct target *target = &pool->targets->targets[i];
+        struct target *target = pool->targets->targets[i];
         if (target->settings->backup != backup || target->settings->weight == 0)
             continue;
         target->load = outlooks[i].load;
@@ -98,12 +108,12 @@ static size_t pool_candidates(const struct stream_pool *pool, const struct outlo
 }
 
 /* Of several targets' free links the one with the least load. */
-static struct stream_link *pool_best(const struct stream_pool *pool, const struct outlook *outlooks,
-                                     struct target *const *candidates, size_t count)
+static struct stream_link *pool_best(const struct outlook *outlooks, struct target *const *candidates,
+                                     size_t count)
 {
     const struct outlook *best = NULL;
     for (size_t i = 0; i < count; i++) {
-        const struct outlook *outlook = &outlooks[candidates[i] - pool->targets->targets];
+        const struct outlook *outlook = &outlooks[candidates[i]->index];
         if (outlook->best != NULL && (best == NULL || outlook->best_load < best->best_load))
             best = outlook;
     }
@@ -125,12 +135,12 @@ static struct stream_link *pool_choose_any(struct stream_pool *pool, const struc
         if (count == 0)
             break;
         struct target *target = balance_pick(pool->targets, candidates, count, &client->address);
-        free_link = outlooks[target - pool->targets->targets].best;
+        free_link = outlooks[target->index].best;
         if (free_link != NULL)
             break;
         pool_open(pool, target);
         opening++;
-        free_link = pool_best(pool, outlooks, candidates, count);
+        free_link = pool_best(outlooks, candidates, count);
     }
     return free_link;
 }
@@ -140,7 +150,7 @@ static struct target *pool_first_up(const struct stream_pool *pool)
 {
     struct target *backup = NULL;
     for (size_t i = 0; i < pool->targets->count; i++) {
-        struct target *target = &pool->targets->targets[i];
+        struct target *target = pool->targets->targets[i];
         if (target->state != TARGET_UP || target->settings->weight == 0)
             continue;
         if (!target->settings->backup)
@@ -184,19 +194,71 @@ static bool pool_is_replaced(const struct stream_pool *pool, const struct target
         return false;
     if (first->settings->backup != target->settings->backup)
         return target->settings->backup;
-    return pool->is_fifo && first < target;
+    return pool->is_fifo && first->index < target->index;
+}
+
+/* Whether the link may be given up for others: it has been of use, or there is no use for it. */
+static bool pool_can_spare(const struct stream_pool *pool, const struct stream_link *link)
+{
+    return link->mux != NULL && link->was_ready && !link->retired &&
+           (link->answered || mux_link_load(link->mux) > 0 || mux_waiting(pool->service->mux) == 0);
+}
+
+/* Gives one link to the target up for others, unless one goes already: the one with the least to do. */
+static void pool_yield_one(struct stream_pool *pool, const struct target *target, int64_t now)
+{
+    struct stream_link *best = NULL;
+    list_foreach(&pool->links, node)
+    {
+        struct stream_link *link = list_entry(node, struct stream_link, node);
+        if (link->target != target)
+            continue;
+        if (link->retired)
+            return;
+        if (pool_can_spare(pool, link) &&
+            (best == NULL || mux_link_load(link->mux) < mux_link_load(best->mux)))
+            best = link;
+    }
+    if (best != NULL)
+        stream_link_retire(best, now);
+}
+
+static void pool_yield(struct stream_pool *pool, int64_t now)
+{
+    pool->is_wanted = false;
+    for (size_t i = 0; i < pool->targets->count; i++) {
+        const struct target *target = pool->targets->targets[i];
+        if (target->connections == 0 || !place_is_wanted(target))
+            continue;
+        pool->is_wanted = true;
+        pool_yield_one(pool, target, now);
+    }
+}
+
+bool stream_pool_is_held(const struct stream_pool *pool)
+{
+    if (target_set_is_held(pool->targets))
+        return true;
+    list_foreach(&pool->links,
+                 node) if (pool->is_fifo &&
+                           list_entry(node, struct stream_link, node)->target->is_retired) return true;
+    return false;
 }
 
 void stream_pool_review(struct stream_pool *pool, int64_t now)
 {
+    if (pool->is_wanted)
+        pool_yield(pool, now);
     if (!pool->changed)
         return;
     pool->changed = false;
+    if (mux_waiting(pool->service->mux) == 0)
+        target_set_forget(pool->targets);
     const struct target *first = pool_first_up(pool);
     list_foreach(&pool->links, node)
     {
         struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (pool_is_replaced(pool, link->target, first))
+        if (link->target->is_retired || pool_is_replaced(pool, link->target, first))
             stream_link_retire(link, now);
     }
 }
@@ -207,7 +269,7 @@ static void pool_warm(struct stream_pool *pool)
 {
     const struct target *first = pool_first_up(pool);
     for (size_t i = 0; first != NULL && i < pool->targets->count; i++) {
-        struct target *target = &pool->targets->targets[i];
+        struct target *target = pool->targets->targets[i];
         bool wanted = pool->is_fifo ? target == first : target->settings->backup == first->settings->backup;
         while (wanted && target->settings->weight > 0 && pool_may_open(pool, target))
             pool_open(pool, target);
@@ -244,12 +306,21 @@ static void pool_targets_usable(void *owner)
         return;
     pool->changed = true;
     for (size_t i = 0; i < pool->targets->count; i++) {
-        struct target *target = &pool->targets->targets[i];
+        struct target *target = pool->targets->targets[i];
         /* If there is no memory, or clients still wait for first attempts, it waits once more. */
         if (target->state == TARGET_RETRY && !pool->is_warming && pool_has_place(pool, target))
             (void)stream_link_connect(pool, target);
     }
     mux_dispatch(pool->service->mux, clock_now());
+    stream_wake(pool->service);
+}
+
+/* Others wait for places. */
+static void pool_asked_to_yield(void *owner)
+{
+    struct stream_pool *pool = owner;
+    pool->is_wanted = true;
+    stream_wake(pool->service);
 }
 
 /* Connections to addresses that the name does not have any more are replaced. */
@@ -282,8 +353,52 @@ bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
     pool->targets = target_set_create(runtime, settings, pool_targets_usable, pool);
     if (pool->targets == NULL)
         return false;
-    target_set_keep_connections(pool->targets, pool_looked_up);
+    target_set_keep_connections(pool->targets, pool_looked_up, pool_asked_to_yield);
     return true;
+}
+
+bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
+                         size_t *descriptors)
+{
+    if (!target_set_prepare(pool->targets, settings))
+        return false;
+    *descriptors = stream_pool_size(settings);
+    list_foreach(&pool->links, node)
+    {
+        const struct target *target = list_entry(node, struct stream_link, node)->target;
+        *descriptors += target->is_retired || !target->is_kept;
+    }
+    return true;
+}
+
+size_t stream_pool_extra(const struct stream_pool *pool)
+{
+    size_t extra = 0;
+    list_foreach(&pool->links, node) extra += list_entry(node, struct stream_link, node)->target->is_retired;
+    return extra;
+}
+
+void stream_pool_rollback(struct stream_pool *pool)
+{
+    target_set_rollback(pool->targets);
+}
+
+/* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
+void stream_pool_commit(struct stream_pool *pool, int64_t now)
+{
+    target_set_commit(pool->targets);
+    timer_change(&pool->proof_timer, pool->targets->settings->retry_min, false, now);
+    list_foreach(&pool->links, node)
+    {
+        struct stream_link *link = list_entry(node, struct stream_link, node);
+        if (!link->target->is_retired)
+            continue;
+        if (link->attempt != NULL)
+            stream_link_end(link);
+        else
+            stream_link_retire(link, now);
+    }
+    pool->changed = true;
 }
 
 void stream_pool_close(struct stream_pool *pool)

@@ -11,6 +11,9 @@
 /* How long a client that we have closed may take to close too. */
 #define LINGER_MILLISECONDS 2000
 
+/* Of hangup.c. */
+#define HANGUP_DESCRIPTORS 1
+
 /* libev asks the kernel for this many events at a time, at the least. */
 #define LOOP_EVENTS_MIN 64
 
@@ -165,6 +168,15 @@ static void stream_write_all(struct stream_service *service)
     }
 }
 
+void stream_wake(struct stream_service *service)
+{
+    struct ev_loop *loop = service->runtime->loop;
+    ev_timer_stop(loop, &service->due);
+    ev_timer_set(&service->due, 0.0, 0.0);
+    ev_timer_start(loop, &service->due);
+    service->due_at = 0;
+}
+
 static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
     (void)loop;
@@ -172,6 +184,7 @@ static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int even
     struct stream_service *service = watcher->data;
     stream_read_all(service);
     stream_write_all(service);
+    mux_hold_queue(service->mux, stream_pool_is_held(&service->pool), clock_now());
     /* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked
      * late. */
     int64_t now = clock_now();
@@ -206,6 +219,103 @@ static void stream_drain(struct service *service)
     list_foreach(&stream->clients, node) stream_client_drain(list_entry(node, struct stream_client, node));
 }
 
+/* The settings as the multiplexer has them. */
+static struct mux_settings stream_plain(const struct listener_settings *settings)
+{
+    return (struct mux_settings){
+        .protocol = &settings->protocol,
+        .in_order = settings->mode == MODE_FIFO,
+        .depth = settings->async ? (size_t)settings->pipeline_depth : 1,
+        .pipeline_depth = (size_t)settings->pipeline_depth,
+        .buffer_limit = (size_t)settings->buffer_limit,
+        .memory_limit = (size_t)settings->memory_limit,
+        .max_message = settings->max_message,
+        .queue_limit = (size_t)settings->queue_limit,
+        .queue_timeout = settings->queue_timeout,
+        .request_timeout = settings->request_timeout,
+        .stall_timeout = settings->stall_timeout,
+        .client_idle_timeout = settings->client_idle_timeout,
+        .inactivity_timeout = settings->inactivity_timeout,
+        .connect_delay = settings->connect_delay,
+        .request_gap = settings->request_gap,
+        .connection_ttl = settings->connection_ttl,
+        .max_requests = settings->max_requests_per_connection,
+        .abort_on_close = settings->abort_on_close,
+    };
+}
+
+void stream_return_descriptor(struct stream_service *service)
+{
+    service->descriptors--;
+    descriptors_return(&service->runtime->descriptors, 1);
+}
+
+/* What the links need that are there, and may be made, whichever settings count in the end. */
+static bool stream_prepare(struct service *service, struct listener_settings *settings)
+{
+    struct stream_service *stream = stream_of(service);
+    struct descriptors *descriptors = &stream->runtime->descriptors;
+    size_t wanted;
+    if (!stream_pool_prepare(&stream->pool, settings, &wanted))
+        return false;
+    wanted += HANGUP_DESCRIPTORS;
+    stream->next_settings = settings;
+    stream->next_descriptors = wanted;
+    if (wanted <= stream->descriptors)
+        return true;
+    if (descriptors_reserve(descriptors, wanted - stream->descriptors)) {
+        stream->descriptors = wanted;
+        return true;
+    }
+    stream_pool_rollback(&stream->pool);
+    errno = EMFILE;
+    return false;
+}
+
+static void stream_give_back(struct stream_service *stream, size_t keep)
+{
+    size_t extra = stream->descriptors > keep ? stream->descriptors - keep : 0;
+    stream->descriptors -= extra;
+    if (extra > 0)
+        descriptors_return(&stream->runtime->descriptors, extra);
+}
+
+static void stream_rollback(struct service *service)
+{
+    struct stream_service *stream = stream_of(service);
+    size_t needed;
+    stream_pool_rollback(&stream->pool);
+    needed = stream_descriptors(stream->settings) + stream_pool_extra(&stream->pool);
+    stream_give_back(stream, needed);
+}
+
+static void stream_commit(struct service *service)
+{
+    struct stream_service *stream = stream_of(service);
+    struct listener_settings *before = stream->settings;
+    struct mux_settings plain = stream_plain(stream->next_settings);
+    int64_t now = clock_now();
+    stream->settings = listener_settings_reference(stream->next_settings);
+    stream_give_back(stream, stream->next_descriptors);
+    stream_pool_commit(&stream->pool, now);
+    mux_reconfigure(stream->mux, &plain, now);
+    listener_settings_release(before);
+    stream_wake(stream);
+}
+
+static void stream_leave(struct service *service)
+{
+    struct stream_service *stream = stream_of(service);
+    int64_t now = clock_now();
+    stream->leaving = true;
+    list_foreach(&stream->clients, node)
+    {
+        struct stream_client *client = list_entry(node, struct stream_client, node);
+        if (client->mux != NULL)
+            mux_client_leave(client->mux, now);
+    }
+}
+
 /* A client that is cut off in the middle of something must not take it for complete. */
 static void stream_cut_off(struct stream_client *client, enum reason reason)
 {
@@ -223,6 +333,18 @@ static void stream_close(struct service *service, enum reason reason)
     struct list_node *node;
     while ((node = list_first(&stream->clients)) != NULL)
         stream_cut_off(list_entry(node, struct stream_client, node), reason);
+}
+
+static void stream_filter(struct service *service, service_filter *filter, void *data)
+{
+    struct stream_service *stream = stream_of(service);
+    list_foreach(&stream->clients, node)
+    {
+        struct stream_client *client = list_entry(node, struct stream_client, node);
+        if (filter(data, &client->address))
+            stream_cut_off(client, REASON_BLOCKED);
+    }
+    stream_wake(stream);
 }
 
 static size_t stream_clients(const struct service *service)
@@ -260,8 +382,8 @@ static size_t stream_targets(const struct service *service)
 static void stream_target(const struct service *service, size_t index, struct service_target *target)
 {
     const struct stream_service *stream = list_entry(service, const struct stream_service, service);
-    target_describe(&stream->pool.targets->targets[index], target);
-    target->gauges.in_flight = stream_load(stream, &stream->pool.targets->targets[index]);
+    target_describe(stream->pool.targets->targets[index], target);
+    target->gauges.in_flight = stream_load(stream, stream->pool.targets->targets[index]);
 }
 
 static void stream_destroy(struct service *service)
@@ -286,6 +408,11 @@ static const struct service_functions stream_functions = {
     .start = stream_start,
     .accept = stream_accept,
     .drain = stream_drain,
+    .prepare = stream_prepare,
+    .commit = stream_commit,
+    .rollback = stream_rollback,
+    .leave = stream_leave,
+    .filter = stream_filter,
     .close = stream_close,
     .clients = stream_clients,
     .waiting = stream_waiting,
@@ -298,27 +425,7 @@ static const struct service_functions stream_functions = {
 static struct mux *stream_make_mux(struct stream_service *service)
 {
     static const struct mux_hooks hooks = { .choose = stream_pool_choose, .ended = stream_request_ended };
-    const struct listener_settings *settings = service->settings;
-    struct mux_settings plain = {
-        .protocol = &settings->protocol,
-        .in_order = settings->mode == MODE_FIFO,
-        .depth = settings->async ? (size_t)settings->pipeline_depth : 1,
-        .pipeline_depth = (size_t)settings->pipeline_depth,
-        .buffer_limit = (size_t)settings->buffer_limit,
-        .memory_limit = (size_t)settings->memory_limit,
-        .max_message = settings->max_message,
-        .queue_limit = (size_t)settings->queue_limit,
-        .queue_timeout = settings->queue_timeout,
-        .request_timeout = settings->request_timeout,
-        .stall_timeout = settings->stall_timeout,
-        .client_idle_timeout = settings->client_idle_timeout,
-        .inactivity_timeout = settings->inactivity_timeout,
-        .connect_delay = settings->connect_delay,
-        .request_gap = settings->request_gap,
-        .connection_ttl = settings->connection_ttl,
-        .max_requests = settings->max_requests_per_connection,
-        .abort_on_close = settings->abort_on_close,
-    };
+    struct mux_settings plain = stream_plain(service->settings);
     return mux_create(&plain, &hooks, service);
 }
 
@@ -339,7 +446,7 @@ static void stream_watch_turns(struct stream_service *service)
 
 size_t stream_descriptors(const struct listener_settings *settings)
 {
-    return stream_pool_size(settings) + 1; /* for the hang-ups */
+    return stream_pool_size(settings) + HANGUP_DESCRIPTORS;
 }
 
 static bool stream_reserve_descriptors(struct stream_service *service)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "net/socket.h"
 #include "target/health.h"
+#include "target/place.h"
 #include "target/refresh.h"
 
 #include <errno.h>
@@ -84,6 +85,7 @@ static void attempt_fail(struct target_attempt *attempt)
     target_health_failed(target, attempt, attempt->failure, attempt->failure_text);
     attempt->result(attempt->data, target, -1);
     attempt_free(attempt);
+    place_freed(target);
 }
 
 static void attempt_succeed(struct target_attempt *attempt)

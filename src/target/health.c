@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "net/proxy_header.h"
+#include "target/place.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ static double with_jitter(int64_t milliseconds)
 
 static void target_wait_to_retry(struct target *target, double seconds)
 {
+    if (target->is_retired)
+        return;
     struct ev_loop *loop = target->set->runtime->loop;
     target->state = TARGET_DOWN;
     target->trial = NULL;
@@ -63,8 +66,7 @@ static void target_probed(void *data, struct target *target, int descriptor)
 static void target_probe(struct target *target)
 {
     struct target_set *set = target->set;
-    int64_t limit = target->settings->max_connections;
-    bool has_room = limit < 0 || target->connections < limit;
+    bool has_room = place_has_room(target, target->settings->max_connections, NULL);
     if (!has_room || !descriptors_reserve(&set->runtime->descriptors, 1)) {
         target_wait_to_retry(target, with_jitter(target->retry_delay));
         return;
@@ -130,7 +132,7 @@ bool target_health_succeeded(struct target *target)
 {
     target->retry_delay = target->set->settings->retry_min;
     target->trial = NULL;
-    if (target->state == TARGET_UP)
+    if (target->is_retired || target->state == TARGET_UP)
         return false;
     ev_timer_stop(target->set->runtime->loop, &target->retry);
     target->state = TARGET_UP;
@@ -141,7 +143,7 @@ bool target_health_succeeded(struct target *target)
 void target_health_failed(struct target *target, const struct target_attempt *attempt, enum reason reason,
                           const char *text)
 {
-    if (target->state != TARGET_UP && target->trial != attempt)
+    if (target->is_retired || (target->state != TARGET_UP && target->trial != attempt))
         return; /* one of several attempts that ran when the first of them failed */
     target->failure = reason;
     snprintf(target->failure_text, sizeof target->failure_text, "%s", text);

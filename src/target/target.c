@@ -1,26 +1,143 @@
 #include "target/target.h"
 
+#include "base/clock.h"
 #include "target/attempt.h"
 #include "target/balance.h"
 #include "target/health.h"
+#include "target/place.h"
 #include "target/refresh.h"
 
 #include <stdlib.h>
 
 static void target_name_answered(void *data);
 
-static bool target_init(struct target *target, struct target_set *set, const struct target_settings *settings)
+static void target_free(struct target *target)
 {
+    if (target == NULL)
+        return;
+    target->is_retired = true; /* ends of its own attempts are not to start anything again */
+    target_health_stop(target);
+    target_refresh_stop(target);
+    if (target->name != NULL)
+        resolver_remove(target->name);
+    place_leave(target);
+    list_remove(&target->node);
+    target_settings_free((struct target_settings *)target->settings);
+    free(target);
+}
+
+/* NULL when memory is short. */
+static struct target *target_create(struct target_set *set, const char *listener,
+                                    const struct target_settings *settings)
+{
+    struct target *target = calloc(1, sizeof *target);
+    if (target == NULL)
+        return NULL;
     target->set = set;
-    target->settings = settings;
     list_init(&target->waiting);
     target_health_init(target);
     target_refresh_init(target);
+    target->retry_delay = set->next_settings->retry_min;
+    target->settings = target_settings_copy(settings);
+    target->place = place_join(target, listener, &settings->endpoint);
+    if (target->settings == NULL || target->place == NULL)
+        goto fail;
     if (settings->endpoint.kind != ENDPOINT_NAME)
-        return true;
-    target->name = resolver_add(set->runtime->resolver, set->settings->name, settings->endpoint.host,
-                                target_name_answered, target);
-    return target->name != NULL;
+        return target;
+    target->name = resolver_add(set->runtime->resolver, place_listener(target),
+                                target->settings->endpoint.host, target_name_answered, target);
+    if (target->name != NULL)
+        return target;
+
+fail:
+    target_free(target);
+    return NULL;
+}
+
+/* The target that goes on with these settings, or NULL. */
+static struct target *target_find_kept(const struct target_set *set, const struct target_settings *settings)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->targets[i]->is_kept && target_settings_equal(set->targets[i]->settings, settings))
+            return set->targets[i];
+    return NULL;
+}
+
+bool target_set_prepare(struct target_set *set, const struct listener_settings *settings)
+{
+    for (size_t i = 0; i < set->count; i++)
+        set->targets[i]->is_kept = false;
+    set->next_settings = settings;
+    set->next_targets = calloc(settings->target_count, sizeof *set->next_targets);
+    if (set->next_targets == NULL)
+        return false;
+    for (size_t i = 0; i < settings->target_count; i++) {
+        struct target *target = target_find_kept(set, &settings->targets[i]);
+        if (target != NULL)
+            target->is_kept = true;
+        else
+            target = target_create(set, settings->name, &settings->targets[i]);
+        set->next_targets[i] = target;
+        if (target == NULL) {
+            target_set_rollback(set);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A target that was there before is kept; others were made for what is not to be. */
+void target_set_rollback(struct target_set *set)
+{
+    for (size_t i = 0; set->next_targets != NULL && i < set->next_settings->target_count; i++)
+        if (set->next_targets[i] != NULL && !set->next_targets[i]->is_kept)
+            target_free(set->next_targets[i]);
+    free(set->next_targets);
+    set->next_targets = NULL;
+}
+
+/* Retired targets live until somebody looks: nothing of theirs is in use any more then. */
+static void target_set_reap(struct target_set *set)
+{
+    list_foreach(&set->retired, node)
+    {
+        struct target *target = list_entry(node, struct target, node);
+        if (target->connections == 0)
+            target_free(target);
+    }
+}
+
+static void target_retire(struct target *target)
+{
+    struct target_set *set = target->set;
+    target->is_retired = true;
+    target_health_stop(target);
+    target_refresh_stop(target);
+    place_forget(target);
+    list_append(&set->retired, &target->node);
+}
+
+void target_set_commit(struct target_set *set)
+{
+    const struct listener_settings *settings = set->next_settings;
+    int64_t now = clock_now();
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->targets[i]->is_kept)
+            target_retire(set->targets[i]);
+    free(set->targets);
+    set->targets = set->next_targets;
+    set->next_targets = NULL;
+    set->count = settings->target_count;
+    set->settings = settings;
+    for (size_t i = 0; i < set->count; i++) {
+        set->targets[i]->index = i;
+        if (set->targets[i]->retry_delay > settings->retry_max)
+            set->targets[i]->retry_delay = settings->retry_max;
+        if (set->targets[i]->retry_delay < settings->retry_min)
+            set->targets[i]->retry_delay = settings->retry_min;
+    }
+    timer_change(&set->connect_timer, settings->connect_timeout, true, now);
+    target_set_reap(set);
 }
 
 struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
@@ -33,23 +150,20 @@ struct target_set *target_set_create(struct runtime *runtime, const struct liste
     set->settings = settings;
     set->usable = usable;
     set->owner = owner;
+    list_init(&set->retired);
     timer_init(&set->connect_timer, runtime->loop, settings->connect_timeout, target_attempt_timed_out, set);
-    set->targets = calloc(settings->target_count, sizeof *set->targets);
-    if (set->targets == NULL)
-        goto fail;
-    for (; set->count < settings->target_count; set->count++)
-        if (!target_init(&set->targets[set->count], set, &settings->targets[set->count]))
-            goto fail;
+    if (!target_set_prepare(set, settings)) {
+        target_set_destroy(set);
+        return NULL;
+    }
+    target_set_commit(set);
     return set;
-
-fail:
-    target_set_destroy(set);
-    return NULL;
 }
 
-void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up)
+void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up, target_yield *yield)
 {
     set->looked_up = looked_up;
+    set->yield = yield;
 }
 
 void target_set_destroy(struct target_set *set)
@@ -57,15 +171,27 @@ void target_set_destroy(struct target_set *set)
     if (set == NULL)
         return;
     set->usable = NULL;
-    for (size_t i = 0; i < set->count; i++) {
-        target_health_stop(&set->targets[i]);
-        target_refresh_stop(&set->targets[i]);
-        if (set->targets[i].name != NULL)
-            resolver_remove(set->targets[i].name);
-    }
+    set->yield = NULL;
+    for (size_t i = 0; i < set->count; i++)
+        target_free(set->targets[i]);
+    list_foreach(&set->retired, node) target_free(list_entry(node, struct target, node));
     timer_stop(&set->connect_timer);
     free(set->targets);
     free(set);
+}
+
+bool target_set_is_held(const struct target_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (list_linked(&set->targets[i]->in_waiting))
+            return true;
+    return false;
+}
+
+void target_set_forget(struct target_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        place_forget(set->targets[i]);
 }
 
 void target_set_notify(struct target_set *set)
@@ -85,9 +211,16 @@ static void target_name_answered(void *data)
     target_refresh_answered(target);
 }
 
-static bool target_has_room(const struct target *target)
+/* Notes, where only connections of other generations leave none, that it waits for them. */
+static bool target_has_room(struct target *target)
 {
-    return target->settings->max_connections < 0 || target->connections < target->settings->max_connections;
+    bool by_others;
+    bool has_room = place_has_room(target, target->settings->max_connections, &by_others);
+    if (by_others)
+        place_wait(target);
+    else
+        place_forget(target);
+    return has_room;
 }
 
 /* The targets of one kind and state that take new work; how many of them have room is returned in
@@ -98,7 +231,7 @@ static size_t target_collect(struct target_set *set, bool backup, enum target_st
     size_t usable = 0;
     *with_room = 0;
     for (size_t i = 0; i < set->count; i++) {
-        struct target *target = &set->targets[i];
+        struct target *target = set->targets[i];
         if (target->settings->backup != backup || target->settings->weight == 0 || target->state != state)
             continue;
         usable++;
@@ -132,8 +265,10 @@ struct target *target_choose(struct target_set *set, const struct address *clien
 
 void target_release(struct target *target)
 {
+    struct target_set *set = target->set;
     target->connections--;
-    target_set_notify(target->set);
+    place_freed(target);
+    target_set_notify(set);
 }
 
 /* Whether a kept connection's luck says anything: not while the target is down, for an older connection's
@@ -183,7 +318,7 @@ void target_describe(const struct target *target, struct service_target *descrip
 const char *target_set_failure(const struct target_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
-        if (set->targets[i].state != TARGET_UP)
-            return set->targets[i].failure_text;
+        if (set->targets[i]->state != TARGET_UP)
+            return set->targets[i]->failure_text;
     return NULL;
 }

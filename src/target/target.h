@@ -27,11 +27,20 @@ enum target_state { TARGET_UP, TARGET_DOWN, TARGET_RETRY, TARGET_TRYING };
 
 struct target_set;
 struct target_attempt;
+struct target_place;
 
-/* One target. Owned by its set. */
+/* One target. Owned by its set. When its settings go it is retired: it has no part in choices any more, takes
+ * what is being connected still, and is freed when its last connection has gone. */
 struct target {
     struct target_set *set;
-    const struct target_settings *settings;
+    const struct target_settings *settings; /* a copy of its own */
+    struct list_node node;                  /* among the retired ones */
+    struct list_node in_place;
+    struct list_node in_waiting; /* for a connection of its place */
+    struct target_place *place;
+    size_t index; /* in the set */
+    bool is_retired;
+    bool is_kept; /* by the settings that are being prepared */
     enum target_state state;
     int64_t connections;                /* live ones and attempts that are running */
     int64_t load;                       /* what least_connections compares; set before each choice */
@@ -56,17 +65,25 @@ typedef void target_usable(void *owner);
 /* The name of a target has been looked up: its addresses may be others now. Comes from the loop. */
 typedef void target_looked_up(void *owner, struct target *target);
 
+/* Somebody else waits for a place that connections of this set hold: those that are not needed are to be
+ * closed. May come from inside any call that chooses a target or closes a connection: to be done later. */
+typedef void target_yield(void *owner);
+
 /* All targets of a listener. Owned by who created it. */
 struct target_set {
     struct runtime *runtime;
     const struct listener_settings *settings;
-    struct target *targets;
+    struct target **targets; /* in the order of the settings */
     size_t count;
+    struct list retired;
     size_t next; /* where ties between targets are decided from */
     struct timer connect_timer;
     target_usable *usable;       /* NULL while the set is being destroyed */
     target_looked_up *looked_up; /* NULL unless connections are kept */
+    target_yield *yield;         /* likewise */
     void *owner;
+    struct target **next_targets; /* between target_set_prepare() and what follows it */
+    const struct listener_settings *next_settings;
 };
 
 /* `settings` must outlive the set. NULL when memory is short. */
@@ -77,7 +94,20 @@ struct target_set *target_set_create(struct runtime *runtime, const struct liste
  * tried by the owner, from inside target_usable(), and not by a probe; if the owner does not, it waits once
  * more. The owner says what a connection proved. Names are looked up again, as long as there are connections,
  * when their answers have become too old. */
-void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up);
+void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up, target_yield *yield);
+
+/* Makes what other settings need. One of these follows: commit, from which on `settings` count (they must
+ * outlive the set; targets with the same address and options stay as they are, the others are retired), or
+ * rollback. False when memory is short: nothing has happened then. */
+bool target_set_prepare(struct target_set *set, const struct listener_settings *settings);
+void target_set_commit(struct target_set *set);
+void target_set_rollback(struct target_set *set);
+
+/* Whether a target waits for connections of other generations to go. */
+bool target_set_is_held(const struct target_set *set);
+
+/* Nobody needs a connection any more. */
+void target_set_forget(struct target_set *set);
 
 /* No attempt but the set's own may be running. NULL is allowed. */
 void target_set_destroy(struct target_set *set);

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So often there is a reload. */
+#define RELOAD_STEPS 29
+
 /* Steps in which a run has to come to rest. */
 #define STEPS_MAX 400000
 
@@ -233,6 +236,15 @@ static size_t world_open_links(struct world *world, struct link **open)
     return count;
 }
 
+/* A reload that changes nothing must not be noticed. */
+static void world_reload(struct world *world)
+{
+    world_trace(world, "reload");
+    mux_reconfigure(world->mux, &world->settings, world->now);
+    world_settle(world);
+    check_world(world);
+}
+
 /* Somebody does something, or time passes. False: nothing can happen any more, for `most` microseconds. */
 static bool world_step(struct world *world, int64_t most)
 {
@@ -242,6 +254,8 @@ static bool world_step(struct world *world, int64_t most)
     world->steps++;
     if (random_chance(&world->random, 10))
         world_pass_time(world);
+    if (world->steps % RELOAD_STEPS == 0 && !world->calm) /* everybody looks up: that is no rest */
+        world_reload(world);
     size_t start = random_below(&world->random, actors);
     for (size_t i = 0; i < actors; i++) {
         size_t actor = (start + i) % actors;

@@ -442,6 +442,86 @@ static void a_client_that_ends_gets_its_answers(void **state)
     bench_stop(&bench);
 }
 
+static void reconfigure(struct bench *bench, struct mux_settings settings)
+{
+    settings.protocol = &bench->protocol;
+    mux_reconfigure(bench->mux, &settings, bench->now);
+    settle(bench);
+}
+
+/* Who waits already is not turned away because there may wait fewer now. */
+static void a_lower_limit_turns_nobody_away(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    bench_start(&bench, usual);
+    for (size_t i = 0; i < 5; i++)
+        open_client(&bench, i);
+    for (size_t i = 0; i < 3; i++)
+        ask(&bench, i, "x\n");
+    settings.queue_limit = 1;
+    settings.memory_limit = 1;
+    settings.max_message = 3;
+    reconfigure(&bench, settings);
+    assert_int_equal(mux_waiting(bench.mux), 3);
+    assert_int_equal(bench.endings, 0);
+    settings.memory_limit = usual.memory_limit;
+    reconfigure(&bench, settings);
+    ask(&bench, 3, "y\n"); /* the next one is */
+    assert_int_equal(bench.endings, 1);
+    open_link(&bench);
+    answer(&bench, 0, "a long answer\n"); /* to what came before */
+    assert_string_equal(bench.got[0], "a long answer\n");
+    bench_stop(&bench);
+}
+
+/* The queue goes by the new time at once, requests that were sent by the old one. */
+static void times_change_for_what_waits(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.queue_timeout = -1;
+    settings.request_timeout = -1;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_link(&bench);
+    ask(&bench, 0, "sent\n");
+    ask(&bench, 1, "waits\n");
+    settings.queue_timeout = 100;
+    settings.request_timeout = 100;
+    reconfigure(&bench, settings);
+    pass(&bench, 101);
+    assert_string_equal(bench.got[1], "error queue_timeout\n");
+    assert_string_equal(bench.got[0], "");
+    answer(&bench, 0, "A\n");
+    assert_string_equal(bench.got[0], "A\n");
+    ask(&bench, 0, "later\n");
+    pass(&bench, 101);
+    assert_string_equal(bench.got[0], "A\nerror request_timeout\n");
+    bench_stop(&bench);
+}
+
+static void the_queue_can_be_held(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    ask(&bench, 0, "x\n");
+    mux_hold_queue(bench.mux, true, bench.now);
+    pass(&bench, 5000);
+    assert_int_equal(bench.endings, 0);
+    mux_hold_queue(bench.mux, false, bench.now);
+    pass(&bench, 999);
+    assert_int_equal(bench.endings, 0);
+    pass(&bench, 2);
+    assert_string_equal(bench.got[0], "error queue_timeout\n");
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +535,9 @@ int main(void)
         cmocka_unit_test(a_long_request_streams_alone),
         cmocka_unit_test(requests_without_answer_are_over_when_sent),
         cmocka_unit_test(a_client_that_ends_gets_its_answers),
+        cmocka_unit_test(a_lower_limit_turns_nobody_away),
+        cmocka_unit_test(times_change_for_what_waits),
+        cmocka_unit_test(the_queue_can_be_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ struct fixture {
     char names[MAX][40];
     struct listener_settings settings;
     struct target targets[MAX];
+    struct target *in_set[MAX];
     struct target_set set;
 };
 
@@ -27,13 +28,14 @@ static void fixture_make(struct fixture *fixture, enum balance balance, size_t c
     memset(fixture, 0, sizeof *fixture);
     fixture->settings.balance = balance;
     fixture->set.settings = &fixture->settings;
-    fixture->set.targets = fixture->targets;
+    fixture->set.targets = fixture->in_set;
     fixture->set.count = count;
     for (size_t i = 0; i < count; i++) {
         snprintf(fixture->names[i], sizeof fixture->names[i], "192.0.2.%zu:3306", i + 1);
         fixture->target_settings[i] =
             (struct target_settings){ .name = fixture->names[i], .weight = 1, .max_connections = -1 };
         fixture->targets[i].settings = &fixture->target_settings[i];
+        fixture->in_set[i] = &fixture->targets[i];
         fixture->targets[i].set = &fixture->set;
         fixture->targets[i].state = TARGET_UP;
     }

@@ -203,6 +203,65 @@ static void test_longest_durations(void **state)
     }
 }
 
+/* A longer duration counts at once; a shorter one makes nobody late before it has passed from now. */
+static void test_another_duration(void **state)
+{
+    (void)state;
+    struct timeout_list list;
+    struct timeout old, young;
+    memset(&old, 0, sizeof old);
+    memset(&young, 0, sizeof young);
+    timeout_list_init(&list, 100);
+    timeout_start(&list, &old, 0);
+    timeout_start(&list, &young, 90000);
+    timeout_list_change(&list, 10, false, 95000);
+    assert_int_equal(timeout_list_due(&list), 100000); /* as it was: that is sooner */
+    assert_ptr_equal(timeout_list_expire(&list, 100000), &old);
+    assert_int_equal(timeout_list_due(&list), 105000);
+    timeout_list_change(&list, 200, false, 96000);
+    assert_int_equal(timeout_list_due(&list), 295000);
+    timeout_list_change(&list, -1, false, 97000);
+    assert_false(list_linked(&young.node));
+}
+
+/* What runs is due when it was, and what starts later can be due sooner. */
+static void test_another_duration_for_later_ones(void **state)
+{
+    (void)state;
+    struct timeout_list list;
+    struct timeout old, young;
+    memset(&old, 0, sizeof old);
+    memset(&young, 0, sizeof young);
+    timeout_list_init(&list, 100);
+    timeout_start(&list, &old, 0);
+    timeout_list_change(&list, 10, true, 5000);
+    assert_int_equal(timeout_list_due(&list), 100000);
+    timeout_start(&list, &young, 6000);
+    assert_ptr_equal(timeout_list_expire(&list, 16000), &young);
+    assert_null(timeout_list_expire(&list, 99999));
+    assert_ptr_equal(timeout_list_expire(&list, 100000), &old);
+}
+
+static void test_time_stands_still_while_held(void **state)
+{
+    (void)state;
+    struct timeout_list list;
+    struct timeout old, young;
+    memset(&old, 0, sizeof old);
+    memset(&young, 0, sizeof young);
+    timeout_list_init(&list, 10);
+    timeout_start(&list, &old, 0);
+    timeout_list_hold(&list, 4000);
+    timeout_list_hold(&list, 5000); /* it is held already */
+    timeout_start(&list, &young, 7000);
+    assert_int_equal(timeout_list_due(&list), TIMEOUT_NEVER);
+    assert_null(timeout_list_expire(&list, 1000000));
+    timeout_list_release(&list, 1004000);
+    assert_ptr_equal(timeout_list_expire(&list, 1010000), &old);
+    assert_null(timeout_list_expire(&list, 1013999));
+    assert_ptr_equal(timeout_list_expire(&list, 1014000), &young);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +274,9 @@ int main(void)
         cmocka_unit_test(test_disabled_lists_take_nothing),
         cmocka_unit_test(test_no_time_at_all),
         cmocka_unit_test(test_longest_durations),
+        cmocka_unit_test(test_another_duration),
+        cmocka_unit_test(test_another_duration_for_later_ones),
+        cmocka_unit_test(test_time_stands_still_while_held),
     };
     return cmocka_run_group_tests_name("timeout", tests, NULL, NULL);
 }

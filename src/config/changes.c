@@ -1,0 +1,114 @@
+#include "config/changes.h"
+
+#include "config/written.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Names found so far. */
+struct naming {
+    char *text;
+    size_t size;
+    size_t length;
+};
+
+static void name_add(struct naming *naming, const char *name)
+{
+    int length = snprintf(naming->text + naming->length, naming->size - naming->length, "%s%s",
+                          naming->length == 0 ? "" : ", ", name);
+    naming->length += (size_t)length;
+    if (naming->length >= naming->size) /* it was cut */
+        naming->length = naming->size - 1;
+}
+
+static bool string_equal(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool group_equal(const struct written_group *a, const struct written_group *b);
+
+static bool value_equal(const struct written_value *a, const struct written_value *b)
+{
+    if (a->set != b->set || a->number != b->number || !string_equal(a->string, b->string) ||
+        a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!string_equal(a->items[i].text, b->items[i].text))
+            return false;
+    return a->group == NULL || b->group == NULL ? a->group == b->group : group_equal(a->group, b->group);
+}
+
+static bool children_equal(const struct written_group *a, const struct written_group *b)
+{
+    if (a->child_count != b->child_count)
+        return false;
+    for (size_t i = 0; i < a->child_count; i++)
+        if (!group_equal(a->children[i], b->children[i]))
+            return false;
+    return true;
+}
+
+static bool group_equal(const struct written_group *a, const struct written_group *b)
+{
+    for (size_t i = 0; i < KEYS_MAX; i++)
+        if (!value_equal(&a->values[i], &b->values[i]))
+            return false;
+    return children_equal(a, b);
+}
+
+static const struct listener_settings *find_settings(const struct config *config, const char *name)
+{
+    const struct settings *settings = config->settings;
+    for (size_t i = 0; i < settings->listener_count; i++)
+        if (strcmp(settings->listeners[i]->name, name) == 0)
+            return settings->listeners[i];
+    return NULL;
+}
+
+/* Lists that are the same in the configuration can name files whose contents have changed. */
+static bool contents_differ(const struct config *before, const struct config *after, const char *listener,
+                            const char *key)
+{
+    const struct listener_settings *a = find_settings(before, listener);
+    const struct listener_settings *b = find_settings(after, listener);
+    if (a == NULL || b == NULL)
+        return false;
+    if (strcmp(key, "blocklist") == 0)
+        return !access_list_equal(a->blocklist, b->blocklist);
+    if (strcmp(key, "accept_proxy_protocol") == 0)
+        return !access_list_equal(a->proxies, b->proxies);
+    return strcmp(key, "allowlist") == 0 && !access_list_equal(a->allowlist, b->allowlist);
+}
+
+static void name_group(struct naming *naming, const struct config *before, const struct config *after,
+                       const char *listener, const struct written_group *a, const struct written_group *b)
+{
+    size_t count;
+    const struct key *keys = keys_of(a->scope, &count);
+    for (size_t i = 0; i < count; i++) {
+        bool is_targets = strcmp(keys[i].name, "targets") == 0;
+        bool differs = !value_equal(&a->values[i], &b->values[i]) || (is_targets && !children_equal(a, b)) ||
+                       (listener != NULL && contents_differ(before, after, listener, keys[i].name));
+        if (differs)
+            name_add(naming, keys[i].name);
+    }
+}
+
+const char *changes_name(const struct config *before, const struct config *after, const char *listener,
+                         char *text, size_t size)
+{
+    struct naming naming = { .text = text, .size = size };
+    text[0] = '\0';
+    if (listener != NULL) {
+        const struct written_group *a = written_find_listener(before->written, listener);
+        const struct written_group *b = written_find_listener(after->written, listener);
+        if (a != NULL && b != NULL)
+            name_group(&naming, before, after, listener, a, b);
+        return text;
+    }
+    name_group(&naming, before, after, NULL, before->written->global, after->written->global);
+    if (!group_equal(before->written->log, after->written->log))
+        name_add(&naming, "log");
+    return text;
+}

@@ -1,0 +1,125 @@
+#include "server/reload_job.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ERROR_SIZE 320
+
+/* Owned by the loop until it abandons it, then by the thread. */
+struct reload_job {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the next three */
+    struct ev_loop *loop; /* NULL: abandoned */
+    ev_async *finished;
+    bool has_ended;
+    struct config_source source; /* what it points to lives as long as the process */
+    char *file;
+    struct reload_found found;
+};
+
+static void job_free(struct reload_job *job)
+{
+    pthread_mutex_destroy(&job->lock);
+    free(job->file);
+    free(job);
+}
+
+/* Says all that can't be looked up, not just the first. */
+static void job_resolve(struct reload_found *found)
+{
+    const struct settings *settings = found->config.settings;
+    found->wishes = calloc(settings->listener_count, sizeof *found->wishes);
+    if (found->wishes == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        found->errors++;
+        return;
+    }
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        char error[ERROR_SIZE];
+        if (bind_resolve(settings->listeners[i], &found->wishes[i], error, sizeof error))
+            continue;
+        log_error(settings->listeners[i]->name, "%s", error);
+        found->errors++;
+    }
+}
+
+static void *job_run(void *data)
+{
+    struct reload_job *job = data;
+    config_load(&job->source, &job->found.config);
+    if (job->found.config.settings != NULL)
+        job_resolve(&job->found);
+    pthread_mutex_lock(&job->lock);
+    job->has_ended = true;
+    bool abandoned = job->loop == NULL;
+    if (!abandoned)
+        ev_async_send(job->loop, job->finished);
+    pthread_mutex_unlock(&job->lock);
+    if (abandoned) {
+        reload_found_free(&job->found);
+        job_free(job);
+    }
+    return NULL;
+}
+
+struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
+                                    const struct config_source *source)
+{
+    struct reload_job *job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return NULL;
+    pthread_mutex_init(&job->lock, NULL);
+    job->loop = loop;
+    job->finished = finished;
+    job->source = *source;
+    job->file = strdup(source->file);
+    job->source.file = job->file;
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
+    int result = job->file == NULL ? ENOMEM : pthread_create(&job->thread, NULL, job_run, job);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result == 0)
+        return job;
+    job_free(job);
+    errno = result;
+    return NULL;
+}
+
+void reload_job_take(struct reload_job *job, struct reload_found *found)
+{
+    pthread_join(job->thread, NULL);
+    *found = job->found;
+    job_free(job);
+}
+
+void reload_job_abandon(struct reload_job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    bool has_ended = job->has_ended;
+    job->loop = NULL;
+    pthread_t thread = job->thread;
+    if (!has_ended)
+        pthread_detach(thread);
+    pthread_mutex_unlock(&job->lock);
+    if (!has_ended)
+        return;
+    struct reload_found found;
+    reload_job_take(job, &found);
+    reload_found_free(&found);
+}
+
+void reload_found_free(struct reload_found *found)
+{
+    for (size_t i = 0; found->wishes != NULL && i < found->config.settings->listener_count; i++)
+        bind_wishes_free(&found->wishes[i]);
+    free(found->wishes);
+    found->wishes = NULL;
+    config_free(&found->config);
+}
