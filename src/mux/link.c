@@ -93,6 +93,13 @@ static bool link_is_owed(const struct mux_link *link)
     return link_has_sent_all(first);
 }
 
+/* Whether the turn ends unless more of the answer comes: it has begun, and we read. */
+static bool link_turn_ends(const struct mux_link *link)
+{
+    const struct mux_exchange *first = link_first(link);
+    return link->mux->takes_turns && first != NULL && first->request.begun && !link_is_blocked(link);
+}
+
 static void link_watch(struct mux_link *link)
 {
     struct mux *mux = link->mux;
@@ -104,6 +111,7 @@ static void link_watch(struct mux_link *link)
     link_run(&mux->taking_timeouts, &link->taking, taking, mux->now);
     link_run(&mux->answering_timeouts, &link->answering, link_is_owed(link), mux->now);
     link_run(&mux->discard_timeouts, &link->discard, !ending && discards, mux->now);
+    link_run(&mux->turn_timeouts, &link->turn, !ending && link_turn_ends(link), mux->now);
     link_run(&mux->inactivity_timeouts, &link->inactivity, !ending && link_is_idle(link), mux->now);
 }
 
@@ -436,6 +444,8 @@ static bool link_read_response(struct mux_link *link, struct slice *input)
         mux->protocol_settings, link->framer, exchange == NULL ? NULL : &exchange->request, input, out, &id);
     if (exchange != NULL) {
         link_account(exchange, out, out->length - length, outcome == PROTOCOL_INTERIM);
+        if (exchange->observed != NULL && out->length > length && outcome != PROTOCOL_INTERIM)
+            exchange_observe_answer(exchange, buffer_bytes(out) + length, out->length - length);
         if (list_linked(&exchange->answering.node))
             timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
     }
@@ -456,7 +466,6 @@ static bool link_read_response(struct mux_link *link, struct slice *input)
  * turn was the last, as long as nobody else's has begun. */
 static void link_read_turn(struct mux_link *link, struct slice *input)
 {
-    struct mux *mux = link->mux;
     struct mux_exchange *exchange = link_first(link);
     struct mux_client *client = exchange == NULL ? link->last_owner : exchange->client;
     if (client == NULL || (exchange != NULL && !link_has_sent(exchange))) {
@@ -468,9 +477,10 @@ static void link_read_turn(struct mux_link *link, struct slice *input)
         client_over(client, REASON_INTERNAL, true);
     } else if (exchange != NULL) {
         exchange->answer_bytes += input->length;
+        exchange_observe_answer(exchange, input->bytes, input->length);
         exchange->seen = true;
         exchange->request.begun = true;
-        timeout_start(&mux->turn_timeouts, &link->turn, mux->now);
+        timeout_stop(&link->turn); /* it starts over */
         if (link_is_too_long(exchange))
             link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
     }
@@ -491,7 +501,7 @@ void link_turn_over(struct mux_link *link)
     if (client->incoming == exchange)
         client->incoming = NULL;
     exchange_answered(exchange);
-    if (!client->over && client->link == NULL) {
+    if (!client->over && client->link == NULL && !link_is_ending(link)) {
         link->last_owner = client;
         client->late_link = link;
     }

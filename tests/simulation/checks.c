@@ -173,9 +173,30 @@ static void client_advance(struct client *client)
     }
 }
 
+/* Where there are no messages an exchange is a turn. */
+static void check_turn_ended(struct world *world, const struct mux_ending *ending)
+{
+    struct client *client = ending->client;
+    world_trace(world, "a turn of client %u ends: %s", client->number,
+                ending->answered ? "answered" : reason_name(ending->reason));
+    world->coverage->exchanges++;
+    if (ending->answered)
+        coverage_count(world->coverage, SITUATION_TURN);
+    else
+        world->coverage->reasons[ending->reason]++;
+    client->has_ended_last |= !ending->answered;
+    world_require(world, world->faults != 0 || ending->answered,
+                  "a turn of client %u ends as %s without cause", client->number,
+                  reason_name(ending->reason));
+}
+
 void check_ended(void *owner, const struct mux_ending *ending)
 {
     struct world *world = owner;
+    if (world->dialect->has_turns) {
+        check_turn_ended(world, ending);
+        return;
+    }
     struct request *request = recorder_find(world, ending->request);
     world_require(world, request != NULL, "an exchange ends that nobody made");
     struct client *client = request->client;
@@ -339,6 +360,11 @@ static void check_half_close(const struct client *client)
 void check_client_gone(struct client *client)
 {
     const struct world *world = client->world;
+    if (world->dialect->has_turns) {
+        world_require(world, world->faults != 0 || client_is_finished(client),
+                      "client %u is closed before it has its answers", client->number);
+        return;
+    }
     for (size_t i = 0; i < client->count; i++)
         check_request_of_gone(client, &client->requests[i]);
     check_half_close(client);
@@ -471,12 +497,16 @@ void check_request_begins(struct link *link, struct request *request)
     world_require(world, !over || link->head_step <= request->over_at,
                   "request %u of client %u is sent after its end", request->number, client->number);
     world_require(world, request_is_for_target(request), "a request reaches the target that must not");
-    world_require(world, request->complete || client->read_on - start >= world->settings.buffer_limit,
+    world_require(world,
+                  request->complete || client->read_on - start >= world->settings.buffer_limit ||
+                      world->dialect->has_turns,
                   "request %u of client %u is sent in part", request->number, client->number);
-    if (!request->complete)
+    if (!request->complete && !world->dialect->has_turns)
         coverage_count(world->coverage, SITUATION_REQUEST_STREAMED);
     if (request->bytes.length >= world->settings.buffer_limit && request->chosen_busy)
         coverage_count(world->coverage, SITUATION_RESERVED);
+    if (world->dialect->has_turns)
+        return;
     check_earlier(link, request);
     check_room(link, request);
     check_fifo(link, request);
@@ -491,7 +521,8 @@ void check_choose(struct client *client, struct link *link)
     for (size_t i = 0; i < client->count; i++) {
         struct request *request = &client->requests[i];
         size_t start = i == 0 ? 0 : client->ends[i - 1];
-        bool has_come = request->complete || client->read_on >= start + world->settings.buffer_limit;
+        bool turns = world->dialect->has_turns && client->sent > start;
+        bool has_come = turns || request->complete || client->read_on >= start + world->settings.buffer_limit;
         if (!request_is_for_target(request) || !has_come || request->link != NULL || request->ended)
             continue;
         if (request->chosen == NULL)
@@ -506,6 +537,8 @@ void check_choose(struct client *client, struct link *link)
 void check_link_gone(struct link *link)
 {
     struct world *world = link->world;
+    if (world->dialect->has_turns)
+        return;
     for (size_t i = 0; i < world->client_count; i++) {
         for (size_t j = 0; j < world->clients[i].count; j++) {
             const struct request *request = &world->clients[i].requests[j];
@@ -521,7 +554,11 @@ void check_link_gone(struct link *link)
 /* Nothing more is read of it: what comes is thrown away. */
 static bool client_input_is_over(const struct client *client)
 {
-    if (client->drained || client->failed || client->fate != MUX_GOES_ON)
+    const struct world *world = client->world;
+    /* What has been refused behind a turn that goes on can't be known from outside. */
+    bool refused = world->dialect->has_turns &&
+                   (world_has(world, FAULT_SHORT_QUEUE) || world_has(world, FAULT_SHORT_TIMES));
+    if (refused || client->drained || client->failed || client->has_ended_last || client->fate != MUX_GOES_ON)
         return true;
     for (size_t i = 0; i < client->count; i++) {
         const struct request *request = &client->requests[i];

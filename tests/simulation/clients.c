@@ -7,11 +7,14 @@
 /* ---- Making them ---- */
 
 /* A kind that the dialect has; PLAIN mostly. */
-static enum request_kind choose_request_kind(struct world *world)
+static enum request_kind choose_request_kind(const struct client *client)
 {
+    struct world *world = client->world;
     unsigned kinds = world->dialect->request_kinds;
     enum request_kind kind = (enum request_kind)random_below(&world->random, REQUEST_BROKEN_END + 1);
     bool broken = kind == REQUEST_BROKEN || kind == REQUEST_BROKEN_END;
+    if (client->floods && (kinds & 1U << client->flood_kind) != 0)
+        return client->flood_kind;
     if ((kinds & 1U << kind) == 0 || random_chance(&world->random, 60))
         return REQUEST_PLAIN;
     if (broken && (!world_has(world, FAULT_BROKEN_REQUEST) || random_chance(&world->random, 50)))
@@ -57,7 +60,7 @@ static void client_make_request(struct client *client, uint32_t number)
     struct world *world = client->world;
     struct request *request = &client->requests[number];
     *request = (struct request){ .client = client, .number = number };
-    request->kind = choose_request_kind(world);
+    request->kind = choose_request_kind(client);
     request->answer_kind = choose_answer_kind(world);
     request->size = choose_size(world);
     request->answer_size = choose_size(world);
@@ -102,10 +105,12 @@ static void client_make(struct world *world, uint32_t number)
     client->number = number;
     client->state = CLIENT_COMING;
     client->arrives = world->now + (int64_t)random_below(random, 30000);
+    client->floods = random_chance(random, 8);
+    client->flood_kind = (enum request_kind)random_between(random, REQUEST_UNANSWERED, REQUEST_REFUSED);
     client->count = random_chance(random, 10) ? 0 : random_between(random, 1, world->requests_max);
     for (uint32_t i = 0; i < client->count; i++)
         client_make_request(client, i);
-    client->window = random_pick(random, windows);
+    client->window = world->dialect->has_turns ? 1 : random_pick(random, windows);
     client->drips = client->stream.length < 400 && random_chance(random, 10);
     client_choose_faults(client);
 }

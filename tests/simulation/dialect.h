@@ -14,6 +14,8 @@ struct dialect {
     unsigned request_kinds;
     unsigned answer_kinds;
     bool has_interims;
+    bool has_turns;    /* no messages, but turns in time: nobody but the peers knows requests and answers */
+    uint32_t faults;   /* that it can bear: bits of enum fault; 0: all */
     size_t head_limit; /* buffer_limit is no smaller */
     size_t local_most; /* bytes of an answer made here */
 

@@ -468,3 +468,38 @@ const struct dialect dialect_http = {
     .match_answer = http_match_answer,
     .write_garbage = http_write_garbage,
 };
+
+/* ---- raw: whose turn it is ---- */
+
+static void raw_choose(struct world *world)
+{
+    world->protocol_settings.raw.response_gap = (int64_t)random_between(&world->random, 1, 30);
+}
+
+static void raw_compose(struct world *world, struct request *request)
+{
+    (void)world;
+    request->kind = REQUEST_PLAIN;
+    put_name(request, &request->bytes);
+    put_text_body(request, false, request->size, &request->bytes);
+    put_name(request, &request->answer);
+    put_text_body(request, true, request->answer_size, &request->answer);
+    dialect_pass_on(request);
+}
+
+const struct dialect dialect_raw = {
+    .name = "raw",
+    .protocol = &protocol_raw,
+    .request_kinds = KIND(REQUEST_PLAIN),
+    .answer_kinds = KIND(ANSWER_PLAIN),
+    .has_turns = true,
+    .faults = KIND(FAULT_CLIENT_RESET) | KIND(FAULT_CLIENT_NEVER_READS) | KIND(FAULT_CLIENT_BLOCKED) |
+              KIND(FAULT_CLIENT_DRAINED) | KIND(FAULT_TARGET_CLOSES) | KIND(FAULT_TARGET_RESETS) |
+              KIND(FAULT_TARGET_SILENT) | KIND(FAULT_TARGET_DEAF) | KIND(FAULT_LATE_ANSWERS) |
+              KIND(FAULT_REFUSED_CONNECTIONS) | KIND(FAULT_SHORT_QUEUE) | KIND(FAULT_SHORT_MEMORY) |
+              KIND(FAULT_SHORT_TIMES),
+    .head_limit = 48,
+    .choose = raw_choose,
+    .compose = raw_compose,
+    .identify = text_identify,
+};

@@ -351,7 +351,7 @@ static bool link_answer(struct link *link)
     }
     link->answering = (size_t)(work - link->works);
     size_t length = request->answer.length - work->said;
-    if (random_chance(random, 30))
+    if (!world->dialect->has_turns && random_chance(random, 30))
         length = random_between(random, 1, length);
     link_say_answer(link, PART_ANSWER, request, request->id, &request->answer, work->said, length);
     work->said += length;
@@ -527,7 +527,7 @@ static void link_note_handed(struct link *link)
     }
 }
 
-static bool link_deliver(struct link *link)
+bool link_deliver(struct link *link)
 {
     struct world *world = link->world;
     size_t length = link->inbound.length < world->read_size ? link->inbound.length : world->read_size;

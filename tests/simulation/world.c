@@ -126,6 +126,8 @@ static void choose_settings(struct world *world)
     struct mux_settings *settings = &world->settings;
     world->dialect = dialect_pick(random);
     world->faults = choose_faults(random);
+    if (world->dialect->faults != 0)
+        world->faults &= world->dialect->faults;
     world->protocol_settings = (struct protocol_settings){ .protocol = &world->recorder };
     settings->protocol = &world->protocol_settings;
     settings->in_order = random_chance(random, 40);
@@ -135,7 +137,7 @@ static void choose_settings(struct world *world)
     world->protocol_settings.max_message = settings->max_message;
     recorder_make(world);
     world->dialect->choose(world);
-    bool async = random_chance(random, 50);
+    bool async = random_chance(random, 50) && !world->dialect->has_turns;
     settings->depth = async ? random_between(random, 2, 12) : 1;
     if (settings->request_gap > 0)
         settings->depth = 1;
@@ -149,6 +151,18 @@ static void choose_settings(struct world *world)
 }
 
 /* ---- Time ---- */
+
+/* The connections that there are now. */
+static size_t world_open_links(struct world *world, struct link **open)
+{
+    size_t count = 0;
+    while (world->first_link < world->link_count && world->links[world->first_link]->state == LINK_GONE)
+        world->first_link++;
+    for (size_t i = world->first_link; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            open[count++] = world->links[i];
+    return count;
+}
 
 /* The next point of time at which somebody wants to do something. */
 static int64_t world_next(const struct world *world)
@@ -181,12 +195,26 @@ static void world_tick(struct world *world)
     world_settle(world);
 }
 
+/* Where answers end in time, what can be read is read before any time passes. */
+static void world_read_all(struct world *world)
+{
+    struct link *open[OPEN_LINKS_MAX];
+    size_t count = world_open_links(world, open);
+    if (!world->dialect->has_turns)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        while (open[i]->state == LINK_OPEN && link_deliver(open[i]))
+            world_settle(world);
+    }
+}
+
 /* A little later. Now and then exactly when something is due, just before that, or well after. */
 static void world_pass_time(struct world *world)
 {
     struct random *random = &world->random;
     int64_t due = world_next(world);
     int64_t step = (int64_t)random_below(random, 2000);
+    world_read_all(world);
     if (due > world->now && due - world->now < 1000000 && random_chance(random, 15))
         step = due - world->now - (int64_t)random_below(random, 2);
     else if (world_has(world, FAULT_SHORT_TIMES) && random_chance(random, 3))
@@ -199,6 +227,7 @@ static void world_pass_time(struct world *world)
 /* Nobody can do anything now: on to when somebody can. False: nobody ever will. */
 static bool world_skip_time(struct world *world, int64_t most)
 {
+    world_read_all(world);
     int64_t next = world_next(world);
     if (next == INT64_MAX || next - world->now > most)
         return false;
@@ -222,18 +251,6 @@ void world_settle(struct world *world)
         else
             break;
     }
-}
-
-/* The connections that there are now. */
-static size_t world_open_links(struct world *world, struct link **open)
-{
-    size_t count = 0;
-    while (world->first_link < world->link_count && world->links[world->first_link]->state == LINK_GONE)
-        world->first_link++;
-    for (size_t i = world->first_link; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN)
-            open[count++] = world->links[i];
-    return count;
 }
 
 /* A reload that changes nothing must not be noticed. */

@@ -164,6 +164,8 @@ struct client {
     bool reads_late; /* never reads till then */
     size_t reads_to; /* but so much */
     bool drips;      /* byte by byte */
+    bool floods;     /* sends requests of one kind only */
+    enum request_kind flood_kind;
 
     /* What it was told, and said. */
     bool fin_given;
@@ -259,7 +261,7 @@ struct link {
     unsigned long retired_step;
     unsigned long silent_step;
     unsigned silent_in_a_row; /* timeouts since its last byte */
-    bool reads; /* as last seen */
+    bool reads;               /* as last seen */
     uint64_t written;
 };
 
@@ -378,6 +380,9 @@ struct mux_link *targets_choose(void *owner, void *client);
 bool targets_connect(struct world *world);
 
 bool link_act(struct link *link);
+
+/* Hands over a part of what the target has said. */
+bool link_deliver(struct link *link);
 void link_look(struct link *link);
 void link_close(struct link *link);
 void link_free(struct link *link);
