@@ -190,7 +190,8 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-static int act(struct command_line *command, struct config *config, struct events *events)
+/* Sets `events` to NULL if the server takes them over. */
+static int act(struct command_line *command, struct config *config, struct events **events)
 {
     if (command->asks_running)
         return ask_instance(command, config);
@@ -208,7 +209,8 @@ static int act(struct command_line *command, struct config *config, struct event
         break;
     }
     command->server.source = command->source;
-    command->server.events = events;
+    command->server.events = *events;
+    *events = NULL;
     return server_run(config, &command->server);
 }
 
@@ -228,7 +230,7 @@ int main(int count, char **arguments)
     struct config config;
     config_load(&command.source, &config);
     struct events *events = events_load(&config);
-    status = act(&command, &config, events);
+    status = act(&command, &config, &events);
     events_release(events);
     config_free(&config);
     return status;
