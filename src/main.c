@@ -1,6 +1,7 @@
 /* The command line; all else is elsewhere. */
 #include "admin/ask.h"
 #include "config/config.h"
+#include "events/events.h"
 #include "server/privileges.h"
 #include "server/server.h"
 
@@ -189,14 +190,15 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-static int act(struct command_line *command, struct config *config)
+/* Sets `events` to NULL if the server takes them over. */
+static int act(struct command_line *command, struct config *config, struct events **events)
 {
     if (command->asks_running)
         return ask_instance(command, config);
     /* A server that starts says its warnings in the log. */
-    if (config->settings == NULL || command->action != ACTION_RUN)
+    if (config->errors > 0 || command->action != ACTION_RUN)
         config_print_problems(config, stderr);
-    if (config->settings == NULL)
+    if (config->errors > 0)
         return EXIT_FAILURE;
     switch (command->action) {
     case ACTION_TEST:
@@ -207,6 +209,8 @@ static int act(struct command_line *command, struct config *config)
         break;
     }
     command->server.source = command->source;
+    command->server.events = *events;
+    *events = NULL;
     return server_run(config, &command->server);
 }
 
@@ -225,7 +229,9 @@ int main(int count, char **arguments)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
-    status = act(&command, &config);
+    struct events *events = events_load(&config);
+    status = act(&command, &config, &events);
+    events_release(events);
     config_free(&config);
     return status;
 }

@@ -154,8 +154,10 @@ static void admin_refuse(const struct admin_service *admin, const struct address
     admin->owner.ended(admin->owner.owner, address, &summary);
 }
 
-static void admin_accept(struct service *service, int descriptor, const struct address *address)
+static void admin_accept(struct service *service, int descriptor, const struct address *address,
+                         struct events_client *events)
 {
+    (void)events; /* nobody is told of these clients */
     struct admin_service *admin = admin_of(service);
     bool has_room = admin_make_room(admin);
     struct admin_client *client = has_room ? calloc(1, sizeof *client) : NULL;

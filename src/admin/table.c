@@ -27,10 +27,21 @@ struct table {
     struct buffer cells;
 };
 
+/* What comes from outside must not move a terminal's cursor. */
+static void append_escaped(struct buffer *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text < 0x20 || *text > 0x7e)
+            buffer_print(out, "\\x%02x", (unsigned char)*text);
+        else
+            buffer_append(out, text, 1);
+    }
+}
+
 static void add_text(struct table *table, const char *text)
 {
     /* what is empty is seen to be so */
-    buffer_append_text(&table->cells, *text == '\0' ? "-" : text);
+    append_escaped(&table->cells, *text == '\0' ? "-" : text);
     buffer_append(&table->cells, "", 1);
 }
 
@@ -238,17 +249,6 @@ static void print_targets(const struct admin_source *source, size_t count, struc
         }
     }
     print_table(&table, out);
-}
-
-/* What comes from outside must not move a terminal's cursor. */
-static void append_escaped(struct buffer *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text < 0x20 || *text > 0x7e)
-            buffer_print(out, "\\x%02x", (unsigned char)*text);
-        else
-            buffer_append(out, text, 1);
-    }
 }
 
 static void print_errors(struct buffer *out)

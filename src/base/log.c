@@ -67,6 +67,8 @@ struct writer {
 
     pthread_t thread;
     enum log_output output;
+    bool is_log;  /* not a file of its own; set once */
+    bool is_json; /* of such a file: its lines are objects */
     char *path;
     int fd;
     bool is_socket;
@@ -74,9 +76,16 @@ struct writer {
     struct batch batch;
 };
 
+/* Owned by whoever opened it. */
+struct log_file {
+    struct log_file *next;
+    struct writer *writer;
+};
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct writer *active; /* guarded by `lock`; NULL: lines go directly to standard error */
-static uint64_t dropped;      /* guarded by `lock` */
+static struct writer *active;  /* guarded by `lock`; NULL: lines go directly to standard error */
+static uint64_t dropped;       /* guarded by `lock` */
+static struct log_file *files; /* guarded by `lock` */
 static _Atomic int shown_level = LOG_LEVEL_INFO;
 static _Atomic int shown_format = LOG_FORMAT_TEXT;
 static _Atomic bool shown_bare;
@@ -105,7 +114,7 @@ static void ring_put(struct writer *writer, enum log_kind kind, const char *line
     struct entry entry;
     if (sizeof entry + length > RING_SIZE - writer->used) {
         writer->pending++;
-        dropped++;
+        dropped += writer->is_log;
         return;
     }
     memset(&entry, 0, sizeof entry);
@@ -131,14 +140,17 @@ static struct log_line_style line_style(void)
     return style;
 }
 
-static void batch_announce(struct batch *batch, uint64_t count)
+static void batch_announce(const struct writer *writer, struct batch *batch, uint64_t count)
 {
+    struct log_line_style style = line_style();
+    if (!writer->is_log)
+        style.format = writer->is_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
     char message[100];
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     snprintf(message, sizeof message, "%llu lines were dropped because the output did not take them",
              (unsigned long long)count);
-    batch->length = log_line_make(batch->text, line_style(), LOG_KIND_WARNING, &now, "log", message, false);
+    batch->length = log_line_make(batch->text, style, LOG_KIND_WARNING, &now, "log", message, false);
     batch->kind = LOG_KIND_WARNING;
     batch->announced = count;
 }
@@ -154,7 +166,7 @@ static void batch_take(struct writer *writer)
         struct entry entry;
         ring_copy_out(writer, writer->head, &entry, sizeof entry);
         if (batch->length == 0 && entry.dropped > 0) {
-            batch_announce(batch, entry.dropped);
+            batch_announce(writer, batch, entry.dropped);
             entry.dropped = 0;
             ring_copy_in(writer, writer->head, &entry, sizeof entry);
             return;
@@ -171,7 +183,7 @@ static void batch_take(struct writer *writer)
             return;
     }
     if (batch->length == 0 && writer->pending > 0) {
-        batch_announce(batch, writer->pending);
+        batch_announce(writer, batch, writer->pending);
         writer->pending = 0;
     }
 }
@@ -197,7 +209,8 @@ static void batch_lost(struct writer *writer, size_t written)
     }
     uint64_t lines = count_lines(batch->text + written, batch->length - written);
     writer->pending += lines;
-    dropped += lines;
+    if (writer->is_log)
+        dropped += lines;
 }
 
 /* ---- the output; none of it under the lock ---- */
@@ -469,21 +482,30 @@ static bool log_running(void)
     return running;
 }
 
+/* A writer with its output open and no thread yet. */
+static struct writer *writer_create(const struct log_options *options, char *error, size_t error_size)
+{
+    struct writer *writer = writer_new();
+    if (writer == NULL) {
+        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
+        return NULL;
+    }
+    if (writer_open(writer, options, error, error_size))
+        return writer;
+    writer_free(writer);
+    return NULL;
+}
+
 bool log_start(const struct log_options *options, char *error, size_t error_size)
 {
     if (log_running()) {
         snprintf(error, error_size, "the log is running already");
         return false;
     }
-    struct writer *writer = writer_new();
-    if (writer == NULL) {
-        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
+    struct writer *writer = writer_create(options, error, error_size);
+    if (writer == NULL)
         return false;
-    }
-    if (!writer_open(writer, options, error, error_size)) {
-        writer_free(writer);
-        return false;
-    }
+    writer->is_log = true;
     /* The thread waits for the lock until everything is in place. */
     pthread_mutex_lock(&lock);
     int result = writer_start(writer);
@@ -590,19 +612,16 @@ void log_reopen(void)
         active->reopen = true;
         pthread_cond_signal(&active->work);
     }
+    for (struct log_file *file = files; file != NULL; file = file->next) {
+        file->writer->reopen = true;
+        pthread_cond_signal(&file->writer->work);
+    }
     pthread_mutex_unlock(&lock);
 }
 
-void log_stop(void)
+/* Has the thread write out what there is and end. Called with the lock held, and gives it up. */
+static void writer_stop(struct writer *writer)
 {
-    pthread_mutex_lock(&lock);
-    struct writer *writer = active;
-    if (writer == NULL) {
-        pthread_mutex_unlock(&lock);
-        return;
-    }
-    active = NULL;
-    atomic_store(&shown_bare, false);
     int64_t now = clock_now();
     writer->deadline = now + STOP_WRITER_WAIT;
     writer->stopping = true;
@@ -626,6 +645,73 @@ void log_stop(void)
     } else {
         pthread_detach(thread);
     }
+}
+
+void log_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    struct writer *writer = active;
+    if (writer == NULL) {
+        pthread_mutex_unlock(&lock);
+        return;
+    }
+    active = NULL;
+    atomic_store(&shown_bare, false);
+    writer_stop(writer);
+}
+
+struct log_file *log_file_open(const char *path, char *error, size_t error_size)
+{
+    const struct log_options options = { .output = LOG_OUTPUT_FILE, .path = path };
+    struct log_file *file = calloc(1, sizeof *file);
+    struct writer *writer = file == NULL ? NULL : writer_create(&options, error, error_size);
+    if (writer == NULL) {
+        if (file == NULL)
+            snprintf(error, error_size, "%s", strerror(ENOMEM));
+        free(file);
+        return NULL;
+    }
+    file->writer = writer;
+    pthread_mutex_lock(&lock);
+    int result = writer_start(writer);
+    if (result == 0) {
+        file->next = files;
+        files = file;
+    }
+    pthread_mutex_unlock(&lock);
+    if (result == 0)
+        return file;
+    snprintf(error, error_size, "cannot start a thread: %s", strerror(result));
+    writer_free(writer);
+    free(file);
+    return NULL;
+}
+
+void log_file_write(struct log_file *file, const char *line, size_t length)
+{
+    struct writer *writer = file->writer;
+    if (length == 0)
+        return;
+    pthread_mutex_lock(&lock);
+    writer->is_json = line[0] == '{';
+    if (length <= LOG_FILE_LINE_MAX)
+        ring_put(writer, LOG_KIND_INFO, line, length);
+    else
+        writer->pending++;
+    pthread_mutex_unlock(&lock);
+}
+
+void log_file_close(struct log_file *file)
+{
+    if (file == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    struct log_file **link = &files;
+    while (*link != file)
+        link = &(*link)->next;
+    *link = file->next;
+    writer_stop(file->writer);
+    free(file);
 }
 
 uint64_t log_dropped(void)

@@ -56,6 +56,23 @@ void log_stop(void);
 /* Lines dropped since log_start(). */
 uint64_t log_dropped(void);
 
+/* A further file that whole lines are appended to, as the log's are: by a thread of its own, behind a ring of
+ * its own, so that nobody waits. It is reopened when the log is. Works without the log being started. */
+struct log_file;
+
+/* Longest line, its line feed included; longer ones are dropped. */
+#define LOG_FILE_LINE_MAX 64000
+
+/* NULL on failure, with the reason in `error`. */
+struct log_file *log_file_open(const char *path, char *error, size_t error_size);
+
+/* Takes a line as it is: it has to end with a line feed, and its bytes are the caller's affair. What the file
+ * does not take is dropped, and said there in a line of the same format: JSON if lines begin with a brace. */
+void log_file_write(struct log_file *file, const char *line, size_t length);
+
+/* Writes out what there is, waiting at most two seconds. NULL is allowed. */
+void log_file_close(struct log_file *file);
+
 /* Whether lines of this kind are shown: lets callers skip the work of preparing one. */
 bool log_enabled(enum log_kind kind);
 

@@ -19,6 +19,7 @@ const char *reason_name(enum reason reason)
         [REASON_REFUSED_COMMAND] = "refused_command",
         [REASON_BLOCKED] = "blocked",
         [REASON_OVER_LIMIT] = "over_limit",
+        [REASON_MODULE] = "module",
         [REASON_DRAINED] = "drained",
         [REASON_INTERNAL] = "internal",
     };

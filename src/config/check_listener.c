@@ -409,6 +409,7 @@ static void take_numbers(struct check *check)
     settings->connection_ttl = number_of(check, "connection_ttl");
     settings->max_requests_per_connection = number_of(check, "max_requests_per_connection");
     settings->warmup = number_of(check, "warmup") != 0;
+    settings->request_log = number_of(check, "request_log") != 0;
     settings->buffer_limit = number_of(check, "buffer_limit");
     settings->memory_limit = number_of(check, "memory_limit");
     settings->max_message = number_of(check, "max_message");

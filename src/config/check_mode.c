@@ -116,16 +116,6 @@ static void check_ignored(const struct check *check, const struct written_group 
     }
 }
 
-static void check_unused_protocol(const struct check *check)
-{
-    const struct written_value *protocol = peek(check, "protocol");
-    if (!protocol->faulty && !protocol->inherited && protocol->number != TYPE_RAW)
-        check_warning(
-            check, check->group, "protocol", &protocol->origin,
-            "has no effect in mode \"proxy\" yet: it only tells events where messages end, and this "
-            "version has none");
-}
-
 /* Messages that are not read can't be told apart for sure. */
 static void check_raw(const struct check *check)
 {
@@ -192,10 +182,8 @@ void check_mode_fits(const struct check *check)
     check_ignored(check, check->group);
     for (size_t i = 0; i < check->group->child_count; i++)
         check_ignored(check, check->group->children[i]);
-    if (check->settings->mode == MODE_PROXY) {
-        check_unused_protocol(check);
+    if (check->settings->mode == MODE_PROXY)
         return;
-    }
     if (check->settings->mode == MODE_FIFO)
         check_fifo(check);
     check_can_be_shared(check);

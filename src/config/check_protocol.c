@@ -336,6 +336,7 @@ void check_protocol(const struct check *check)
     };
     check->settings->protocol_name = keys_protocol_name(protocol.type);
     settings->protocol = protocol_find(check->settings->protocol_name);
+    settings->follower = protocol_find_follower(check->settings->protocol_name);
     settings->is_async = check->settings->async;
     settings->head_limit = (size_t)check->settings->buffer_limit;
     settings->max_message = check->settings->max_message;

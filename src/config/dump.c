@@ -174,6 +174,29 @@ static void dump_targets(struct dump *dump, const struct written_group *listener
     fputs(");\n", dump->stream);
 }
 
+static void dump_extra(struct dump *dump, const struct written_extra *extra)
+{
+    const struct key key = { .scope = SCOPE_MODULE, .name = extra->name, .type = extra->type };
+    dump_value(dump, &key, &extra->value);
+}
+
+static void dump_modules(struct dump *dump, const struct written_configuration *written)
+{
+    if (written->module_count == 0)
+        return;
+    fputs("modules = (\n", dump->stream);
+    for (size_t i = 0; i < written->module_count; i++) {
+        const struct written_module *module = &written->modules[i];
+        fputs("    {\n", dump->stream);
+        dump->depth = 2;
+        dump_group(dump, module->group);
+        for (size_t k = 0; k < module->extra_count; k++)
+            dump_extra(dump, &module->extras[k]);
+        fprintf(dump->stream, "    }%s\n", i + 1 < written->module_count ? "," : "");
+    }
+    fputs(");\n", dump->stream);
+}
+
 void dump_configuration(const struct written_configuration *written, const struct settings *settings,
                         FILE *stream)
 {
@@ -187,6 +210,7 @@ void dump_configuration(const struct written_configuration *written, const struc
     fputs("};\n", stream);
     dump.depth = 0;
     dump_group(&dump, written->global);
+    dump_modules(&dump, written);
     fputs("listeners = (\n", stream);
     for (size_t i = 0; i < written->listener_count; i++) {
         fputs("    {\n", stream);

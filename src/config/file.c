@@ -352,6 +352,57 @@ static void read_listeners(struct walk *walk, const struct key *key, config_sett
         read_listener(walk, key, config_setting_get_elem(setting, i));
 }
 
+/* A key that is the module's own: its type is noted, for the module to judge. */
+static void read_extra(struct walk *walk, const config_setting_t *setting)
+{
+    struct origin origin = setting_origin(walk, setting);
+    bool is_boolean = config_setting_type(setting) == CONFIG_TYPE_BOOL;
+    enum key_type type = is_string(setting)    ? KEY_STRING
+                         : is_integer(setting) ? KEY_INTEGER
+                         : is_boolean          ? KEY_BOOLEAN
+                                               : KEY_STRUCTURE;
+    struct written_value *value = written_add_extra(walk->written, config_setting_name(setting), type);
+    if (value == NULL)
+        return;
+    if (type == KEY_STRING)
+        written_set_string(walk->written, value, &origin, config_setting_get_string(setting));
+    else
+        written_set_number(value, &origin,
+                           type == KEY_INTEGER   ? integer_of(setting)
+                           : type == KEY_BOOLEAN ? config_setting_get_bool(setting)
+                                                 : 0);
+}
+
+static void read_module(struct walk *walk, const struct key *key, config_setting_t *setting)
+{
+    struct origin origin = setting_origin(walk, setting);
+    if (!is_group(setting)) {
+        problem_error(walk->written->problems, &origin, key->name, "a module is a group: { ... }, not %s",
+                      setting_type(setting));
+        return;
+    }
+    const struct written_module *module = written_add_module(walk->written, &origin);
+    for (unsigned i = 0; module != NULL && i < (unsigned)config_setting_length(setting); i++) {
+        config_setting_t *member = config_setting_get_elem(setting, i);
+        size_t index;
+        const struct key *known = keys_find(SCOPE_MODULE, config_setting_name(member), &index);
+        if (known != NULL)
+            read_value(walk, module->group, known, member, &module->group->values[index]);
+        else
+            read_extra(walk, member);
+    }
+}
+
+static void read_modules(struct walk *walk, const struct key *key, config_setting_t *setting)
+{
+    if (!is_sequence(setting)) {
+        wrong_type(walk, walk->written->global, key, setting);
+        return;
+    }
+    for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++)
+        read_module(walk, key, config_setting_get_elem(setting, i));
+}
+
 /* A group of the file itself, which holds no further ones. */
 static void read_plain(struct walk *walk, struct written_group *group, const struct key *key,
                        config_setting_t *setting)
@@ -370,6 +421,8 @@ static void read_global_structure(struct walk *walk, struct written_group *group
         read_plain(walk, walk->written->log, key, setting);
     else if (strcmp(key->name, "admin") == 0)
         read_plain(walk, walk->written->admin, key, setting);
+    else if (strcmp(key->name, "modules") == 0)
+        read_modules(walk, key, setting);
     else if (strcmp(key->name, "defaults") == 0)
         read_defaults(walk, key, setting);
     else

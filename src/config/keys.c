@@ -73,6 +73,7 @@ static const struct key global_keys[] = {
           "how long sessions may take to finish after a signal to stop"),
     INTEGER(SCOPE_GLOBAL, "shutdown_delay", UNIT_MILLISECONDS, 0, TIME_MAX, "0",
             "how long everything goes on after a signal to stop, before draining begins"),
+    STRUCTURE(SCOPE_GLOBAL, "modules", "the modules that are loaded"),
     STRUCTURE(SCOPE_GLOBAL, "admin", "metrics and status page"),
     STRUCTURE(SCOPE_GLOBAL, "defaults", "values for listeners that have none of their own"),
     STRUCTURE(SCOPE_GLOBAL, "listeners", "the listeners"),
@@ -150,6 +151,7 @@ static const struct key listener_keys[] = {
     INTEGER(SCOPE_LISTENER, "retry_min", UNIT_MILLISECONDS, 1, TIME_MAX, "250",
             "first back-off of a target that failed"),
     INTEGER(SCOPE_LISTENER, "retry_max", UNIT_MILLISECONDS, 1, TIME_MAX, "30000", "longest back-off"),
+    BOOLEAN(SCOPE_LISTENER, "request_log", "false", "a line in the log for each exchange"),
     BOOLEAN(SCOPE_LISTENER, "warmup", "false", "target connections are opened before clients are accepted",
             .use = USE_SHARED),
     INTEGER(SCOPE_LISTENER, "buffer_limit", UNIT_BYTES, 1024, 1 << 30, "65536",
@@ -235,6 +237,11 @@ static const struct key protocol_id_keys[] = {
             .required = true),
 };
 
+static const struct key module_keys[] = {
+    STRING(SCOPE_MODULE, "path", NULL, "the module's file", .required = true),
+    STRINGS(SCOPE_MODULE, "listeners", "the listeners that it is for; without it all of them"),
+};
+
 static const struct {
     const struct key *keys;
     size_t count;
@@ -246,6 +253,7 @@ static const struct {
     [SCOPE_TARGET] = { target_keys, sizeof target_keys / sizeof target_keys[0] },
     [SCOPE_PROTOCOL] = { protocol_keys, sizeof protocol_keys / sizeof protocol_keys[0] },
     [SCOPE_PROTOCOL_ID] = { protocol_id_keys, sizeof protocol_id_keys / sizeof protocol_id_keys[0] },
+    [SCOPE_MODULE] = { module_keys, sizeof module_keys / sizeof module_keys[0] },
 };
 
 _Static_assert(sizeof listener_keys / sizeof listener_keys[0] <= KEYS_MAX, "KEYS_MAX is too small");
@@ -388,7 +396,9 @@ static const char *type_name(const struct key *key)
     case KEY_STRUCTURE:
         break;
     }
-    return key->scope == SCOPE_LISTENER || strcmp(key->name, "listeners") == 0 ? "list" : "group";
+    bool is_list = key->scope == SCOPE_LISTENER || strcmp(key->name, "listeners") == 0 ||
+                   strcmp(key->name, "modules") == 0;
+    return is_list ? "list" : "group";
 }
 
 static const char *unit_name(enum key_unit unit)

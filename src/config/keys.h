@@ -16,6 +16,7 @@ enum key_scope {
     SCOPE_TARGET,
     SCOPE_PROTOCOL,    /* the group that stands for a protocol's name */
     SCOPE_PROTOCOL_ID, /* its group `id` */
+    SCOPE_MODULE,      /* of `modules`: what all modules have; others are each module's own */
     SCOPE_COUNT,
 };
 

@@ -89,6 +89,7 @@ struct listener_settings {
     int64_t connection_ttl;
     int64_t max_requests_per_connection;
     bool warmup;
+    bool request_log; /* in all modes */
     int64_t buffer_limit;
     int64_t memory_limit;
     int64_t max_message;

@@ -65,6 +65,48 @@ struct written_configuration *written_create(struct problem_list *problems)
     return NULL;
 }
 
+static void module_free(struct written_module *module)
+{
+    written_group_free(module->group);
+    for (size_t i = 0; i < module->extra_count; i++) {
+        free(module->extras[i].name);
+        written_clear(&module->extras[i].value);
+    }
+    free(module->extras);
+}
+
+struct written_module *written_add_module(struct written_configuration *written, const struct origin *origin)
+{
+    struct written_group *group = written_group_create(written, SCOPE_MODULE, origin);
+    struct written_module *grown = reallocarray(written->modules, written->module_count + 1, sizeof *grown);
+    if (grown != NULL)
+        written->modules = grown;
+    if (group == NULL || grown == NULL) {
+        problem_memory(written->problems);
+        written_group_free(group);
+        return NULL;
+    }
+    grown[written->module_count] = (struct written_module){ .group = group };
+    return &grown[written->module_count++];
+}
+
+struct written_value *written_add_extra(struct written_configuration *written, const char *name,
+                                        enum key_type type)
+{
+    struct written_module *module = &written->modules[written->module_count - 1];
+    struct written_extra *grown = reallocarray(module->extras, module->extra_count + 1, sizeof *grown);
+    char *copy = strdup(name);
+    if (grown != NULL)
+        module->extras = grown;
+    if (grown == NULL || copy == NULL) {
+        problem_memory(written->problems);
+        free(copy);
+        return NULL;
+    }
+    grown[module->extra_count] = (struct written_extra){ .name = copy, .type = type };
+    return &grown[module->extra_count++].value;
+}
+
 void written_free(struct written_configuration *written)
 {
     if (written == NULL)
@@ -76,6 +118,9 @@ void written_free(struct written_configuration *written)
     for (size_t i = 0; i < written->listener_count; i++)
         written_group_free(written->listeners[i]);
     free(written->listeners);
+    for (size_t i = 0; i < written->module_count; i++)
+        module_free(&written->modules[i]);
+    free(written->modules);
     for (size_t i = 0; i < written->name_count; i++)
         free(written->names[i]);
     free(written->names);
@@ -280,6 +325,7 @@ const char *written_subject(const struct written_group *group, const char *liste
         [SCOPE_TARGET] = "target: ",
         [SCOPE_PROTOCOL] = "protocol: ",
         [SCOPE_PROTOCOL_ID] = "protocol: id: ",
+        [SCOPE_MODULE] = "modules: ",
     };
     if (listener != NULL)
         snprintf(text, size, "listener \"%s\": %s%s", listener, groups[group->scope], key);

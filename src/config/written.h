@@ -41,6 +41,20 @@ struct written_group {
     bool children_faulty; /* some can't be used, which has been said */
 };
 
+/* A key of a module's own: only the module can say whether it is right. */
+struct written_extra {
+    char *name;
+    enum key_type type; /* STRING, INTEGER, BOOLEAN; STRUCTURE: anything else, which no module takes */
+    struct written_value value;
+};
+
+/* A group of `modules`. */
+struct written_module {
+    struct written_group *group; /* scope MODULE */
+    struct written_extra *extras;
+    size_t extra_count;
+};
+
 /* Owned by struct config. Owns the names that origins point to. */
 struct written_configuration {
     struct written_group *global;
@@ -49,6 +63,8 @@ struct written_configuration {
     struct written_group *defaults; /* scope LISTENER; NULL: none */
     struct written_group **listeners;
     size_t listener_count;
+    struct written_module *modules;
+    size_t module_count;
     char *main_file;    /* NULL: there was none */
     bool is_unreadable; /* the file could not be read as a whole: what is in it can't be judged */
     char **names;       /* of files and variables, for origins */
@@ -71,6 +87,14 @@ void written_group_free(struct written_group *group); /* NULL is allowed */
  */
 bool written_append(struct written_configuration *written, struct written_group ***groups, size_t *count,
                     struct written_group *group);
+
+/* A new group of `modules`, or NULL (noted) when memory is short. Valid until the next one is added. */
+struct written_module *written_add_module(struct written_configuration *written, const struct origin *origin);
+
+/* The value of a further key of the last module, which is to be filled in; NULL (noted) when memory is short.
+ */
+struct written_value *written_add_extra(struct written_configuration *written, const char *name,
+                                        enum key_type type);
 
 /* Frees a group's children: what overrides them begins anew. */
 void written_group_clear_children(struct written_group *group);

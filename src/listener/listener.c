@@ -8,12 +8,18 @@
 #include "stream/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* Clients taken at one turn of the loop, so that a flood of them leaves time for those who are in. */
 #define ACCEPT_BATCH 64
+
+/* How long a socket that closes waits for the ends of handshakes that have begun. The loop waits too, so it
+ * is short: enough for peers nearby. */
+#define HANDSHAKE_MILLISECONDS 2
+#define HANDSHAKE_ROUNDS       8
 
 /* How long accepting rests when the kernel lacks what the account can't know of. */
 #define ACCEPT_PAUSE_SECONDS 0.2
@@ -30,6 +36,7 @@ struct generation {
 /* What listener_commit() will need. */
 struct listener_next {
     struct listener_settings *settings;
+    struct events_listener *events; /* NULL: nobody wants to know */
     ev_io *watchers;
     struct generation *generation; /* NULL: the present one goes on */
     size_t descriptors;            /* reserved for clients who greet, who will need more than now */
@@ -50,6 +57,7 @@ struct listener {
     ev_timer expiry;     /* of a listener that goes */
     bool is_ready;       /* the service is prepared for clients */
     struct listener_next next;
+    struct events_listener *events; /* NULL: nobody wants to know */
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
@@ -179,8 +187,17 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
             socket_keep_alive(descriptor, (int)((keep_alive->idle + 999) / 1000),
                               (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
     }
+    struct events_client *events = NULL;
+    if (listener->events != NULL) {
+        events = events_client_open(listener->events, ++listener->runtime->clients, client, &reason);
+        if (events == NULL) {
+            admission_leave(&listener->admission, client);
+            listener_refuse(listener, descriptor, client, reason);
+            return;
+        }
+    }
     listener->counters.accepted++;
-    listener->current->service->functions->accept(listener->current->service, descriptor, client);
+    listener->current->service->functions->accept(listener->current->service, descriptor, client, events);
 }
 
 /* A connection of a trusted proxy has told whom it brings, or has failed to. */
@@ -348,7 +365,8 @@ static struct service *service_by_mode(void *data, struct runtime *runtime,
 }
 
 /* NULL with errno. */
-static struct generation *generation_create(struct listener *listener, struct listener_settings *settings)
+static struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
+                                            const struct events_listener *events)
 {
     struct generation *generation = calloc(1, sizeof *generation);
     if (generation == NULL)
@@ -358,6 +376,7 @@ static struct generation *generation_create(struct listener *listener, struct li
         .ready = listener_service_ready,
         .ended = listener_client_ended,
         .counters = &listener->counters,
+        .events = events,
     };
     generation->listener = listener;
     ev_init(&generation->expiry, generation_expired);
@@ -425,14 +444,16 @@ static void listener_watch_sockets(struct listener *listener, ev_io *watchers)
 }
 
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
-                                 struct bound_sockets *bound, listener_emptied *emptied, void *owner)
+                                 struct events *events, struct bound_sockets *bound,
+                                 listener_emptied *emptied, void *owner)
 {
-    return listener_create_with(runtime, settings, bound, emptied, owner, service_by_mode, NULL);
+    return listener_create_with(runtime, settings, events, bound, emptied, owner, service_by_mode, NULL);
 }
 
 struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
-                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
-                                      listener_make_service *make, void *data)
+                                      struct events *events, struct bound_sockets *bound,
+                                      listener_emptied *emptied, void *owner, listener_make_service *make,
+                                      void *data)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
@@ -459,7 +480,9 @@ struct listener *listener_create_with(struct runtime *runtime, struct listener_s
     ev_init(&listener->expiry, listener_expired);
     listener->expiry.data = listener;
     ev_io *watchers = calloc(listener->bound.count, sizeof *watchers);
-    listener->current = watchers == NULL ? NULL : generation_create(listener, settings);
+    bool has_events = events == NULL || events_listener_create(events, settings, &listener->events);
+    if (watchers != NULL && has_events)
+        listener->current = generation_create(listener, settings, listener->events);
     if (listener->current == NULL) {
         int error = errno;
         free(watchers);
@@ -483,6 +506,7 @@ void listener_destroy(struct listener *listener)
     generation_destroy(listener->current);
     ev_timer_stop(listener->runtime->loop, &listener->sweep);
     ev_timer_stop(listener->runtime->loop, &listener->expiry);
+    events_listener_release(listener->events);
     free(listener->watchers);
     listener_settings_release(listener->settings);
     free(listener);
@@ -692,20 +716,23 @@ static bool listener_prepare_service(struct listener *listener, struct listener_
 {
     struct service *service = listener->current->service;
     if (!listener_services_differ(listener->settings, settings))
-        return service->functions->prepare(service, settings);
-    listener->next.generation = generation_create(listener, settings);
+        return service->functions->prepare(service, settings, listener->next.events);
+    listener->next.generation = generation_create(listener, settings, listener->next.events);
     return listener->next.generation != NULL && listener_reserve_greetings(listener);
 }
 
-bool listener_prepare(struct listener *listener, struct listener_settings *settings, size_t sockets)
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events,
+                      size_t sockets)
 {
     listener->next = (struct listener_next){
         .settings = settings,
         .watchers = calloc(sockets, sizeof *listener->next.watchers),
     };
-    if (listener->next.watchers != NULL && listener_prepare_service(listener, settings))
+    if (listener->next.watchers != NULL && events_listener_create(events, settings, &listener->next.events) &&
+        listener_prepare_service(listener, settings))
         return true;
     int error = errno;
+    events_listener_release(listener->next.events);
     generation_destroy(listener->next.generation);
     free(listener->next.watchers);
     errno = error;
@@ -718,6 +745,7 @@ void listener_rollback(struct listener *listener)
     if (listener->next.generation == NULL)
         service->functions->rollback(service);
     generation_destroy(listener->next.generation);
+    events_listener_release(listener->next.events);
     free(listener->next.watchers);
     if (listener->next.descriptors > 0)
         descriptors_return(&listener->runtime->descriptors, listener->next.descriptors);
@@ -777,7 +805,11 @@ static void listener_close_left(struct listener *listener, struct bound_sockets 
                  bind_print(socket, text, sizeof text));
         if (socket->path == NULL)
             socket_stop_listening(socket->descriptor);
-        listener_accept_batch(listener, socket->descriptor, INT32_MAX);
+        struct pollfd watched = { .fd = socket->descriptor, .events = POLLIN };
+        for (int round = 0; round < HANDSHAKE_ROUNDS; round++)
+            if (listener_accept_batch(listener, socket->descriptor, INT32_MAX) == ACCEPT_PAUSE ||
+                socket->path != NULL || poll(&watched, 1, HANDSHAKE_MILLISECONDS) != 1)
+                break;
     }
     bind_close(left);
 }
@@ -805,7 +837,10 @@ void listener_commit(struct listener *listener, struct bound_sockets *bound, int
     if (count)
         listener_filter(listener, listener_count_client);
     listener_filter(listener, listener_is_blocked);
+    struct events_listener *told_before = listener->events;
+    listener->events = listener->next.events;
     listener_commit_service(listener, shutdown_timeout);
+    events_listener_release(told_before);
     listener_settings_release(before);
     listener_commit_sockets(listener, bound);
 }

@@ -4,6 +4,7 @@
 #define LISTENER_LISTENER_H
 
 #include "base/counters.h"
+#include "events/events.h"
 #include "listener/bind.h"
 #include "net/runtime.h"
 #include "net/service.h"
@@ -16,20 +17,24 @@ struct listener;
  */
 typedef void listener_emptied(void *owner);
 
-/* Takes over `bound`, also on failure, and holds a reference to `settings`. Does not accept yet. NULL with
- * errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE). */
+/* Takes over `bound`, also on failure, and holds references to `settings` and `events`. Does not accept yet.
+ * NULL with errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE).
+ */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
-                                 struct bound_sockets *bound, listener_emptied *emptied, void *owner);
+                                 struct events *events, struct bound_sockets *bound,
+                                 listener_emptied *emptied, void *owner);
 
 /* Makes what serves the clients of a listener; NULL with errno. */
 typedef struct service *listener_make_service(void *data, struct runtime *runtime,
                                               struct listener_settings *settings,
                                               const struct service_owner *owner);
 
-/* The same with a service of another making than that of the settings' mode. */
+/* The same with a service of another making than that of the settings' mode. `events` may be NULL: nobody is
+ * told of its clients. */
 struct listener *listener_create_with(struct runtime *runtime, struct listener_settings *settings,
-                                      struct bound_sockets *bound, listener_emptied *emptied, void *owner,
-                                      listener_make_service *make, void *data);
+                                      struct events *events, struct bound_sockets *bound,
+                                      listener_emptied *emptied, void *owner, listener_make_service *make,
+                                      void *data);
 
 /* Closes everything at once. NULL is allowed. */
 void listener_destroy(struct listener *listener);
@@ -50,7 +55,8 @@ void listener_close(struct listener *listener, enum reason reason);
 
 /* Goes on with other settings, which a reload has brought, and `sockets` of them. Prepares all that can fail;
  * false with errno, then nothing was done. One of the two below follows. */
-bool listener_prepare(struct listener *listener, struct listener_settings *settings, size_t sockets);
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events,
+                      size_t sockets);
 void listener_rollback(struct listener *listener);
 
 /* The prepared settings count from now on. Takes over `bound`, after bind_take_over(); who waits at sockets

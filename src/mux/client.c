@@ -141,7 +141,8 @@ void client_update(struct mux_client *client)
 {
     struct mux *mux = client->mux;
     size_t memory = client->request_bytes + client->answer_bytes + client->held.length +
-                    client->output.length + client->exchange_count * sizeof(struct mux_exchange);
+                    client->output.length + client->observed_bytes +
+                    client->exchange_count * sizeof(struct mux_exchange);
     mux->memory = mux->memory - client->memory + memory;
     client->memory = memory;
     client_watch_queue(client);
@@ -341,6 +342,7 @@ static void client_request_complete(struct mux_client *client, struct mux_exchan
     client->incoming = NULL;
     exchange->complete = true;
     list_remove(&exchange->incomplete);
+    exchange_asked(exchange);
     if (exchange->request.closes_client) {
         client->input_over = true;
         client->reason = REASON_CLIENT_CLOSED;
@@ -375,6 +377,7 @@ static void client_read_request(struct mux_client *client, struct slice *input)
         client_over(client, REASON_INTERNAL, false);
         return;
     }
+    const char *bytes = input->bytes;
     size_t input_length = input->length;
     size_t length = exchange->bytes.length;
     size_t answer_length = exchange->answer.length;
@@ -382,6 +385,8 @@ static void client_read_request(struct mux_client *client, struct slice *input)
         mux->protocol->read_request(mux->protocol_settings, client->framer, &exchange->request, input,
                                     &exchange->bytes, &exchange->answer);
     exchange->request_bytes += input_length - input->length;
+    if (exchange->observed != NULL)
+        exchange_observe_request(exchange, bytes, input_length - input->length);
     client->request_bytes = client->request_bytes - length + exchange->bytes.length;
     client->answer_bytes = client->answer_bytes - answer_length + exchange->answer.length;
     if (exchange->bytes.failed || exchange->answer.failed)
@@ -429,8 +434,10 @@ static void client_read_turn(struct mux_client *client, struct slice *input)
         return;
     }
     exchange->request_bytes += input->length;
+    exchange_observe_request(exchange, input->bytes, input->length);
     client->request_bytes += input->length;
     slice_skip(input, input->length);
+    exchange_asked(exchange); /* nobody knows more of it */
     if (exchange->state == EXCHANGE_READING)
         exchange_wait(exchange);
     else if (exchange->state == EXCHANGE_SENT)

@@ -9,6 +9,13 @@ struct mux_exchange *exchange_create(struct mux_client *client)
     struct mux_exchange *exchange = calloc(1, sizeof *exchange);
     if (exchange == NULL)
         return NULL;
+    if (client->mux->settings.observe_request > 0) {
+        exchange->observed = calloc(1, sizeof *exchange->observed);
+        if (exchange->observed == NULL) {
+            free(exchange);
+            return NULL;
+        }
+    }
     exchange->client = client;
     exchange->max_message = client->mux->settings.max_message;
     list_append(&client->exchanges, &exchange->in_client);
@@ -23,13 +30,77 @@ static struct mux *exchange_mux(const struct mux_exchange *exchange)
     return exchange->client != NULL ? exchange->client->mux : exchange->link->mux;
 }
 
-void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reason)
+/* ---- What is kept to be seen ---- */
+
+static void exchange_keep(struct mux_exchange *exchange, struct buffer *kept, size_t limit, const char *bytes,
+                          size_t length)
+{
+    size_t before = kept->length;
+    if (before >= limit)
+        return;
+    buffer_append(kept, bytes, length < limit - before ? length : limit - before);
+    exchange->client->observed_bytes += kept->length - before;
+}
+
+void exchange_observe_request(struct mux_exchange *exchange, const char *bytes, size_t length)
+{
+    if (exchange->observed != NULL)
+        exchange_keep(exchange, &exchange->observed->request, exchange->client->mux->settings.observe_request,
+                      bytes, length);
+}
+
+void exchange_observe_answer(struct mux_exchange *exchange, const char *bytes, size_t length)
+{
+    if (exchange->observed != NULL)
+        exchange_keep(exchange, &exchange->observed->answer, exchange->client->mux->settings.observe_answer,
+                      bytes, length);
+}
+
+/* An answer that was made here, in the place of one of the target. */
+static void exchange_observe_local(struct mux_exchange *exchange)
+{
+    struct mux_observed *observed = exchange->observed;
+    if (observed == NULL || observed->answer.length > 0 || exchange->answer.length == 0)
+        return;
+    observed->local_bytes = exchange->answer.length;
+    exchange_observe_answer(exchange, buffer_bytes(&exchange->answer), exchange->answer.length);
+}
+
+void exchange_asked(struct mux_exchange *exchange)
+{
+    struct mux_observed *observed = exchange->observed;
+    const struct mux *mux = exchange_mux(exchange);
+    if (observed == NULL || observed->told)
+        return;
+    observed->told = true;
+    observed->number = ++exchange->client->told;
+    if (mux->hooks.asked == NULL)
+        return;
+    const struct mux_asking asking = {
+        .client = exchange->client->owner,
+        .number = observed->number,
+        .request_head = buffer_slice(&observed->request),
+        .request_bytes = exchange->request_bytes,
+    };
+    mux->hooks.asked(mux->owner, &asking);
+}
+
+static void exchange_forget_observed(struct mux_exchange *exchange)
+{
+    struct mux_observed *observed = exchange->observed;
+    if (observed == NULL)
+        return;
+    exchange->client->observed_bytes -= observed->request.length + observed->answer.length;
+    buffer_free(&observed->request);
+    buffer_free(&observed->answer);
+    free(observed);
+    exchange->observed = NULL;
+}
+
+static void exchange_tell_end(const struct mux_exchange *exchange, bool answered, enum reason reason)
 {
     struct mux *mux = exchange_mux(exchange);
-    assert(!exchange->ended);
-    exchange->ended = true;
-    if (mux->hooks.ended == NULL)
-        return;
+    const struct mux_observed *observed = exchange->observed;
     int64_t begun = exchange->sent != 0 ? exchange->sent : mux->now;
     struct mux_ending ending = {
         .client = exchange->client->owner,
@@ -42,7 +113,24 @@ void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reas
         .wait = exchange->ready != 0 ? begun - exchange->ready : 0,
         .service = mux->now - begun,
     };
+    if (observed != NULL) {
+        ending.number = observed->number;
+        ending.request_head = buffer_slice(&observed->request);
+        ending.answer_head = buffer_slice(&observed->answer);
+        ending.given_bytes = observed->local_bytes > 0 ? observed->local_bytes : exchange->answer_bytes;
+    }
     mux->hooks.ended(mux->owner, &ending);
+}
+
+void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reason)
+{
+    struct mux *mux = exchange_mux(exchange);
+    assert(!exchange->ended);
+    exchange_asked(exchange);
+    exchange->ended = true;
+    if (mux->hooks.ended != NULL)
+        exchange_tell_end(exchange, answered, reason);
+    exchange_forget_observed(exchange);
 }
 
 /* Puts the client's next waiting exchange into the queue, where clients take turns. */
@@ -184,6 +272,7 @@ static void exchange_drop_answer(struct mux_exchange *exchange)
 void exchange_free(struct mux_exchange *exchange)
 {
     struct mux_client *client = exchange->client;
+    exchange_forget_observed(exchange);
     exchange_drop_bytes(exchange);
     exchange_drop_answer(exchange);
     exchange_detach(exchange);
@@ -235,6 +324,7 @@ void exchange_fail(struct mux_exchange *exchange, enum reason reason)
 
 void exchange_local(struct mux_exchange *exchange, bool answered, enum reason reason)
 {
+    exchange_observe_local(exchange);
     exchange_detach(exchange);
     exchange->state = EXCHANGE_ANSWERED;
     exchange->answered = answered;

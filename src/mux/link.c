@@ -444,6 +444,8 @@ static bool link_read_response(struct mux_link *link, struct slice *input)
         mux->protocol_settings, link->framer, exchange == NULL ? NULL : &exchange->request, input, out, &id);
     if (exchange != NULL) {
         link_account(exchange, out, out->length - length, outcome == PROTOCOL_INTERIM);
+        if (exchange->observed != NULL && out->length > length && outcome != PROTOCOL_INTERIM)
+            exchange_observe_answer(exchange, buffer_bytes(out) + length, out->length - length);
         if (list_linked(&exchange->answering.node))
             timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
     }
@@ -475,6 +477,7 @@ static void link_read_turn(struct mux_link *link, struct slice *input)
         client_over(client, REASON_INTERNAL, true);
     } else if (exchange != NULL) {
         exchange->answer_bytes += input->length;
+        exchange_observe_answer(exchange, input->bytes, input->length);
         exchange->seen = true;
         exchange->request.begun = true;
         timeout_stop(&link->turn); /* it starts over */

@@ -55,6 +55,17 @@ struct mux_settings {
     int64_t connection_ttl;
     int64_t max_requests; /* per link; negative: no limit */
     bool abort_on_close;
+    size_t
+        observe_request;   /* bytes of each request that are kept for `hooks`; 0: none, and nothing to tell */
+    size_t observe_answer; /* likewise of each answer, if requests are kept */
+};
+
+/* A request as it was read, for those who want to know of it before it has ended. */
+struct mux_asking {
+    void *client;    /* as given to mux_client_open() */
+    uint64_t number; /* of the client's requests, from 1 */
+    struct slice request_head;
+    uint64_t request_bytes;
 };
 
 /* How one exchange ended. */
@@ -68,6 +79,11 @@ struct mux_ending {
     uint64_t answer_bytes;
     int64_t wait;    /* microseconds from complete to sent; all the time if it never was */
     int64_t service; /* microseconds from sent to its end; 0 if it never was */
+    /* What was kept; nothing unless mux_settings.observe_request asks for it. */
+    uint64_t number;
+    struct slice request_head; /* as it came from the client */
+    struct slice answer_head;  /* as it goes to the client */
+    uint64_t given_bytes;      /* of the answer, also of one that was made here */
 };
 
 /* Called from inside the multiplexer; may ask it (mux_link_has_room() and the like), but not change it. */
@@ -75,6 +91,9 @@ struct mux_hooks {
     /* Which link takes the next request of this client: one that has room, or NULL if none has now. The
      * callee may note that one more target connection is wanted. */
     struct mux_link *(*choose)(void *owner, void *client);
+    /* A request was read whole, or ends without being so: once for each, before `ended`. Only where requests
+     * are kept. May be NULL. */
+    void (*asked)(void *owner, const struct mux_asking *asking);
     /* One exchange has ended: the only place where that is said. May be NULL. */
     void (*ended)(void *owner, const struct mux_ending *ending);
 };

@@ -16,6 +16,15 @@ enum exchange_state {
     EXCHANGE_ANSWERED, /* in no list but its client's */
 };
 
+/* What is kept of an exchange for those who want to see it. */
+struct mux_observed {
+    uint64_t number;
+    bool told; /* hooks.asked() was called */
+    uint64_t local_bytes;
+    struct buffer request;
+    struct buffer answer;
+};
+
 /* One request with its answer. Owned by its client; once that is gone (it is `abandoned` then) by its link.
  */
 struct mux_exchange {
@@ -45,7 +54,8 @@ struct mux_exchange {
     int64_t max_message;
     int64_t ready; /* when it began to wait */
     int64_t sent;
-    struct timeout answering; /* with ids: silence of the target */
+    struct timeout answering;      /* with ids: silence of the target */
+    struct mux_observed *observed; /* until its end is told; NULL: nobody wants to see it */
 };
 
 /* Owned by the multiplexer from mux_client_open() to mux_client_close(). */
@@ -64,10 +74,12 @@ struct mux_client {
     size_t in_flight;              /* RESERVED or SENT, and not answered */
     size_t waiting;                /* WAITING */
     size_t exchange_count;
-    size_t request_bytes; /* in its exchanges' `bytes` */
-    size_t answer_bytes;  /* in its exchanges' `answer` */
-    size_t memory;        /* as it is in the multiplexer's sum */
-    struct buffer held;   /* input that could not be taken yet */
+    size_t request_bytes;  /* in its exchanges' `bytes` */
+    size_t answer_bytes;   /* in its exchanges' `answer` */
+    size_t observed_bytes; /* kept of its exchanges to be seen */
+    uint64_t told;         /* requests that were numbered */
+    size_t memory;         /* as it is in the multiplexer's sum */
+    struct buffer held;    /* input that could not be taken yet */
     struct buffer output;
     bool peer_ended;    /* FIN came */
     bool input_over;    /* nothing more is read; what comes is thrown away */
@@ -211,6 +223,13 @@ bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *cli
 
 /* A new exchange at the end of the client's list, READING. NULL when memory is short. */
 struct mux_exchange *exchange_create(struct mux_client *client);
+
+/* Keeps bytes of its request, and of its answer, if somebody wants to see them. */
+void exchange_observe_request(struct mux_exchange *exchange, const char *bytes, size_t length);
+void exchange_observe_answer(struct mux_exchange *exchange, const char *bytes, size_t length);
+
+/* Its request is whole: says so, if somebody wants to know. */
+void exchange_asked(struct mux_exchange *exchange);
 
 /* The one place where exchanges end; says so to the owner. Does not free. */
 void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reason);

@@ -17,7 +17,7 @@ struct runtime {
     struct resolver *resolver;
     struct descriptors descriptors;
     struct list places; /* that addresses of targets have for connections: target/place.h */
-    uint64_t clients;   /* of the shared modes so far: gives each its number */
+    uint64_t clients;   /* so far: gives each its number */
     char *read_buffer;  /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };
 

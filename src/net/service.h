@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct events_client;
+struct events_listener;
+
 /* What one client's stay was like, told when it ends. */
 struct service_summary {
     enum reason reason;
@@ -29,6 +32,8 @@ struct service_owner {
     void (*ended)(void *owner, const struct address *client, const struct service_summary *summary);
     /* The service counts bytes, requests and times here, the listener its clients. */
     struct counters *counters;
+    /* What is to be told of clients, see events/events.h; NULL: nothing. */
+    const struct events_listener *events;
 };
 
 /* What one target of a listener is like at a moment. What it points to is the service's, and may change when
@@ -56,17 +61,21 @@ struct service_functions {
     /* Prepares for clients. */
     void (*start)(struct service *service);
 
-    /* Takes over an accepted client. From now on `ended` comes exactly once for it, possibly before this
-     * function returns. */
-    void (*accept)(struct service *service, int descriptor, const struct address *client);
+    /* Takes over an accepted client, and what events know of it (NULL: nobody wants to
+     * know). From now on `ended` comes exactly once for it,
+     * possibly before this function returns. */
+    void (*accept)(struct service *service, int descriptor, const struct address *client,
+                   struct events_client *events);
 
     /* Lets clients finish what they have begun. Those who are accepted later (they waited in a backlog) are
      * treated likewise. */
     void (*drain)(struct service *service);
 
     /* A reload goes on with other settings, of the same mode and protocol. `prepare` does all that can fail;
-     * false with errno. Then comes `commit`, from which on `settings` count, or `rollback`. */
-    bool (*prepare)(struct service *service, struct listener_settings *settings);
+     * false with errno. Then comes `commit`, from which on `settings` and `events` (as in service_owner)
+     * count, or `rollback`. */
+    bool (*prepare)(struct service *service, struct listener_settings *settings,
+                    const struct events_listener *events);
     void (*commit)(struct service *service);
     void (*rollback)(struct service *service);
 

@@ -151,12 +151,15 @@ static void pipe_start(struct service *service)
     pipe->owner.ready(pipe->owner.owner);
 }
 
-static void pipe_accept(struct service *service, int descriptor, const struct address *client)
+static void pipe_accept(struct service *service, int descriptor, const struct address *client,
+                        struct events_client *events)
 {
     struct pipe_service *pipe = pipe_of(service);
-    struct pipe_session *session = pipe_session_create(pipe, descriptor, client);
+    struct pipe_session *session = pipe_session_create(pipe, descriptor, client, events);
     if (session == NULL) {
         struct service_summary summary = { .reason = REASON_INTERNAL };
+        if (events != NULL)
+            events_client_close(events, REASON_INTERNAL, 0, 0);
         close(descriptor);
         pipe->owner.ended(pipe->owner.owner, client, &summary);
         return;
@@ -241,7 +244,8 @@ static struct pipe_rules *pipe_rules_create(struct pipe_service *service,
     return rules;
 }
 
-static bool pipe_prepare(struct service *service, struct listener_settings *settings)
+static bool pipe_prepare(struct service *service, struct listener_settings *settings,
+                         const struct events_listener *events)
 {
     struct pipe_service *pipe = pipe_of(service);
     const struct listener_settings *now = pipe->settings;
@@ -250,6 +254,7 @@ static bool pipe_prepare(struct service *service, struct listener_settings *sett
                 now->half_close_timeout == settings->half_close_timeout;
     pipe->next_rules = same ? NULL : pipe_rules_create(pipe, settings);
     pipe->next_settings = settings;
+    pipe->next_events = events;
     if ((same || pipe->next_rules != NULL) && target_set_prepare(pipe->targets, settings))
         return true;
     pipe_rules_free(pipe->next_rules);
@@ -268,6 +273,7 @@ static void pipe_commit(struct service *service)
     struct pipe_service *pipe = pipe_of(service);
     struct listener_settings *before = pipe->settings;
     pipe->settings = listener_settings_reference(pipe->next_settings);
+    pipe->owner.events = pipe->next_events;
     target_set_commit(pipe->targets);
     listener_settings_release(before);
     if (pipe->next_rules != NULL) {

@@ -145,6 +145,16 @@ static size_t end_readable(const struct pipe_end *end)
     return peer->pending_length > 0 ? 0 : RUNTIME_READ_SIZE;
 }
 
+/* Shows what came from this end to those who want to see it. */
+static void end_show(const struct pipe_end *end, const char *bytes, size_t length)
+{
+    struct pipe_session *session = end->session;
+    if (end == &session->client)
+        events_client_bytes(session->events, bytes, length);
+    else
+        events_target_bytes(session->events, bytes, length);
+}
+
 bool pipe_end_pump(struct pipe_end *end)
 {
     char *buffer = end->session->service->runtime->read_buffer;
@@ -154,6 +164,8 @@ bool pipe_end_pump(struct pipe_end *end)
     ssize_t length = recv(end->watcher.fd, buffer, wanted, 0);
     if (length > 0) {
         end_count(end, (uint64_t)length, 0);
+        if (end->session->events != NULL)
+            end_show(end, buffer, (size_t)length);
         return end_accept(end->peer, buffer, (size_t)length);
     }
     if (length == -1 && socket_would_wait(errno))
@@ -163,6 +175,8 @@ bool pipe_end_pump(struct pipe_end *end)
         end->session->ended_first = end;
     if (length == -1)
         end_write_failed(end);
+    else if (end->session->events != NULL && end == &end->session->target)
+        events_target_ended(end->session->events);
     return true;
 }
 

@@ -57,6 +57,8 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
         .bytes_from_client = session->client.received,
         .bytes_to_client = session->client.sent,
     };
+    if (session->events != NULL)
+        events_client_close(session->events, reason, session->client.received, session->target.received);
     struct address address = session->address;
     struct target_attempt *attempt = session->attempt;
     struct target *target = session->connected_target;
@@ -145,7 +147,7 @@ static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
 }
 
 struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
-                                         const struct address *client)
+                                         const struct address *client, struct events_client *events)
 {
     struct pipe_session *session = calloc(1, sizeof *session);
     if (session == NULL)
@@ -154,7 +156,8 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, int descr
     session->rules = pipe_rules_in_force(service);
     session->rules->sessions++;
     session->address = *client;
-    session->number = ++service->next_number;
+    session->events = events;
+    session->number = events != NULL ? events_client_number(events) : ++service->runtime->clients;
     session->accepted = clock_now();
     pipe_end_init(&session->client, &session->target, session, session_end_ready);
     pipe_end_init(&session->target, &session->client, session, session_end_ready);
@@ -189,6 +192,8 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
     histogram_record(&session->service->owner.counters->wait, session->tried - session->accepted);
     timeout_stop(&session->queue_timeout);
     timer_start(&session->rules->inactivity_timer, &session->inactivity, session->connected);
+    if (session->events != NULL)
+        events_client_connected(session->events, target->settings->name);
     pipe_end_open(&session->target, descriptor);
     pipe_session_enter(session, PIPE_PIPING);
     if (!session_introduce(session, target)) {

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "events/events.h"
 #include "pipe/pipe.h"
 #include "target/target.h"
 
@@ -61,6 +62,7 @@ struct pipe_session {
     struct timeout queue_timeout;
     struct timeout inactivity;
     struct timeout half_close;
+    struct events_client *events; /* NULL: nobody wants to know */
     struct address address;
     uint64_t number;
     int64_t accepted; /* microseconds */
@@ -78,14 +80,14 @@ struct pipe_service {
     struct list others;  /* sessions that are CONNECTING or PIPING */
     size_t waiting_count;
     size_t session_count;
-    uint64_t next_number;
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
     bool serving;          /* inside pipe_serve_queue(), or it must not be entered */
     bool is_held;          /* queue_timeout stands still */
     struct service_owner owner;
     struct listener_settings *next_settings; /* between `prepare` and what follows it */
-    struct pipe_rules *next_rules;           /* NULL: those in force go on */
+    const struct events_listener *next_events;
+    struct pipe_rules *next_rules; /* NULL: those in force go on */
 };
 
 /* Those for new sessions. */
@@ -93,7 +95,7 @@ struct pipe_rules *pipe_rules_in_force(const struct pipe_service *service);
 
 /* A session for an accepted client, in the queue. NULL when memory is short. */
 struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
-                                         const struct address *client);
+                                         const struct address *client, struct events_client *events);
 
 /* Enters a state; the lists and the count of those who wait follow from it. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state);

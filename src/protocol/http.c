@@ -2,6 +2,7 @@
  * is for this connection only is taken out of it, and its body streams. */
 #include "protocol/http.h"
 
+#include "protocol/describe.h"
 #include "protocol/http_error.h"
 #include "protocol/protocols.h"
 
@@ -413,4 +414,6 @@ const struct protocol protocol_http = {
     .read_response = http_read_response,
     .end_response = http_end_response,
     .write_error = http_write_error,
+    .describe = describe_first_line,
+    .describe_error = describe_http_error,
 };

@@ -1,4 +1,5 @@
 /* Lines: a request is one, an answer a number of them, or all up to one that begins with given bytes. */
+#include "protocol/describe.h"
 #include "protocol/error_reply.h"
 #include "protocol/match.h"
 #include "protocol/pass.h"
@@ -99,4 +100,5 @@ const struct protocol protocol_line = {
     .read_request = line_read_request,
     .read_response = line_read_response,
     .write_error = error_reply_write,
+    .describe = describe_line,
 };

@@ -1,5 +1,6 @@
 /* Messages between a start and an end mark, such as STX and ETX, or the blocks of MLLP (HL7). Nothing may
  * stand between two messages. */
+#include "protocol/describe.h"
 #include "protocol/error_reply.h"
 #include "protocol/match.h"
 #include "protocol/pass.h"
@@ -86,4 +87,5 @@ const struct protocol protocol_marks = {
     .read_request = marks_read_request,
     .read_response = marks_read_response,
     .write_error = error_reply_write,
+    .describe = describe_marks,
 };

@@ -13,6 +13,7 @@
  * memcached (1.6.18) looks at that only when still more bytes come. */
 #include "protocol/memcached.h"
 
+#include "protocol/describe.h"
 #include "protocol/protocols.h"
 
 /* The first byte of the binary protocol's requests. */
@@ -252,6 +253,26 @@ static bool memcached_write_error(const struct protocol_settings *settings,
     return true;
 }
 
+/* A noreply is trusted here, and what would be answered here is answered by the target. Of quiet commands the
+ * end is known only if their client's own `mn` came with them. */
+static bool memcached_observes(const struct protocol_settings *settings, struct protocol_request *request,
+                               struct slice bytes)
+{
+    (void)settings;
+    const char *end = memchr(bytes.bytes, '\n', bytes.length);
+    struct slice line = { bytes.bytes, end != NULL ? (size_t)(end - bytes.bytes) + 1 : bytes.length };
+    struct memcached_command command = memcached_command_read(memcached_line_text(line));
+    struct memcached_context context = memcached_context(request);
+    request->unanswered = command.context.is_swallowed || command.is_quit;
+    if (!request->local)
+        return !command.is_quiet || context.has_client_mn;
+    request->local = false;
+    context = (struct memcached_context){ .answer = command.is_mn ? MEMCACHED_QUIET : MEMCACHED_ANY,
+                                          .has_client_mn = command.is_mn };
+    memcpy(request->context, &context, sizeof context);
+    return !command.is_refused;
+}
+
 const struct protocol protocol_memcached = {
     .name = "memcached",
     .client_size = sizeof(struct memcached_client),
@@ -260,4 +281,7 @@ const struct protocol protocol_memcached = {
     .read_request = memcached_read_request,
     .read_response = memcached_answer_read,
     .write_error = memcached_write_error,
+    .describe = describe_first_line,
+    .describe_error = describe_memcached_error,
+    .observes = memcached_observes,
 };

@@ -5,6 +5,7 @@
  *
  * All numbers are big-endian. The length counts what follows it. An exception has the function's highest bit
  * set, and one byte of data. */
+#include "protocol/describe.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
 
@@ -323,4 +324,6 @@ const struct protocol protocol_modbus = {
     .id_count = modbus_id_count,
     .set_id = modbus_set_id,
     .largest_answer = modbus_largest_answer,
+    .describe = describe_modbus,
+    .describe_error = describe_modbus_error,
 };

@@ -1,5 +1,7 @@
 #include "protocol/protocol.h"
 
+#include "protocol/describe.h"
+#include "protocol/follow.h"
 #include "protocol/protocols.h"
 
 /* clang-format off */
@@ -27,4 +29,26 @@ const struct protocol *protocol_find(const char *name)
 const struct protocol *const *protocol_all(void)
 {
     return protocols;
+}
+
+const struct follower *protocol_find_follower(const char *name)
+{
+    static const struct follower *const followers[] = { &follower_mysql, &follower_postgresql };
+    for (size_t i = 0; i < sizeof followers / sizeof followers[0]; i++)
+        if (strcmp(followers[i]->name, name) == 0)
+            return followers[i];
+    return NULL;
+}
+
+const char *protocol_follower_name(const struct follower *follower)
+{
+    return follower->name;
+}
+
+void protocol_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+{
+    if (settings->protocol != NULL && settings->protocol->describe != NULL)
+        settings->protocol->describe(settings, bytes, text);
+    else
+        describe_bytes(bytes, text);
 }

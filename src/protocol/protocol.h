@@ -138,7 +138,24 @@ struct protocol {
      * one phrase, that was appended to `error`. */
     enum protocol_outcome (*read_greeting)(const struct protocol_settings *settings, void *link,
                                            struct slice *input, struct buffer *error);
+
+    /* For events and logs: appends what a request asks for, as people would write it, from its first bytes as
+     * they came from the client. NULL: there is nothing better than the bytes. */
+    void (*describe)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
+
+    /* Likewise what the target says is wrong, from the first bytes of its response; nothing appended: all is
+     * well. NULL: it can't be told. */
+    void (*describe_error)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
+
+    /* In proxy mode, where every request reaches the target as it came: sets `request` up for what will
+     * answer it, given its first bytes, where that is not what is done in shared modes. False if answers
+     * can't be told apart from here on. NULL: requests that are answered or refused here in shared modes end
+     * it. */
+    bool (*observes)(const struct protocol_settings *settings, struct protocol_request *request,
+                     struct slice bytes);
 };
+
+struct follower;
 
 /* How numbers are written in `length` headers. */
 enum protocol_encoding { PROTOCOL_BINARY, PROTOCOL_ASCII, PROTOCOL_BCD };
@@ -147,9 +164,10 @@ enum protocol_encoding { PROTOCOL_BINARY, PROTOCOL_ASCII, PROTOCOL_BCD };
  * Strings are decoded (escapes are bytes by now) and owned by it. */
 struct protocol_settings {
     const struct protocol *protocol;
-    bool is_async;       /* `async` as it is in force */
-    size_t head_limit;   /* bytes of a request until it is decided; `buffer_limit` */
-    int64_t max_message; /* bytes; -1: no limit. The multiplexer watches over it */
+    const struct follower *follower; /* of protocols that can't be shared, see observe.h; else NULL */
+    bool is_async;                   /* `async` as it is in force */
+    size_t head_limit;               /* bytes of a request until it is decided; `buffer_limit` */
+    int64_t max_message;             /* bytes; -1: no limit. The multiplexer watches over it */
 
     struct slice error_reply; /* line, length, marks; empty: none */
 
@@ -190,6 +208,14 @@ struct protocol_settings {
 
 /* The protocol of that name, or NULL. */
 const struct protocol *protocol_find(const char *name);
+
+/* What follows sessions of the protocol of that name, which can't be shared, or NULL. */
+const struct follower *protocol_find_follower(const char *name);
+const char *protocol_follower_name(const struct follower *follower);
+
+/* Appends what a request asks for: what the protocol's describe() says, or the first bytes as hexadecimal
+ * digits. */
+void protocol_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
 /* All protocols that can be shared, one after the other, NULL at the end: their names, for errors. */
 const struct protocol *const *protocol_all(void);

@@ -2,8 +2,10 @@
  * client's connection is answered here, and everything else passes as it came. */
 #include "protocol/redis.h"
 
+#include "protocol/describe.h"
 #include "protocol/protocols.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 /* Longest number that is taken: everything with so many digits fits 63 bits. */
@@ -96,6 +98,39 @@ static bool write_error(const struct protocol_settings *settings, const struct p
     return true;
 }
 
+/* Copies a word in lower case to `name`, which has room for it, and moves behind it. */
+static size_t copy_word(struct slice *text, char *name)
+{
+    size_t length = 0;
+    for (; length < text->length && length < REDIS_NAME_MAX && text->bytes[length] != ' '; length++)
+        name[length] = (char)tolower((unsigned char)text->bytes[length]);
+    slice_skip(text, length < text->length ? length + 1 : length);
+    return length;
+}
+
+/* Everything is answered, also what is refused or answered here in shared modes; but not always once. */
+static bool observes(const struct protocol_settings *settings, struct protocol_request *request,
+                     struct slice bytes)
+{
+    struct buffer text = { 0 };
+    char name[REDIS_NAME_MAX + 1 + REDIS_NAME_MAX + 1];
+    if (bytes.length > 4 * REDIS_NAME_MAX) /* the first two words are enough */
+        bytes.length = 4 * REDIS_NAME_MAX;
+    describe_redis(settings, bytes, &text);
+    struct slice words = text.length > 0 ? buffer_slice(&text) : SLICE("");
+    size_t length = copy_word(&words, name);
+    name[length] = '\0';
+    const struct redis_command *command = redis_command_find(name);
+    if (command != NULL && command->class == REDIS_CONTAINER) {
+        name[length] = '|';
+        name[length + 1 + copy_word(&words, name + length + 1)] = '\0';
+        command = redis_command_find(name);
+    }
+    buffer_free(&text);
+    request->local = false;
+    return command == NULL || command->class != REDIS_UNPAIRED;
+}
+
 const struct protocol protocol_redis = {
     .name = "redis",
     .client_size = sizeof(struct redis_client),
@@ -109,4 +144,7 @@ const struct protocol protocol_redis = {
     .write_error = write_error,
     .greet = redis_greet,
     .read_greeting = redis_read_greeting,
+    .describe = describe_redis,
+    .describe_error = describe_redis_error,
+    .observes = observes,
 };

@@ -94,7 +94,7 @@ bool overview_open(struct overview *overview, struct runtime *runtime, struct bo
     if (settings == NULL)
         return true;
     overview->listener =
-        listener_create_with(runtime, settings, bound, admin_emptied, overview, make_service, overview);
+        listener_create_with(runtime, settings, NULL, bound, admin_emptied, overview, make_service, overview);
     return overview->listener != NULL;
 }
 

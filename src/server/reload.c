@@ -18,26 +18,16 @@ static bool string_differs(const char *a, const char *b)
     return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
 }
 
-static bool admin_differs(const struct listener_settings *a, const struct listener_settings *b)
-{
-    if (a == NULL || b == NULL)
-        return a != b;
-    bool differs = a->listen_count != b->listen_count;
-    for (size_t i = 0; !differs && i < a->listen_count; i++)
-        differs = !endpoint_equal(&a->listen[i], &b->listen[i]);
-    return differs;
-}
-
 /* What only a restart can change. */
-static void reload_warn(const struct settings *before, const struct settings *after)
+static void reload_warn(const struct settings *before, const struct settings *after, const char *changes)
 {
     static const char text[] = "reload: %s stays as it was until the next start";
     if (string_differs(before->user, after->user) || string_differs(before->group, after->group))
         log_warning(NULL, text, "user and group");
     if (string_differs(before->pid_file, after->pid_file))
         log_warning(NULL, text, "pid_file");
-    if (admin_differs(before->admin, after->admin))
-        log_warning(NULL, text, "admin.listen");
+    if (strstr(changes, "admin") != NULL)
+        log_warning(NULL, text, "admin");
 }
 
 static void reload_refuse(struct reload *reload, size_t errors)
@@ -56,8 +46,8 @@ static void reload_carry_out(struct reload *reload, struct reload_plan *plan, st
     char text[400];
     const struct reload_parts *parts = &reload->parts;
     config_log_warnings(&found->config);
-    reload_warn(parts->config->settings, found->config.settings);
     config_name_changes(parts->config, &found->config, NULL, text, sizeof text);
+    reload_warn(parts->config->settings, found->config.settings, text);
     if (text[0] != '\0')
         log_info(NULL, "reload: changed: %s", text);
     size_t count = found->config.settings->listener_count;

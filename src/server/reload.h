@@ -13,6 +13,7 @@
 #define SERVER_RELOAD_H
 
 #include "config/config.h"
+#include "events/events.h"
 #include "server/drain.h"
 #include "server/listeners.h"
 #include "server/upgrade.h"
@@ -25,7 +26,8 @@ struct reload_job;
 /* What a reload works on. All of it is the server's. */
 struct reload_parts {
     struct runtime *runtime;
-    struct config *config; /* the one in force: replaced by a reload */
+    struct config *config;  /* the one in force: replaced by a reload */
+    struct events **events; /* likewise */
     const struct config_source *source;
     struct listeners *listeners;
     const struct drain *drain;

@@ -1,6 +1,7 @@
 #include "server/reload_job.h"
 
 #include "base/log.h"
+#include "events/events.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,6 +53,7 @@ static void *job_run(void *data)
 {
     struct reload_job *job = data;
     config_load(&job->source, &job->found.config);
+    job->found.events = events_load(&job->found.config);
     if (job->found.config.settings != NULL)
         job_resolve(&job->found);
     pthread_mutex_lock(&job->lock);
@@ -121,5 +123,7 @@ void reload_found_free(struct reload_found *found)
         bind_wishes_free(&found->wishes[i]);
     free(found->wishes);
     found->wishes = NULL;
+    events_release(found->events);
+    found->events = NULL;
     config_free(&found->config);
 }

@@ -12,6 +12,7 @@ struct reload_job;
 /* What the thread has found out. */
 struct reload_found {
     struct config config;
+    struct events *events;      /* loaded, not started; NULL where something is wrong */
     struct bind_wishes *wishes; /* one a listener of it; NULL if it has errors */
     size_t errors;              /* of looking addresses up; each was written to the log */
 };

@@ -25,6 +25,7 @@ struct plan_entry {
 struct reload_plan {
     const struct reload_parts *parts;
     struct reload_found *found;
+    struct events *events; /* those that go with the new settings */
     struct plan_entry *entries;
     size_t count;
     size_t errors;
@@ -169,11 +170,12 @@ static void plan_prepare(struct reload_plan *plan, struct plan_entry *entry)
 {
     const struct reload_parts *parts = plan->parts;
     if (entry->is_new) {
-        entry->listener =
-            listener_create(parts->runtime, entry->settings, &entry->bound, parts->emptied, parts->owner);
+        entry->listener = listener_create(parts->runtime, entry->settings, plan->events, &entry->bound,
+                                          parts->emptied, parts->owner);
         entry->is_prepared = entry->listener != NULL;
     } else {
-        entry->is_prepared = listener_prepare(entry->listener, entry->settings, entry->bound.count);
+        entry->is_prepared =
+            listener_prepare(entry->listener, entry->settings, plan->events, entry->bound.count);
     }
     if (!entry->is_prepared)
         plan_fail(plan, entry->settings->name, strerror(errno));
@@ -222,6 +224,21 @@ static void plan_make_log(struct reload_plan *plan)
         plan_fail(plan, NULL, error);
 }
 
+/* Modules that are as they were go on; else new instances take the place of the old ones, which stay until
+ * the last client that they were told of has gone. */
+static void plan_start_events(struct reload_plan *plan)
+{
+    char error[ERROR_SIZE];
+    struct events *before = *plan->parts->events;
+    if (events_are_equal(before, plan->found->events)) {
+        plan->events = events_reference(before);
+        return;
+    }
+    plan->events = events_reference(plan->found->events);
+    if (!events_start(plan->events, error, sizeof error))
+        plan_fail(plan, NULL, error);
+}
+
 /* Each step goes on where another part of it has failed, so that all errors are said. */
 static void plan_make_all(struct reload_plan *plan)
 {
@@ -232,6 +249,8 @@ static void plan_make_all(struct reload_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         plan_bind(plan, &plan->entries[i]);
     plan_make_log(plan);
+    if (plan->errors == 0)
+        plan_start_events(plan);
     if (plan->errors > 0)
         return;
     plan_reserve(plan);
@@ -241,6 +260,7 @@ static void plan_make_all(struct reload_plan *plan)
 
 static void plan_free(struct reload_plan *plan)
 {
+    events_release(plan->events);
     free(plan->entries);
     free(plan->running);
     free(plan->leaving);
@@ -376,6 +396,8 @@ void reload_plan_commit(struct reload_plan *plan)
     plan_commit_listeners(plan);
     plan_dismiss(plan);
     plan_settle_descriptors(plan);
+    events_release(*plan->parts->events);
+    *plan->parts->events = events_reference(plan->events);
     struct config before = *plan->parts->config;
     *plan->parts->config = plan->found->config;
     plan->found->config = before; /* to be freed with what was found */

@@ -24,6 +24,7 @@
 /* Owns everything that runs. */
 struct server {
     struct config *config;
+    struct events *events;
     struct runtime runtime;
     struct inherited inherited;
     struct bound_sockets *bound; /* one a listener, until the listeners take them over */
@@ -292,8 +293,9 @@ static void server_close_bound(struct server *server)
 static bool server_make_listeners(struct server *server)
 {
     for (size_t i = 0; i < server->config->settings->listener_count; i++) {
-        struct listener *listener = listener_create(&server->runtime, server->config->settings->listeners[i],
-                                                    &server->bound[i], server_listener_emptied, server);
+        struct listener *listener =
+            listener_create(&server->runtime, server->config->settings->listeners[i], server->events,
+                            &server->bound[i], server_listener_emptied, server);
         if (listener == NULL) {
             log_error(server->config->settings->listeners[i]->name, "%s", strerror(errno));
             return false;
@@ -323,6 +325,10 @@ static bool server_prepare(struct server *server)
     }
     if (!server_make_runtime(server) || !server_make_listeners(server))
         return false;
+    if (!events_start(server->events, error, sizeof error)) {
+        log_error(NULL, "%s", error);
+        return false;
+    }
     if (!log_start(&settings->log, error, sizeof error)) {
         log_error(NULL, "log.output: %s", error);
         return false;
@@ -376,6 +382,7 @@ static void server_clean_up(struct server *server)
             ev_signal_stop(server->runtime.loop, &server->signals[i]);
         ev_loop_destroy(server->runtime.loop);
     }
+    events_release(server->events);
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
     free(server->pid_path);
@@ -390,6 +397,7 @@ static bool server_init_reload(struct server *server, const struct server_option
     const struct reload_parts parts = {
         .runtime = &server->runtime,
         .config = server->config,
+        .events = &server->events,
         .source = &options->source,
         .listeners = &server->listeners,
         .drain = &server->drain,
@@ -421,6 +429,7 @@ int server_run(struct config *config, const struct server_options *options)
     int status = EXIT_FAILURE;
     struct server server = {
         .config = config,
+        .events = options->events,
         .daemon = -1,
         .predecessor = -1,
     };
@@ -436,6 +445,7 @@ int server_run(struct config *config, const struct server_options *options)
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
     if (!daemon_fill_standard()) {
         log_error(NULL, "/dev/null: %s", strerror(errno));
+        events_release(server.events);
         return EXIT_FAILURE;
     }
     upgrade_init(&server.upgrade, options->arguments);
@@ -444,6 +454,7 @@ int server_run(struct config *config, const struct server_options *options)
     server.pid_path = pid_path == NULL ? NULL : strdup(pid_path);
     if (pid_path != NULL && server.pid_path == NULL) {
         log_error(NULL, "%s", strerror(errno));
+        events_release(server.events);
         return EXIT_FAILURE;
     }
     if (!inherited_take(&server.inherited)) {

@@ -169,6 +169,8 @@ void stream_client_end(struct stream_client *client, enum reason reason, bool re
     if (client->mux != NULL) /* first, because exchanges end in there */
         mux_client_close(client->mux, clock_now());
     client_log_end(client, reason);
+    if (client->told != NULL)
+        events_client_close(client->told, reason, client->received, client->sent);
     list_remove(&client->node);
     list_remove(&client->dirty);
     stream_hangups_forget(client);
@@ -188,14 +190,16 @@ void stream_client_end(struct stream_client *client, enum reason reason, bool re
     service->owner.ended(service->owner.owner, &address, &summary);
 }
 
-bool stream_client_accept(struct stream_service *service, int descriptor, const struct address *address)
+bool stream_client_accept(struct stream_service *service, int descriptor, const struct address *address,
+                          struct events_client *events)
 {
     struct stream_client *client = calloc(1, sizeof *client);
     if (client == NULL)
         return false;
     client->service = service;
     client->address = *address;
-    client->number = ++service->runtime->clients;
+    client->told = events;
+    client->number = events != NULL ? events_client_number(events) : ++service->runtime->clients;
     client->accepted = clock_now();
     client->mux = mux_client_open(service->mux, client, client->number, client->accepted);
     if (client->mux == NULL) {

@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "events/events.h"
 #include "mux/mux.h"
 #include "stream/stream.h"
 #include "target/target.h"
@@ -27,8 +28,9 @@ struct stream_client {
     int events;             /* that the loop told of in this turn; EV_CUSTOM: it has hung up */
     struct stream_service *service;
     struct mux_client *mux;
-    ev_io watcher;          /* its fd is the client's descriptor */
-    struct timeout timeout; /* of its service's linger_timer, or of hangups.timer */
+    struct events_client *told; /* what modules know of it; NULL: nobody wants to know */
+    ev_io watcher;              /* its fd is the client's descriptor */
+    struct timeout timeout;     /* of its service's linger_timer, or of hangups.timer */
     struct address address;
     enum reason reason; /* while it lingers */
     bool is_held;       /* its hang-up is watched for, since it is not read */
@@ -107,6 +109,7 @@ struct stream_service {
     struct timer linger_timer;
     ev_timer due; /* when the multiplexer wants mux_tick() */
     int64_t due_at;
+    bool is_late; /* time was up long ago: what happened meanwhile is looked at before it is told so */
     ev_check turn_begins;
     ev_prepare turn_ends;
     uint64_t turn;
@@ -114,13 +117,15 @@ struct stream_service {
     bool draining;
     bool leaving;
     struct listener_settings *next_settings; /* between `prepare` and what follows it */
+    const struct events_listener *next_events;
     size_t next_descriptors;
 };
 
 /* ---- Clients ---- */
 
 /* Serves a client from now on. False when memory is short: then nothing was done. */
-bool stream_client_accept(struct stream_service *service, int descriptor, const struct address *address);
+bool stream_client_accept(struct stream_service *service, int descriptor, const struct address *address,
+                          struct events_client *events);
 
 /* After what it has sent so far was read: it gets its answers and is to go. */
 void stream_client_drain(struct stream_client *client);

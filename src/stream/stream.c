@@ -14,6 +14,9 @@
 /* Of hangup.c. */
 #define HANGUP_DESCRIPTORS 1
 
+/* Being so late means that we did not run, not that the loop was busy. */
+#define LATE_MICROSECONDS 50000
+
 /* libev asks the kernel for this many events at a time, at the least. */
 #define LOOP_EVENTS_MIN 64
 
@@ -71,6 +74,38 @@ static void stream_count(struct counters *counters, const struct mux_ending *end
     }
 }
 
+static void stream_request_asked(void *owner, const struct mux_asking *asking)
+{
+    const struct stream_client *client = asking->client;
+    (void)owner;
+    if (client->told == NULL)
+        return;
+    const struct events_exchange exchange = {
+        .number = asking->number,
+        .request = asking->request_head,
+        .request_bytes = asking->request_bytes,
+    };
+    events_exchange_asked(client->told, &exchange);
+}
+
+static void stream_tell_end(const struct stream_client *client, const struct stream_link *link,
+                            const struct mux_ending *ending)
+{
+    const struct events_exchange exchange = {
+        .number = ending->number,
+        .target = link != NULL ? link->target->settings->name : NULL,
+        .request = ending->request_head,
+        .response = ending->answer_head,
+        .request_bytes = ending->request_bytes,
+        .response_bytes = ending->given_bytes,
+        .answered = ending->answered,
+        .reason = ending->reason,
+        .wait = ending->wait,
+        .service = ending->service,
+    };
+    events_exchange_ended(client->told, &exchange);
+}
+
 /* The hook of the multiplexer: one request has ended. */
 static void stream_request_ended(void *owner, const struct mux_ending *ending)
 {
@@ -80,6 +115,8 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     struct stream_link *link = ending->link;
     client->requests++;
     stream_count(counters, ending);
+    if (client->told != NULL)
+        stream_tell_end(client, link, ending);
     if (ending->answered) {
         if (link != NULL)
             link->answered = true;
@@ -177,6 +214,18 @@ void stream_wake(struct stream_service *service)
     service->due_at = 0;
 }
 
+/* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked late.
+ * When we are late there is one more turn first, since this one may not have told of all: a signal, such as
+ * the one that lets a stopped process go on, ends the wait for events with none. */
+static bool stream_time_is_up(struct stream_service *service, int64_t now)
+{
+    int64_t due = mux_due(service->mux);
+    bool is_up = now >= due;
+    bool looks_again = is_up && now - due > LATE_MICROSECONDS && !service->is_late;
+    service->is_late = looks_again;
+    return is_up && !looks_again;
+}
+
 static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
     (void)loop;
@@ -185,10 +234,8 @@ static void stream_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int even
     stream_read_all(service);
     stream_write_all(service);
     mux_hold_queue(service->mux, stream_pool_is_held(&service->pool), clock_now());
-    /* Time comes last: who has sent in time, or has room for what we send, is not overdue because we looked
-     * late. */
     int64_t now = clock_now();
-    if (now >= mux_due(service->mux)) {
+    if (stream_time_is_up(service, now)) {
         mux_tick(service->mux, now);
         stream_write_all(service);
     }
@@ -202,12 +249,15 @@ static void stream_start(struct service *service)
     stream_pool_start(&stream_of(service)->pool);
 }
 
-static void stream_accept(struct service *service, int descriptor, const struct address *client)
+static void stream_accept(struct service *service, int descriptor, const struct address *client,
+                          struct events_client *events)
 {
     struct stream_service *stream = stream_of(service);
-    if (stream_client_accept(stream, descriptor, client))
+    if (stream_client_accept(stream, descriptor, client, events))
         return;
     struct service_summary summary = { .reason = REASON_INTERNAL };
+    if (events != NULL)
+        events_client_close(events, REASON_INTERNAL, 0, 0);
     close(descriptor);
     stream->owner.ended(stream->owner.owner, client, &summary);
 }
@@ -220,7 +270,8 @@ static void stream_drain(struct service *service)
 }
 
 /* The settings as the multiplexer has them. */
-static struct mux_settings stream_plain(const struct listener_settings *settings)
+static struct mux_settings stream_plain(const struct listener_settings *settings,
+                                        const struct events_listener *events)
 {
     return (struct mux_settings){
         .protocol = &settings->protocol,
@@ -241,6 +292,8 @@ static struct mux_settings stream_plain(const struct listener_settings *settings
         .connection_ttl = settings->connection_ttl,
         .max_requests = settings->max_requests_per_connection,
         .abort_on_close = settings->abort_on_close,
+        .observe_request = events_request_bytes(events),
+        .observe_answer = events_response_bytes(events),
     };
 }
 
@@ -251,7 +304,8 @@ void stream_return_descriptor(struct stream_service *service)
 }
 
 /* What the links need that are there, and may be made, whichever settings count in the end. */
-static bool stream_prepare(struct service *service, struct listener_settings *settings)
+static bool stream_prepare(struct service *service, struct listener_settings *settings,
+                           const struct events_listener *events)
 {
     struct stream_service *stream = stream_of(service);
     struct descriptors *descriptors = &stream->runtime->descriptors;
@@ -260,6 +314,7 @@ static bool stream_prepare(struct service *service, struct listener_settings *se
         return false;
     wanted += HANGUP_DESCRIPTORS;
     stream->next_settings = settings;
+    stream->next_events = events;
     stream->next_descriptors = wanted;
     if (wanted <= stream->descriptors)
         return true;
@@ -293,7 +348,8 @@ static void stream_commit(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
     struct listener_settings *before = stream->settings;
-    struct mux_settings plain = stream_plain(stream->next_settings);
+    stream->owner.events = stream->next_events;
+    struct mux_settings plain = stream_plain(stream->next_settings, stream->owner.events);
     int64_t now = clock_now();
     stream->settings = listener_settings_reference(stream->next_settings);
     stream_give_back(stream, stream->next_descriptors);
@@ -424,8 +480,12 @@ static const struct service_functions stream_functions = {
 
 static struct mux *stream_make_mux(struct stream_service *service)
 {
-    static const struct mux_hooks hooks = { .choose = stream_pool_choose, .ended = stream_request_ended };
-    struct mux_settings plain = stream_plain(service->settings);
+    static const struct mux_hooks hooks = {
+        .choose = stream_pool_choose,
+        .asked = stream_request_asked,
+        .ended = stream_request_ended,
+    };
+    struct mux_settings plain = stream_plain(service->settings, service->owner.events);
     return mux_create(&plain, &hooks, service);
 }
 

@@ -56,6 +56,10 @@ static void every_path_answers(void **state)
         { "/readyz/", 404, "text/plain", "nothing here" },
         { "/metrics", 200, "text/plain; version=0.0.4", "proximux_listener_clients{listener=\"main\"} 0\n" },
         { "/config", 200, "text/plain", "unix_mode = \"0640\";  # " },
+        { "/", 200, "text/html; charset=utf-8", "<title>Proximux</title>" },
+        { "/status.json", 200, "application/json", "\"name\":\"main\"" },
+        { "/status.txt", 200, "text/plain", "main" },
+        { "/history.json", 200, "application/json", "\"interval_seconds\":5" },
         { "/metrics/", 404, "text/plain", "nothing here" },
         { "/../etc/passwd", 404, "text/plain", "nothing here" },
     };
@@ -401,6 +405,50 @@ static void readiness_follows_targets_and_end(void **state)
     echo_stop(echo);
 }
 
+/* What a listener has counted stays through a reload, targets that go take theirs along; a reload that is
+ * refused is seen. */
+static void reloads_are_counted(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned admin = peer_free_port();
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start(HOST, 0, NULL);
+    struct echo *other = echo_start(HOST, 0, NULL);
+    char text[512];
+    char name[160];
+    struct proximux *proximux = start_with_admin(fixture, admin, "", port, echo_port(echo), "");
+    int client = peer_connect(HOST, port);
+    peer_send_text(client, "x");
+    peer_expect_text(client, "x");
+    close(client);
+    proximux_wait_log(proximux, "ended: client_closed");
+    snprintf(
+        text, sizeof text,
+        "admin: { listen = \"127.0.0.1:%u\"; };\n"
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+        admin, port, echo_port(other));
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+    proximux_signal(proximux, SIGHUP);
+    test_wait_until(web_figure(admin, "proximux_reloads_total") == 1);
+    assert_int_equal(web_figure(admin, "proximux_listener_clients_accepted_total{listener=\"main\"}"), 1);
+    snprintf(name, sizeof name,
+             "proximux_target_connections_opened_total{listener=\"main\",target=\"127.0.0.1:%u\"}",
+             echo_port(other));
+    assert_int_equal(web_figure(admin, name), 0);
+    expect_answer(HOST, admin, HOST, "/status.txt", 200, ", 1 reloads, 0 refused\n");
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, "listeners = ( wrong );");
+    proximux_signal(proximux, SIGHUP);
+    test_wait_until(web_figure(admin, "proximux_reloads_refused_total") == 1);
+    assert_int_equal(web_figure(admin, "proximux_reload_last_refused"), 1);
+    expect_answer(HOST, admin, HOST, "/status.json", 200, "\"last_refused\":true");
+    expect_answer(HOST, admin, HOST, "/readyz", 200, "ready");
+    snprintf(name, sizeof name, "127.0.0.1:%u", echo_port(other));
+    expect_answer(HOST, admin, HOST, "/config", 200, name); /* of what is in force, not of the file */
+    proximux_stop(proximux);
+    echo_stop(echo);
+    echo_stop(other);
+}
+
 /* Requests in half, such whose answers are not read, and silence. */
 static int slow_client(unsigned admin, size_t number)
 {
@@ -517,6 +565,110 @@ static void an_address_in_use_is_an_error(void **state)
     close(taken);
 }
 
+/* Runs the program with these arguments; returns its status. */
+static int ask(struct fixture *fixture, const char *configuration, const char *first, const char *second,
+               char *output, size_t size)
+{
+    const char *const arguments[] = { first, second, NULL };
+    const struct proximux_options options = { .configuration = configuration,
+                                              .arguments = arguments,
+                                              .own_log_level = true };
+    return proximux_run(fixture, &options, output, size);
+}
+
+static void the_command_asks_a_running_instance(void **state)
+{
+    struct fixture *fixture = *state;
+    static char output[65536];
+    char path[FIXTURE_PATH];
+    char configuration[640];
+    unsigned port = peer_free_port();
+    unsigned unused = peer_free_port();
+    struct echo *echo = echo_start(HOST, 0, NULL);
+    /* the first address leads nowhere when it is asked: the second one answers */
+    snprintf(
+        configuration, sizeof configuration,
+        "admin: { listen = [ \"127.0.0.1:%u\", \"unix:%s\" ]; };\n"
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; mode = \"funnel\";\n"
+        "  protocol = { type = \"redis\"; password = \"very secret\"; }; targets = ( \"127.0.0.1:%u\" ); } "
+        ");",
+        unused, fixture_path(fixture, "admin.sock", path), port, echo_port(echo));
+    assert_int_equal(ask(fixture, configuration, "-s", NULL, output, sizeof output), 1);
+    assert_non_null(strstr(output, "no running instance answers at 127.0.0.1:"));
+    assert_non_null(strstr(output, ": Connection refused; unix:"));
+    struct proximux *proximux = proximux_start(fixture, "%s", configuration);
+    assert_int_equal(ask(fixture, configuration, "-s", NULL, output, sizeof output), 0);
+    assert_non_null(strstr(output, "LISTENER  MODE    PROTOCOL  STATE"));
+    assert_non_null(strstr(output, "\nmain      funnel  redis     accepting"));
+    assert_int_equal(ask(fixture, configuration, "--status", "--json", output, sizeof output), 0);
+    assert_non_null(strstr(output, "{\"name\":\"main\",\"mode\":\"funnel\",\"protocol\":\"redis\","));
+    assert_int_equal(ask(fixture, configuration, "-s", "-T", output, sizeof output), 0);
+    assert_non_null(strstr(output, "name = \"main\";"));
+    assert_non_null(strstr(output, "password = \"(hidden)\";"));
+    assert_null(strstr(output, "very secret"));
+    assert_non_null(strstr(output, "level = \"debug\";  # command line")); /* of the instance, not of ours */
+    /* an edit that went wrong does not keep anybody from looking */
+    strcat(configuration, " pid_file = \"relative\";");
+    assert_int_equal(ask(fixture, configuration, "-s", NULL, output, sizeof output), 0);
+    assert_non_null(strstr(output, "\nmain "));
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
+/* What listens there may be anything. */
+static void the_command_says_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *answer;
+        const char *said;
+    } rows[] = {
+        { "+OK\r\n", "what answers there is not Proximux" },
+        { "", "what answers there is not Proximux" },
+        { "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "does not know of this" },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "the answer is not complete" },
+        { "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "the answer is not complete" },
+    };
+    struct fixture *fixture = *state;
+    char output[2048];
+    char configuration[256];
+    unsigned admin = peer_free_port();
+    int listener = peer_listen(HOST, admin, 8);
+    snprintf(configuration, sizeof configuration,
+             "admin: { listen = \"127.0.0.1:%u\"; }; listeners = ( { name = \"main\"; listen = "
+             "\"127.0.0.1:1\"; targets = ( \"127.0.0.1:2\" ); } );",
+             admin);
+    fixture_write(fixture, "main.conf", configuration);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[FIXTURE_PATH];
+        char log[FIXTURE_PATH];
+        const char *program = getenv("PROXIMUX");
+        const char *const arguments[] = { program == NULL ? "./proximux" : program, "-s", "-c",
+                                          fixture_path(fixture, "main.conf", path), NULL };
+        struct process_options options = { .arguments = arguments,
+                                           .output = fixture_path(fixture, "said", log) };
+        int status;
+        pid_t process = process_start(&options);
+        int client = peer_accept(listener);
+        peer_expect_text(client, "GET /status.txt HTTP/1.1\r\nHost: 127.0.0.1:");
+        while (peer_readable(client, 0) && recv(client, output, sizeof output, 0) > 0)
+            continue;
+        peer_send_text(client, rows[i].answer);
+        close(client);
+        assert_true(process_wait(process, TEST_PATIENCE, &status));
+        assert_int_equal(status, 1);
+        process_read_file(options.output, output, sizeof output);
+        test_require(strstr(output, rows[i].said) != NULL, "\"%s\": %s", rows[i].answer, output);
+    }
+    close(listener);
+    snprintf(
+        configuration, sizeof configuration,
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:1\"; targets = ( \"127.0.0.1:2\" ); } );");
+    assert_int_equal(ask(fixture, configuration, "-s", NULL, output, sizeof output), 1);
+    assert_non_null(strstr(output, "the configuration has no admin.listen"));
+    assert_int_equal(ask(fixture, configuration, "-s", "-t", output, sizeof output), 1);
+    assert_int_equal(ask(fixture, configuration, "--json", NULL, output, sizeof output), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,9 +681,12 @@ int main(void)
         fixture_test(no_sample_comes_twice),
         fixture_test(promtool_finds_nothing_wrong),
         fixture_test(readiness_follows_targets_and_end),
+        fixture_test(reloads_are_counted),
         fixture_test(slow_clients_hurt_nobody),
         fixture_test(nothing_is_left_behind),
         fixture_test(an_address_in_use_is_an_error),
+        fixture_test(the_command_asks_a_running_instance),
+        fixture_test(the_command_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

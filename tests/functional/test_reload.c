@@ -94,6 +94,23 @@ static void listening_sockets(const struct proximux *proximux, char *text, size_
     }
 }
 
+/* The configuration in force, as admin at this unix socket shows it (what -s -T prints). */
+static void running_configuration(const char *admin, char *text, size_t size)
+{
+    int client = peer_connect(admin, 0);
+    size_t length = 0;
+    ssize_t got;
+
+    peer_send_text(client, "GET /config HTTP/1.0\r\n\r\n");
+    while ((got = recv(client, text + length, size - 1 - length, 0)) > 0)
+        length += (size_t)got;
+    close(client);
+    text[length] = '\0';
+    char *body = strstr(text, "\r\n\r\n");
+    test_require(body != NULL && strstr(body, "listeners") != NULL, "admin says: %s", text);
+    memmove(text, body, strlen(body) + 1);
+}
+
 /* ---- HUP reads the file anew; only if all of it is right it counts ---- */
 
 static void refused_reload_changes_nothing(void **state)
@@ -101,10 +118,14 @@ static void refused_reload_changes_nothing(void **state)
     unsigned port = peer_free_port(), target = peer_free_port(), other = peer_free_port();
     int listener = peer_listen("127.0.0.1", target, 16);
     int occupied = peer_listen("127.0.0.1", other, 16);
-    struct proximux *proximux = start(*state, port, "fifo", target, "", "");
+    char admin[FIXTURE_PATH], text[1024], before[2048], after[2048];
+    static char dump[65536], dump_after[65536];
+    fixture_path(*state, "admin", admin);
+    struct proximux *proximux = proximux_start(*state, "admin: { listen = \"unix:%s\"; }; " LISTENER, admin,
+                                               port, keys(text, sizeof(text), "fifo", target, "", ""));
     int client = peer_connect("127.0.0.1", port);
-    char before[2048], after[2048];
 
+    running_configuration(admin, dump, sizeof(dump));
     peer_send_text(client, "one\n");
     int connection = peer_accept(listener);
     peer_expect_text(connection, "one\n");
@@ -134,6 +155,8 @@ static void refused_reload_changes_nothing(void **state)
 
     listening_sockets(proximux, after, sizeof(after));
     assert_string_equal(after, before);
+    running_configuration(admin, dump_after, sizeof(dump_after));
+    assert_string_equal(dump_after, dump);
     peer_send_text(connection, "ONE\n");
     peer_expect_text(client, "ONE\n");
     peer_send_text(client, "two\n");
@@ -913,7 +936,7 @@ static void many_reloads_under_load(struct fixture *fixture, const char *mode)
     print_message("%s: %zu reloads under load, memory %+ld KiB, descriptors %+ld\n", mode, rounds, grown,
                   opened);
     if (test_figures_count())
-        assert_true(grown < 512);
+        assert_true(grown < 4096); /* what malloc keeps for a thread comes and goes by some 2 MiB */
     assert_true(opened <= 4 && opened >= -4); /* one client comes and goes all the time */
     if (strcmp(mode, "proxy") != 0)
         assert_int_equal(echo_accepted(echo), strcmp(mode, "funnel") == 0 ? 2 : 1);

@@ -305,11 +305,13 @@ void actor_release(struct actor *actor)
 
 void actor_stop(struct actor *actor)
 {
+    /* In this order, so that nobody connects once the first connection is gone, and all of them reset. */
+    shutdown(actor->listener, SHUT_RDWR);
+    close(actor->stopper[1]); /* which the other end shows as a hang-up */
     pthread_mutex_lock(&actor->lock);
     actor->stops = true;
     pthread_cond_broadcast(&actor->released);
     pthread_mutex_unlock(&actor->lock);
-    close(actor->stopper[1]); /* which the other end shows as a hang-up */
     pthread_join(actor->thread, NULL);
     close(actor->listener);
     while (actor->connections != NULL) {

@@ -4,10 +4,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+bool database_make_certificate(struct database *database)
+{
+    char openssl[256], key[128], certificate[128];
+
+    if (!process_find_command("openssl", NULL, openssl, sizeof(openssl)))
+        return false;
+    snprintf(key, sizeof(key), "%s/key.pem", database->server.directory);
+    snprintf(certificate, sizeof(certificate), "%s/certificate.pem", database->server.directory);
+    const char *const arguments[] = { openssl,  "req",     "-x509", "-newkey",       "rsa:2048",
+                                      "-nodes", "-keyout", key,     "-out",          certificate,
+                                      "-days",  "2",       "-subj", "/CN=localhost", NULL };
+    database->has_certificate = server_run_tool(&database->server, arguments);
+    return database->has_certificate;
+}
 
 enum database_outcome database_start_mariadb(struct database *database)
 {
     char server[256], installer[256], data[96], port[32], socket[96], init[96], pid_file[96];
+    char certificate[128], key[128];
 
     if (!process_find_command("mariadbd", "/usr/sbin/mariadbd", server, sizeof(server)) ||
         !process_find_command("mariadb-install-db", NULL, installer, sizeof(installer)))
@@ -30,6 +45,11 @@ enum database_outcome database_start_mariadb(struct database *database)
                            "';\n"
                            "GRANT ALL ON *.* TO '" DATABASE_USER "'@'127.0.0.1';\n"))
         return DATABASE_FAILED;
+    if (database_make_certificate(database)) {
+        snprintf(certificate, sizeof(certificate), "--ssl-cert=%s/certificate.pem",
+                 database->server.directory);
+        snprintf(key, sizeof(key), "--ssl-key=%s/key.pem", database->server.directory);
+    }
     snprintf(port, sizeof(port), "--port=%u", database->server.port);
     snprintf(socket, sizeof(socket), "--socket=%s/socket", database->server.directory);
     snprintf(init, sizeof(init), "--init-file=%s/init.sql", database->server.directory);
@@ -48,6 +68,8 @@ enum database_outcome database_start_mariadb(struct database *database)
                                 "--innodb-buffer-pool-size=64M",
                                 "--innodb-flush-log-at-trx-commit=0",
                                 "--innodb-log-file-size=64M",
+                                database->has_certificate ? certificate : NULL,
+                                key,
                                 NULL };
     return server_start(&database->server, run) ? DATABASE_RUNS : DATABASE_FAILED;
 }
@@ -90,6 +112,8 @@ enum database_outcome database_start_postgresql(struct database *database)
                                 "fsync=off",
                                 "-c",
                                 "max_connections=100",
+                                "-c",
+                                "log_line_prefix=%p ",
                                 NULL };
     return server_start(&database->server, run) ? DATABASE_RUNS : DATABASE_FAILED;
 }

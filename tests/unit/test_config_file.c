@@ -56,6 +56,10 @@ static void read_key(struct config_place *place, enum key_scope scope, const cha
                           "};\n" CONFIG_LISTENER,
                           key, value);
         break;
+    case SCOPE_MODULE:
+        config_place_read(place, "modules = ( { %s %s = %s; } );\n" CONFIG_LISTENER,
+                          strcmp(key, "path") == 0 ? "" : "path = \"a.so\";", key, value);
+        break;
     default: {
         bool is_address = strcmp(key, "address") == 0;
         config_place_read(place,
@@ -165,8 +169,8 @@ static void check_suggestion(struct config_place *place, const struct key *key)
 {
     char misspelt[80];
     char suggestion[120];
-    if (strlen(key->name) < 6)
-        return; /* too short: another key may be as near */
+    if (strlen(key->name) < 6 || key->scope == SCOPE_MODULE)
+        return; /* too short: another key may be as near; or a module's own, which the module judges */
     snprintf(misspelt, sizeof misspelt, "%sx", key->name);
     snprintf(suggestion, sizeof suggestion, "unknown key; did you mean \"%s\"?", key->name);
     read_key(place, key->scope, misspelt, "1");

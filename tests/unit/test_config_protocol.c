@@ -331,10 +331,9 @@ static void proxy_mode_needs_no_protocol(void **state)
                                "protocol = %s; targets = \"127.0.0.1:2\"; } );\n";
     struct config_place *place = *state;
     config_place_read(place, text, "\"mysql\"");
-    config_place_expect(
-        place, "main.conf:2: warning: listener \"a\": protocol: has no effect in mode \"proxy\" yet: "
-               "it only tells events where messages end, and this version has none\n");
+    config_place_expect(place, "");
     assert_null(protocol_of(place)->protocol);
+    assert_ptr_equal(protocol_of(place)->follower, protocol_find_follower("mysql"));
     config_place_read(place, text, "\"raw\"");
     config_place_expect(place, "");
     config_place_read(place, text, "{ type = \"length\"; }"); /* wrong in any mode */

@@ -97,7 +97,7 @@ static struct section section_of(enum key_scope scope)
         [SCOPE_GLOBAL] = ".Ss Global keys",  [SCOPE_LOG] = ".Ss Log keys",
         [SCOPE_ADMIN] = ".Ss Admin keys",    [SCOPE_LISTENER] = ".Ss Listener keys",
         [SCOPE_TARGET] = ".Ss Target keys",  [SCOPE_PROTOCOL] = ".Ss Protocol keys",
-        [SCOPE_PROTOCOL_ID] = ".Ss Id keys",
+        [SCOPE_PROTOCOL_ID] = ".Ss Id keys", [SCOPE_MODULE] = ".Ss Module keys",
     };
     return find_section(headings[scope]);
 }

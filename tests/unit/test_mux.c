@@ -2,7 +2,7 @@
  * the smallest form. The simulation does the same at random, thousands of times. */
 #include "harness/test.h"
 
-#include "mux/mux.h"
+#include "mux/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,7 +129,7 @@ static void bench_start(struct bench *bench, struct mux_settings settings)
     bench->protocol = (struct protocol_settings){ .protocol = &lines, .head_limit = 64, .max_message = -1 };
     settings.protocol = &bench->protocol;
     bench->now = 1000;
-    bench->mux = mux_create(&settings, &(struct mux_hooks){ choose, ended }, bench);
+    bench->mux = mux_create(&settings, &(struct mux_hooks){ .choose = choose, .ended = ended }, bench);
     assert_non_null(bench->mux);
 }
 
@@ -522,6 +522,62 @@ static void the_queue_can_be_held(void **state)
     bench_stop(&bench);
 }
 
+/* What hooks were told of exchanges, a line each. */
+static char told[1000];
+
+static void tell_asked(void *owner, const struct mux_asking *asking)
+{
+    size_t length = strlen(told);
+    (void)owner;
+    snprintf(told + length, sizeof told - length, "asked %d %.*s %d|", (int)asking->number,
+             (int)asking->request_head.length, asking->request_head.bytes, (int)asking->request_bytes);
+}
+
+static void tell_ended(void *owner, const struct mux_ending *ending)
+{
+    size_t length = strlen(told);
+    ended(owner, ending);
+    snprintf(told + length, sizeof told - length, "ended %d %.*s %d %.*s %d %s|", (int)ending->number,
+             (int)ending->request_head.length, ending->request_head.bytes, (int)ending->request_bytes,
+             (int)ending->answer_head.length, ending->answer_head.bytes, (int)ending->given_bytes,
+             ending->answered ? "answered" : reason_name(ending->reason));
+}
+
+/* Each request is told when it is whole and when it ends, with its first bytes, whatever becomes of it; one
+ * of which only a part has come is not told. What is kept for that counts as memory, and none of it is left.
+ */
+static void exchanges_can_be_seen(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.observe_request = 4;
+    settings.observe_answer = 3;
+    bench_start(&bench, settings);
+    bench.mux->hooks.asked = tell_asked;
+    bench.mux->hooks.ended = tell_ended;
+    told[0] = '\0';
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    size_t before = mux_memory(bench.mux);
+    ask(&bench, 0, "first one\nsecond\nthi");
+    assert_true(mux_memory(bench.mux) >= before + strlen("first one\nsecond\nthi") + 4 + 4);
+    assert_string_equal(told, "asked 1 firs 10|asked 2 seco 7|");
+    open_link(&bench);
+    answer(&bench, 0, "ANSWER\n");
+    assert_string_equal(told, "asked 1 firs 10|asked 2 seco 7|ended 1 firs 10 ANS 7 answered|");
+    ask(&bench, 1, "b\n");
+    told[0] = '\0';
+    mux_client_fail(bench.clients[0], REASON_CLIENT_RESET, bench.now);
+    settle(&bench);
+    assert_string_equal(told, "ended 2 seco 7  0 client_reset|");
+    told[0] = '\0';
+    answer(&bench, 0, "THROWN AWAY\n");
+    answer(&bench, 0, "B\n");
+    assert_string_equal(told, "ended 1 b\n 2 B\n 2 answered|");
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +594,7 @@ int main(void)
         cmocka_unit_test(a_lower_limit_turns_nobody_away),
         cmocka_unit_test(times_change_for_what_waits),
         cmocka_unit_test(the_queue_can_be_held),
+        cmocka_unit_test(exchanges_can_be_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -800,12 +800,25 @@ static void reasons_have_a_status(void **state)
         enum reason reason;
         unsigned status;
     } cases[] = {
-        { REASON_TARGET_CLOSED, 502 },   { REASON_TARGET_RESET, 502 },    { REASON_TARGET_REFUSED, 503 },
-        { REASON_CONNECT_TIMEOUT, 504 }, { REASON_REQUEST_TIMEOUT, 504 }, { REASON_QUEUE_TIMEOUT, 504 },
-        { REASON_QUEUE_FULL, 503 },      { REASON_INACTIVITY, 504 },      { REASON_PROTOCOL_ERROR, 502 },
-        { REASON_REFUSED_COMMAND, 501 }, { REASON_BLOCKED, 503 },         { REASON_OVER_LIMIT, 413 },
-        { REASON_DRAINED, 503 },         { REASON_INTERNAL, 503 },        { REASON_CLIENT_CLOSED, 0 },
-        { REASON_CLIENT_RESET, 0 },      { REASON_CLIENT_STALLED, 0 },    { REASON_CLIENT_IDLE, 0 },
+        { REASON_TARGET_CLOSED, 502 },
+        { REASON_TARGET_RESET, 502 },
+        { REASON_TARGET_REFUSED, 503 },
+        { REASON_CONNECT_TIMEOUT, 504 },
+        { REASON_REQUEST_TIMEOUT, 504 },
+        { REASON_QUEUE_TIMEOUT, 504 },
+        { REASON_QUEUE_FULL, 503 },
+        { REASON_INACTIVITY, 504 },
+        { REASON_PROTOCOL_ERROR, 502 },
+        { REASON_REFUSED_COMMAND, 501 },
+        { REASON_BLOCKED, 503 },
+        { REASON_OVER_LIMIT, 413 },
+        { REASON_DRAINED, 503 },
+        { REASON_INTERNAL, 503 },
+        { REASON_CLIENT_CLOSED, 0 },
+        { REASON_CLIENT_RESET, 0 },
+        { REASON_CLIENT_STALLED, 0 },
+        { REASON_CLIENT_IDLE, 0 },
+        { REASON_MODULE, 0 },
     };
     struct protocol_settings settings = framing_settings(&protocol_http);
     _Static_assert(sizeof cases / sizeof cases[0] == REASON_COUNT, "each reason has to be here");

@@ -1,0 +1,206 @@
+/* querylog: a line for each exchange, with what was asked and how long it took. See proximux-querylog(8). */
+#include "querylog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum key { KEY_OUTPUT, KEY_FORMAT, KEY_SLOW, KEY_MAX_LENGTH, KEY_REDACT };
+
+enum format { FORMAT_TEXT, FORMAT_JSON };
+
+static const char *const formats[] = { "text", "json", NULL };
+
+static const struct proximux_key keys[] = {
+    [KEY_OUTPUT] = { .name = "output", .type = PROXIMUX_STRING, .fallback = "log" },
+    [KEY_FORMAT] = { .name = "format", .type = PROXIMUX_CHOICE, .fallback = "text", .choices = formats },
+    [KEY_SLOW] = { .name = "slow",
+                   .type = PROXIMUX_INTEGER,
+                   .fallback = "0",
+                   .minimum = 0,
+                   .maximum = INT32_MAX },
+    [KEY_MAX_LENGTH] = { .name = "max_length",
+                         .type = PROXIMUX_INTEGER,
+                         .fallback = "1024",
+                         .minimum = 16,
+                         .maximum = 8192 },
+    [KEY_REDACT] = { .name = "redact", .type = PROXIMUX_BOOLEAN, .fallback = "false" },
+    { .name = NULL },
+};
+
+/* A text of 8,192 bytes may be written with six characters a byte. */
+#define LINE_SIZE ((size_t)63000)
+#define TEXT_SIZE ((size_t)65536)
+
+struct querylog {
+    const struct proximux_host *host;
+    struct proximux_file *file; /* NULL: the log */
+    bool is_json;
+    bool redacts;
+    int64_t slow; /* microseconds */
+    size_t max_length;
+    char line[LINE_SIZE + 1];
+    char text[TEXT_SIZE + 1];
+};
+
+static bool querylog_check(const struct proximux_value *values, char *error, size_t error_size)
+{
+    const char *output = values[KEY_OUTPUT].string;
+    if (strcmp(output, "log") == 0 || output[0] == '/')
+        return true;
+    snprintf(error, error_size, "output: \"%s\" is neither \"log\" nor an absolute path", output);
+    return false;
+}
+
+static bool querylog_start(const struct proximux_host *host, const struct proximux_value *values,
+                           void **instance, char *error, size_t error_size)
+{
+    struct querylog *log = calloc(1, sizeof *log);
+    if (log == NULL) {
+        snprintf(error, error_size, "memory is short");
+        return false;
+    }
+    log->host = host;
+    log->is_json = values[KEY_FORMAT].number == FORMAT_JSON;
+    log->redacts = values[KEY_REDACT].number != 0;
+    log->slow = values[KEY_SLOW].number * 1000;
+    log->max_length = (size_t)values[KEY_MAX_LENGTH].number;
+    if (strcmp(values[KEY_OUTPUT].string, "log") != 0) {
+        log->file = host->open(values[KEY_OUTPUT].string, error, error_size);
+        if (log->file == NULL) {
+            free(log);
+            return false;
+        }
+    }
+    *instance = log;
+    return true;
+}
+
+static void querylog_stop(void *instance)
+{
+    struct querylog *log = instance;
+    log->host->close(log->file);
+    free(log);
+}
+
+/* ---- Lines ----------------------------------------------------------------------------------------------
+ */
+
+static void add_time(struct line *line)
+{
+    struct timespec now;
+    struct tm utc;
+    char text[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (gmtime_r(&now.tv_sec, &utc) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc) == 0)
+        return;
+    line_print(line, "%s.%03ldZ", text, now.tv_nsec / 1000000);
+}
+
+static const char *outcome_of(const struct proximux_exchange *exchange)
+{
+    return exchange->reason[0] != '\0' ? exchange->reason : exchange->error[0] != '\0' ? "error" : "ok";
+}
+
+/* The text, redacted if that is wanted; what the target says of an error can quote it, and goes then too. */
+static size_t text_of(struct querylog *log, const struct proximux_client *client,
+                      const struct proximux_exchange *exchange, const char **text)
+{
+    size_t length = exchange->text_length < TEXT_SIZE ? exchange->text_length : TEXT_SIZE;
+    *text = exchange->text;
+    if (!log->redacts)
+        return length;
+    *text = log->text;
+    return redact(redact_kind(client->protocol), exchange->text, length, log->text);
+}
+
+/* The error's number without its words. */
+static size_t error_length(const struct querylog *log, const struct proximux_exchange *exchange)
+{
+    const char *colon = strchr(exchange->error, ':');
+    if (!log->redacts)
+        return strlen(exchange->error);
+    return colon != NULL ? (size_t)(colon - exchange->error) : strcspn(exchange->error, " ");
+}
+
+static void write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
+                       const struct proximux_exchange *exchange)
+{
+    const char *text;
+    size_t length = text_of(log, client, exchange, &text);
+    line_add(line, "{\"time\":\"");
+    add_time(line);
+    line_add(line, "\",\"listener\":\"");
+    line_add_text(line, client->listener, strlen(client->listener), SIZE_MAX, false, true);
+    line_print(line,
+               "\",\"protocol\":\"%s\",\"client\":\"%s\",\"session\":%llu,\"number\":%llu,\"target\":\"",
+               client->protocol, client->log_address, (unsigned long long)client->number,
+               (unsigned long long)exchange->number);
+    line_add_text(line, exchange->target, strlen(exchange->target), SIZE_MAX, false, true);
+    line_print(line, "\",\"outcome\":\"%s\",\"request_bytes\":%llu,\"response_bytes\":%llu",
+               outcome_of(exchange), (unsigned long long)exchange->request_size,
+               (unsigned long long)exchange->response_size);
+    line_print(line, ",\"wait_ms\":%.3f,\"service_ms\":%.3f,\"kind\":\"%s\",\"query\":\"",
+               (double)exchange->wait / 1000.0, (double)exchange->service / 1000.0, exchange->kind);
+    line_add_text(line, text, length, log->max_length, exchange->text_is_cut, true);
+    if (exchange->error[0] != '\0') {
+        line_add(line, "\",\"error\":\"");
+        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, true);
+    }
+    line_add(line, "\"}");
+}
+
+static void write_text(struct querylog *log, struct line *line, const struct proximux_client *client,
+                       const struct proximux_exchange *exchange)
+{
+    const char *text;
+    size_t length = text_of(log, client, exchange, &text);
+    if (log->file != NULL) { /* the log has both of its own */
+        add_time(line);
+        line_print(line, " %s: ", client->listener);
+    }
+    line_print(line, "%s > %s %.3f ms, waited %.3f ms, %llu + %llu bytes, %s: ", client->log_address,
+               exchange->target[0] != '\0' ? exchange->target : "-", (double)exchange->service / 1000.0,
+               (double)exchange->wait / 1000.0, (unsigned long long)exchange->request_size,
+               (unsigned long long)exchange->response_size, outcome_of(exchange));
+    if (exchange->kind[0] != '\0')
+        line_print(line, "%s ", exchange->kind);
+    line_add_text(line, text, length, log->max_length, exchange->text_is_cut, false);
+    if (exchange->error[0] != '\0') {
+        line_add(line, " [");
+        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, false);
+        line_add(line, "]");
+    }
+}
+
+static void querylog_ended(void *instance, struct proximux_client *client,
+                           const struct proximux_exchange *exchange)
+{
+    struct querylog *log = instance;
+    struct line line = { .bytes = log->line, .capacity = LINE_SIZE };
+    if (exchange->wait + exchange->service < log->slow)
+        return;
+    if (log->is_json)
+        write_json(log, &line, client, exchange);
+    else
+        write_text(log, &line, client, exchange);
+    if (log->file != NULL) {
+        log->line[line.length] = '\n';
+        log->host->write(log->file, log->line, line.length + 1);
+    } else {
+        log->line[line.length] = '\0';
+        log->host->log(PROXIMUX_INFO, client->listener, log->line);
+    }
+}
+
+PROXIMUX_EXPORT const struct proximux_module proximux_module = {
+    .version = PROXIMUX_MODULE_VERSION,
+    .name = "querylog",
+    .keys = keys,
+    .check = querylog_check,
+    .start = querylog_start,
+    .stop = querylog_stop,
+    .response = querylog_ended,
+    .failed = querylog_ended,
+};

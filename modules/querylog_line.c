@@ -1,0 +1,82 @@
+#include "querylog.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add_bytes(struct line *line, const char *bytes, size_t length)
+{
+    if (length > line->capacity - line->length)
+        return;
+    memcpy(line->bytes + line->length, bytes, length);
+    line->length += length;
+}
+
+void line_add(struct line *line, const char *text)
+{
+    add_bytes(line, text, strlen(text));
+}
+
+void line_print(struct line *line, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (length > 0)
+        add_bytes(line, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
+}
+
+/* How many bytes the UTF-8 character has that begins here, as RFC 3629 has it; 0: it is none. */
+static size_t character_length(const unsigned char *bytes, size_t length)
+{
+    size_t wanted = bytes[0] >= 0xf0 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
+    if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || length < wanted)
+        return 0;
+    if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f) ||
+        (bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))
+        return 0;
+    /* U+0080 to U+009F are control characters, which some terminals obey. */
+    if (bytes[0] == 0xc2 && bytes[1] < 0xa0)
+        return 0;
+    for (size_t i = 1; i < wanted; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    return wanted;
+}
+
+static void add_escaped(struct line *line, unsigned char byte, bool is_json)
+{
+    if (byte == '\n')
+        line_add(line, "\\n");
+    else if (byte == '\r')
+        line_add(line, "\\r");
+    else if (byte == '\t')
+        line_add(line, "\\t");
+    else
+        line_print(line, is_json ? "\\u%04x" : "\\x%02x", byte);
+}
+
+void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_cut,
+                   bool is_json)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t count = length < limit ? length : limit;
+    for (size_t i = 0; i < count; i++) {
+        unsigned char byte = bytes[i];
+        size_t character = is_json && byte >= 0x80 ? character_length(bytes + i, count - i) : 0;
+        if (character > 0) {
+            add_bytes(line, text + i, character);
+            i += character - 1;
+        } else if (byte == '\\' || (byte == '"' && is_json)) {
+            add_bytes(line, (const char[]){ '\\', (char)byte }, 2);
+        } else if (byte >= ' ' && byte <= '~') {
+            add_bytes(line, text + i, 1);
+        } else {
+            add_escaped(line, byte, is_json);
+        }
+    }
+    if (is_cut || count < length)
+        line_add(line, "...");
+}

@@ -1,0 +1,94 @@
+/* Events: modules that are loaded, and what is told to them and to the log of requests.
+ *
+ * All modules of one configuration belong together; sessions hold what they were begun with. A listener of
+ * which nobody wants to know anything has no struct events_listener, and its sessions do nothing at all. */
+#ifndef EVENTS_EVENTS_H
+#define EVENTS_EVENTS_H
+
+#include "base/reason.h"
+#include "base/slice.h"
+#include "config/config.h"
+#include "net/address.h"
+#include "protocol/protocol.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Counted by reference. */
+struct events;
+
+/* Loads the modules of a configuration and checks their settings, but starts none. Notes what is wrong among
+ * the configuration's problems, beside what is there already. NULL if there is any error. */
+struct events *events_load(struct config *config);
+
+/* Starts all, in order. On failure those that were started are stopped again, and the reason is in `error`.
+ */
+bool events_start(struct events *events, char *error, size_t error_size);
+
+/* Whether these are the same modules with the same settings. */
+bool events_are_equal(const struct events *a, const struct events *b);
+
+struct events *events_reference(struct events *events);
+
+/* With the last reference modules are stopped and unloaded. NULL is allowed. */
+void events_release(struct events *events);
+
+/* ---- A listener ---- */
+
+/* What is to be told of one listener's clients. Counted by reference. */
+struct events_listener;
+
+/* Stores NULL if nobody wants to know. False (with errno) when memory is short. */
+bool events_listener_create(struct events *events, struct listener_settings *settings,
+                            struct events_listener **listener);
+struct events_listener *events_listener_reference(struct events_listener *listener); /* NULL is allowed */
+void events_listener_release(struct events_listener *listener);                      /* NULL is allowed */
+
+/* How many of the first bytes of requests and of responses are wanted in shared modes. 0: no exchanges at all
+ * are; else at least as many as the text of a request is made from. */
+size_t events_request_bytes(const struct events_listener *listener);
+size_t events_response_bytes(const struct events_listener *listener);
+
+/* ---- A client ---- */
+
+/* Owned by whoever serves the client; holds a reference to its listener's. */
+struct events_client;
+
+/* A client has come. NULL with REASON_MODULE if a module turns it away, or REASON_INTERNAL. */
+struct events_client *events_client_open(struct events_listener *listener, uint64_t number,
+                                         const struct address *address, enum reason *reason);
+
+uint64_t events_client_number(const struct events_client *client);
+
+/* It is gone. What is outstanding of it in proxy mode ends by this reason. Frees it. */
+void events_client_close(struct events_client *client, enum reason reason, uint64_t bytes_from_client,
+                         uint64_t bytes_to_client);
+
+/* ---- Proxy mode: bytes as they pass ---- */
+
+/* It has its target connection. */
+void events_client_connected(struct events_client *client, const char *target);
+void events_client_bytes(struct events_client *client, const char *bytes, size_t length);
+void events_target_bytes(struct events_client *client, const char *bytes, size_t length);
+void events_target_ended(struct events_client *client);
+
+/* ---- Shared modes: exchanges as the multiplexer sees them ---- */
+
+struct events_exchange {
+    uint64_t number;
+    const char *target;    /* NULL: none */
+    struct slice request;  /* first bytes as they came */
+    struct slice response; /* first bytes as they went to the client */
+    uint64_t request_bytes;
+    uint64_t response_bytes;
+    bool answered;
+    enum reason reason; /* unless `answered` */
+    int64_t wait;       /* microseconds */
+    int64_t service;
+};
+
+void events_exchange_asked(struct events_client *client, const struct events_exchange *exchange);
+void events_exchange_ended(struct events_client *client, const struct events_exchange *exchange);
+
+#endif

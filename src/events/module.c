@@ -1,0 +1,413 @@
+#include "events/module.h"
+
+#include "events/host.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What a module may ask to see of a message. */
+#define MESSAGE_BYTES_MAX ((size_t)1024 * 1024)
+
+#define SYMBOL "proximux_module"
+
+/* What is being loaded, for errors. */
+struct loading {
+    struct module *module;
+    const struct written_configuration *written;
+    const struct written_module *group;
+};
+
+static void fail(const struct loading *loading, const struct origin *origin, const char *key,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static void fail(const struct loading *loading, const struct origin *origin, const char *key,
+                 const char *format, ...)
+{
+    char subject[192];
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    snprintf(subject, sizeof subject, "modules: %s", key);
+    problem_error(loading->written->problems, origin, subject, "%s", text);
+}
+
+static const struct written_value *path_of(const struct loading *loading)
+{
+    return written_peek(loading->group->group, "path");
+}
+
+/* ---- The file ---------------------------------------------------------------------------------------------
+ */
+
+/* Whether others than root could put something else there. */
+static bool others_may_write(const char *path, struct stat *status)
+{
+    return stat(path, status) == 0 && (status->st_uid != 0 || (status->st_mode & (S_IWGRP | S_IWOTH)) != 0);
+}
+
+/* What runs as root must not be what others wrote. */
+static bool is_trusted(const struct loading *loading)
+{
+    struct stat status;
+    char folder[PATH_MAX];
+    const char *path = loading->module->path;
+    const struct written_value *value = path_of(loading);
+    if (stat(path, &status) == -1) {
+        fail(loading, &value->origin, "path", "%s: %s", path, strerror(errno));
+        return false;
+    }
+    if (geteuid() != 0)
+        return true;
+    if (others_may_write(path, &status)) {
+        fail(loading, &value->origin, "path",
+             "%s is refused: others than root may write to it, and the program runs as root", path);
+        return false;
+    }
+    snprintf(folder, sizeof folder, "%s", path);
+    *strrchr(folder, '/') = '\0';
+    if (others_may_write(folder[0] == '\0' ? "/" : folder, &status)) {
+        fail(loading, &value->origin, "path",
+             "%s is refused: others than root may write to its folder, and the program runs as root", path);
+        return false;
+    }
+    return true;
+}
+
+static bool find_file(const struct loading *loading)
+{
+    const struct written_value *path = path_of(loading);
+    char text[PATH_MAX];
+    if (!path->set) {
+        if (!path->faulty)
+            fail(loading, &loading->group->group->origin, "path", "is required");
+        return false;
+    }
+    if (path->string[0] != '/' && strchr(path->string, '/') != NULL) {
+        fail(loading, &path->origin, "path",
+             "\"%s\" is neither an absolute path nor the name of a file in %s", path->string, MODULEDIR);
+        return false;
+    }
+    int length =
+        snprintf(text, sizeof text, "%s%s", path->string[0] == '/' ? "" : MODULEDIR "/", path->string);
+    loading->module->path = length < (int)sizeof text ? strdup(text) : NULL;
+    if (loading->module->path == NULL) {
+        fail(loading, &path->origin, "path", "%s",
+             length < (int)sizeof text ? strerror(errno) : "is too long");
+        return false;
+    }
+    return is_trusted(loading);
+}
+
+static bool open_library(const struct loading *loading)
+{
+    struct module *module = loading->module;
+    const struct origin *origin = &path_of(loading)->origin;
+    module->library = dlopen(module->path, RTLD_NOW | RTLD_LOCAL);
+    if (module->library == NULL) {
+        fail(loading, origin, "path", "it can't be loaded: %s", dlerror());
+        return false;
+    }
+    module->module = dlsym(module->library, SYMBOL);
+    if (module->module == NULL) {
+        fail(loading, origin, "path", "%s is no module: it does not define \"%s\"", module->path, SYMBOL);
+        return false;
+    }
+    if (module->module->version != PROXIMUX_MODULE_VERSION) {
+        fail(loading, origin, "path",
+             "%s was built for version %u of the interface of modules; this is version %d", module->path,
+             (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
+        return false;
+    }
+    if (module->module->request_bytes > MESSAGE_BYTES_MAX ||
+        module->module->response_bytes > MESSAGE_BYTES_MAX) {
+        fail(loading, origin, "path", "%s asks for more than %zu bytes of each message", module->path,
+             MESSAGE_BYTES_MAX);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Its settings
+ * ------------------------------------------------------------------------------------------ */
+
+static size_t count_keys(const struct proximux_module *module)
+{
+    size_t count = 0;
+    while (module->keys != NULL && module->keys[count].name != NULL)
+        count++;
+    return count;
+}
+
+static const struct proximux_key *find_key(const struct proximux_module *module, const char *name,
+                                           size_t *place)
+{
+    for (size_t i = 0; i < count_keys(module); i++) {
+        if (strcmp(module->keys[i].name, name) != 0)
+            continue;
+        *place = i;
+        return &module->keys[i];
+    }
+    return NULL;
+}
+
+static void report_unknown(const struct loading *loading, const struct written_extra *extra)
+{
+    const struct proximux_module *module = loading->module->module;
+    size_t count = count_keys(module);
+    const char **names = calloc(count + 3, sizeof(const char *));
+    const char *near = NULL;
+    if (names != NULL) {
+        names[0] = "path";
+        names[1] = "listeners";
+        for (size_t i = 0; i < count; i++)
+            names[2 + i] = module->keys[i].name;
+        near = keys_suggest_word(extra->name, names);
+    }
+    fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s%s%s", module->name,
+         near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    free(names);
+}
+
+static void take_choice(const struct loading *loading, const struct proximux_key *key,
+                        const struct written_extra *extra, struct proximux_value *value)
+{
+    char words[256] = "";
+    size_t used = 0;
+    for (int64_t i = 0; key->choices[i] != NULL; i++) {
+        if (strcmp(key->choices[i], extra->value.string) == 0) {
+            value->number = i;
+            value->string = key->choices[i];
+            value->is_set = true;
+            return;
+        }
+        if (used < sizeof words)
+            used += (size_t)snprintf(words + used, sizeof words - used, "%s\"%s\"", i == 0 ? "" : ", ",
+                                     key->choices[i]);
+    }
+    const char *near = keys_suggest_word(extra->value.string, key->choices);
+    fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s%s%s",
+         extra->value.string, words, near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
+         near == NULL ? "" : "\"?");
+}
+
+static void take_value(const struct loading *loading, const struct proximux_key *key,
+                       const struct written_extra *extra, struct proximux_value *value)
+{
+    static const struct {
+        enum key_type type;
+        const char *wanted;
+    } types[] = {
+        [PROXIMUX_STRING] = { KEY_STRING, "a string" },
+        [PROXIMUX_INTEGER] = { KEY_INTEGER, "an integer" },
+        [PROXIMUX_BOOLEAN] = { KEY_BOOLEAN, "true or false" },
+        [PROXIMUX_CHOICE] = { KEY_STRING, "a string" },
+    };
+    const struct origin *origin = &extra->value.origin;
+    int64_t number = extra->value.number;
+    if (extra->type != types[key->type].type) {
+        fail(loading, origin, extra->name, "%s is wanted", types[key->type].wanted);
+        return;
+    }
+    if (key->type == PROXIMUX_CHOICE) {
+        take_choice(loading, key, extra, value);
+        return;
+    }
+    if (key->type == PROXIMUX_INTEGER && (number < key->minimum || number > key->maximum)) {
+        fail(loading, origin, extra->name,
+             "%" PRId64 " is out of range: an integer from %" PRId64 " to %" PRId64 " is wanted", number,
+             key->minimum, key->maximum);
+        return;
+    }
+    value->number = number;
+    value->is_set = true;
+    if (key->type != PROXIMUX_STRING)
+        return;
+    value->string = strdup(extra->value.string);
+    if (value->string == NULL)
+        problem_memory(loading->written->problems);
+}
+
+static void take_fallback(const struct loading *loading, const struct proximux_key *key,
+                          struct proximux_value *value)
+{
+    if (key->fallback == NULL)
+        return;
+    value->is_set = true;
+    switch (key->type) {
+    case PROXIMUX_STRING:
+        value->string = strdup(key->fallback);
+        if (value->string == NULL)
+            problem_memory(loading->written->problems);
+        break;
+    case PROXIMUX_INTEGER:
+        value->number = strtoll(key->fallback, NULL, 10);
+        break;
+    case PROXIMUX_BOOLEAN:
+        value->number = strcmp(key->fallback, "true") == 0;
+        break;
+    case PROXIMUX_CHOICE:
+        while (key->choices[value->number] != NULL && strcmp(key->choices[value->number], key->fallback) != 0)
+            value->number++;
+        value->string = key->choices[value->number];
+        break;
+    }
+}
+
+static void take_values(const struct loading *loading)
+{
+    struct module *module = loading->module;
+    size_t count = count_keys(module->module);
+    size_t place;
+    module->values = calloc(count + 1, sizeof *module->values);
+    if (module->values == NULL) {
+        problem_memory(loading->written->problems);
+        return;
+    }
+    for (size_t i = 0; i < loading->group->extra_count; i++) {
+        const struct written_extra *extra = &loading->group->extras[i];
+        const struct proximux_key *key = find_key(module->module, extra->name, &place);
+        if (key == NULL)
+            report_unknown(loading, extra);
+        else
+            take_value(loading, key, extra, &module->values[place]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct proximux_key *key = &module->module->keys[i];
+        if (module->values[i].is_set)
+            continue;
+        take_fallback(loading, key, &module->values[i]);
+        bool is_there = false;
+        for (size_t k = 0; k < loading->group->extra_count; k++)
+            is_there = is_there || strcmp(loading->group->extras[k].name, key->name) == 0;
+        if (key->required && !is_there)
+            fail(loading, &loading->group->group->origin, key->name, "is required by \"%s\"",
+                 module->module->name);
+    }
+}
+
+/* ---- Its listeners
+ * ----------------------------------------------------------------------------------------- */
+
+static void check_listener_name(const struct loading *loading, const struct written_item *item)
+{
+    const struct written_configuration *written = loading->written;
+    const char **names = calloc(written->listener_count + 1, sizeof(const char *));
+    const char *near = NULL;
+    if (written_find_listener(written, item->text) != NULL) {
+        free(names);
+        return;
+    }
+    if (names != NULL) {
+        size_t count = 0;
+        for (size_t i = 0; i < written->listener_count; i++) {
+            names[count] = written_peek(written->listeners[i], "name")->string;
+            count += names[count] != NULL ? 1 : 0;
+        }
+        near = keys_suggest_word(item->text, names);
+    }
+    fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s%s%s", item->text,
+         near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    free(names);
+}
+
+static void take_listeners(const struct loading *loading)
+{
+    struct module *module = loading->module;
+    const struct written_value *value = written_peek(loading->group->group, "listeners");
+    if (!value->set)
+        return;
+    module->listeners = calloc(value->count + 1, sizeof(char *));
+    if (module->listeners == NULL) {
+        problem_memory(loading->written->problems);
+        return;
+    }
+    for (size_t i = 0; i < value->count; i++) {
+        check_listener_name(loading, &value->items[i]);
+        module->listeners[module->listener_count] = strdup(value->items[i].text);
+        if (module->listeners[module->listener_count] == NULL)
+            problem_memory(loading->written->problems);
+        else
+            module->listener_count++;
+    }
+}
+
+bool module_is_for(const struct module *module, const char *listener)
+{
+    for (size_t i = 0; i < module->listener_count; i++)
+        if (strcmp(module->listeners[i], listener) == 0)
+            return true;
+    return module->listeners == NULL;
+}
+
+/* ---- From load to close
+ * ------------------------------------------------------------------------------------ */
+
+bool module_load(struct module *module, const struct written_configuration *written,
+                 const struct written_module *group)
+{
+    const struct loading loading = { .module = module, .written = written, .group = group };
+    size_t errors = written->problems->errors;
+    char error[512] = "";
+    take_listeners(&loading);
+    if (!find_file(&loading) || !open_library(&loading))
+        return false;
+    take_values(&loading);
+    if (written->problems->errors == errors && module->module->check != NULL &&
+        !module->module->check(module->values, error, sizeof error))
+        fail(&loading, &group->group->origin, module->module->name, "%s", error);
+    return written->problems->errors == errors;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool module_is_equal(const struct module *a, const struct module *b)
+{
+    bool equal = same_text(a->path, b->path) && a->module == b->module &&
+                 (a->listeners == NULL) == (b->listeners == NULL) && a->listener_count == b->listener_count;
+    for (size_t i = 0; equal && i < a->listener_count; i++)
+        equal = same_text(a->listeners[i], b->listeners[i]);
+    for (size_t i = 0; equal && i < count_keys(a->module); i++)
+        equal = a->values[i].is_set == b->values[i].is_set && a->values[i].number == b->values[i].number &&
+                same_text(a->values[i].string, b->values[i].string);
+    return equal;
+}
+
+bool module_start(struct module *module, char *error, size_t error_size)
+{
+    char reason[256] = "";
+    module->started = module->module->start == NULL ||
+                      module->module->start(&host, module->values, &module->instance, reason, sizeof reason);
+    if (!module->started)
+        snprintf(error, error_size, "module %s: %s", module->path, reason);
+    return module->started;
+}
+
+void module_close(struct module *module)
+{
+    if (module->started && module->module->stop != NULL)
+        module->module->stop(module->instance);
+    for (size_t i = 0; module->values != NULL && i < count_keys(module->module); i++)
+        if (module->module->keys[i].type == PROXIMUX_STRING)
+            free((char *)module->values[i].string);
+    free(module->values);
+    for (size_t i = 0; i < module->listener_count; i++)
+        free(module->listeners[i]);
+    free(module->listeners);
+    free(module->path);
+    if (module->library != NULL)
+        dlclose(module->library);
+    *module = (struct module){ 0 };
+}

@@ -1,0 +1,40 @@
+/* One instance of a module: its file, its settings. Used inside this room only. */
+#ifndef EVENTS_MODULE_H
+#define EVENTS_MODULE_H
+
+#include "config/config.h"
+#include "config/written.h"
+#include "proximux/module.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Owned by struct events. */
+struct module {
+    void *library;
+    const struct proximux_module *module; /* in the library */
+    char *path;
+    struct proximux_value *values; /* one a key of the module */
+    char **listeners;              /* names; NULL: all */
+    size_t listener_count;
+    void *instance;
+    bool started;
+};
+
+/* Loads a module and checks its settings; what is wrong is noted. False if anything was; module_close() all
+ * the same. */
+bool module_load(struct module *module, const struct written_configuration *written,
+                 const struct written_module *group);
+
+/* Whether the files, the settings and the listeners are the same. */
+bool module_is_equal(const struct module *a, const struct module *b);
+
+bool module_start(struct module *module, char *error, size_t error_size);
+
+/* Stops it if it was started, unloads it. */
+void module_close(struct module *module);
+
+/* Whether it is for the listener of that name. */
+bool module_is_for(const struct module *module, const char *listener);
+
+#endif

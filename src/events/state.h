@@ -1,0 +1,32 @@
+/* What the parts of events share. Used inside this room only. */
+#ifndef EVENTS_STATE_H
+#define EVENTS_STATE_H
+
+#include "base/buffer.h"
+#include "events/events.h"
+#include "events/module.h"
+
+/* Owns its modules. */
+struct events {
+    int references;
+    struct module *modules;
+    size_t count;
+};
+
+struct events_listener {
+    int references;
+    struct events *events;
+    struct listener_settings *settings;
+    const char *protocol;    /* its name */
+    struct module **modules; /* of `events`, those that are for it */
+    size_t count;
+    bool wants_exchanges;
+    bool wants_requests; /* some module wants to know of them before they end */
+    size_t request_bytes;
+    size_t response_bytes;
+};
+
+/* Writes the line of `request_log`. `text` ends with a zero. */
+void request_log_write(const struct proximux_client *client, const struct proximux_exchange *exchange);
+
+#endif

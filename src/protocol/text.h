@@ -1,0 +1,50 @@
+/* Texts that several hold: a prepared statement's is also that of its portals and of each of its executions.
+ * And a store of them by name, of bounded size, in which the one that was used least lately gives way. */
+#ifndef PROTOCOL_TEXT_H
+#define PROTOCOL_TEXT_H
+
+#include "base/list.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Counted by reference. */
+struct text {
+    unsigned references;
+    bool is_cut;
+    size_t length;
+    char bytes[]; /* with a zero behind them */
+};
+
+/* A copy of at most `limit` bytes. NULL when memory is short. */
+struct text *text_create(struct slice bytes, size_t limit);
+struct text *text_reference(struct text *text); /* NULL is allowed, and returned */
+void text_release(struct text *text);           /* NULL is allowed */
+
+/* Longest name that is kept; texts with a longer one are not found again. */
+#define TEXT_NAME_MAX 255
+
+#define TEXT_BUCKETS 64
+
+/* Owned by whoever embeds it; text_store_init() first, text_store_clear() when done. */
+struct text_store {
+    struct list entries; /* the one used least lately first */
+    struct list buckets[TEXT_BUCKETS];
+    size_t size; /* bytes of all entries, names included */
+    size_t limit;
+};
+
+void text_store_init(struct text_store *store, size_t limit);
+
+/* Adds or replaces. Takes a reference of its own. What does not fit, or when memory is short, is not there
+ * afterwards. `text` may be NULL. */
+void text_store_put(struct text_store *store, struct slice name, struct text *text);
+
+/* The text of that name, without a reference, or NULL. */
+struct text *text_store_get(struct text_store *store, struct slice name);
+
+void text_store_remove(struct text_store *store, struct slice name);
+void text_store_clear(struct text_store *store);
+
+#endif

@@ -1,0 +1,127 @@
+/* What the module querylog writes of texts from outside: escaped, cut, and without literals. */
+#include "harness/test.h"
+
+#include "querylog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Whole, and each beginning of it, in memory of its own size: none may be longer when it is redacted, and the
+ * secret may be in none of them. */
+static void expect_redacted(const char *protocol, const char *text, const char *expected, struct place place)
+{
+    size_t length = strlen(text);
+    for (size_t cut = 0; cut <= length; cut++) {
+        char *copy = malloc(cut + 1), *out = malloc(cut + 1);
+        assert_non_null(copy);
+        assert_non_null(out);
+        memcpy(copy, text, cut);
+        size_t used = redact(redact_kind(protocol), copy, cut, out);
+        assert_true(used <= cut);
+        out[used] = '\0';
+        if (cut == length && strcmp(out, expected) != 0)
+            test_fail_at(place, "%s\nexpected: %s\ngot: %s", text, expected, out);
+        if (strstr(out, "SECRET") != NULL)
+            test_fail_at(place, "cut after %zu bytes, %s shows: %s", cut, text, out);
+        free(copy);
+        free(out);
+    }
+}
+
+#define EXPECT_REDACTED(protocol, text, expected) expect_redacted((protocol), (text), (expected), HERE)
+
+static void literals_of_sql_are_left_out(void **state)
+{
+    (void)state;
+    EXPECT_REDACTED("mysql", "SELECT * FROM t1 WHERE a = 'SECRET' AND b=\"it's \\\"SECRET\\\"\"",
+                    "SELECT * FROM t1 WHERE a = ? AND b=?");
+    EXPECT_REDACTED("mysql", "INSERT INTO `t 1` VALUES (12, -1.5e-3, 0xff, .5, NULL, '')",
+                    "INSERT INTO `t 1` VALUES (?, -?, ?, ?, NULL, ?)");
+    EXPECT_REDACTED("postgresql",
+                    "SELECT 'it''s SECRET', E'a\\'SECRET', $1, $tag$a $x$ SECRET$tag$, $$SECRET$$, x2",
+                    "SELECT ?, E?, $1, ?, ?, x2");
+    EXPECT_REDACTED("postgresql", "SELECT a -- SECRET\n, b /* SECRET */ FROM \"SECRET\"",
+                    "SELECT a \n, b  FROM ?");
+    EXPECT_REDACTED("mysql", "SELECT 1 # SECRET", "SELECT ? ");
+    EXPECT_REDACTED("mysql", "SELECT 'open SECRET", "SELECT ?");
+    EXPECT_REDACTED("mysql",
+                    "SELECT \xc3\xa4"
+                    "1, a1.b2, 1SECRET",
+                    "SELECT \xc3\xa4"
+                    "1, a1.b2, ?");
+}
+
+static void what_redis_stores_is_left_out(void **state)
+{
+    (void)state;
+    EXPECT_REDACTED("redis", "SET key SECRET EX 10", "SET key ? ? ?");
+    EXPECT_REDACTED("redis", "set \"a key\" \"the \\\"SECRET\\\" one\"", "set \"a key\" ?");
+    EXPECT_REDACTED("redis", "HSET key field SECRET f2 SECRET", "HSET key field ? ? ?");
+    EXPECT_REDACTED("redis", "AUTH SECRET", "AUTH ?");
+    EXPECT_REDACTED("redis", "HELLO 3 AUTH user SECRET", "HELLO 3 ? ? ?");
+    EXPECT_REDACTED("redis", "GET key", "GET key");
+    EXPECT_REDACTED("redis", "SETTLE key", "SETTLE key");
+    EXPECT_REDACTED("redis", "", "");
+}
+
+static void other_protocols_are_left_alone(void **state)
+{
+    (void)state;
+    EXPECT_REDACTED("http", "GET /?a='1' HTTP/1.1", "GET /?a='1' HTTP/1.1");
+}
+
+static void expect_line(const char *text, size_t length, size_t limit, bool is_cut, bool is_json,
+                        const char *expected, struct place place)
+{
+    char bytes[200];
+    struct line line = { .bytes = bytes, .capacity = sizeof bytes - 1 };
+    char *copy = malloc(length + 1);
+    assert_non_null(copy);
+    memcpy(copy, text, length);
+    line_add_text(&line, copy, length, limit, is_cut, is_json);
+    free(copy);
+    bytes[line.length] = '\0';
+    if (strcmp(bytes, expected) != 0)
+        test_fail_at(place, "expected: %s\ngot: %s", expected, bytes);
+}
+
+#define EXPECT_LINE(text, limit, is_cut, is_json, expected)                                                  \
+    expect_line((text), sizeof(text) - 1, (limit), (is_cut), (is_json), (expected), HERE)
+
+static void texts_are_escaped(void **state)
+{
+    (void)state;
+    EXPECT_LINE("a\n\"b\"\\\x1b[1m\0z", 100, false, false, "a\\n\"b\"\\\\\\x1b[1m\\x00z");
+    EXPECT_LINE("a\n\"b\"\\\x1b[1m\0z", 100, false, true, "a\\n\\\"b\\\"\\\\\\u001b[1m\\u0000z");
+    /* UTF-8 passes in JSON where it is right; control characters in it, surrogates and long forms are not */
+    EXPECT_LINE("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 100, false, true,
+                "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+    EXPECT_LINE("\xc2\x9b\xed\xa0\x80\xc0\x80\xc3", 100, false, true,
+                "\\u00c2\\u009b\\u00ed\\u00a0\\u0080\\u00c0\\u0080\\u00c3");
+    EXPECT_LINE("\xc3\xa4", 100, false, false, "\\xc3\\xa4");
+    EXPECT_LINE("abcdef", 3, false, false, "abc...");
+    EXPECT_LINE("abc", 3, false, false, "abc");
+    EXPECT_LINE("abc", 3, true, false, "abc...");
+}
+
+static void a_line_never_grows_beyond_its_room(void **state)
+{
+    (void)state;
+    char bytes[10];
+    struct line line = { .bytes = bytes, .capacity = sizeof bytes };
+    line_add(&line, "12345678");
+    line_add_text(&line, "\x01\x02\x03", 3, 100, false, false);
+    line_print(&line, "%d", 1234567);
+    assert_true(line.length <= sizeof bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(literals_of_sql_are_left_out),       cmocka_unit_test(what_redis_stores_is_left_out),
+        cmocka_unit_test(other_protocols_are_left_alone),     cmocka_unit_test(texts_are_escaped),
+        cmocka_unit_test(a_line_never_grows_beyond_its_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
