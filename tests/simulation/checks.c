@@ -495,7 +495,8 @@ static size_t client_in_flight(const struct client *client)
 static void check_fifo(const struct link *link, const struct request *request)
 {
     const struct world *world = link->world;
-    if (!world->settings.in_order || !world->single || !request->complete ||
+    bool was_moved = request->chosen != NULL && request->chosen != link; /* it has kept its place */
+    if (was_moved || !world->settings.in_order || !world->single || !request->complete ||
         request->bytes.length >= world->settings.buffer_limit)
         return;
     for (size_t i = 0; i < world->client_count; i++) {
