@@ -14,14 +14,24 @@ static bool client_output_is_full(const struct mux_client *client)
     return client->output.length >= client->mux->settings.buffer_limit;
 }
 
+/* What is held of its requests, apart from one of which its framer does not yet know what it is: that has a
+ * limit of its own, which is noticed only if it may be reached, and passed. */
+static size_t client_held_requests(const struct mux_client *client)
+{
+    const struct mux_exchange *incoming = client->incoming;
+    if (incoming == NULL || incoming->request.decided || incoming->state != EXCHANGE_READING)
+        return client->request_bytes;
+    return client->request_bytes - incoming->bytes.length;
+}
+
 /* Whether it may have more requests here. */
 static bool client_can_take(const struct mux_client *client)
 {
     const struct mux_settings *settings = &client->mux->settings;
     return client->waiting < settings->pipeline_depth &&
            client->exchange_count < 2 * settings->pipeline_depth &&
-           client->request_bytes < settings->buffer_limit && client->answer_bytes < settings->buffer_limit &&
-           !client_output_is_full(client);
+           client_held_requests(client) < settings->buffer_limit &&
+           client->answer_bytes < settings->buffer_limit && !client_output_is_full(client);
 }
 
 bool client_is_eligible(const struct mux_client *client)
