@@ -45,8 +45,9 @@ void client_watch_queue(struct mux_client *client)
     bool waits = first != NULL && (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
     if (!waits)
         timeout_stop(&client->queue);
-    else if (!list_linked(&client->queue.node))
-        timeout_start(&client->mux->queue_timeouts, &client->queue, client->mux->now);
+    else if (!list_linked(&client->queue.node)) /* that it was given to a link which failed is no excuse */
+        timeout_start_since(&client->mux->queue_timeouts, &client->queue,
+                            first->ready > client->passed ? first->ready : client->passed);
 }
 
 void client_queue_timed_out(struct mux_client *client)
@@ -272,6 +273,7 @@ static bool client_pass_first(struct mux_client *client, struct mux_exchange *fi
     enum reason reason = cut ? first->reason : client->input_over ? client->reason : REASON_CLIENT_CLOSED;
     exchange_end(first, first->answered, first->reason);
     timeout_stop(&client->queue); /* the next one's clock begins now */
+    client->passed = mux->now;
     exchange_free(first);
     /* A stream that was cut must not look whole; where nobody knows what whole is, the target's end is passed
      * on. */
