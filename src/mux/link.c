@@ -93,7 +93,8 @@ static bool link_is_owed(const struct mux_link *link)
     return link_has_sent_all(first);
 }
 
-/* Turns: who goes on asking, a few bytes at a time, while others wait does not put off the end of its turn. */
+/* Turns: who goes on asking, a few bytes at a time, while others wait does not put off the end of its turn.
+ */
 static void link_watch_answer(struct mux_link *link)
 {
     struct mux *mux = link->mux;
