@@ -95,6 +95,7 @@ struct mux_client {
     struct timeout stall;
     struct timeout idle;
     struct timeout queue;
+    int64_t passed;    /* when the last of its exchanges was over, in their order */
     uint64_t framer[]; /* the protocol's own */
 };
 
@@ -132,6 +133,7 @@ struct mux_link {
     uint64_t given;    /* bytes ever put into `output` */
     uint64_t written;  /* of these, written */
     int64_t requests;  /* sent so far */
+    size_t taken;      /* turns: bytes written since `answering` began anew; SIZE_MAX: it has to */
     unsigned silent;   /* requests in a row that were given up without a byte from the target (ids) */
     struct timeout answering;
     struct timeout taking;
