@@ -110,6 +110,15 @@ static const struct link *request_link(const struct request *request)
     return NULL;
 }
 
+/* One of its requests was; and with its client, closed for that, go those that are with the target. */
+static bool client_was_refused(const struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++)
+        if (client->requests[i].error_made && client->requests[i].error_reason == REASON_QUEUE_FULL)
+            return true;
+    return false;
+}
+
 static bool request_may_end(const struct request *request, enum reason reason)
 {
     const struct world *world = request->client->world;
@@ -126,7 +135,8 @@ static bool request_may_end(const struct request *request, enum reason reason)
         return request->link == NULL &&
                milliseconds_passed(world, request_waits_since(request), world->settings.queue_timeout);
     case REASON_QUEUE_FULL:
-        return request->link == NULL && world_has(world, FAULT_SHORT_QUEUE);
+        return world_has(world, FAULT_SHORT_QUEUE) &&
+               (request->link == NULL || client_was_refused(request->client));
     case REASON_PROTOCOL_ERROR:
         return client_has_broken(request->client) || (link != NULL && link_may_break(link));
     case REASON_REFUSED_COMMAND:

@@ -64,6 +64,8 @@ static void client_make_request(struct client *client, uint32_t number)
     request->answer_kind = choose_answer_kind(world);
     request->size = choose_size(world);
     request->answer_size = choose_size(world);
+    if (client->floods)
+        request->size = random_below(&world->random, 8);
     if (request->kind == REQUEST_LATE && request->size > world->settings.buffer_limit / 2)
         request->size = random_below(&world->random, 8);
     if (world->dialect->has_interims && random_chance(&world->random, 10))
@@ -108,6 +110,8 @@ static void client_make(struct world *world, uint32_t number)
     client->floods = random_chance(random, 8);
     client->flood_kind = (enum request_kind)random_between(random, REQUEST_UNANSWERED, REQUEST_REFUSED);
     client->count = random_chance(random, 10) ? 0 : random_between(random, 1, world->requests_max);
+    if (client->floods)
+        client->count = REQUESTS_MAX;
     for (uint32_t i = 0; i < client->count; i++)
         client_make_request(client, i);
     client->window = world->dialect->has_turns ? 1 : random_pick(random, windows);
@@ -214,7 +218,7 @@ static bool client_take(struct client *client)
         size_t rest = client->reads_to - (size_t)client->taken;
         length = length < rest ? length : rest;
     }
-    if (length == 0)
+    if (length == 0 || (client->floods && !world->calm && random_chance(&world->random, 80)))
         return false;
     if (random_chance(&world->random, 40)) {
         length = random_between(&world->random, 1, length);

@@ -205,19 +205,51 @@ void link_give_up(struct link *link)
     link_finish_stream(link, false);
 }
 
-/* Bytes that nobody asked for: what was said last, once more, or nonsense. Only when all that the target got
- * is answered. */
+/* An id as it stands in messages, for comparing and copying only. */
+static uint64_t id_after(const struct features *features, uint64_t id)
+{
+    unsigned char bytes[sizeof id];
+    memcpy(bytes, &id, sizeof id);
+    for (size_t i = features->id_width; i > 0 && ++bytes[i - 1] == 0; i--)
+        ;
+    memcpy(&id, bytes, sizeof id);
+    return id;
+}
+
+/* Whether bytes that nobody asked for may come now: all that the target got is answered, and they can't be
+ * taken for late ones of a turn, because another client's is about to begin. */
+static bool link_may_stray(const struct link *link)
+{
+    const struct world *world = link->world;
+    uint32_t client;
+    uint32_t number;
+    if (link->answering != NOT_ANSWERING || link->works_open > 0 || link->current != NULL ||
+        link->head.length > 0 || (world->features.greeting && !link->greeted) || link->closed)
+        return false;
+    if (!world->dialect->has_turns)
+        return true;
+    struct slice output = mux_link_output(link->mux_link);
+    return output.length > 0 && link->work_count > 0 &&
+           world->dialect->identify(world, output, &client, &number) > 0 &&
+           link->works[link->work_count - 1].request->client->number != client;
+}
+
+/* What was said last, once more, maybe with the next id; or nonsense. */
 static void link_say_stray(struct link *link)
 {
+    struct world *world = link->world;
     const struct work *last = link->work_count > 0 ? &link->works[link->work_count - 1] : NULL;
-    world_trace(link->world, "stray bytes on connection %u", link->number);
+    world_trace(world, "stray bytes on connection %u", link->number);
     link->stray = true;
-    if (last == NULL || random_chance(&link->world->random, 30)) {
+    if (last == NULL || random_chance(&world->random, 30)) {
         link_say(link, PART_STRAY, NULL, SLICE("stray"));
         return;
     }
     const struct buffer *answer = &last->request->answer;
-    link_say_answer(link, PART_STRAY, NULL, last->request->id, answer, 0, answer->length);
+    uint64_t id = last->request->id;
+    if (random_chance(&world->random, 50))
+        id = id_after(&world->features, id);
+    link_say_answer(link, PART_STRAY, NULL, id, answer, 0, answer->length);
 }
 
 /* Something worse than an answer, now and then. */
@@ -245,8 +277,7 @@ static bool link_misbehave(struct link *link)
         link->deaf = true;
         return true;
     case FAULT_STRAY_BYTES:
-        if (!at_rest || link->works_open > 0 || link->current != NULL || link->head.length > 0 ||
-            (world->features.greeting && !link->greeted) || link->closed)
+        if (!link_may_stray(link))
             return false;
         link_say_stray(link);
         return true;
