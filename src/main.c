@@ -190,7 +190,8 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-static int act(struct command_line *command, struct config *config, struct events *events)
+/* A server takes the modules over: `*events` is NULL then. */
+static int act(struct command_line *command, struct config *config, struct events **events)
 {
     if (command->asks_running)
         return ask_instance(command, config);
@@ -208,7 +209,8 @@ static int act(struct command_line *command, struct config *config, struct event
         break;
     }
     command->server.source = command->source;
-    command->server.events = events;
+    command->server.events = *events;
+    *events = NULL;
     return server_run(config, &command->server);
 }
 
@@ -227,8 +229,8 @@ int main(int count, char **arguments)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
-    struct events *events = events_load(&config);
-    status = act(&command, &config, events);
+    struct events *events = command.asks_running ? NULL : events_load(&config);
+    status = act(&command, &config, &events);
     events_release(events);
     config_free(&config);
     return status;

@@ -95,6 +95,20 @@ static void name_group(struct naming *naming, const struct config *before, const
     }
 }
 
+static bool modules_equal(const struct written_configuration *a, const struct written_configuration *b)
+{
+    bool are_equal = a->module_count == b->module_count;
+    for (size_t i = 0; are_equal && i < a->module_count; i++) {
+        const struct written_module *one = &a->modules[i], *other = &b->modules[i];
+        are_equal = group_equal(one->group, other->group) && one->extra_count == other->extra_count;
+        for (size_t k = 0; are_equal && k < one->extra_count; k++)
+            are_equal = strcmp(one->extras[k].name, other->extras[k].name) == 0 &&
+                        one->extras[k].type == other->extras[k].type &&
+                        value_equal(&one->extras[k].value, &other->extras[k].value);
+    }
+    return are_equal;
+}
+
 const char *changes_name(const struct config *before, const struct config *after, const char *listener,
                          char *text, size_t size)
 {
@@ -110,5 +124,7 @@ const char *changes_name(const struct config *before, const struct config *after
     name_group(&naming, before, after, NULL, before->written->global, after->written->global);
     if (!group_equal(before->written->log, after->written->log))
         name_add(&naming, "log");
+    if (!modules_equal(before->written, after->written))
+        name_add(&naming, "modules");
     return text;
 }

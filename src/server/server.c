@@ -429,7 +429,7 @@ int server_run(struct config *config, const struct server_options *options)
     int status = EXIT_FAILURE;
     struct server server = {
         .config = config,
-        .events = events_reference(options->events),
+        .events = options->events,
         .daemon = -1,
         .predecessor = -1,
     };
@@ -445,6 +445,7 @@ int server_run(struct config *config, const struct server_options *options)
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
     if (!daemon_fill_standard()) {
         log_error(NULL, "/dev/null: %s", strerror(errno));
+        events_release(server.events);
         return EXIT_FAILURE;
     }
     upgrade_init(&server.upgrade, options->arguments);
@@ -453,6 +454,7 @@ int server_run(struct config *config, const struct server_options *options)
     server.pid_path = pid_path == NULL ? NULL : strdup(pid_path);
     if (pid_path != NULL && server.pid_path == NULL) {
         log_error(NULL, "%s", strerror(errno));
+        events_release(server.events);
         return EXIT_FAILURE;
     }
     if (!inherited_take(&server.inherited)) {

@@ -368,6 +368,96 @@ static void a_failing_start_is_an_error(void **state)
     module_expect_lines(fixture, "first", "start low 3\nstop\n");
 }
 
+/* The configuration of the test below; `keys` are the module's. */
+static void write_configuration(char *text, size_t size, const struct fixture *fixture, const unsigned *ports,
+                                unsigned target, const char *output, const char *keys)
+{
+    snprintf(
+        text, size,
+        "modules = ( { path = \"%s\"; output = \"%s/%s\"; %s } );"
+        "listeners = ( { name = \"piped\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); " LINE
+        " },"
+        "{ name = \"shared\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; targets = ( \"127.0.0.1:%u\" "
+        "); " LINE " } );",
+        module_path("tests/modules/recorder.so"), fixture->directory, output, keys, ports[0], target,
+        ports[1], target);
+}
+
+static void exchange(int client, const char *text)
+{
+    peer_send_text(client, text);
+    peer_expect_text(client, text);
+}
+
+/* A reload that changes something about modules makes new instances; clients stay with those that they began
+ * with. One that does not, or is refused for whatever reason, leaves them as they are. */
+static void a_reload_makes_new_instances(void **state)
+{
+    struct fixture *fixture = *state;
+    const unsigned ports[] = { peer_free_port(), peer_free_port() };
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    char text[3000];
+    int before[2], after[2];
+    write_configuration(text, sizeof(text), fixture, ports, echo_port(echo), "a", "level = \"high\";");
+    struct proximux *proximux = proximux_start(fixture, "%s", text);
+    const char *name = strrchr(proximux->configuration, '/') + 1;
+    for (size_t i = 0; i < 2; i++) {
+        before[i] = peer_connect("127.0.0.1", ports[i]);
+        exchange(before[i], "one\n");
+    }
+    proximux_signal(proximux, SIGHUP); /* nothing has changed */
+    proximux_wait_log(proximux, "reloaded: ");
+    static const char *const wrong[] = { "level = \"middle\";", "fail = \"not today\";" };
+    for (size_t i = 0; i < 2; i++) {
+        write_configuration(text, sizeof(text), fixture, ports, echo_port(echo), "x", wrong[i]);
+        fixture_write(fixture, name, text);
+        proximux_signal(proximux, SIGHUP);
+        proximux_wait_log_times(proximux, "nothing was changed", i + 1);
+    }
+    assert_int_equal(proximux_log_count(proximux, "recorder.so: not today"), 1);
+    exchange(before[1], "two\n");
+    write_configuration(text, sizeof(text), fixture, ports, echo_port(echo), "b", "count = 8;");
+    fixture_write(fixture, name, text);
+    proximux_signal(proximux, SIGHUP);
+    proximux_wait_log_times(proximux, "reloaded: ", 2);
+    proximux_wait_log(proximux, "reload: changed: modules");
+    for (size_t i = 0; i < 2; i++) {
+        after[i] = peer_connect("127.0.0.1", ports[i]);
+        exchange(after[i], "new\n");
+        exchange(before[i], "old\n");
+        peer_end(before[i]);
+        peer_expect_end(before[i]);
+        close(before[i]);
+    }
+    module_expect_lines(fixture, "a",
+                        "start high 3\nconnected piped proxy line\nrequest 1 |one|one~|4 0||right\n"
+                        "response 1 |one|one~|4 4||right\nconnected shared fifo line\n"
+                        "request 1 |one|one~|4 0||right\nresponse 1 |one|one~|4 4||right\n"
+                        "request 2 |two|two~|4 0||right\nresponse 2 |two|two~|4 4||right\n"
+                        "request 2 |old|old~|4 0||right\nresponse 2 |old|old~|4 4||right\n"
+                        "closed client_closed 8 8 right\n"
+                        "request 3 |old|old~|4 0||right\nresponse 3 |old|old~|4 4||right\n"
+                        "closed client_closed 12 12 right\nstop\n");
+    /* without modules the clients that are there have nothing more to tell, and close as they should */
+    snprintf(text, sizeof(text),
+             "listeners = ( { name = \"shared\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\";"
+             "targets = ( \"127.0.0.1:%u\" ); " LINE " } );",
+             ports[1], echo_port(echo));
+    fixture_write(fixture, name, text);
+    proximux_signal(proximux, SIGHUP);
+    proximux_wait_log_times(proximux, "reloaded: ", 3);
+    exchange(after[1], "silent\n");
+    for (size_t i = 0; i < 2; i++)
+        close(after[i]);
+    char *lines = module_wait_lines(fixture, "b", 10);
+    assert_non_null(strstr(lines, "start low 8\n"));
+    assert_null(strstr(lines, "silent"));
+    assert_non_null(strstr(lines, "\nstop\n"));
+    free(lines);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 static void the_log_of_requests_needs_no_module(void **state)
 {
     struct fixture *fixture = *state;
@@ -444,6 +534,7 @@ int main(void)
         fixture_test(all_errors_are_told),
         fixture_test(what_others_may_write_is_refused_to_root),
         fixture_test(a_failing_start_is_an_error),
+        fixture_test(a_reload_makes_new_instances),
         fixture_test(the_log_of_requests_needs_no_module),
         fixture_test(the_example_denies_by_the_hour),
     };
