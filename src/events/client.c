@@ -11,7 +11,7 @@ struct events_client {
     struct events_listener *listener;
     struct proximux_client public; /* its `data` is that of the module that is called */
     struct observer *observer;     /* proxy mode, if exchanges are wanted */
-    const char *target;            /* proxy mode; NULL: none yet */
+    char *target;                  /* proxy mode; NULL: none yet */
     int64_t accepted;              /* microseconds */
     int64_t connected;             /* likewise, proxy mode */
     enum reason reason;            /* why what is outstanding ends */
@@ -132,7 +132,8 @@ static void client_lost(void *owner, const char *why)
 
 void events_client_connected(struct events_client *client, const char *target)
 {
-    client->target = target;
+    free(client->target);
+    client->target = strdup(target); /* NULL: memory is short, and it will seem to have none */
     client->connected = clock_now();
 }
 
@@ -221,6 +222,7 @@ static void client_free(struct events_client *client)
 {
     observer_destroy(client->observer);
     events_listener_release(client->listener);
+    free(client->target);
     free(client);
 }
 
@@ -276,6 +278,7 @@ struct events_client *events_client_open(struct events_listener *listener, uint6
     if (client == NULL)
         return NULL;
     client->listener = events_listener_reference(listener);
+    client->reason = REASON_PROTOCOL_ERROR; /* of what can't be followed any more */
     client->accepted = clock_now();
     client->public = (struct proximux_client){
         .number = number,

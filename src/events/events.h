@@ -67,7 +67,7 @@ void events_client_close(struct events_client *client, enum reason reason, uint6
 
 /* ---- Proxy mode: bytes as they pass ---- */
 
-/* It has its target connection. `target` must outlive the client. */
+/* It has its target connection. */
 void events_client_connected(struct events_client *client, const char *target);
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length);
 void events_target_bytes(struct events_client *client, const char *bytes, size_t length);

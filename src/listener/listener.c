@@ -8,12 +8,18 @@
 #include "stream/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* Clients taken at one turn of the loop, so that a flood of them leaves time for those who are in. */
 #define ACCEPT_BATCH 64
+
+/* How long a socket that closes waits for the ends of handshakes that have begun. The loop waits too, so it
+ * is short: enough for peers nearby. */
+#define HANDSHAKE_MILLISECONDS 2
+#define HANDSHAKE_ROUNDS       8
 
 /* How long accepting rests when the kernel lacks what the account can't know of. */
 #define ACCEPT_PAUSE_SECONDS 0.2
@@ -799,7 +805,11 @@ static void listener_close_left(struct listener *listener, struct bound_sockets 
                  bind_print(socket, text, sizeof text));
         if (socket->path == NULL)
             socket_stop_listening(socket->descriptor);
-        listener_accept_batch(listener, socket->descriptor, INT32_MAX);
+        struct pollfd watched = { .fd = socket->descriptor, .events = POLLIN };
+        for (int round = 0; round < HANDSHAKE_ROUNDS; round++)
+            if (listener_accept_batch(listener, socket->descriptor, INT32_MAX) == ACCEPT_PAUSE ||
+                socket->path != NULL || poll(&watched, 1, HANDSHAKE_MILLISECONDS) != 1)
+                break;
     }
     bind_close(left);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -46,8 +47,19 @@ void socket_set_reuse_port(int descriptor, bool reuse)
 
 void socket_stop_listening(int descriptor)
 {
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    const struct sock_fprog program = { .len = 1, .filter = &drop };
+    /* The filter sees segments from their TCP header on. Only those that begin a connection are dropped: the
+     * ends of handshakes that are under way still have to come in. */
+    struct sock_filter drop_beginnings[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct tcphdr, th_flags)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {
+        .len = sizeof drop_beginnings / sizeof drop_beginnings[0],
+        .filter = drop_beginnings,
+    };
     setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 

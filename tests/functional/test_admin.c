@@ -405,6 +405,50 @@ static void readiness_follows_targets_and_end(void **state)
     echo_stop(echo);
 }
 
+/* What a listener has counted stays through a reload, targets that go take theirs along; a reload that is
+ * refused is seen. */
+static void reloads_are_counted(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned admin = peer_free_port();
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start(HOST, 0, NULL);
+    struct echo *other = echo_start(HOST, 0, NULL);
+    char text[512];
+    char name[160];
+    struct proximux *proximux = start_with_admin(fixture, admin, "", port, echo_port(echo), "");
+    int client = peer_connect(HOST, port);
+    peer_send_text(client, "x");
+    peer_expect_text(client, "x");
+    close(client);
+    proximux_wait_log(proximux, "ended: client_closed");
+    snprintf(
+        text, sizeof text,
+        "admin: { listen = \"127.0.0.1:%u\"; };\n"
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+        admin, port, echo_port(other));
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+    proximux_signal(proximux, SIGHUP);
+    test_wait_until(web_figure(admin, "proximux_reloads_total") == 1);
+    assert_int_equal(web_figure(admin, "proximux_listener_clients_accepted_total{listener=\"main\"}"), 1);
+    snprintf(name, sizeof name,
+             "proximux_target_connections_opened_total{listener=\"main\",target=\"127.0.0.1:%u\"}",
+             echo_port(other));
+    assert_int_equal(web_figure(admin, name), 0);
+    expect_answer(HOST, admin, HOST, "/status.txt", 200, ", 1 reloads, 0 refused\n");
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, "listeners = ( wrong );");
+    proximux_signal(proximux, SIGHUP);
+    test_wait_until(web_figure(admin, "proximux_reloads_refused_total") == 1);
+    assert_int_equal(web_figure(admin, "proximux_reload_last_refused"), 1);
+    expect_answer(HOST, admin, HOST, "/status.json", 200, "\"last_refused\":true");
+    expect_answer(HOST, admin, HOST, "/readyz", 200, "ready");
+    snprintf(name, sizeof name, "127.0.0.1:%u", echo_port(other));
+    expect_answer(HOST, admin, HOST, "/config", 200, name); /* of what is in force, not of the file */
+    proximux_stop(proximux);
+    echo_stop(echo);
+    echo_stop(other);
+}
+
 /* Requests in half, such whose answers are not read, and silence. */
 static int slow_client(unsigned admin, size_t number)
 {
@@ -637,6 +681,7 @@ int main(void)
         fixture_test(no_sample_comes_twice),
         fixture_test(promtool_finds_nothing_wrong),
         fixture_test(readiness_follows_targets_and_end),
+        fixture_test(reloads_are_counted),
         fixture_test(slow_clients_hurt_nobody),
         fixture_test(nothing_is_left_behind),
         fixture_test(an_address_in_use_is_an_error),

@@ -26,7 +26,10 @@ static char *read_all(int socket, size_t *length, struct place place)
         *length += (size_t)count;
         if (capacity - *length < 4096) {
             capacity *= 2;
-            text = realloc(text, capacity);
+            char *grown = realloc(text, capacity);
+            if (grown == NULL)
+                free(text);
+            text = grown;
         }
     }
     text[*length] = '\0';

@@ -8,14 +8,15 @@ static const char *const situation_words[SITUATION_COUNT] = {
 #undef SITUATION_WORDS
 };
 
-/* Reasons by which an exchange can't end here: whoever connects is no part of the multiplexer, an idle
- * connection has no exchange, and memory never runs short. */
+/* Reasons by which an exchange can't end here: whoever connects is no part of the multiplexer, nor are
+ * modules, an idle connection has no exchange, and memory never runs short. */
 static bool coverage_is_impossible(enum reason reason)
 {
     switch (reason) {
     case REASON_TARGET_REFUSED:
     case REASON_CONNECT_TIMEOUT:
     case REASON_INACTIVITY:
+    case REASON_MODULE:
     case REASON_INTERNAL:
         return true;
     default:
