@@ -39,15 +39,26 @@ bool client_is_eligible(const struct mux_client *client)
     return !client_output_is_full(client) && client->in_flight < client->mux->answers_per_client;
 }
 
+/* How long it has waited; while the queue is held, time stands still. */
+static int64_t client_queue_used(const struct mux_client *client)
+{
+    const struct timeout_list *list = &client->mux->queue_timeouts;
+    int64_t used = (list->is_held ? list->held_since : client->mux->now) - client->queue.since;
+    return used > 0 ? used : 0;
+}
+
 void client_watch_queue(struct mux_client *client)
 {
+    struct mux *mux = client->mux;
     const struct mux_exchange *first = client_first(client);
     bool waits = first != NULL && (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
-    if (!waits)
-        timeout_stop(&client->queue);
-    else if (!list_linked(&client->queue.node)) /* that it was given to a link which failed is no excuse */
-        timeout_start_since(&client->mux->queue_timeouts, &client->queue,
-                            first->ready > client->passed ? first->ready : client->passed);
+    bool runs = list_linked(&client->queue.node);
+    if (waits && !runs)
+        timeout_start_since(&mux->queue_timeouts, &client->queue, mux->now - client->queue_used);
+    if (waits || !runs)
+        return;
+    client->queue_used = client_queue_used(client);
+    timeout_stop(&client->queue);
 }
 
 void client_queue_timed_out(struct mux_client *client)
@@ -277,7 +288,7 @@ static bool client_pass_first(struct mux_client *client, struct mux_exchange *fi
     enum reason reason = cut ? first->reason : client->input_over ? client->reason : REASON_CLIENT_CLOSED;
     exchange_end(first, first->answered, first->reason);
     timeout_stop(&client->queue); /* the next one's clock begins now */
-    client->passed = mux->now;
+    client->queue_used = 0;
     exchange_free(first);
     /* A stream that was cut must not look whole; where nobody knows what whole is, the target's end is passed
      * on. */

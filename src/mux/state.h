@@ -95,8 +95,8 @@ struct mux_client {
     struct timeout stall;
     struct timeout idle;
     struct timeout queue;
-    int64_t passed;    /* when the last of its exchanges was over, in their order */
-    uint64_t framer[]; /* the protocol's own */
+    int64_t queue_used; /* microseconds that its first exchange has waited before it was given a link */
+    uint64_t framer[];  /* the protocol's own */
 };
 
 enum link_state {

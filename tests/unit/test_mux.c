@@ -638,6 +638,20 @@ static void a_head_as_long_as_may_be_is_read_on(void **state)
     bench_stop(&bench);
 }
 
+/* A link comes, is given the request, and fails before a byte is written. */
+static void link_fails_at_once(struct bench *bench, size_t i)
+{
+    struct mux_link *link = mux_link_open(bench->mux, &bench->links[i], bench->now);
+    assert_non_null(link);
+    bench->links[i] = link;
+    bench->link_count = i + 1;
+    mux_dispatch(bench->mux, bench->now);
+    assert_int_equal(mux_link_output(link).length, 2);
+    mux_link_end(link, bench->now);
+    mux_link_close(link, bench->now);
+    bench->links[i] = NULL;
+}
+
 /* Were the wait to begin anew with each link, it would never end at a target that only closes. */
 static void links_that_fail_do_not_prolong_the_wait(void **state)
 {
@@ -648,18 +662,36 @@ static void links_that_fail_do_not_prolong_the_wait(void **state)
     ask(&bench, 0, "a\n");
     for (size_t i = 0; i < 3; i++) {
         pass(&bench, 300);
-        struct mux_link *link = mux_link_open(bench.mux, &bench.links[i], bench.now);
-        assert_non_null(link);
-        bench.links[i] = link;
-        bench.link_count = i + 1;
-        mux_dispatch(bench.mux, bench.now);
-        assert_int_equal(mux_link_output(link).length, 2);
-        mux_link_end(link, bench.now);
-        mux_link_close(link, bench.now);
-        bench.links[i] = NULL;
+        link_fails_at_once(&bench, i);
     }
+    pass(&bench, 99);
     assert_string_equal(bench.got[0], "");
-    pass(&bench, 100);
+    pass(&bench, 1);
+    assert_string_equal(bench.got[0], "error queue_timeout\n");
+    bench_stop(&bench);
+}
+
+/* Nor do they shorten it by the time for which a reload has held the queue. */
+static void links_that_fail_do_not_shorten_the_wait(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    ask(&bench, 0, "a\n");
+    pass(&bench, 300);
+    mux_hold_queue(bench.mux, true, bench.now);
+    pass(&bench, 5000);
+    mux_hold_queue(bench.mux, false, bench.now);
+    link_fails_at_once(&bench, 0);
+    pass(&bench, 300);
+    mux_hold_queue(bench.mux, true, bench.now);
+    pass(&bench, 5000);
+    link_fails_at_once(&bench, 1);
+    mux_hold_queue(bench.mux, false, bench.now);
+    pass(&bench, 300);
+    assert_string_equal(bench.got[0], "");
+    pass(&bench, 6000);
     assert_string_equal(bench.got[0], "error queue_timeout\n");
     bench_stop(&bench);
 }
@@ -732,6 +764,7 @@ int main(void)
         cmocka_unit_test(exchanges_can_be_seen),
         cmocka_unit_test(a_head_as_long_as_may_be_is_read_on),
         cmocka_unit_test(links_that_fail_do_not_prolong_the_wait),
+        cmocka_unit_test(links_that_fail_do_not_shorten_the_wait),
         cmocka_unit_test(who_goes_on_asking_does_not_keep_its_turn),
         cmocka_unit_test(who_sends_much_keeps_its_turn),
     };
