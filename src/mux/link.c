@@ -588,7 +588,10 @@ void link_taking_overdue(struct mux_link *link)
     struct list_node *node = list_last(&link->in_flight);
     while (node != NULL && !link_has_sent(exchange_of_link_node(node)))
         node = node->previous == &link->in_flight.head ? NULL : node->previous;
-    link_silent(link, exchange_of_link_node(node), "no byte was taken within request_timeout");
+    struct mux_exchange *exchange = exchange_of_link_node(node);
+    if (exchange != NULL && link_has_sent_all(exchange))
+        exchange = NULL; /* it is the next one that is not taken, and that one can still go elsewhere */
+    link_silent(link, exchange, "no byte was taken within request_timeout");
 }
 
 void link_exchange_overdue(struct mux_exchange *exchange)

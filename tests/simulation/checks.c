@@ -98,16 +98,19 @@ static bool client_goes(const struct request *request, enum reason reason)
     return false;
 }
 
-/* The connection that it was sent on; also if so little was sent of it that the target can't tell. */
-static const struct link *request_link(const struct request *request)
+/* Whether this request may be the one of which that connection got too little to know it. */
+static bool link_may_have_begun(const struct link *link, const struct request *request)
 {
-    const struct world *world = request->client->world;
-    if (request->link != NULL)
-        return request->link;
-    for (size_t i = 0; i < world->link_count; i++)
-        if (world->links[i]->head.length > 0 && true)
-            return world->links[i];
-    return NULL;
+    const struct features *features = &link->world->features;
+    struct slice head = buffer_slice(&link->head);
+    if (head.length == 0 || head.length > request->forward.length)
+        return false;
+    for (size_t i = 0; i < head.length; i++) {
+        bool is_id = i >= features->id_offset && i - features->id_offset < features->id_width;
+        if (!is_id && head.bytes[i] != buffer_bytes(&request->forward)[i])
+            return false;
+    }
+    return true;
 }
 
 /* One of its requests was; and with its client, closed for that, go those that are with the target. */
@@ -119,10 +122,9 @@ static bool client_was_refused(const struct client *client)
     return false;
 }
 
-static bool request_may_end(const struct request *request, enum reason reason)
+static bool request_may_end_on(const struct request *request, const struct link *link, enum reason reason)
 {
     const struct world *world = request->client->world;
-    const struct link *link = request_link(request);
     switch (reason) {
     case REASON_TARGET_CLOSED:
         return link != NULL && link_may_fall(link);
@@ -144,6 +146,18 @@ static bool request_may_end(const struct request *request, enum reason reason)
     default:
         return client_may_end(request->client, reason);
     }
+}
+
+static bool request_may_end(const struct request *request, enum reason reason)
+{
+    const struct world *world = request->client->world;
+    if (request_may_end_on(request, request->link, reason))
+        return true;
+    for (size_t i = 0; i < world->link_count && request->link == NULL; i++)
+        if (link_may_have_begun(world->links[i], request) &&
+            request_may_end_on(request, world->links[i], reason))
+            return true;
+    return false;
 }
 
 static void check_answered(const struct request *request)
