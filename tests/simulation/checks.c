@@ -214,6 +214,15 @@ static void check_turn_ended(struct world *world, const struct mux_ending *endin
                   reason_name(ending->reason));
 }
 
+/* Whether an earlier one of its client goes on. */
+static bool request_is_behind(const struct request *request)
+{
+    for (size_t i = 0; i < request->number; i++)
+        if (!request->client->requests[i].ended)
+            return true;
+    return false;
+}
+
 void check_ended(void *owner, const struct mux_ending *ending)
 {
     struct world *world = owner;
@@ -251,7 +260,8 @@ void check_ended(void *owner, const struct mux_ending *ending)
     bool early = request->answered && !request->complete;
     if (request->closes_client || request->said_last || early)
         client->has_ended_last = true;
-    client->first_since = world->now;
+    if (!request_is_behind(request))
+        client->first_since = world->now;
     client_advance(client);
 }
 
