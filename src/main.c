@@ -190,7 +190,7 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-/* Sets `events` to NULL if the server takes them over. */
+/* A server takes the modules over: `*events` is NULL then. */
 static int act(struct command_line *command, struct config *config, struct events **events)
 {
     if (command->asks_running)
@@ -229,7 +229,7 @@ int main(int count, char **arguments)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
-    struct events *events = events_load(&config);
+    struct events *events = command.asks_running ? NULL : events_load(&config);
     status = act(&command, &config, &events);
     events_release(events);
     config_free(&config);

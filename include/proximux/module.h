@@ -8,8 +8,10 @@
  *
  *     cc -shared -fPIC -o example.so example.c
  *
- * It is loaded by a group in `modules` of the configuration; each group makes an instance of its own. See
- * proximux.conf(5), and examples/deny-at-night.c, which is a whole module in some thirty lines.
+ * It is loaded by a group in `modules` of the configuration; each group makes an instance of its own. A
+ * reload that changes anything about modules makes new ones: clients stay with those that they began with,
+ * which stop when the last of these has gone. See proximux.conf(5), and examples/deny-at-night.c, which is a
+ * whole module in some thirty lines.
  *
  * Rules for all functions of a module:
  *

@@ -20,8 +20,10 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#define RING_SIZE  ((size_t)256 * 1024)
-#define BATCH_SIZE ((size_t)64 * 1024)
+/* Of the log, and of further files, which take more lines at a time. */
+#define RING_SIZE      ((size_t)256 * 1024)
+#define FILE_RING_SIZE ((size_t)4 * 1024 * 1024)
+#define BATCH_SIZE     ((size_t)64 * 1024)
 
 /* log_stop() in microseconds: how long the writer may wait for its output, and how long it is waited for. */
 #define STOP_WRITER_WAIT INT64_C(1800000)
@@ -63,7 +65,8 @@ struct writer {
     uint64_t pending; /* dropped lines not yet announced by an entry */
     size_t head;      /* of the oldest entry in the ring */
     size_t used;
-    unsigned char ring[RING_SIZE];
+    unsigned char *ring;
+    size_t ring_size; /* set once */
 
     pthread_t thread;
     enum log_output output;
@@ -95,16 +98,16 @@ static _Atomic bool shown_masked;
 
 static void ring_copy_in(struct writer *writer, size_t at, const void *data, size_t length)
 {
-    at %= RING_SIZE;
-    size_t first = length < RING_SIZE - at ? length : RING_SIZE - at;
+    at %= writer->ring_size;
+    size_t first = length < writer->ring_size - at ? length : writer->ring_size - at;
     memcpy(writer->ring + at, data, first);
     memcpy(writer->ring, (const unsigned char *)data + first, length - first);
 }
 
 static void ring_copy_out(const struct writer *writer, size_t at, void *data, size_t length)
 {
-    at %= RING_SIZE;
-    size_t first = length < RING_SIZE - at ? length : RING_SIZE - at;
+    at %= writer->ring_size;
+    size_t first = length < writer->ring_size - at ? length : writer->ring_size - at;
     memcpy(data, writer->ring + at, first);
     memcpy((unsigned char *)data + first, writer->ring, length - first);
 }
@@ -112,7 +115,7 @@ static void ring_copy_out(const struct writer *writer, size_t at, void *data, si
 static void ring_put(struct writer *writer, enum log_kind kind, const char *line, size_t length)
 {
     struct entry entry;
-    if (sizeof entry + length > RING_SIZE - writer->used) {
+    if (sizeof entry + length > writer->ring_size - writer->used) {
         writer->pending++;
         dropped += writer->is_log;
         return;
@@ -177,7 +180,7 @@ static void batch_take(struct writer *writer)
             batch->kind = entry.kind;
         ring_copy_out(writer, writer->head + sizeof entry, batch->text + batch->length, entry.length);
         batch->length += entry.length;
-        writer->head = (writer->head + sizeof entry + entry.length) % RING_SIZE;
+        writer->head = (writer->head + sizeof entry + entry.length) % writer->ring_size;
         writer->used -= sizeof entry + entry.length;
         if (writer->output == LOG_OUTPUT_SYSLOG)
             return;
@@ -338,6 +341,7 @@ static void writer_free(struct writer *writer)
     pthread_cond_destroy(&writer->work);
     pthread_cond_destroy(&writer->finished);
     free(writer->path);
+    free(writer->ring);
     free(writer);
 }
 
@@ -428,11 +432,17 @@ static bool writer_open(struct writer *writer, const struct log_options *options
     return true;
 }
 
-static struct writer *writer_new(void)
+static struct writer *writer_new(size_t ring_size)
 {
     struct writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL)
         return NULL;
+    writer->ring = malloc(ring_size);
+    if (writer->ring == NULL) {
+        free(writer);
+        return NULL;
+    }
+    writer->ring_size = ring_size;
     writer->fd = -1;
     writer->deadline = INT64_MAX;
     pthread_condattr_t attributes;
@@ -483,9 +493,10 @@ static bool log_running(void)
 }
 
 /* A writer with its output open and no thread yet. */
-static struct writer *writer_create(const struct log_options *options, char *error, size_t error_size)
+static struct writer *writer_create(const struct log_options *options, size_t ring_size, char *error,
+                                    size_t error_size)
 {
-    struct writer *writer = writer_new();
+    struct writer *writer = writer_new(ring_size);
     if (writer == NULL) {
         snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
         return NULL;
@@ -502,7 +513,7 @@ bool log_start(const struct log_options *options, char *error, size_t error_size
         snprintf(error, error_size, "the log is running already");
         return false;
     }
-    struct writer *writer = writer_create(options, error, error_size);
+    struct writer *writer = writer_create(options, RING_SIZE, error, error_size);
     if (writer == NULL)
         return false;
     writer->is_log = true;
@@ -560,9 +571,10 @@ struct log_change *log_change_prepare(const struct log_options *options, char *e
     change->options = *options;
     if (!log_output_differs(options))
         return change;
-    change->writer = writer_new();
+    change->writer = writer_new(RING_SIZE);
     if (change->writer == NULL)
         goto fail;
+    change->writer->is_log = true;
     if (!writer_open(change->writer, options, error, error_size)) {
         writer_free(change->writer);
         free(change);
@@ -664,7 +676,7 @@ struct log_file *log_file_open(const char *path, char *error, size_t error_size)
 {
     const struct log_options options = { .output = LOG_OUTPUT_FILE, .path = path };
     struct log_file *file = calloc(1, sizeof *file);
-    struct writer *writer = file == NULL ? NULL : writer_create(&options, error, error_size);
+    struct writer *writer = file == NULL ? NULL : writer_create(&options, FILE_RING_SIZE, error, error_size);
     if (writer == NULL) {
         if (file == NULL)
             snprintf(error, error_size, "%s", strerror(ENOMEM));

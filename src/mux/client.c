@@ -14,14 +14,24 @@ static bool client_output_is_full(const struct mux_client *client)
     return client->output.length >= client->mux->settings.buffer_limit;
 }
 
+/* What is held of its requests, apart from one of which its framer does not yet know what it is: that has a
+ * limit of its own, which is noticed only if it may be reached, and passed. */
+static size_t client_held_requests(const struct mux_client *client)
+{
+    const struct mux_exchange *incoming = client->incoming;
+    if (incoming == NULL || incoming->request.decided || incoming->state != EXCHANGE_READING)
+        return client->request_bytes;
+    return client->request_bytes - incoming->bytes.length;
+}
+
 /* Whether it may have more requests here. */
 static bool client_can_take(const struct mux_client *client)
 {
     const struct mux_settings *settings = &client->mux->settings;
     return client->waiting < settings->pipeline_depth &&
            client->exchange_count < 2 * settings->pipeline_depth &&
-           client->request_bytes < settings->buffer_limit && client->answer_bytes < settings->buffer_limit &&
-           !client_output_is_full(client);
+           client_held_requests(client) < settings->buffer_limit &&
+           client->answer_bytes < settings->buffer_limit && !client_output_is_full(client);
 }
 
 bool client_is_eligible(const struct mux_client *client)
@@ -29,14 +39,26 @@ bool client_is_eligible(const struct mux_client *client)
     return !client_output_is_full(client) && client->in_flight < client->mux->answers_per_client;
 }
 
+/* How long it has waited; while the queue is held, time stands still. */
+static int64_t client_queue_used(const struct mux_client *client)
+{
+    const struct timeout_list *list = &client->mux->queue_timeouts;
+    int64_t used = (list->is_held ? list->held_since : client->mux->now) - client->queue.since;
+    return used > 0 ? used : 0;
+}
+
 void client_watch_queue(struct mux_client *client)
 {
+    struct mux *mux = client->mux;
     const struct mux_exchange *first = client_first(client);
     bool waits = first != NULL && (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
-    if (!waits)
-        timeout_stop(&client->queue);
-    else if (!list_linked(&client->queue.node))
-        timeout_start(&client->mux->queue_timeouts, &client->queue, client->mux->now);
+    bool runs = list_linked(&client->queue.node);
+    if (waits && !runs)
+        timeout_start_since(&mux->queue_timeouts, &client->queue, mux->now - client->queue_used);
+    if (waits || !runs)
+        return;
+    client->queue_used = client_queue_used(client);
+    timeout_stop(&client->queue);
 }
 
 void client_queue_timed_out(struct mux_client *client)
@@ -266,6 +288,7 @@ static bool client_pass_first(struct mux_client *client, struct mux_exchange *fi
     enum reason reason = cut ? first->reason : client->input_over ? client->reason : REASON_CLIENT_CLOSED;
     exchange_end(first, first->answered, first->reason);
     timeout_stop(&client->queue); /* the next one's clock begins now */
+    client->queue_used = 0;
     exchange_free(first);
     /* A stream that was cut must not look whole; where nobody knows what whole is, the target's end is passed
      * on. */

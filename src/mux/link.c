@@ -100,6 +100,23 @@ static bool link_turn_ends(const struct mux_link *link)
     return link->mux->takes_turns && first != NULL && first->request.begun && !link_is_blocked(link);
 }
 
+/* Turns: who goes on asking, a few bytes at a time, while others wait does not put off the end of its turn.
+ */
+static void link_watch_answer(struct mux_link *link)
+{
+    struct mux *mux = link->mux;
+    if (!link_is_owed(link)) {
+        timeout_stop(&link->answering);
+    } else if (!list_linked(&link->answering.node)) {
+        bool drips = mux->takes_turns && link->taken < mux->settings.buffer_limit &&
+                     mux_somebody_else_waits(mux, link_first(link)->client);
+        timeout_start_since(&mux->answering_timeouts, &link->answering,
+                            drips ? link->answering.since : mux->now);
+        if (!drips)
+            link->taken = 0;
+    }
+}
+
 static void link_watch(struct mux_link *link)
 {
     struct mux *mux = link->mux;
@@ -109,7 +126,7 @@ static void link_watch(struct mux_link *link)
     bool discards = answering != NULL && answering->client == NULL && answering->seen;
     bool taking = !ending && link->output.length > 0 && (first == NULL || !first->untimed);
     link_run(&mux->taking_timeouts, &link->taking, taking, mux->now);
-    link_run(&mux->answering_timeouts, &link->answering, link_is_owed(link), mux->now);
+    link_watch_answer(link);
     link_run(&mux->discard_timeouts, &link->discard, !ending && discards, mux->now);
     link_run(&mux->turn_timeouts, &link->turn, !ending && link_turn_ends(link), mux->now);
     link_run(&mux->inactivity_timeouts, &link->inactivity, !ending && link_is_idle(link), mux->now);
@@ -217,6 +234,7 @@ static void link_start(struct mux_link *link, struct mux_exchange *exchange)
     list_append(&link->in_flight, &exchange->in_link);
     link->load++;
     link->requests++;
+    link->taken = SIZE_MAX;
     if (mux->settings.max_requests >= 0 && link->requests >= mux->settings.max_requests)
         link->due = true;
     link->streaming = exchange;
@@ -472,6 +490,7 @@ static void link_read_turn(struct mux_link *link, struct slice *input)
         link_doom(link, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
         return;
     }
+    link->taken = SIZE_MAX;
     buffer_append(&client->output, input->bytes, input->length);
     if (client->output.failed) {
         client_over(client, REASON_INTERNAL, true);
@@ -747,6 +766,8 @@ void mux_link_written(struct mux_link *link, size_t count, int64_t now)
     struct mux *mux = link_enter(link, now);
     uint64_t before = link->written;
     link->written += count;
+    if (link->taken <= SIZE_MAX - count)
+        link->taken += count;
     buffer_consume(&link->output, count);
     if (link->output.length == 0)
         buffer_free(&link->output);

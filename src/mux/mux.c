@@ -239,10 +239,6 @@ int64_t mux_due(const struct mux *mux)
 static void mux_tick_clients(struct mux *mux)
 {
     struct timeout *timeout;
-    while ((timeout = timeout_list_expire(&mux->queue_timeouts, mux->now)) != NULL) {
-        client_queue_timed_out(list_entry(timeout, struct mux_client, queue));
-        mux_settle(mux);
-    }
     while ((timeout = timeout_list_expire(&mux->idle_timeouts, mux->now)) != NULL) {
         client_cut_off(list_entry(timeout, struct mux_client, idle), REASON_CLIENT_IDLE);
         mux_settle(mux);
@@ -299,10 +295,21 @@ static void mux_tick_links(struct mux *mux)
     }
 }
 
+/* Comes last, because links that fail give requests back whose time is up. */
+static void mux_tick_queue(struct mux *mux)
+{
+    struct timeout *timeout;
+    while ((timeout = timeout_list_expire(&mux->queue_timeouts, mux->now)) != NULL) {
+        client_queue_timed_out(list_entry(timeout, struct mux_client, queue));
+        mux_settle(mux);
+    }
+}
+
 void mux_tick(struct mux *mux, int64_t now)
 {
     mux->now = now;
     mux_tick_clients(mux);
     mux_tick_answers(mux);
     mux_tick_links(mux);
+    mux_tick_queue(mux);
 }

@@ -95,7 +95,8 @@ struct mux_client {
     struct timeout stall;
     struct timeout idle;
     struct timeout queue;
-    uint64_t framer[]; /* the protocol's own */
+    int64_t queue_used; /* microseconds that its first exchange has waited before it was given a link */
+    uint64_t framer[];  /* the protocol's own */
 };
 
 enum link_state {
@@ -132,6 +133,7 @@ struct mux_link {
     uint64_t given;    /* bytes ever put into `output` */
     uint64_t written;  /* of these, written */
     int64_t requests;  /* sent so far */
+    size_t taken;      /* turns: bytes written since `answering` began anew; SIZE_MAX: it has to */
     unsigned silent;   /* requests in a row that were given up without a byte from the target (ids) */
     struct timeout answering;
     struct timeout taking;

@@ -12,7 +12,7 @@ struct server_options {
     bool daemon;
     struct config_source source; /* what a reload reads */
     const char *pid_file;        /* of the command line; NULL: that of the settings */
-    struct events *events;       /* loaded, not started; taken over */
+    struct events *events;       /* loaded, not started; server_run() takes them over */
 };
 
 /* Holds back HUP, USR1 and USR2, which would kill a process that has no loop yet, until that of server_run()

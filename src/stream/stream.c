@@ -115,7 +115,7 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     struct stream_link *link = ending->link;
     client->requests++;
     stream_count(counters, ending);
-    if (client->told != NULL)
+    if (client->told != NULL && ending->number > 0) /* 0: it came after a reload that wants to know of none */
         stream_tell_end(client, link, ending);
     if (ending->answered) {
         if (link != NULL)

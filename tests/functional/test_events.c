@@ -389,8 +389,8 @@ static void exchange(int client, const char *text)
     peer_expect_text(client, text);
 }
 
-/* A reload makes new instances; clients stay with those that they began with. One that is refused, for
- * whatever reason, leaves everything as it is. */
+/* A reload that changes something about modules makes new instances; clients stay with those that they began
+ * with. One that does not, or is refused for whatever reason, leaves them as they are. */
 static void a_reload_makes_new_instances(void **state)
 {
     struct fixture *fixture = *state;
@@ -405,6 +405,8 @@ static void a_reload_makes_new_instances(void **state)
         before[i] = peer_connect("127.0.0.1", ports[i]);
         exchange(before[i], "one\n");
     }
+    proximux_signal(proximux, SIGHUP); /* nothing has changed */
+    proximux_wait_log(proximux, "reloaded: ");
     static const char *const wrong[] = { "level = \"middle\";", "fail = \"not today\";" };
     for (size_t i = 0; i < 2; i++) {
         write_configuration(text, sizeof(text), fixture, ports, echo_port(echo), "x", wrong[i]);
@@ -417,7 +419,7 @@ static void a_reload_makes_new_instances(void **state)
     write_configuration(text, sizeof(text), fixture, ports, echo_port(echo), "b", "count = 8;");
     fixture_write(fixture, name, text);
     proximux_signal(proximux, SIGHUP);
-    proximux_wait_log(proximux, "reloaded: ");
+    proximux_wait_log_times(proximux, "reloaded: ", 2);
     proximux_wait_log(proximux, "reload: changed: modules");
     for (size_t i = 0; i < 2; i++) {
         after[i] = peer_connect("127.0.0.1", ports[i]);
@@ -443,7 +445,7 @@ static void a_reload_makes_new_instances(void **state)
              ports[1], echo_port(echo));
     fixture_write(fixture, name, text);
     proximux_signal(proximux, SIGHUP);
-    proximux_wait_log_times(proximux, "reloaded: ", 2);
+    proximux_wait_log_times(proximux, "reloaded: ", 3);
     exchange(after[1], "silent\n");
     for (size_t i = 0; i < 2; i++)
         close(after[i]);

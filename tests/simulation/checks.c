@@ -25,7 +25,7 @@ static long match(struct slice bytes, const struct buffer *expected)
 static int64_t request_waits_since(const struct request *request)
 {
     const struct client *client = request->client;
-    int64_t ready = request->complete && request->size < client->world->settings.buffer_limit
+    int64_t ready = request->complete && request->bytes.length < client->world->settings.buffer_limit
                         ? request->completed_at
                         : request->begun_at;
     return client->first_since > ready ? client->first_since : ready;

@@ -69,6 +69,34 @@ static const struct protocol lines = {
     .write_error = line_error,
 };
 
+/* Like them, but a line has to end before it is known what it is, and one that is too long is refused. */
+static enum protocol_outcome careful_request(const struct protocol_settings *settings, void *client,
+                                             struct protocol_request *request, struct slice *input,
+                                             struct buffer *out, struct buffer *answer)
+{
+    (void)client;
+    size_t room = settings->head_limit - out->length;
+    struct slice piece = { input->bytes, input->length < room ? input->length : room };
+    size_t length = piece.length;
+    enum protocol_outcome outcome = read_line(&piece, out);
+    slice_skip(input, length - piece.length);
+    request->decided = outcome == PROTOCOL_COMPLETE;
+    if (request->decided || input->length == 0)
+        return outcome;
+    buffer_append_text(answer, "too long\n");
+    return PROTOCOL_BROKEN;
+}
+
+static const struct protocol careful_lines = {
+    .name = "careful lines",
+    .read_request = careful_request,
+    .read_response = line_response,
+    .write_error = line_error,
+};
+
+/* What comes is the request of who has the turn, what comes back its answer. */
+static const struct protocol turns = { .name = "turns", .takes_turns = true, .write_error = line_error };
+
 #define PEERS 8
 
 /* One multiplexer, and what its clients and links have been given so far. */
@@ -123,14 +151,21 @@ static const struct mux_settings usual = {
     .max_requests = -1,
 };
 
-static void bench_start(struct bench *bench, struct mux_settings settings)
+static void bench_start_with(struct bench *bench, struct mux_settings settings,
+                             const struct protocol *protocol)
 {
     memset(bench, 0, sizeof *bench);
-    bench->protocol = (struct protocol_settings){ .protocol = &lines, .head_limit = 64, .max_message = -1 };
+    bench->protocol = (struct protocol_settings){ .protocol = protocol, .head_limit = 64, .max_message = -1 };
+    bench->protocol.raw.response_gap = 20;
     settings.protocol = &bench->protocol;
     bench->now = 1000;
     bench->mux = mux_create(&settings, &(struct mux_hooks){ .choose = choose, .ended = ended }, bench);
     assert_non_null(bench->mux);
+}
+
+static void bench_start(struct bench *bench, struct mux_settings settings)
+{
+    bench_start_with(bench, settings, &lines);
 }
 
 static void take(char *to, struct slice output)
@@ -578,6 +613,138 @@ static void exchanges_can_be_seen(void **state)
     bench_stop(&bench);
 }
 
+/* A client that is not read any more would never be told that its request is too long, nor be seen to go. */
+static void a_head_as_long_as_may_be_is_read_on(void **state)
+{
+    (void)state;
+    struct bench bench;
+    char head[65];
+    bench_start_with(&bench, usual, &careful_lines);
+    memset(head, 'a', 64);
+    head[64] = '\0';
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_link(&bench);
+    ask(&bench, 0, head);
+    ask(&bench, 1, head);
+    ask(&bench, 0, "\n");
+    assert_string_equal(bench.got[0], "too long\n");
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_true(mux_client_wants_bytes(bench.clients[1]));
+    mux_client_end(bench.clients[1], bench.now);
+    settle(&bench);
+    assert_int_equal(mux_client_fate(bench.clients[1]), MUX_CLOSE);
+    assert_string_equal(bench.asked[0], "");
+    bench_stop(&bench);
+}
+
+/* A link comes, is given the request, and fails before a byte is written. */
+static void link_fails_at_once(struct bench *bench, size_t i)
+{
+    struct mux_link *link = mux_link_open(bench->mux, &bench->links[i], bench->now);
+    assert_non_null(link);
+    bench->links[i] = link;
+    bench->link_count = i + 1;
+    mux_dispatch(bench->mux, bench->now);
+    assert_int_equal(mux_link_output(link).length, 2);
+    mux_link_end(link, bench->now);
+    mux_link_close(link, bench->now);
+    bench->links[i] = NULL;
+}
+
+/* Were the wait to begin anew with each link, it would never end at a target that only closes. */
+static void links_that_fail_do_not_prolong_the_wait(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    ask(&bench, 0, "a\n");
+    for (size_t i = 0; i < 3; i++) {
+        pass(&bench, 300);
+        link_fails_at_once(&bench, i);
+    }
+    pass(&bench, 99);
+    assert_string_equal(bench.got[0], "");
+    pass(&bench, 1);
+    assert_string_equal(bench.got[0], "error queue_timeout\n");
+    bench_stop(&bench);
+}
+
+/* Nor do they shorten it by the time for which a reload has held the queue. */
+static void links_that_fail_do_not_shorten_the_wait(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    ask(&bench, 0, "a\n");
+    pass(&bench, 300);
+    mux_hold_queue(bench.mux, true, bench.now);
+    pass(&bench, 5000);
+    mux_hold_queue(bench.mux, false, bench.now);
+    link_fails_at_once(&bench, 0);
+    pass(&bench, 300);
+    mux_hold_queue(bench.mux, true, bench.now);
+    pass(&bench, 5000);
+    link_fails_at_once(&bench, 1);
+    mux_hold_queue(bench.mux, false, bench.now);
+    pass(&bench, 300);
+    assert_string_equal(bench.got[0], "");
+    pass(&bench, 6000);
+    assert_string_equal(bench.got[0], "error queue_timeout\n");
+    bench_stop(&bench);
+}
+
+static void who_goes_on_asking_does_not_keep_its_turn(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start_with(&bench, usual, &turns);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_link(&bench);
+    for (size_t i = 0; i < 5; i++) { /* alone it may take its time */
+        ask(&bench, 0, "a");
+        pass(&bench, 400);
+    }
+    ask(&bench, 1, "b");
+    pass(&bench, 90);
+    assert_string_equal(bench.got[0], "");
+    ask(&bench, 0, "a");
+    assert_string_equal(bench.asked[0], "aaaaaa");
+    pass(&bench, 10);
+    assert_string_equal(bench.got[0], "error request_timeout\n");
+    assert_true(mux_link_is_over(bench.links[0]));
+    open_link(&bench);
+    assert_string_equal(bench.asked[1], "b");
+    bench_stop(&bench);
+}
+
+/* Much of a request that comes in time is no delay. */
+static void who_sends_much_keeps_its_turn(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.queue_timeout = -1;
+    bench_start_with(&bench, settings, &turns);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_link(&bench);
+    ask(&bench, 0, "a");
+    ask(&bench, 1, "b");
+    for (size_t i = 0; i < 5; i++) {
+        pass(&bench, 400);
+        ask(&bench, 0, "0123456789012345678901234567890123456789012345678901234567890123");
+    }
+    answer(&bench, 0, "A");
+    assert_string_equal(bench.got[0], "A");
+    pass(&bench, 20);
+    assert_true(strstr(bench.asked[0], "b") != NULL);
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -595,6 +762,11 @@ int main(void)
         cmocka_unit_test(times_change_for_what_waits),
         cmocka_unit_test(the_queue_can_be_held),
         cmocka_unit_test(exchanges_can_be_seen),
+        cmocka_unit_test(a_head_as_long_as_may_be_is_read_on),
+        cmocka_unit_test(links_that_fail_do_not_prolong_the_wait),
+        cmocka_unit_test(links_that_fail_do_not_shorten_the_wait),
+        cmocka_unit_test(who_goes_on_asking_does_not_keep_its_turn),
+        cmocka_unit_test(who_sends_much_keeps_its_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
