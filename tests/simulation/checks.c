@@ -654,6 +654,8 @@ static void check_client(const struct client *client)
                   held, bound, output_most);
     held = client_answers_held(client);
     size_t here = 64 + world->dialect->local_most;
+    for (size_t i = 0; i < client->count; i++) /* all that are in flight may fail at once */
+        here += client->requests[i].error.length;
     world_require(world, client->fate != MUX_GOES_ON || held <= bound + here,
                   "client %u: %zu bytes of answers are held", client->number, held);
 }
