@@ -43,8 +43,7 @@ void listener_destroy(struct listener *listener);
 void listener_start(struct listener *listener);
 
 /* Accepts those who wait in the backlogs, then closes the sockets; clients stay until they end, or have what
- * they asked for. `emptied` is
- * called from the loop or from inside this function. */
+ * they asked for. `emptied` is called from the loop or from inside this function. */
 void listener_drain(struct listener *listener);
 
 /* The same in favour of another process that has these sockets: who waits in their backlogs is left to it. */

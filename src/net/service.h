@@ -61,9 +61,8 @@ struct service_functions {
     /* Prepares for clients. */
     void (*start)(struct service *service);
 
-    /* Takes over an accepted client, and what events know of it (NULL: nobody wants to
-     * know). From now on `ended` comes exactly once for it,
-     * possibly before this function returns. */
+    /* Takes over an accepted client, and what events know of it (NULL: nobody wants to know). From now on
+     * `ended` comes exactly once for it, possibly before this function returns. */
     void (*accept)(struct service *service, int descriptor, const struct address *client,
                    struct events_client *events);
 

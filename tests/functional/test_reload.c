@@ -936,7 +936,7 @@ static void many_reloads_under_load(struct fixture *fixture, const char *mode)
     print_message("%s: %zu reloads under load, memory %+ld KiB, descriptors %+ld\n", mode, rounds, grown,
                   opened);
     if (test_figures_count())
-        assert_true(grown < 4096); /* what malloc keeps for a thread comes and goes by some 2 MiB */
+        assert_true(grown < 512);
     assert_true(opened <= 4 && opened >= -4); /* one client comes and goes all the time */
     if (strcmp(mode, "proxy") != 0)
         assert_int_equal(echo_accepted(echo), strcmp(mode, "funnel") == 0 ? 2 : 1);

@@ -246,10 +246,12 @@ long process_resident_kilobytes(pid_t process)
 
 long process_private_kilobytes(pid_t process)
 {
-    long clean = sum_of(process, "smaps_rollup", "Private_Clean:");
-    long dirty = sum_of(process, "smaps_rollup", "Private_Dirty:");
+    /* Pages of files don't count: those of the program itself are private or shared as other instances of it
+     * come and go. */
+    long anonymous = sum_of(process, "smaps_rollup", "Anonymous:");
+    long swapped = sum_of(process, "smaps_rollup", "Swap:");
 
-    return clean < 0 || dirty < 0 ? -1 : clean + dirty;
+    return anonymous < 0 || swapped < 0 ? -1 : anonymous + swapped;
 }
 
 long process_descriptors(pid_t process)

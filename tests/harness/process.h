@@ -44,7 +44,7 @@ bool process_find_command(const char *name, const char *pattern, char *path, siz
 
 /* Figures of a running process; each is -1 if it can't be read. */
 long process_resident_kilobytes(pid_t process);
-long process_private_kilobytes(pid_t process);
+long process_private_kilobytes(pid_t process); /* memory of its own, pages of files left out */
 long process_descriptors(pid_t process);
 long process_processor_milliseconds(pid_t process);
 
