@@ -11,7 +11,7 @@
 #define SLOTS_MIN ((size_t)64)
 #define SLOTS_MAX ((size_t)65536)
 
-static bool link_is_ending(const struct mux_link *link)
+bool link_is_ending(const struct mux_link *link)
 {
     return link->state == LINK_OVER || list_linked(&link->doomed);
 }
@@ -31,8 +31,7 @@ bool link_is_idle(const struct mux_link *link)
     return link->state == LINK_READY && link->load == 0 && link->reserved == NULL && link->output.length == 0;
 }
 
-/* The exchange whose answer is awaited or coming in; NULL: none, or (with ids) not known yet. */
-static struct mux_exchange *link_answering(const struct mux_link *link)
+struct mux_exchange *link_answering(const struct mux_link *link)
 {
     return link->mux->id_count > 0 ? link->current : link_first(link);
 }
@@ -366,166 +365,6 @@ void link_collapse(struct mux_link *link)
     link_update(link);
 }
 
-/* ---- Responses ---- */
-
-/* Takes note of what a call of the framer has given out. */
-static void link_account(struct mux_exchange *exchange, const struct buffer *out, size_t grown, bool interim)
-{
-    struct mux_client *client = exchange->client;
-    exchange->answer_bytes += grown;
-    exchange->seen = true;
-    if (interim) /* an error may still follow it, also if it came in pieces */
-        exchange->request.begun = false;
-    else if (grown > 0)
-        exchange->request.begun = true;
-    if (out == &exchange->answer)
-        client->answer_bytes += grown;
-}
-
-static struct buffer *link_sink(struct mux_link *link, struct mux_exchange *exchange)
-{
-    if (exchange == NULL || exchange->client == NULL)
-        return &link->mux->discarded;
-    return exchange == client_first(exchange->client) ? &exchange->client->output : &exchange->answer;
-}
-
-/* Whose response begins here: sets `current`. */
-static void link_find(struct mux_link *link, uint64_t id)
-{
-    struct mux_exchange *exchange = link->slots[id % link->slot_count];
-    if (exchange == NULL || exchange->id != id || !link_has_sent(exchange))
-        link_doom(link, REASON_PROTOCOL_ERROR, "an answer has an unknown id");
-    else
-        link->current = exchange;
-}
-
-/* The client that closes after this answer is told so in it, where the protocol has a word for that. */
-static void link_mark_last(struct mux_exchange *exchange)
-{
-    const struct mux_client *client = exchange->client;
-    bool goes =
-        client != NULL && (client->draining || (client->leaving && client->mux->protocol->announces_close));
-    if (goes && client->incoming == NULL && client->held.length == 0 &&
-        exchange->in_client.next == &client->exchanges.head)
-        exchange->request.closes_client = true;
-}
-
-static bool link_is_too_long(const struct mux_exchange *exchange)
-{
-    return exchange->max_message >= 0 && exchange->answer_bytes > (uint64_t)exchange->max_message;
-}
-
-/* The exchange that the next bytes answer. False: they answer nothing that was asked. */
-static bool link_expected(struct mux_link *link, struct mux_exchange **exchange)
-{
-    *exchange = link_answering(link);
-    if (link->mux->id_count > 0)
-        return true; /* the framer says whose it is */
-    if (*exchange != NULL && ((*exchange)->request.unanswered || !link_has_sent(*exchange)))
-        *exchange = NULL;
-    return *exchange != NULL || link->mux->protocol->has_pushes;
-}
-
-/* Carries out what the framer said of a response. `exchange` may be freed by it. */
-static void link_follow(struct mux_link *link, struct mux_exchange *exchange, enum protocol_outcome outcome,
-                        uint64_t id)
-{
-    if (outcome == PROTOCOL_WHOSE)
-        link_find(link, id);
-    else if (outcome == PROTOCOL_INTERIM && link->mux->id_count > 0)
-        link->current = NULL; /* another one's may follow */
-    else if (outcome == PROTOCOL_BROKEN)
-        link_doom(link, REASON_PROTOCOL_ERROR,
-                  exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");
-    else if (exchange != NULL && link_is_too_long(exchange))
-        link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
-    else if (exchange != NULL && outcome == PROTOCOL_COMPLETE)
-        exchange_answered(exchange);
-}
-
-/* Returns whether the framer has to be called once more, even if there are no more bytes. */
-static bool link_read_response(struct mux_link *link, struct slice *input)
-{
-    struct mux *mux = link->mux;
-    struct mux_exchange *exchange;
-    if (!link_expected(link, &exchange)) {
-        link_doom(link, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
-        return false;
-    }
-    struct mux_client *client = exchange == NULL ? NULL : exchange->client;
-    struct buffer *out = link_sink(link, exchange);
-    size_t length = out->length;
-    uint64_t id = 0;
-    if (exchange != NULL)
-        link_mark_last(exchange);
-    enum protocol_outcome outcome = mux->protocol->read_response(
-        mux->protocol_settings, link->framer, exchange == NULL ? NULL : &exchange->request, input, out, &id);
-    if (exchange != NULL) {
-        link_account(exchange, out, out->length - length, outcome == PROTOCOL_INTERIM);
-        if (exchange->observed != NULL && out->length > length && outcome != PROTOCOL_INTERIM)
-            exchange_observe_answer(exchange, buffer_bytes(out) + length, out->length - length);
-        if (list_linked(&exchange->answering.node))
-            timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
-    }
-    bool failed = out->failed;
-    if (out == &mux->discarded) {
-        buffer_truncate(out, 0);
-        out->failed = false;
-    }
-    link_follow(link, exchange, outcome, id);
-    if (client != NULL && failed)
-        client_over(client, REASON_INTERNAL, true); /* the rest of the answer is thrown away */
-    else if (client != NULL)
-        client_update(client);
-    return outcome == PROTOCOL_WHOSE;
-}
-
-/* Where clients take turns all that comes belongs to the one whose turn it is; late bytes to the one whose
- * turn was the last, as long as nobody else's has begun. */
-static void link_read_turn(struct mux_link *link, struct slice *input)
-{
-    struct mux_exchange *exchange = link_first(link);
-    struct mux_client *client = exchange == NULL ? link->last_owner : exchange->client;
-    if (client == NULL || (exchange != NULL && !link_has_sent(exchange))) {
-        link_doom(link, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
-        return;
-    }
-    link->taken = SIZE_MAX;
-    buffer_append(&client->output, input->bytes, input->length);
-    if (client->output.failed) {
-        client_over(client, REASON_INTERNAL, true);
-    } else if (exchange != NULL) {
-        exchange->answer_bytes += input->length;
-        exchange_observe_answer(exchange, input->bytes, input->length);
-        exchange->seen = true;
-        exchange->request.begun = true;
-        timeout_stop(&link->turn); /* it starts over */
-        if (link_is_too_long(exchange))
-            link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
-    }
-    slice_skip(input, input->length);
-    client_update(client);
-}
-
-void link_turn_over(struct mux_link *link)
-{
-    struct mux_exchange *exchange = link_first(link);
-    struct mux_client *client = exchange->client;
-    if (exchange->bytes.length > 0 || link->output.length > 0) {
-        timeout_start(&link->mux->turn_timeouts, &link->turn, link->mux->now);
-        return;
-    }
-    exchange->complete = true;
-    list_remove(&exchange->incomplete);
-    if (client->incoming == exchange)
-        client->incoming = NULL;
-    exchange_answered(exchange);
-    if (!client->over && client->link == NULL && !link_is_ending(link)) {
-        link->last_owner = client;
-        client->late_link = link;
-    }
-}
-
 /* ---- The target's first words, and pauses ---- */
 
 static void link_ready(struct mux_link *link)
@@ -700,9 +539,9 @@ void mux_link_bytes(struct mux_link *link, const char *bytes, size_t length, int
         if (link->state == LINK_GREETING)
             link_read_greeting(link, &input);
         else if (mux->takes_turns)
-            link_read_turn(link, &input);
+            response_read_turn(link, &input);
         else
-            once_more = link_read_response(link, &input);
+            once_more = response_read(link, &input);
     }
     link_update(link);
     mux_settle(mux);
@@ -711,21 +550,7 @@ void mux_link_bytes(struct mux_link *link, const char *bytes, size_t length, int
 void mux_link_end(struct mux_link *link, int64_t now)
 {
     struct mux *mux = link_enter(link, now);
-    struct mux_exchange *exchange = link_answering(link);
-    if (!link_is_ending(link) && link->state == LINK_READY && exchange != NULL && link_has_sent(exchange) &&
-        mux->protocol->end_response != NULL) {
-        struct mux_client *client = exchange->client;
-        struct buffer *out = link_sink(link, exchange);
-        size_t length = out->length;
-        if (mux->protocol->end_response(mux->protocol_settings, link->framer, &exchange->request, out) ==
-            PROTOCOL_COMPLETE) {
-            link_account(exchange, out, out->length - length, false);
-            exchange_answered(exchange);
-        }
-        buffer_truncate(&mux->discarded, 0);
-        if (client != NULL)
-            client_update(client);
-    }
+    response_end(link);
     link_doom(link, REASON_TARGET_CLOSED, "");
     link_update(link);
     mux_settle(mux);

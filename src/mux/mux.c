@@ -265,7 +265,7 @@ static void mux_tick_answers(struct mux *mux)
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->turn_timeouts, mux->now)) != NULL) {
-        link_turn_over(list_entry(timeout, struct mux_link, turn));
+        response_turn_over(list_entry(timeout, struct mux_link, turn));
         mux_settle(mux);
     }
 }

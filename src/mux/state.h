@@ -333,6 +333,12 @@ bool link_is_blocked_by(const struct mux_link *link, const struct mux_client *cl
 /* Whether a byte of it was written. */
 bool link_has_sent(const struct mux_exchange *exchange);
 
+/* Whether it is over, or will be before the present call is. */
+bool link_is_ending(const struct mux_link *link);
+
+/* The exchange whose answer is awaited or coming in; NULL: none, or (with ids) not known yet. */
+struct mux_exchange *link_answering(const struct mux_link *link);
+
 /* Whether all of it was written. */
 bool link_has_sent_all(const struct mux_exchange *exchange);
 
@@ -343,6 +349,21 @@ void link_answer_overdue(struct mux_link *link);
 void link_taking_overdue(struct mux_link *link);
 void link_exchange_overdue(struct mux_exchange *exchange);
 void link_pause_over(struct mux_link *link);
-void link_turn_over(struct mux_link *link);
+
+/* ---- response.c ---- */
+
+/* Reads on in what the target sends. Returns whether it has to be called once more, even if there are no more
+ * bytes. */
+bool response_read(struct mux_link *link, struct slice *input);
+
+/* The same where clients take turns: all that comes belongs to the one whose turn it is; late bytes to the
+ * one whose turn was the last, as long as nobody else's has begun. */
+void response_read_turn(struct mux_link *link, struct slice *input);
+
+/* The target has been silent for `response_gap`. */
+void response_turn_over(struct mux_link *link);
+
+/* The target has ended its stream, which may be how an answer ends. */
+void response_end(struct mux_link *link);
 
 #endif
