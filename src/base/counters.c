@@ -47,6 +47,8 @@ static const struct counter target_counters[] = {
          "Connections that were made"),
     LINE(target_counters, connect_failures, COUNTER_BY_REASON, "target_connections_failed_total",
          "Attempts to connect that failed, and connections that were useless, by reason"),
+    LINE(target_counters, closed, COUNTER_BY_REASON, "target_connections_closed_total",
+         "Connections that have ended, by reason (shared modes)"),
     LINE(target_counters, downs, COUNTER_TOTAL, "target_downs_total", "How often the target went down"),
     LINE(target_counters, bytes_sent, COUNTER_TOTAL, "target_sent_bytes_total",
          "Bytes that were written to the target"),

@@ -28,6 +28,7 @@ struct counters {
 struct target_counters {
     uint64_t opened; /* connections */
     uint64_t connect_failures[REASON_COUNT];
+    uint64_t closed[REASON_COUNT]; /* shared modes: connections that have ended */
     uint64_t downs;
     uint64_t bytes_sent;
     uint64_t bytes_received;

@@ -169,6 +169,11 @@ void stream_link_retire(struct stream_link *link, int64_t now)
     mux_link_retire(link->mux, now);
 }
 
+static enum reason link_end_reason(const struct stream_link *link)
+{
+    return mux_link_is_over(link->mux) ? mux_link_reason(link->mux) : REASON_DRAINED;
+}
+
 static void link_log_end(const struct stream_link *link)
 {
     bool is_over = mux_link_is_over(link->mux);
@@ -176,9 +181,9 @@ static void link_log_end(const struct stream_link *link)
     log_debug(link_service(link)->settings->name,
               "connection %llu to %s closed: %s%s%s, %llu bytes sent, %llu bytes received, %lld ms in all",
               (unsigned long long)link->number, link->target->settings->name,
-              reason_name(is_over ? mux_link_reason(link->mux) : REASON_DRAINED),
-              explanation[0] != '\0' ? ": " : "", explanation, (unsigned long long)link->sent,
-              (unsigned long long)link->received, (long long)((clock_now() - link->opened) / 1000));
+              reason_name(link_end_reason(link)), explanation[0] != '\0' ? ": " : "", explanation,
+              (unsigned long long)link->sent, (unsigned long long)link->received,
+              (long long)((clock_now() - link->opened) / 1000));
 }
 
 void stream_link_end(struct stream_link *link)
@@ -187,6 +192,7 @@ void stream_link_end(struct stream_link *link)
     struct target *target = link->target;
     if (link->mux != NULL) {
         link_log_end(link);
+        target->counters.closed[link_end_reason(link)]++;
         ev_io_stop(link_service(link)->runtime->loop, &link->watcher);
         close(link->watcher.fd);
         mux_link_close(link->mux, clock_now());

@@ -273,6 +273,14 @@ static void figures_of_shared_modes_are_exact(void **state)
     assert_int_equal(web_figure(admin, "proximux_listener_in_flight{listener=\"main\"}"), 1);
     peer_expect_text(client, "ERROR\n"); /* after request_timeout */
     close(target);
+    peer_send_text(client, "more\n");
+    target = peer_accept(listener);
+    peer_expect_text(target, "more\n");
+    peer_send_text(target, "ok\n");
+    peer_expect_text(client, "ok\n");
+    peer_send_text(target, "stray\n"); /* answers nothing, and costs the connection */
+    peer_expect_closed(target);
+    close(target);
     struct web_answer answer = web_get(HOST, admin, HOST, "/metrics");
     static const struct {
         const char *name;
@@ -280,14 +288,14 @@ static void figures_of_shared_modes_are_exact(void **state)
     } of_listener[] = {
         { "proximux_listener_clients{listener=\"main\"}", 2 },
         { "proximux_listener_in_flight{listener=\"main\"}", 0 },
-        { "proximux_listener_requests_total{listener=\"main\"}", REQUESTS + 2 },
-        { "proximux_listener_requests_answered_total{listener=\"main\"}", REQUESTS },
+        { "proximux_listener_requests_total{listener=\"main\"}", REQUESTS + 3 },
+        { "proximux_listener_requests_answered_total{listener=\"main\"}", REQUESTS + 1 },
         { "proximux_listener_requests_failed_total{listener=\"main\",reason=\"target_reset\"}", 1 },
         { "proximux_listener_requests_failed_total{listener=\"main\",reason=\"request_timeout\"}", 1 },
         { "proximux_listener_requests_failed_total{listener=\"main\",reason=\"queue_timeout\"}", 0 },
-        { "proximux_listener_received_bytes_total{listener=\"main\"}", (REQUESTS + 2) * 5 },
-        { "proximux_listener_sent_bytes_total{listener=\"main\"}", REQUESTS * 3 + 2 * 6 },
-        { "proximux_listener_wait_seconds_count{listener=\"main\"}", REQUESTS + 2 },
+        { "proximux_listener_received_bytes_total{listener=\"main\"}", (REQUESTS + 3) * 5 },
+        { "proximux_listener_sent_bytes_total{listener=\"main\"}", (REQUESTS + 1) * 3 + 2 * 6 },
+        { "proximux_listener_wait_seconds_count{listener=\"main\"}", REQUESTS + 3 },
     };
     for (size_t i = 0; i < sizeof of_listener / sizeof of_listener[0]; i++) {
         long long value = web_metric(answer.body, of_listener[i].name);
@@ -298,14 +306,17 @@ static void figures_of_shared_modes_are_exact(void **state)
         const char *reason;
         long long value;
     } of_target[] = {
-        { "connections_opened_total", "", 2 },
-        { "requests_answered_total", "", REQUESTS },
+        { "connections_opened_total", "", 3 },
+        { "connections_closed_total", ",reason=\"target_reset\"", 1 },
+        { "connections_closed_total", ",reason=\"target_closed\"", 1 },
+        { "connections_closed_total", ",reason=\"protocol_error\"", 1 },
+        { "requests_answered_total", "", REQUESTS + 1 },
         { "requests_failed_total", ",reason=\"target_reset\"", 1 },
         { "requests_failed_total", ",reason=\"request_timeout\"", 1 },
-        { "sent_bytes_total", "", (REQUESTS + 2) * 5 },
-        { "received_bytes_total", "", REQUESTS * 3 },
-        { "service_seconds_count", "", REQUESTS },
-        { "connect_seconds_count", "", 2 },
+        { "sent_bytes_total", "", (REQUESTS + 3) * 5 },
+        { "received_bytes_total", "", (REQUESTS + 1) * 3 + 6 },
+        { "service_seconds_count", "", REQUESTS + 1 },
+        { "connect_seconds_count", "", 3 },
     };
     for (size_t i = 0; i < sizeof of_target / sizeof of_target[0]; i++) {
         char name[160];
