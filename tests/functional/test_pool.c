@@ -110,23 +110,27 @@ static void idle_connection_that_was_closed_is_replaced(void **state)
 static void close_behind_an_answer_costs_nobody_anything(void **state)
 {
     enum { ROUNDS = 30, CLIENTS = 3 };
+    static const char *const requests[CLIENTS] = { "request 0\n", "request 1\n", "request 2\n" };
     struct scene scene = scene_begin(*state, "fifo", 1, "");
     int clients[CLIENTS];
 
     for (size_t i = 0; i < CLIENTS; i++)
-        clients[i] = scene_ask(&scene, "request\n");
+        clients[i] = scene_ask(&scene, requests[i]);
     for (size_t i = 0; i < ROUNDS; i++) {
         int target = peer_accept(scene.listener);
-        int client = clients[i % CLIENTS];
+        char request[10];
 
-        peer_expect_text(target, "request\n");
+        peer_receive(target, request, sizeof(request));
+        size_t next = (size_t)(request[8] - '0'); /* whose turn it is: some may not have been seen yet */
+        test_require(next < CLIENTS, "%.10s", request);
+        assert_memory_equal(request, requests[next], sizeof(request));
         proximux_signal(scene.proximux, SIGSTOP); /* so that both are there when it looks */
         peer_send_text(target, "answer\n");
         close(target);
         proximux_signal(scene.proximux, SIGCONT);
-        peer_expect_text(client, "answer\n");
+        peer_expect_text(clients[next], "answer\n");
         if (i + CLIENTS < ROUNDS)
-            peer_send_text(client, "request\n");
+            peer_send_text(clients[next], requests[next]);
     }
     for (size_t i = 0; i < CLIENTS; i++)
         close(clients[i]);
