@@ -258,15 +258,25 @@ enum watcher_index {
 #define REQUEST(text) .request = (text), .request_size = sizeof(text) - 1
 
 static const struct watcher all_watchers[WATCHER_COUNT] = {
-    [WATCHER_DATABASE_VISITS] = { REQUEST(ASK_FOR_TLS), .beginning = "N", .end = "N" },
-    [WATCHER_CACHE_STAYS] = { REQUEST("ECHO one\r\n"), .beginning = "$3\r\none\r\n", .end = "one\r\n",
+    [WATCHER_DATABASE_VISITS] = { .name = "PostgreSQL", REQUEST(ASK_FOR_TLS), .beginning = "N", .end = "N" },
+    [WATCHER_CACHE_STAYS] = { .name = "Redis",
+                              REQUEST("ECHO one\r\n"),
+                              .beginning = "$3\r\none\r\n",
+                              .end = "one\r\n",
                               .stays = true },
-    [WATCHER_CACHE_VISITS] = { REQUEST("ECHO two\r\n"), .beginning = "$3\r\ntwo\r\n", .end = "two\r\n" },
-    [WATCHER_WEB_STAYS] = { REQUEST("GET /page HTTP/1.1\r\nHost: a\r\n\r\n"),
-                            .beginning = "HTTP/1.1 200 OK\r\n", .end = "\r\n\r\n" BACKENDS_PAGE,
+    [WATCHER_CACHE_VISITS] = { .name = "Redis",
+                               REQUEST("ECHO two\r\n"),
+                               .beginning = "$3\r\ntwo\r\n",
+                               .end = "two\r\n" },
+    [WATCHER_WEB_STAYS] = { .name = "nginx",
+                            REQUEST("GET /page HTTP/1.1\r\nHost: a\r\n\r\n"),
+                            .beginning = "HTTP/1.1 200 OK\r\n",
+                            .end = "\r\n\r\n" BACKENDS_PAGE,
                             .stays = true },
-    [WATCHER_WEB_VISITS] = { REQUEST("GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
-                             .beginning = "HTTP/1.1 200 OK\r\n", .end = "\r\n\r\n" BACKENDS_PAGE },
+    [WATCHER_WEB_VISITS] = { .name = "nginx",
+                             REQUEST("GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+                             .beginning = "HTTP/1.1 200 OK\r\n",
+                             .end = "\r\n\r\n" BACKENDS_PAGE },
 };
 
 /* A session of PostgreSQL that stays all the time: psql, to which the test writes what it asks. */
@@ -344,7 +354,7 @@ static void run_go_on(struct run *run)
         if (load_has_ended(&run->loads[i], run->fixture))
             load_start(&run->loads[i], run->fixture);
     for (size_t i = 0; i < WATCHER_COUNT; i++)
-        test_require(atomic_load(&run->watchers[i].ended) == WATCHER_RUNS, "watcher %zu: %s", i,
+        test_require(atomic_load(&run->watchers[i].ended) == WATCHER_RUNS, "%s: %s", run->watchers[i].name,
                      run->watchers[i].text);
 }
 
@@ -379,7 +389,7 @@ static void run_let_all_ask(struct run *run)
         size_t answers = atomic_load(&run->watchers[i].answers);
 
         while (atomic_load(&run->watchers[i].answers) < answers + 1) {
-            test_require(test_now() < deadline, "watcher %zu has no answer", i);
+            test_require(test_now() < deadline, "%s has no answer", run->watchers[i].name);
             run_go_on(run);
             test_pause();
         }
@@ -465,7 +475,7 @@ static void run_stop_watchers(struct run *run, bool those_that_stay)
 {
     for (size_t i = 0; i < WATCHER_COUNT; i++)
         if (run->watchers[i].stays == those_that_stay)
-            test_require(watcher_stop(&run->watchers[i]) == WATCHER_STOPPED, "watcher %zu: %s", i,
+            test_require(watcher_stop(&run->watchers[i]) == WATCHER_STOPPED, "%s: %s", run->watchers[i].name,
                          run->watchers[i].text);
 }
 
@@ -522,20 +532,23 @@ static void print_samples(const char *metrics, const char *beginning)
     }
 }
 
-/* Clients of a listener have left in these ways only, and its requests have failed for no other reason. */
-static void expect_ends(const char *metrics, const char *listener, const char *const *ways)
+/* Of a listener's clients that have ended, or requests that have failed, only so many for other reasons. */
+static void expect_at_most(const char *metrics, const char *name, const char *listener,
+                           const char *const *reasons, long long most)
 {
-    static const char *const names[] = { "clients_ended_total", "requests_failed_total" };
+    char beginning[120];
 
-    for (size_t i = 0; i < COUNT(names); i++) {
-        char beginning[120];
+    snprintf(beginning, sizeof(beginning), "proximux_listener_%s{listener=\"%s\"", name, listener);
+    long long others = sum_of(metrics, beginning, reasons);
+    if (others > most)
+        print_samples(metrics, beginning);
+    test_require(others <= most, "%lld, not %lld, %s of \"%s\"", others, most, name, listener);
+}
 
-        snprintf(beginning, sizeof(beginning), "proximux_listener_%s{listener=\"%s\"", names[i], listener);
-        long long others = sum_of(metrics, beginning, ways);
-        if (others != 0)
-            print_samples(metrics, beginning);
-        test_require(others == 0, "%lld %s of \"%s\" for other reasons", others, names[i], listener);
-    }
+static void expect_ends(const char *metrics, const char *listener, const char *const *reasons, long long most)
+{
+    expect_at_most(metrics, "clients_ended_total", listener, reasons, most);
+    expect_at_most(metrics, "clients_refused_total", listener, NULL, 0);
 }
 
 /* A sample about a target. */
@@ -563,13 +576,22 @@ static void run_check_metrics(const struct run *run)
     struct web_answer answer =
         web_get("127.0.0.1", (unsigned)strtoul(words[WORD_ADMIN].text, NULL, 10), "localhost", "/metrics");
     const char *metrics = answer.body;
+    /* at the end of a round wrk goes away in the middle of its requests */
+    long long torn =
+        (long long)(run->loads[LOAD_WEB].rounds * WRK_CLIENTS + run->loads[LOAD_WEB_VISITS].rounds);
 
     assert_int_equal(answer.status, 200);
     assert_int_equal(web_metric(metrics, "proximux_reloads_total"), run->done);
     assert_int_equal(web_metric(metrics, "proximux_reloads_refused_total"), run->refused);
-    expect_ends(metrics, "database", (const char *const[]){ "\"client_closed\"", "\"target_closed\"", NULL });
-    expect_ends(metrics, "cache", (const char *const[]){ "\"client_closed\"", NULL });
-    expect_ends(metrics, "web", (const char *const[]){ "\"client_closed\"", "\"client_reset\"", NULL });
+    /* PostgreSQL closes at once when a client takes its leave, at times before that one closes */
+    expect_ends(metrics, "database", (const char *const[]){ "\"client_closed\"", "\"target_closed\"", NULL },
+                0);
+    expect_ends(metrics, "cache", (const char *const[]){ "\"client_closed\"", NULL }, 0);
+    expect_ends(metrics, "web", (const char *const[]){ "\"client_closed\"", NULL }, torn);
+    expect_at_most(metrics, "requests_failed_total", "cache", NULL, 0);
+    expect_at_most(metrics, "requests_failed_total", "web", NULL, torn);
+    expect_at_most(metrics, "requests_failed_total", "web",
+                   (const char *const[]){ "\"client_closed\"", "\"client_reset\"", NULL }, 0);
     expect_kept(metrics, "cache", words[WORD_REDIS].text, CACHE_CONNECTIONS);
     expect_kept(metrics, "web", words[WORD_NGINX].text, 1);
     web_free(&answer);
@@ -616,7 +638,8 @@ static void run_report(const struct run *run, int64_t took)
         print_message("%zu requests in %zu rounds of %s, 0 failed, 0 resets\n", run->loads[i].requests,
                       run->loads[i].rounds, run->loads[i].name);
     for (size_t i = 0; i < WATCHER_COUNT; i++)
-        print_message("%zu answers to watcher %zu, %s\n", atomic_load(&run->watchers[i].answers), i,
+        print_message("%zu answers of %s to a client, %s\n", atomic_load(&run->watchers[i].answers),
+                      run->watchers[i].name,
                       run->watchers[i].stays ? "on one connection" : "each on a connection of its own");
 }
 
@@ -642,8 +665,9 @@ static void nobody_notices(void **state)
     run_check_metrics(&run);
     print_message("%ld KiB after %zu reloads, %ld after %zu; as many descriptors as in the beginning\n", then,
                   early, now, reloads);
+    /* the heap's holes come and go; what a reload makes is more than 10 KiB, and would show */
     if (test_figures_count())
-        test_require(now - then < 512, "memory has grown by %ld KiB", now - then);
+        test_require(now - then < 768, "memory has grown by %ld KiB", now - then);
     proximux_stop(run.proximux);
 }
 

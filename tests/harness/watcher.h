@@ -19,6 +19,7 @@ enum watcher_end {
 
 /* Owned by the test; must stay where it is while it runs. The first members are the test's to fill in. */
 struct watcher {
+    const char *name;
     unsigned port; /* of 127.0.0.1 */
     const char *request;
     size_t request_size;
