@@ -154,6 +154,11 @@ static const struct form broken[] = {
     { .what = "a value out of range", .web_targets = ", \"127.0.0.1:70000\"", .cache = "queue_timeout = 0;" },
 };
 
+static unsigned port_of(enum word_index word)
+{
+    return (unsigned)strtoul(words[word].text, NULL, 10);
+}
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *part(const char *text)
@@ -243,42 +248,6 @@ static const struct load all_loads[LOAD_COUNT] = {
                                                      "20s", "-H", "Connection: close", page, NULL } },
 };
 
-/* Of PostgreSQL, whether it speaks TLS: that it does not is all that the client wants to know. */
-#define ASK_FOR_TLS "\x00\x00\x00\x08\x04\xd2\x16\x2f"
-
-enum watcher_index {
-    WATCHER_DATABASE_VISITS,
-    WATCHER_CACHE_STAYS,
-    WATCHER_CACHE_VISITS,
-    WATCHER_WEB_STAYS,
-    WATCHER_WEB_VISITS,
-    WATCHER_COUNT
-};
-
-#define REQUEST(text) .request = (text), .request_size = sizeof(text) - 1
-
-static const struct watcher all_watchers[WATCHER_COUNT] = {
-    [WATCHER_DATABASE_VISITS] = { .name = "PostgreSQL", REQUEST(ASK_FOR_TLS), .beginning = "N", .end = "N" },
-    [WATCHER_CACHE_STAYS] = { .name = "Redis",
-                              REQUEST("ECHO one\r\n"),
-                              .beginning = "$3\r\none\r\n",
-                              .end = "one\r\n",
-                              .stays = true },
-    [WATCHER_CACHE_VISITS] = { .name = "Redis",
-                               REQUEST("ECHO two\r\n"),
-                               .beginning = "$3\r\ntwo\r\n",
-                               .end = "two\r\n" },
-    [WATCHER_WEB_STAYS] = { .name = "nginx",
-                            REQUEST("GET /page HTTP/1.1\r\nHost: a\r\n\r\n"),
-                            .beginning = "HTTP/1.1 200 OK\r\n",
-                            .end = "\r\n\r\n" BACKENDS_PAGE,
-                            .stays = true },
-    [WATCHER_WEB_VISITS] = { .name = "nginx",
-                             REQUEST("GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
-                             .beginning = "HTTP/1.1 200 OK\r\n",
-                             .end = "\r\n\r\n" BACKENDS_PAGE },
-};
-
 /* A session of PostgreSQL that stays all the time: psql, to which the test writes what it asks. */
 struct session {
     pid_t process;
@@ -340,7 +309,7 @@ struct run {
     struct fixture *fixture;
     struct proximux *proximux;
     struct load loads[LOAD_COUNT];
-    struct watcher watchers[WATCHER_COUNT];
+    struct watcher watchers[BACKENDS_WATCHERS];
     struct session session;
     long descriptors; /* before anybody came */
     size_t done;      /* reloads */
@@ -353,7 +322,7 @@ static void run_go_on(struct run *run)
     for (size_t i = 0; i < LOAD_COUNT; i++)
         if (load_has_ended(&run->loads[i], run->fixture))
             load_start(&run->loads[i], run->fixture);
-    for (size_t i = 0; i < WATCHER_COUNT; i++)
+    for (size_t i = 0; i < BACKENDS_WATCHERS; i++)
         test_require(atomic_load(&run->watchers[i].ended) == WATCHER_RUNS, "%s: %s", run->watchers[i].name,
                      run->watchers[i].text);
 }
@@ -385,7 +354,7 @@ static void run_let_all_ask(struct run *run)
 {
     int64_t deadline = test_deadline(3 * TEST_PATIENCE);
 
-    for (size_t i = WATCHER_DATABASE_VISITS + 1; i < WATCHER_COUNT; i++) {
+    for (size_t i = 1; i < BACKENDS_WATCHERS; i++) {
         size_t answers = atomic_load(&run->watchers[i].answers);
 
         while (atomic_load(&run->watchers[i].answers) < answers + 1) {
@@ -398,7 +367,7 @@ static void run_let_all_ask(struct run *run)
 
 static void run_start_watchers(struct run *run, bool those_that_stay)
 {
-    for (size_t i = 0; i < WATCHER_COUNT; i++)
+    for (size_t i = 0; i < BACKENDS_WATCHERS; i++)
         if (run->watchers[i].stays == those_that_stay)
             watcher_start(&run->watchers[i]);
 }
@@ -445,13 +414,8 @@ static void run_begin(struct run *run)
 
 static void run_start_clients(struct run *run)
 {
-    static const enum word_index ports[WATCHER_COUNT] = { WORD_DATABASE, WORD_CACHE, WORD_CACHE, WORD_WEB,
-                                                          WORD_WEB };
-
     memcpy(run->loads, all_loads, sizeof(all_loads));
-    memcpy(run->watchers, all_watchers, sizeof(all_watchers));
-    for (size_t i = 0; i < WATCHER_COUNT; i++)
-        run->watchers[i].port = (unsigned)strtoul(words[ports[i]].text, NULL, 10);
+    backends_make_watchers(run->watchers, port_of(WORD_DATABASE), port_of(WORD_CACHE), port_of(WORD_WEB));
     session_begin(&run->session, run->fixture);
     run_start_watchers(run, true);
 }
@@ -473,7 +437,7 @@ static void run_end_rounds(struct run *run)
 
 static void run_stop_watchers(struct run *run, bool those_that_stay)
 {
-    for (size_t i = 0; i < WATCHER_COUNT; i++)
+    for (size_t i = 0; i < BACKENDS_WATCHERS; i++)
         if (run->watchers[i].stays == those_that_stay)
             test_require(watcher_stop(&run->watchers[i]) == WATCHER_STOPPED, "%s: %s", run->watchers[i].name,
                          run->watchers[i].text);
@@ -486,7 +450,7 @@ static long run_hold(struct run *run)
 
     run_end_rounds(run);
     run_stop_watchers(run, false);
-    for (size_t i = 0; i < WATCHER_COUNT; i++)
+    for (size_t i = 0; i < BACKENDS_WATCHERS; i++)
         expected += run->watchers[i].stays;
     test_wait_until(process_descriptors(run->proximux->process) == expected);
     return process_private_kilobytes(run->proximux->process);
@@ -573,8 +537,7 @@ static void expect_kept(const char *metrics, const char *listener, const char *t
 
 static void run_check_metrics(const struct run *run)
 {
-    struct web_answer answer =
-        web_get("127.0.0.1", (unsigned)strtoul(words[WORD_ADMIN].text, NULL, 10), "localhost", "/metrics");
+    struct web_answer answer = web_get("127.0.0.1", port_of(WORD_ADMIN), "localhost", "/metrics");
     const char *metrics = answer.body;
     /* at the end of a round wrk goes away in the middle of its requests */
     long long torn =
@@ -637,7 +600,7 @@ static void run_report(const struct run *run, int64_t took)
     for (size_t i = 0; i < LOAD_COUNT; i++)
         print_message("%zu requests in %zu rounds of %s, 0 failed, 0 resets\n", run->loads[i].requests,
                       run->loads[i].rounds, run->loads[i].name);
-    for (size_t i = 0; i < WATCHER_COUNT; i++)
+    for (size_t i = 0; i < BACKENDS_WATCHERS; i++)
         print_message("%zu answers of %s to a client, %s\n", atomic_load(&run->watchers[i].answers),
                       run->watchers[i].name,
                       run->watchers[i].stays ? "on one connection" : "each on a connection of its own");

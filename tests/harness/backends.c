@@ -227,6 +227,45 @@ long backends_nginx_accepted_at(const struct backends *backends, struct place pl
     return accepted;
 }
 
+/* ---- Who asks them ---- */
+
+#define REQUEST(text) .request = (text), .request_size = sizeof(text) - 1
+
+void backends_make_watchers(struct watcher *watchers, unsigned database, unsigned cache, unsigned web)
+{
+    const struct watcher all[BACKENDS_WATCHERS] = {
+        { .name = "PostgreSQL",
+          .port = database,
+          REQUEST(BACKENDS_ASK_FOR_TLS),
+          .beginning = "N",
+          .end = "N" },
+        { .name = "Redis",
+          .port = cache,
+          REQUEST("ECHO one\r\n"),
+          .beginning = "$3\r\none\r\n",
+          .end = "one\r\n",
+          .stays = true },
+        { .name = "Redis",
+          .port = cache,
+          REQUEST("ECHO two\r\n"),
+          .beginning = "$3\r\ntwo\r\n",
+          .end = "two\r\n" },
+        { .name = "nginx",
+          .port = web,
+          REQUEST("GET /page HTTP/1.1\r\nHost: a\r\n\r\n"),
+          .beginning = "HTTP/1.1 200 OK\r\n",
+          .end = "\r\n\r\n" BACKENDS_PAGE,
+          .stays = true },
+        { .name = "nginx",
+          .port = web,
+          REQUEST("GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+          .beginning = "HTTP/1.1 200 OK\r\n",
+          .end = "\r\n\r\n" BACKENDS_PAGE },
+    };
+
+    memcpy(watchers, all, sizeof(all));
+}
+
 /* ---- All of them ---- */
 
 int backends_start(struct backends *backends)

@@ -4,6 +4,7 @@
 
 #include "harness/database.h"
 #include "harness/server.h"
+#include "harness/watcher.h"
 
 /* What nginx has: a page, and a file of so many bytes. */
 #define BACKENDS_PAGE       "This is the page.\n"
@@ -54,5 +55,14 @@ void backends_redis_connections_at(const struct backends *backends, char *text, 
 /* How many connections nginx has accepted, the one that asks among them. */
 #define backends_nginx_accepted(backends) backends_nginx_accepted_at((backends), HERE)
 long backends_nginx_accepted_at(const struct backends *backends, struct place place);
+
+/* Watchers of all three, through the program at these ports: the first asks PostgreSQL whether it speaks TLS
+ * and leaves; then one of Redis that stays and one that comes anew each time; likewise of nginx. Not started.
+ */
+#define BACKENDS_WATCHERS 5
+void backends_make_watchers(struct watcher *watchers, unsigned database, unsigned cache, unsigned web);
+
+/* PostgreSQL's question for TLS; the answer is the byte 'N'. */
+#define BACKENDS_ASK_FOR_TLS "\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 #endif

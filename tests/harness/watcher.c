@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Milliseconds between an answer and the next request: there shall be room for the others. */
+/* Milliseconds between an answer and the next request of one that does not hurry. */
 #define WATCHER_PAUSE 2
 
 static bool watcher_end(struct watcher *watcher, enum watcher_end end, const char *what)
@@ -51,7 +51,8 @@ static bool watcher_ask(struct watcher *watcher, int client)
         return watcher_end(watcher, WATCHER_FAILED, "reading an answer");
     }
     atomic_fetch_add(&watcher->answers, 1);
-    nanosleep(&(struct timespec){ .tv_nsec = WATCHER_PAUSE * 1000000 }, NULL);
+    if (!watcher->hurries)
+        nanosleep(&(struct timespec){ .tv_nsec = WATCHER_PAUSE * 1000000 }, NULL);
     return true;
 }
 

@@ -25,7 +25,8 @@ struct watcher {
     size_t request_size;
     const char *beginning; /* of each answer, and its end; what lies between is not looked at */
     const char *end;
-    bool stays; /* one connection for all requests; else one for each */
+    bool stays;   /* one connection for all requests; else one for each */
+    bool hurries; /* it asks again at once; else it leaves some time to others */
 
     pthread_t thread;
     atomic_bool stop;
