@@ -61,6 +61,7 @@ void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *
 void drain_signal(struct drain *drain)
 {
     if (drain->handed_over && !drain->asked) {
+        log_info(NULL, "draining already: another process has taken over");
         drain->asked = true;
         return;
     }
