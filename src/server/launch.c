@@ -101,6 +101,14 @@ static bool launch_place_descriptors(const struct launch *launch)
     return dup2(pair, end) != -1;
 }
 
+/* Relative names of the command line are meant from there. It may be gone by now, or not be for the user that
+ * we have become: then the new binary says what it can't find. */
+static void launch_enter(const char *directory)
+{
+    if (directory != NULL && chdir(directory) == -1)
+        return;
+}
+
 /* All signals are blocked. */
 static void launch_become(struct launch *launch)
 {
@@ -112,10 +120,10 @@ static void launch_become(struct launch *launch)
     sigprocmask(SIG_SETMASK, &none, NULL);
     snprintf(launch->listen_pid, VARIABLE_SIZE, "LISTEN_PID=%ld", (long)getpid());
     snprintf(launch->watchdog_pid, VARIABLE_SIZE, "WATCHDOG_PID=%ld", (long)getpid());
-    if (launch_place_descriptors(launch) &&
-        (launch->program->directory == NULL || chdir(launch->program->directory) == 0))
+    launch_enter(launch->program->directory);
+    if (launch_place_descriptors(launch))
         execve(launch->program->binary, launch->program->arguments, launch->environment);
-    _exit(127);
+    _exit(LAUNCH_FAILED);
 }
 
 /* ---- the starter ---- */

@@ -34,9 +34,11 @@ struct launched {
     int report; /* what the starter has to say */
 };
 
+/* How a process ends whose binary can't be executed, or lacks a library. */
+#define LAUNCH_FAILED 127
+
 /* Starts the program with the sockets, as systemd passes them, and one end of a pair of sockets. Returns our
- * end, which does not block, or -1 with errno. That the binary can't be executed shows as the end of the new
- * process, with status 127. */
+ * end, which does not block, or -1 with errno. */
 int launch_start(struct launched *launched, const struct launch_program *program,
                  const struct launch_socket *sockets, size_t count);
 

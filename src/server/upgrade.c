@@ -56,6 +56,8 @@ static const char *upgrade_end_heir(struct upgrade *upgrade, char *text, size_t 
     int status = launch_end(&upgrade->heir);
     if (status == -1)
         snprintf(text, size, "how it ended is not known");
+    else if (WIFEXITED(status) && WEXITSTATUS(status) == LAUNCH_FAILED)
+        snprintf(text, size, "status %d: the binary can't be executed", LAUNCH_FAILED);
     else if (WIFEXITED(status))
         snprintf(text, size, "it ended with status %d", WEXITSTATUS(status));
     else

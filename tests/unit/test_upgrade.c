@@ -34,6 +34,7 @@ struct scene {
     ev_timer watchdog;
     bool stuck;
     char script[128];
+    const char *directory; /* that we were started in; NULL: the one that we are in */
     struct upgrade upgrade;
     bool hurries; /* has no patience any more once it has yielded */
     unsigned yielded;
@@ -100,7 +101,7 @@ static int scene_teardown(void **state)
     return 0;
 }
 
-/* Starts an upgrade to a shell script. */
+/* Starts an upgrade to a script, of the shell unless it names another interpreter. */
 static void scene_start(struct scene *scene, const char *script, double patience)
 {
     static char name[] = "script";
@@ -114,12 +115,16 @@ static void scene_start(struct scene *scene, const char *script, double patience
     };
     FILE *file = fopen(scene->script, "we");
     assert_non_null(file);
-    assert_true(fprintf(file, "#!/bin/sh\n%s\n", script) > 0);
+    assert_true(fprintf(file, "%s%s\n", script[0] == '#' ? "" : "#!/bin/sh\n", script) > 0);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(chmod(scene->script, 0755), 0);
     upgrade_init(&scene->upgrade, arguments);
     free(scene->upgrade.binary);
     scene->upgrade.binary = strdup(scene->script);
+    if (scene->directory != NULL) {
+        free(scene->upgrade.directory);
+        scene->upgrade.directory = strdup(scene->directory);
+    }
     upgrade_attach(&scene->upgrade, scene->loop, &owner);
     log_place_stderr_to_file(scene->place);
     upgrade_start(&scene->upgrade, NULL, 0);
@@ -212,6 +217,27 @@ static void one_that_serves_is_an_orphan(void **state)
     assert_int_equal(process_child(getpid()), 0);
 }
 
+/* It may be one that only root may enter, whom we have been. */
+static void the_directory_may_be_gone(void **state)
+{
+    struct scene *scene = *state;
+    int status;
+    scene->directory = "/nowhere/at/all";
+    scene_start(scene, "printf RD >&3; exec sleep 1000", PATIENCE);
+    scene_run(scene);
+    assert_true(scene->heir > 0);
+    assert_int_equal(kill(scene->heir, SIGKILL), 0);
+    assert_int_equal(waitpid(scene->heir, &status, 0), scene->heir);
+}
+
+static void a_binary_that_can_not_be_executed(void **state)
+{
+    struct scene *scene = *state;
+    scene_start(scene, "#!/nowhere/at/all", PATIENCE);
+    scene_run(scene);
+    scene_expect_failure(scene, "did not start \\(status 127: the binary can't be executed\\)");
+}
+
 /* Else what this process closes would stay half open. */
 static void the_starter_holds_no_descriptors(void **state)
 {
@@ -253,6 +279,8 @@ int main(void)
         SCENE_TEST(its_end_is_known),
         SCENE_TEST(its_end_is_known_where_children_are_ignored),
         SCENE_TEST(one_that_serves_is_an_orphan),
+        SCENE_TEST(the_directory_may_be_gone),
+        SCENE_TEST(a_binary_that_can_not_be_executed),
         SCENE_TEST(the_starter_holds_no_descriptors),
         SCENE_TEST(the_starter_may_be_killed),
     };
