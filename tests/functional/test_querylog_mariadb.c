@@ -120,8 +120,7 @@ static char *server_log(MYSQL *connection, unsigned long thread)
     return text;
 }
 
-/* Compares line by line. Parameters are filled in in the server's lines, and several statements at once are
- * single ones there. */
+/* Compares line by line. Several statements at once are single ones in the server's log. */
 static void compare_logs(char *ours, char *theirs)
 {
     char *ours_at, *theirs_at;
@@ -129,10 +128,7 @@ static void compare_logs(char *ours, char *theirs)
     for (char *line = strtok_r(theirs, "\n", &theirs_at); line != NULL;
          line = strtok_r(NULL, "\n", &theirs_at)) {
         test_require(mine != NULL, "the log of queries lacks: %s", line);
-        char *question = strstr(mine, "?");
-        bool is_execution = strncmp(mine, "execute ", 8) == 0 && question != NULL;
-        size_t length = is_execution ? (size_t)(question - mine) : strlen(mine) + 1;
-        if (strncmp(mine, line, length) == 0) {
+        if (strcmp(mine, line) == 0) {
             mine = strtok_r(NULL, "\n", &ours_at);
             continue;
         }
@@ -184,7 +180,7 @@ static void the_log_of_queries_matches_the_servers(void **state)
     assert_null(strstr(lines, "client_closed"));
     module_drop_lines(
         lines, "\"query\":\"SELECT nothing FROM nowhere\",\"error\""); /* the server logs it as an error */
-    char *ours = module_queries(lines, kinds);
+    char *ours = query_lines(lines, kinds, QUERY_FILLED_IN);
     char *theirs = server_log(admin, thread);
     assert_non_null(strstr(theirs, "query SELECT 'the last one'\n"));
     compare_logs(ours, theirs);
@@ -192,6 +188,191 @@ static void the_log_of_queries_matches_the_servers(void **state)
     free(ours);
     free(theirs);
     mysql_close(admin);
+}
+
+/* ---- Values ---- */
+
+static void execute_statement(MYSQL_STMT *statement)
+{
+    test_require(mysql_stmt_execute(statement) == 0, "%s", mysql_stmt_error(statement));
+    mysql_stmt_free_result(statement);
+}
+
+/* Strings, with what has to be escaped; a decimal is one of them to the client. */
+static void ask_with_strings(MYSQL *connection)
+{
+    static const char query[] = "SELECT ?, ?, ?, ?, ?";
+    char text[] = "it's a \"text\",\n\\ (5, NULL), \x1a, ?", decimal[] = "-12.50";
+    unsigned long text_length = sizeof(text) - 1, decimal_length = sizeof(decimal) - 1, none = 0;
+    char null = 1;
+    MYSQL_BIND values[] = {
+        { .buffer_type = MYSQL_TYPE_STRING, .buffer = text, .length = &text_length },
+        { .buffer_type = MYSQL_TYPE_BLOB, .buffer = text, .length = &text_length },
+        { .buffer_type = MYSQL_TYPE_NEWDECIMAL, .buffer = decimal, .length = &decimal_length },
+        { .buffer_type = MYSQL_TYPE_VAR_STRING, .buffer = text, .length = &none },
+        { .buffer_type = MYSQL_TYPE_STRING, .buffer = text, .length = &text_length, .is_null = &null },
+    };
+    MYSQL_STMT *statement = mysql_stmt_init(connection);
+    assert_int_equal(mysql_stmt_prepare(statement, query, strlen(query)), 0);
+    assert_int_equal(mysql_stmt_bind_param(statement, values), 0);
+    execute_statement(statement);
+    null = 0;
+    execute_statement(statement);
+    /* sent before, in pieces */
+    assert_int_equal(mysql_stmt_send_long_data(statement, 1, "a long ", 7), 0);
+    assert_int_equal(mysql_stmt_send_long_data(statement, 1, "value", 5), 0);
+    execute_statement(statement);
+    execute_statement(statement);
+    mysql_stmt_close(statement);
+}
+
+static void ask_with_numbers(MYSQL *connection)
+{
+    static const char query[] = "SELECT ?, ?, ?, ?, ?, ?, ?, ?";
+    signed char tiny = -128;
+    unsigned char unsigned_tiny = 255;
+    short small = -32768;
+    int number = INT32_MIN;
+    long long big = INT64_MIN;
+    unsigned long long unsigned_big = UINT64_MAX;
+    float single = 0.1F;
+    double real = 1.0 / 3.0;
+    MYSQL_BIND values[] = {
+        { .buffer_type = MYSQL_TYPE_TINY, .buffer = &tiny },
+        { .buffer_type = MYSQL_TYPE_TINY, .buffer = &unsigned_tiny, .is_unsigned = 1 },
+        { .buffer_type = MYSQL_TYPE_SHORT, .buffer = &small },
+        { .buffer_type = MYSQL_TYPE_LONG, .buffer = &number },
+        { .buffer_type = MYSQL_TYPE_LONGLONG, .buffer = &big },
+        { .buffer_type = MYSQL_TYPE_LONGLONG, .buffer = &unsigned_big, .is_unsigned = 1 },
+        { .buffer_type = MYSQL_TYPE_FLOAT, .buffer = &single },
+        { .buffer_type = MYSQL_TYPE_DOUBLE, .buffer = &real },
+    };
+    MYSQL_STMT *statement = mysql_stmt_init(connection);
+    assert_int_equal(mysql_stmt_prepare(statement, query, strlen(query)), 0);
+    assert_int_equal(mysql_stmt_bind_param(statement, values), 0);
+    execute_statement(statement);
+    real = -2.5e-20;
+    execute_statement(statement);
+    mysql_stmt_close(statement);
+}
+
+static void ask_with_times(MYSQL *connection)
+{
+    static const char query[] = "SELECT ?, ?, ?, ?";
+    MYSQL_TIME time = { .year = 2024, .month = 2, .day = 29, .hour = 13, .minute = 4, .second = 5 };
+    MYSQL_TIME span = { .day = 2, .hour = 1, .minute = 2, .second = 3, .neg = 1 };
+    MYSQL_BIND values[] = {
+        { .buffer_type = MYSQL_TYPE_DATE, .buffer = &time },
+        { .buffer_type = MYSQL_TYPE_DATETIME, .buffer = &time },
+        { .buffer_type = MYSQL_TYPE_TIMESTAMP, .buffer = &time },
+        { .buffer_type = MYSQL_TYPE_TIME, .buffer = &span },
+    };
+    MYSQL_STMT *statement = mysql_stmt_init(connection);
+    assert_int_equal(mysql_stmt_prepare(statement, query, strlen(query)), 0);
+    assert_int_equal(mysql_stmt_bind_param(statement, values), 0);
+    execute_statement(statement);
+    time.second_part = 120000;
+    execute_statement(statement);
+    mysql_stmt_close(statement);
+}
+
+/* Prepared and executed in one go, and many sets of values in one command: both of MariaDB alone. */
+static void ask_at_once(MYSQL *connection)
+{
+    static const char query[] = "INSERT INTO tests.sets VALUES (?, ?)";
+    enum { SETS = 3 };
+    int numbers[SETS] = { 1, 2, 3 };
+    char texts[SETS][8] = { "one", "", "it's 3" };
+    char *pointers[SETS] = { texts[0], texts[1], texts[2] };
+    unsigned long lengths[SETS] = { 3, 0, 6 };
+    char indicators[SETS] = { STMT_INDICATOR_NONE, STMT_INDICATOR_NULL, STMT_INDICATOR_NONE };
+    unsigned sets = SETS;
+    MYSQL_BIND values[] = {
+        { .buffer_type = MYSQL_TYPE_LONG, .buffer = numbers },
+        { .buffer_type = MYSQL_TYPE_STRING,
+          .buffer = pointers,
+          .length = lengths,
+          .u.indicator = indicators },
+    };
+    mariadb_execute(connection, "CREATE OR REPLACE TABLE tests.sets (a INT, b VARCHAR(20))");
+    MYSQL_STMT *statement = mysql_stmt_init(connection);
+    assert_int_equal(mysql_stmt_prepare(statement, query, strlen(query)), 0);
+    mysql_stmt_attr_set(statement, STMT_ATTR_ARRAY_SIZE, &sets);
+    assert_int_equal(mysql_stmt_bind_param(statement, values), 0);
+    execute_statement(statement);
+    mysql_stmt_close(statement);
+    statement = mysql_stmt_init(connection);
+    assert_int_equal(mariadb_stmt_execute_direct(statement, "DELETE FROM tests.sets", 22), 0);
+    mysql_stmt_close(statement);
+}
+
+static void values_are_logged_as_by_the_server(void **state)
+{
+    static const char *const kinds[] = { "query", "prepare", "execute", NULL };
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    MYSQL *admin = mariadb_login(database.server.port);
+    mariadb_execute(admin, "SET GLOBAL log_output = 'TABLE'");
+    mariadb_execute(admin, "SET GLOBAL general_log = 1");
+    struct proximux *proximux = start_logging(fixture, port);
+    MYSQL *connection = mariadb_login(port);
+    unsigned long thread = mysql_thread_id(connection);
+    ask_with_strings(connection);
+    ask_with_numbers(connection);
+    ask_with_times(connection);
+    ask_at_once(connection);
+    mysql_close(connection);
+    mariadb_execute(admin, "SET GLOBAL general_log = 0");
+    proximux_stop(proximux);
+    assert_int_equal(proximux_log_count(proximux, "are not followed any more"), 0);
+    char *text = module_wait_lines(fixture, "queries", 1);
+    assert_non_null(strstr(text, "\"parameters\":\"(1, 'one'), (2, NULL), (3, 'it''s 3')\"}"));
+    char *theirs = server_log(admin, thread);
+    char *ours = query_lines(text, kinds, QUERY_FILLED_IN);
+    compare_logs(ours, theirs);
+    free(text);
+    free(ours);
+    free(theirs);
+    mysql_close(admin);
+}
+
+/* In text, with little room; and where they must not be seen. */
+static void values_can_be_cut_and_hidden(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    const char *querylog = module_path("modules/querylog.so");
+    struct proximux *proximux =
+        proximux_start(fixture,
+                       "modules = ( { path = \"%s\"; output = \"%s/text\"; max_length = 20; },"
+                       "{ path = \"%s\"; output = \"%s/hidden\"; redact = true; },"
+                       "{ path = \"%s\"; output = \"%s/hidden.json\"; redact = true; format = \"json\"; } );"
+                       "listeners = ( { name = \"mysql\"; listen = \"127.0.0.1:%u\"; protocol = \"mysql\";"
+                       "targets = \"127.0.0.1:%u\"; } );",
+                       querylog, fixture->directory, querylog, fixture->directory, querylog,
+                       fixture->directory, port, database.server.port);
+    MYSQL *connection = mariadb_login(port);
+    MYSQL_STMT *statement = mysql_stmt_init(connection);
+    char text[] = "a SECRET\n";
+    int number = 47110815;
+    unsigned long length = sizeof(text) - 1;
+    MYSQL_BIND values[] = { { .buffer_type = MYSQL_TYPE_STRING, .buffer = text, .length = &length },
+                            { .buffer_type = MYSQL_TYPE_LONG, .buffer = &number } };
+    assert_int_equal(mysql_stmt_prepare(statement, "SELECT ?, ?", 11), 0);
+    assert_int_equal(mysql_stmt_bind_param(statement, values), 0);
+    execute_statement(statement);
+    mysql_stmt_close(statement);
+    mysql_close(connection);
+    proximux_stop(proximux);
+    char *cut = module_wait_lines(fixture, "text", 2);
+    assert_non_null(strstr(cut, "ok: execute SELECT ?, ? -- ['a SECRET\\n', 4711081...]\n"));
+    char *hidden = module_wait_lines(fixture, "hidden", 2);
+    assert_non_null(strstr(hidden, "ok: execute SELECT ?, ?\n"));
+    char *json = module_wait_lines(fixture, "hidden.json", 2);
+    assert_non_null(strstr(json, "\"kind\":\"execute\",\"query\":\"SELECT ?, ?\"}\n"));
+    free(cut);
+    free(hidden);
+    free(json);
 }
 
 /* ---- sysbench ---- */
@@ -238,7 +419,7 @@ static void compare_run(struct fixture *fixture, MYSQL *admin, struct sysbench_o
     size_t queries = run_logged(fixture, admin, options);
     char *text = module_wait_lines(fixture, "queries", queries);
     struct query_log *ours = query_log_create(), *theirs = server_sessions(admin);
-    query_log_add_json(ours, text, kinds);
+    query_log_add_json(ours, text, kinds, QUERY_FILLED_IN);
     query_log_expect_same(ours, theirs);
     test_require(query_log_count(ours) >= queries, "%zu of %zu queries are logged", query_log_count(ours),
                  queries);
@@ -250,24 +431,25 @@ static void compare_run(struct fixture *fixture, MYSQL *admin, struct sysbench_o
     assert_int_equal(unlink(fixture_path(fixture, "queries", path)), 0);
 }
 
-/* Several sessions at once; each is the server's, query for query. */
+/* Several sessions at once; each is the server's, query for query and value for value, with statements that
+ * are prepared and without. */
 static void sysbench_is_logged_as_by_the_server(void **state)
 {
     static const char *const scripts[] = { "oltp_read_write", "oltp_read_only", "oltp_write_only" };
+    static const char *const modes[] = { "auto", "disable" };
     struct fixture *fixture = *state;
-    struct sysbench_options options = { .driver = "mysql",
-                                        .database = "tests",
-                                        .threads = 4,
-                                        .events = test_scaled(200, 10),
-                                        .prepared_mode = "disable" };
+    struct sysbench_options options = {
+        .driver = "mysql", .database = "tests", .threads = 4, .events = test_scaled(200, 10)
+    };
     if (!sysbench_is_installed()) {
         print_message("sysbench is not installed (Debian: sysbench)\n");
         skip();
     }
     MYSQL *admin = mariadb_login(database.server.port);
     mariadb_execute(admin, "SET GLOBAL log_output = 'TABLE'");
-    for (size_t i = 0; i < 3; i++) {
-        options.script = scripts[i];
+    for (size_t i = 0; i < 6; i++) {
+        options.script = scripts[i / 2];
+        options.prepared_mode = modes[i % 2];
         options.command = "prepare";
         options.port = database.server.port;
         sysbench_run(fixture, &options);
@@ -310,6 +492,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(the_log_of_queries_matches_the_servers),
+        fixture_test(values_are_logged_as_by_the_server),
+        fixture_test(values_can_be_cut_and_hidden),
         fixture_test(sysbench_is_logged_as_by_the_server),
         fixture_test(an_encrypted_session_is_silent),
     };

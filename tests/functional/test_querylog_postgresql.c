@@ -28,22 +28,55 @@ static struct proximux *start_logging(struct fixture *fixture, unsigned port)
 
 typedef void statement_taker(void *taker, int process, const char *kind, const char *statement);
 
-/* Shows each statement that the server has logged from byte `from` on. */
+/* "execute X: SELECT $1" and "$1 = '5', $2 = NULL" in a line of its own: "SELECT $1 -- '5', NULL". To be
+ * freed. */
+static char *join_parameters(const char *execution, const char *parameters)
+{
+    char *joined;
+    size_t size;
+    bool is_quoted = false;
+    FILE *stream = open_memstream(&joined, &size);
+    assert_non_null(stream);
+    fprintf(stream, "%s%s", strstr(execution, ": ") + 2, parameters[0] != '\0' ? " -- " : "");
+    while (*parameters != '\0') {
+        if (*parameters == '$' && !is_quoted)
+            parameters = strstr(parameters, " = ") + 3;
+        is_quoted ^= *parameters == '\'';
+        fputc(*parameters++, stream);
+    }
+    assert_int_equal(fclose(stream), 0);
+    return joined;
+}
+
+/* What a line of the server's log says behind the number of its process, if it begins like that; else NULL.
+ */
+static char *said(char *line, const char *beginning)
+{
+    char *entry = line == NULL ? NULL : strchr(line, ' ');
+    bool is_that = entry != NULL && strncmp(entry + 1, beginning, strlen(beginning)) == 0;
+    return is_that ? entry + 1 + strlen(beginning) : NULL;
+}
+
+/* Shows each statement that the server has logged from byte `from` on. What one is executed with stands in
+ * the next line. */
 static void each_statement(size_t from, statement_taker *take, void *taker)
 {
-    static const char statement[] = "LOG:  statement: ", execution[] = "LOG:  execute ";
-    size_t limit = 32 * 1024 * 1024;
+    size_t limit = 64 * 1024 * 1024;
     char *log = test_malloc(limit), *at;
     process_read_file(database.server.log, log, limit);
-    for (char *line = strtok_r(log + from, "\n", &at); line != NULL; line = strtok_r(NULL, "\n", &at)) {
-        char *entry = strchr(line, ' ');
-        if (entry == NULL)
-            continue;
-        entry++;
-        if (strncmp(entry, statement, strlen(statement)) == 0)
-            take(taker, atoi(line), "query", entry + strlen(statement));
-        else if (strncmp(entry, execution, strlen(execution)) == 0)
-            take(taker, atoi(line), "execute", strstr(entry + strlen(execution), ": ") + 2);
+    char *line = strtok_r(log + from, "\n", &at);
+    while (line != NULL) {
+        char *next = strtok_r(NULL, "\n", &at);
+        const char *statement = said(line, "LOG:  statement: "), *execution = said(line, "LOG:  execute ");
+        const char *parameters = said(next, "DETAIL:  parameters: ");
+        if (statement != NULL) {
+            take(taker, atoi(line), "query", statement);
+        } else if (execution != NULL) {
+            char *joined = join_parameters(execution, parameters != NULL ? parameters : "");
+            take(taker, atoi(line), "execute", joined);
+            free(joined);
+        }
+        line = next;
     }
     test_free(log);
 }
@@ -192,6 +225,7 @@ static void the_log_of_queries_matches_the_servers(void **state)
     assert_int_equal(proximux_log_count(proximux, "are not followed any more"), 0);
     char *lines = module_wait_lines(fixture, "queries", 1);
     assert_non_null(strstr(lines, "\"kind\":\"prepare\",\"query\":\"SELECT a FROM logged WHERE a >= $1\"}"));
+    assert_non_null(strstr(lines, "WHERE a >= $1\",\"parameters\":\"'7'\"}"));
     assert_non_null(strstr(lines, "\"query\":\"SELECT wrong FROM\",\"error\":\"ERROR 42601: "));
     assert_non_null(strstr(lines, "\"query\":\"SELECT * FROM missing\",\"error\":\"ERROR 42P01: "));
     assert_non_null(strstr(lines, "\"query\":\"SELECT 1 / (12 - 12)\",\"error\":\"ERROR 22012: "));
@@ -199,10 +233,10 @@ static void the_log_of_queries_matches_the_servers(void **state)
      * not parse or plan (which it logs as an error), and what it has passed over. */
     module_drop_lines(lines, "SET log_statement");
     module_drop_lines(lines, "\"error\":\"ERROR 42601");
-    module_drop_lines(lines, "WHERE a = $1\",\"error\":\"ERROR 42P01");
+    module_drop_lines(lines, "FROM nowhere WHERE a = $1");
     module_drop_lines(lines, "\"error\":\"ERROR 22012");
     module_drop_lines(lines, "skipped after an error");
-    char *ours = module_queries(lines, kinds);
+    char *ours = query_lines(lines, kinds, QUERY_APPENDED);
     char *theirs = server_log(from, process);
     assert_non_null(strstr(theirs, "query COMMIT\n"));
     expect_same_lines(ours, theirs);
@@ -225,13 +259,69 @@ static void expect_the_servers(struct fixture *fixture, size_t from, size_t line
     char path[FIXTURE_PATH];
     char *text = module_wait_lines(fixture, "queries", lines);
     struct query_log *ours = query_log_create(), *theirs = server_sessions(from);
-    query_log_add_json(ours, text, kinds);
+    query_log_add_json(ours, text, kinds, QUERY_APPENDED);
     query_log_expect_same(ours, theirs);
     print_message("%s: %zu queries are the server's\n", what, query_log_count(ours));
     query_log_free(ours);
     query_log_free(theirs);
     free(text);
     assert_int_equal(unlink(fixture_path(fixture, "queries", path)), 0);
+}
+
+/* One value of each type that is known, in its binary format. */
+static void ask_in_binary(PGconn *connection, bool says_types)
+{
+    static const char query[] = "SELECT $1::int, $2::bigint, $3::smallint, $4::float8, $5::float4, $6::bool,"
+                                " $7::bytea, $8::text, $9::uuid, $10::oid, $11::int";
+    static const Oid types[] = { 23, 20, 21, 701, 700, 16, 17, 25, 2950, 26, 23 };
+    static const char *const values[] = { "\xff\xff\xff\xfe",
+                                          "\1\0\0\0\0\0\0\2",
+                                          "\x80\0",
+                                          "\x3f\xd5\x55\x55\x55\x55\x55\x55",
+                                          "\x3d\xcc\xcc\xcd",
+                                          "\1",
+                                          "\0'\xff",
+                                          "it's",
+                                          "\x12\x34\x56\x78\x9a\xbc\xde\xf0\x12\x34\x56\x78\x9a\xbc\xde\xf0",
+                                          "\xff\xff\xff\xff",
+                                          NULL };
+    static const int lengths[] = { 4, 8, 2, 8, 4, 1, 3, 4, 16, 4, 0 };
+    static const int formats[] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    PGresult *result =
+        PQprepare(connection, says_types ? "said" : "asked", query, 11, says_types ? types : NULL);
+    assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+    PQclear(result);
+    if (!says_types) {
+        result = PQdescribePrepared(connection, "asked");
+        assert_int_equal(PQparamtype(result, 3), 701);
+        PQclear(result);
+    }
+    result = PQexecPrepared(connection, says_types ? "said" : "asked", 11, values, lengths, formats, 0);
+    test_require(PQresultStatus(result) == PGRES_TUPLES_OK, "%s", PQerrorMessage(connection));
+    PQclear(result);
+}
+
+/* What the client says itself of its types, and what it has asked the server for; text with quotes in it. */
+static void values_are_logged_as_by_the_server(void **state)
+{
+    static const char *const values[] = { "it's", NULL, "$2 = '5', NULL" };
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    PGconn *admin = postgresql_login(database.server.port);
+    postgresql_execute(admin, "ALTER ROLE " DATABASE_USER " SET log_statement = 'all'", PGRES_COMMAND_OK);
+    struct proximux *proximux = start_logging(fixture, port);
+    size_t from = server_log_size();
+    PGconn *connection = postgresql_login(port);
+    PGresult *result = PQexecParams(connection, "SELECT $1, $2, $3", 3, NULL, values, NULL, NULL, 0);
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    PQclear(result);
+    ask_in_binary(connection, true);
+    ask_in_binary(connection, false);
+    PQfinish(connection);
+    postgresql_execute(admin, "ALTER ROLE " DATABASE_USER " RESET log_statement", PGRES_COMMAND_OK);
+    PQfinish(admin);
+    proximux_stop(proximux);
+    expect_the_servers(fixture, from, 5, "values");
 }
 
 /* Many sessions at once, in each of pgbench's ways to ask. */
@@ -336,6 +426,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(the_log_of_queries_matches_the_servers),
+        fixture_test(values_are_logged_as_by_the_server),
         fixture_test(pgbench_is_logged_as_by_the_server),
         fixture_test(sysbench_is_logged_as_by_the_server),
         fixture_test(an_encrypted_session_is_silent),

@@ -28,22 +28,22 @@ static char unescape(const char **at)
 }
 
 /* A string of the line, which ends at `end`; empty if it has none of that key. To be freed. */
-static char *take_string(const char *line, const char *end, const char *key, size_t *length)
+static char *take_string(const char *line, const char *end, const char *key)
 {
     char wanted[64];
     char *value = malloc((size_t)(end - line) + 1);
+    size_t length = 0;
     assert_non_null(value);
-    *length = 0;
     snprintf(wanted, sizeof(wanted), "\"%s\":\"", key);
     const char *at = memmem(line, (size_t)(end - line), wanted, strlen(wanted));
     if (at != NULL) {
         at += strlen(wanted);
         while (*at != '"') {
             char c = *at++;
-            value[(*length)++] = c == '\\' ? unescape(&at) : c;
+            value[length++] = c == '\\' ? unescape(&at) : c;
         }
     }
-    value[*length] = '\0';
+    value[length] = '\0';
     return value;
 }
 
@@ -51,7 +51,6 @@ bool logged_query_next(const char **json, struct logged_query *query)
 {
     static const char session[] = "\"session\":";
     const char *line = *json, *end = strchr(line, '\n');
-    size_t length;
 
     if (end == NULL)
         return false;
@@ -60,9 +59,10 @@ bool logged_query_next(const char **json, struct logged_query *query)
     test_require(number != NULL && number < end, "no session: %.*s", (int)(end - line), line);
     *query = (struct logged_query){
         .session = strtoull(number + strlen(session), NULL, 10),
-        .kind = take_string(line, end, "kind", &length),
+        .kind = take_string(line, end, "kind"),
+        .query = take_string(line, end, "query"),
+        .parameters = take_string(line, end, "parameters"),
     };
-    query->query = take_string(line, end, "query", &query->query_length);
     return true;
 }
 
@@ -70,6 +70,95 @@ void logged_query_free(struct logged_query *query)
 {
     free(query->kind);
     free(query->query);
+    free(query->parameters);
+}
+
+/* ---- Values ---- */
+
+/* Takes a value off a list and writes it as MariaDB would: with backslashes in its strings. */
+static const char *write_value(FILE *stream, const char *list)
+{
+    static const char special[] = "\n\r\\'\"\x1a", letters[] = "nr\\'\"Z";
+    bool is_quoted = *list == '\'';
+    list += is_quoted ? 1 : 0;
+    while (*list != '\0' && (is_quoted || *list != ',')) {
+        if (is_quoted && *list == '\'' && *++list != '\'')
+            break;
+        const char *at = strchr(special, *list);
+        if (is_quoted && at != NULL)
+            fprintf(stream, "\\%c", letters[at - special]);
+        else
+            fputc(*list, stream);
+        list++;
+    }
+    return *list == ',' ? list + 2 : list;
+}
+
+static void fill_in(FILE *stream, const char *query, const char *values)
+{
+    for (; *query != '\0'; query++) {
+        if (*query != '?' || *values == '\0') {
+            fputc(*query, stream);
+            continue;
+        }
+        fputs(*values == '\'' ? "'" : "", stream);
+        bool is_quoted = *values == '\'';
+        values = write_value(stream, values);
+        fputs(is_quoted ? "'" : "", stream);
+    }
+    if (*values != '\0')
+        fprintf(stream, " and more: %s", values);
+}
+
+/* To be freed. */
+static char *show_query(const struct logged_query *query, enum query_style style)
+{
+    char *text;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    if (style == QUERY_FILLED_IN && query->parameters[0] != '(')
+        fill_in(stream, query->query, query->parameters);
+    else
+        fprintf(stream, "%s", query->query);
+    if (style == QUERY_APPENDED && query->parameters[0] != '\0')
+        fprintf(stream, " -- %s", query->parameters);
+    assert_int_equal(fclose(stream), 0);
+    return text;
+}
+
+static bool is_among(const char *kind, const char *const *kinds)
+{
+    while (*kinds != NULL && strcmp(*kinds, kind) != 0)
+        kinds++;
+    return *kinds != NULL;
+}
+
+/* The text that holds each on a line of its own. */
+static void write_line(FILE *stream, const char *kind, const char *query)
+{
+    fprintf(stream, "%s ", kind);
+    for (; *query != '\0'; query++)
+        fputc(*query == '\n' ? ' ' : *query, stream);
+    fputc('\n', stream);
+}
+
+char *query_lines(const char *json, const char *const *kinds, enum query_style style)
+{
+    struct logged_query query;
+    char *text;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    while (logged_query_next(&json, &query)) {
+        char *shown = show_query(&query, style);
+        if (is_among(query.kind, kinds))
+            write_line(stream, query.kind, shown);
+        free(shown);
+        logged_query_free(&query);
+    }
+    assert_int_equal(fclose(stream), 0);
+    return text;
 }
 
 /* ---- Sessions ---- */
@@ -133,26 +222,19 @@ void query_log_add(struct query_log *log, uint64_t number, const char *kind, con
     struct session *session = find_session(log, number);
     if (session == NULL)
         session = add_session(log, number);
-    fprintf(session->stream, "%s ", kind);
-    for (; *query != '\0'; query++)
-        fputc(*query == '\n' ? ' ' : *query, session->stream);
-    fputc('\n', session->stream);
+    write_line(session->stream, kind, query);
     log->queries++;
 }
 
-static bool is_among(const char *kind, const char *const *kinds)
-{
-    while (*kinds != NULL && strcmp(*kinds, kind) != 0)
-        kinds++;
-    return *kinds != NULL;
-}
-
-void query_log_add_json(struct query_log *log, const char *json, const char *const *kinds)
+void query_log_add_json(struct query_log *log, const char *json, const char *const *kinds,
+                        enum query_style style)
 {
     struct logged_query query;
     while (logged_query_next(&json, &query)) {
+        char *shown = show_query(&query, style);
         if (is_among(query.kind, kinds))
-            query_log_add(log, query.session, query.kind, query.query);
+            query_log_add(log, query.session, query.kind, shown);
+        free(shown);
         logged_query_free(&query);
     }
 }

@@ -4,16 +4,22 @@
 
 #include "harness/test.h"
 
-/* A line that querylog has written as JSON, unescaped. Its texts may hold zeros, and have one behind them.
- * Owned by whoever got it: logged_query_free(). */
+/* A line that querylog has written as JSON, unescaped. Owned by whoever got it: logged_query_free(). */
 struct logged_query {
     uint64_t session;
     char *kind;
     char *query;
-    size_t query_length;
+    char *parameters; /* empty: none */
 };
 
-/* Takes the next line off the text; false at its end. */
+/* How the values of an execution are shown with its statement. */
+enum query_style {
+    QUERY_FILLED_IN, /* in the place of its question marks, as in MariaDB's log, which leaves out sets of them
+                      */
+    QUERY_APPENDED,  /* behind " -- " */
+};
+
+/* Takes the next line off the text; false at its end. Its texts are cut at a zero. */
 bool logged_query_next(const char **json, struct logged_query *query);
 void logged_query_free(struct logged_query *query);
 
@@ -27,7 +33,11 @@ void query_log_free(struct query_log *log);
 void query_log_add(struct query_log *log, uint64_t session, const char *kind, const char *query);
 
 /* Adds the lines of querylog's JSON whose kind is among `kinds` (NULL at the end). */
-void query_log_add_json(struct query_log *log, const char *json, const char *const *kinds);
+void query_log_add_json(struct query_log *log, const char *json, const char *const *kinds,
+                        enum query_style style);
+
+/* The same of all sessions, as text: "KIND QUERY", a line each; to be freed. */
+char *query_lines(const char *json, const char *const *kinds, enum query_style style);
 
 /* How many queries there are. */
 size_t query_log_count(const struct query_log *log);
