@@ -423,8 +423,8 @@ static void compare_run(struct fixture *fixture, MYSQL *admin, struct sysbench_o
     query_log_expect_same(ours, theirs);
     test_require(query_log_count(ours) >= queries, "%zu of %zu queries are logged", query_log_count(ours),
                  queries);
-    print_message("%s, statements %s: %zu queries are the server's\n", options->script,
-                  options->prepared_mode, query_log_count(ours));
+    print_message("%zu queries are the server's: %s, statements %s\n", query_log_count(ours), options->script,
+                  options->prepared_mode);
     query_log_free(ours);
     query_log_free(theirs);
     free(text);

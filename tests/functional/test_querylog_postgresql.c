@@ -261,7 +261,7 @@ static void expect_the_servers(struct fixture *fixture, size_t from, size_t line
     struct query_log *ours = query_log_create(), *theirs = server_sessions(from);
     query_log_add_json(ours, text, kinds, QUERY_APPENDED);
     query_log_expect_same(ours, theirs);
-    print_message("%s: %zu queries are the server's\n", what, query_log_count(ours));
+    print_message("%zu queries are the server's: %s\n", query_log_count(ours), what);
     query_log_free(ours);
     query_log_free(theirs);
     free(text);
