@@ -8,7 +8,7 @@
 #include "protocol/observe.h"
 
 /* Bytes of the values of statements that are wanted. */
-#define PARAMETERS_MAX 100
+#define PARAMETERS_MAX 2000
 
 struct record {
     uint64_t asked;
