@@ -414,11 +414,19 @@ static bool server_init_reload(struct server *server, const struct server_option
 /* Goes to the background, unless the process whose place we take is there. */
 static bool server_leave_terminal(struct server *server, const struct server_options *options)
 {
-    if (!options->daemon)
+    if (!options->daemon || server->predecessor != -1)
         return true;
-    if (server->predecessor == -1)
-        server->daemon = daemon_start();
-    if (server->predecessor == -1 ? server->daemon != -1 : chdir("/") == 0)
+    server->daemon = daemon_start();
+    if (server->daemon == -1)
+        log_error(NULL, "going to the background: %s", strerror(errno));
+    return server->daemon != -1;
+}
+
+/* What daemon_ready() does later for a process that had to go to the background itself. Not before all paths
+ * of the command line have been noted. */
+static bool server_leave_folder(const struct server *server, const struct server_options *options)
+{
+    if (!options->daemon || server->predecessor == -1 || chdir("/") == 0)
         return true;
     log_error(NULL, "going to the background: %s", strerror(errno));
     return false;
@@ -468,7 +476,7 @@ int server_run(struct config *config, const struct server_options *options)
     ev_timer_init(&server.sweep, server_sweep, 0.0, 0.0);
     server.sweep.data = &server;
     drain_init(&server.drain, server.runtime.loop, config, &server.listeners);
-    if (!server_init_reload(&server, options))
+    if (!server_init_reload(&server, options) || !server_leave_folder(&server, options))
         goto out;
     if (!server_announce(&server))
         goto out;

@@ -5,6 +5,7 @@
 #include "harness/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -299,22 +300,35 @@ static void copy_program(const char *to)
     assert_int_equal(chmod(to, 0755), 0);
 }
 
-/* Starts a copy of the program; `program` gets its path. */
-static struct proximux *start_copy_with(struct fixture *fixture, char *program, const char *text)
+#define OLD_SIZE 512
+
+/* Has the harness start a copy of the program; `program` gets its path, `old` what use_original() needs. */
+static void use_copy(struct fixture *fixture, char *program, char *old)
 {
     const char *binary = getenv("PROXIMUX");
-    char old[512] = "";
 
-    if (binary != NULL)
-        snprintf(old, sizeof(old), "%s", binary);
+    snprintf(old, OLD_SIZE, "%s", binary != NULL ? binary : "");
     fixture_path(fixture, "program", program);
     copy_program(program);
     setenv("PROXIMUX", program, 1);
-    struct proximux *proximux = proximux_start(fixture, "%s", text);
+}
+
+static void use_original(const char *old)
+{
     if (old[0] != '\0')
         setenv("PROXIMUX", old, 1);
     else
         unsetenv("PROXIMUX");
+}
+
+/* Starts a copy of the program; `program` gets its path. */
+static struct proximux *start_copy_with(struct fixture *fixture, char *program, const char *text)
+{
+    char old[OLD_SIZE];
+
+    use_copy(fixture, program, old);
+    struct proximux *proximux = proximux_start(fixture, "%s", text);
+    use_original(old);
     return proximux;
 }
 
@@ -358,6 +372,49 @@ static void a_new_binary_that_does_not_work(void **state)
     echo_stop(echo);
 }
 
+/* The folder that the path counts from is left for the background, by the new process too. */
+static void configuration_by_a_relative_path(void **state)
+{
+    struct fixture *fixture = *state;
+    char program[FIXTURE_PATH], old[OLD_SIZE], pid_file[FIXTURE_PATH], log[FIXTURE_PATH], text[512],
+        output[4096];
+    const char *const arguments[] = { "-d", "-p", pid_file, "-c", "relative.conf", NULL };
+    int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_int_not_equal(folder, -1);
+    fixture_path(fixture, "proximux.pid", pid_file);
+    snprintf(text, sizeof(text),
+             "log: { output = \"%s\"; }; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; "
+             "targets = ( \"127.0.0.1:9\" ); } );",
+             fixture_path(fixture, "daemon.log", log), peer_free_port());
+    fixture_write(fixture, "relative.conf", text);
+    use_copy(fixture, program, old);
+    assert_int_equal(chdir(fixture->directory), 0);
+    int status =
+        proximux_run(fixture, (&(struct proximux_options){ .arguments = arguments }), output, sizeof(output));
+    assert_int_equal(fchdir(folder), 0);
+    close(folder);
+    use_original(old);
+    assert_int_equal(status, 0);
+    struct proximux *proximux = proximux_adopt(fixture, pid_file, log);
+    for (size_t k = 1; k <= 2; k++) {
+        char current[64], link[64];
+
+        proximux_signal(proximux, SIGHUP);
+        proximux_wait_log_times(proximux, "reloaded: ", k);
+        snprintf(link, sizeof(link), "/proc/%ld/cwd", (long)proximux->process);
+        assert_int_equal(readlink(link, current, sizeof(current)), 1); /* the root */
+        if (k == 2)
+            break;
+        proximux_signal(proximux, SIGUSR2);
+        test_wait_until(named_process(pid_file) > 0 && named_process(pid_file) != (long)proximux->process);
+        struct proximux *heir = proximux_adopt(fixture, pid_file, log);
+        proximux_expect_exit(proximux, 0);
+        proximux = heir;
+    }
+    proximux_stop(proximux);
+}
+
 /* A new binary that never gets anywhere. */
 static void stopped_while_it_is_under_way(void **state)
 {
@@ -388,6 +445,7 @@ int main(void)
         fixture_test(nobody_is_refused_under_traffic),   fixture_test(in_the_background),
         fixture_test(unix_sockets_and_those_of_systemd), fixture_test(what_fails_changes_nothing),
         fixture_test(a_new_binary_that_does_not_work),   fixture_test(stopped_while_it_is_under_way),
+        fixture_test(configuration_by_a_relative_path),
     };
 
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
