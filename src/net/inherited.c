@@ -113,12 +113,11 @@ struct inherited_socket *inherited_named(struct inherited *inherited, const char
 struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
                                       const char *path)
 {
-    struct inherited_socket *found;
-    size_t next = 0;
-    while ((found = inherited_named(inherited, INHERITED_BY_ADDRESS, &next)) != NULL) {
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *found = &inherited->sockets[i];
         bool is_it = path != NULL ? found->path != NULL && strcmp(found->path, path) == 0
                                   : found->path == NULL && address_compare(&found->address, address) == 0;
-        if (is_it)
+        if (is_it && found->descriptor != -1)
             return found;
     }
     return NULL;

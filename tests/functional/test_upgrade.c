@@ -224,6 +224,52 @@ static void unix_sockets_and_those_of_systemd(void **state)
     echo_stop(echo);
 }
 
+/* What a reload has moved from systemd's name to its address is found by the new process, and stays
+ * systemd's.
+ */
+static void sockets_of_systemd_known_by_address(void **state)
+{
+    struct fixture *fixture = *state;
+    char pid_file[FIXTURE_PATH], path[FIXTURE_PATH], text[512];
+    const char *const environment[] = { "LISTEN_FDS=2", "LISTEN_FDNAMES=web:web", NULL };
+    int passed[] = { peer_listen("127.0.0.1", 0, 16),
+                     peer_listen(fixture_path(fixture, "passed.sock", path), 0, 16) };
+    unsigned port = peer_port(passed[0]);
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+
+    fixture_path(fixture, "proximux.pid", pid_file);
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"systemd:web\"; "
+             "targets = ( \"127.0.0.1:%u\" ); } );",
+             pid_file, echo_port(echo));
+    struct proximux *proximux = proximux_start_with(
+        fixture,
+        (&(struct proximux_options){
+            .configuration = text, .environment = environment, .passed = passed, .passed_count = 2 }));
+    close(passed[0]);
+    close(passed[1]);
+    snprintf(
+        text, sizeof(text),
+        "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = [ \"127.0.0.1:%u\", \"unix:%s\" ]; "
+        "targets = ( \"127.0.0.1:%u\" ); } );",
+        pid_file, port, path, echo_port(echo));
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+    proximux_signal(proximux, SIGHUP);
+    proximux_wait_log(proximux, "reloaded: ");
+    proximux_signal(proximux, SIGUSR2);
+    test_wait_until(named_process(pid_file) > 0 && named_process(pid_file) != (long)proximux->process);
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    proximux_expect_exit(proximux, 0);
+    assert_true(exchange(port));
+    int client = peer_connect(path, 0);
+    peer_send_text(client, "hello");
+    peer_expect_text(client, "hello");
+    close(client);
+    proximux_stop(heir);
+    assert_int_equal(access(path, F_OK), 0);
+    echo_stop(echo);
+}
+
 /* The configuration is changed to `text`, the upgrade must fail, and all be as it was. */
 static void expect_failure(struct fixture *fixture, struct proximux *proximux, const char *pid_file,
                            const char *path, const char *text, const char *said)
@@ -445,7 +491,7 @@ int main(void)
         fixture_test(nobody_is_refused_under_traffic),   fixture_test(in_the_background),
         fixture_test(unix_sockets_and_those_of_systemd), fixture_test(what_fails_changes_nothing),
         fixture_test(a_new_binary_that_does_not_work),   fixture_test(stopped_while_it_is_under_way),
-        fixture_test(configuration_by_a_relative_path),
+        fixture_test(configuration_by_a_relative_path),  fixture_test(sockets_of_systemd_known_by_address),
     };
 
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
