@@ -82,7 +82,10 @@ static void server_yield(void *owner)
 
 static void server_resume(void *owner)
 {
-    server_take_pid_file(owner);
+    struct server *server = owner;
+    if (server->pid_file.path == NULL) /* let go of, or none */
+        server_take_pid_file(server);
+    reload_upgrade_ended(&server->reload, 0);
 }
 
 /* Another process serves: this one has only to finish what it has begun. */
@@ -93,6 +96,7 @@ static void server_hand_over(void *owner, pid_t heir)
     log_info(NULL, "process %ld has taken over", (long)heir);
     snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
     notify_send(state);
+    reload_upgrade_ended(&server->reload, heir);
     ev_timer_stop(server->runtime.loop, &server->watchdog);
     overview_hand_over(&server->overview);
     drain_hand_over(&server->drain);

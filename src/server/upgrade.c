@@ -217,8 +217,7 @@ static void upgrade_fail(struct upgrade *upgrade, const char *why)
     char text[64];
     pid_t heir = upgrade->heir;
     const char *end = upgrade_end_heir(upgrade, text, sizeof text);
-    if (upgrade->yielded)
-        upgrade->owner.resume(upgrade->owner.owner);
+    upgrade->owner.resume(upgrade->owner.owner);
     log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)heir, why, end);
 }
 

@@ -36,7 +36,7 @@ struct upgrade_socket {
 struct upgrade_owner {
     void *owner;
     void (*yield)(void *owner);            /* let go of what only one process can have */
-    void (*resume)(void *owner);           /* take it again: the upgrade has failed after all */
+    void (*resume)(void *owner);           /* take it again, if let go of: the upgrade has failed */
     void (*over)(void *owner, pid_t heir); /* `heir` serves now */
 };
 

@@ -485,6 +485,51 @@ static void stopped_while_it_is_under_way(void **state)
     echo_stop(echo);
 }
 
+/* A HUP meanwhile is not lost, whoever serves in the end. */
+static void reload_waits_for_the_end(void **state)
+{
+    struct fixture *fixture = *state;
+    char program[FIXTURE_PATH], pid_file[FIXTURE_PATH], gate[FIXTURE_PATH], text[512], script[512], line[64];
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    unsigned port = peer_free_port();
+
+    fixture_path(fixture, "gate", gate);
+    assert_int_equal(mkfifo(gate, 0600), 0);
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( "
+             "\"127.0.0.1:%u\" ); } );",
+             fixture_path(fixture, "proximux.pid", pid_file), port, echo_port(echo));
+    struct proximux *proximux = start_copy_with(fixture, program, text);
+    for (size_t k = 0; k < 2; k++) {
+        char real[FIXTURE_PATH];
+
+        /* the new binary waits for the gate, and fails the first time */
+        copy_program(fixture_path(fixture, "real", real));
+        snprintf(script, sizeof(script),
+                 "#!/bin/sh\nread word < %s\n[ \"$word\" = go ] || exit 3\nexec %s \"$@\"\n", gate, real);
+        assert_int_equal(unlink(program), 0);
+        fixture_write(fixture, "program", script);
+        assert_int_equal(chmod(program, 0755), 0);
+        proximux_signal(proximux, SIGUSR2);
+        proximux_wait_log_times(proximux, "is to take over", k + 1);
+        proximux_signal(proximux, SIGHUP);
+        proximux_wait_log_times(proximux, "the reload waits", k + 1);
+        assert_int_equal(proximux_log_count(proximux, "reloaded: "), k);
+        FILE *opened = fopen(gate, "we");
+        assert_non_null(opened);
+        fputs(k == 0 ? "stop\n" : "go\n", opened);
+        fclose(opened);
+        proximux_wait_log_times(proximux, "reloaded: ", k + 1);
+    }
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    snprintf(line, sizeof(line), "process %ld has taken over", (long)heir->process);
+    proximux_wait_log(proximux, line);
+    proximux_expect_exit(proximux, 0);
+    assert_true(exchange(port));
+    proximux_stop(heir);
+    echo_stop(echo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +537,7 @@ int main(void)
         fixture_test(unix_sockets_and_those_of_systemd), fixture_test(what_fails_changes_nothing),
         fixture_test(a_new_binary_that_does_not_work),   fixture_test(stopped_while_it_is_under_way),
         fixture_test(configuration_by_a_relative_path),  fixture_test(sockets_of_systemd_known_by_address),
+        fixture_test(reload_waits_for_the_end),
     };
 
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
