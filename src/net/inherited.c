@@ -1,6 +1,7 @@
 #include "net/inherited.h"
 
 #include "base/log.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,6 +139,21 @@ void inherited_report(const struct inherited *inherited)
         if (left->descriptor != -1)
             log_warning(NULL, "closing a socket that no listener wants, passed as \"%s\": %s", left->name,
                         left->path != NULL ? left->path : address_print(&left->address, text));
+    }
+}
+
+void inherited_remove_paths(struct inherited *inherited)
+{
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *left = &inherited->sockets[i];
+        if (left->descriptor == -1 || left->path == NULL || left->path[0] != '/' ||
+            strcmp(left->name, INHERITED_BY_ADDRESS) != 0)
+            continue;
+        close(left->descriptor);
+        left->descriptor = -1;
+        const char *obstacle = socket_remove_stale(left->path);
+        if (obstacle != NULL)
+            log_debug(NULL, "%s stays: %s", left->path, obstacle);
     }
 }
 

@@ -49,6 +49,10 @@ int inherited_claim(struct inherited_socket *socket);
 /* Writes a line to the log for each socket that nobody has claimed. */
 void inherited_report(const struct inherited *inherited);
 
+/* Closes unix sockets of a process whose place was taken that nobody has claimed, and removes their paths. To
+ * be called when that process has closed them too. */
+void inherited_remove_paths(struct inherited *inherited);
+
 /* Closes what nobody has claimed, and frees all. */
 void inherited_release(struct inherited *inherited);
 

@@ -348,7 +348,6 @@ static bool server_announce(struct server *server)
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
     config_log_warnings(server->config);
     inherited_report(&server->inherited);
-    inherited_release(&server->inherited);
     for (size_t i = 0; i < server->listeners.count; i++)
         listener_start(server->listeners.running[i]);
     overview_start(&server->overview);
@@ -360,7 +359,9 @@ static bool server_announce(struct server *server)
     if (server->predecessor != -1) {
         upgrade_take_over(server->predecessor);
         server->predecessor = -1;
+        inherited_remove_paths(&server->inherited);
     }
+    inherited_release(&server->inherited);
     notify_send("READY=1\nSTATUS=running");
     return true;
 }

@@ -270,6 +270,32 @@ static void sockets_of_systemd_known_by_address(void **state)
     echo_stop(echo);
 }
 
+/* A listener that the new process does not have any more. */
+static void path_that_nobody_wants_is_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    char pid_file[FIXTURE_PATH], path[FIXTURE_PATH], text[512];
+    unsigned port = peer_free_port();
+    struct proximux *proximux = proximux_start(
+        fixture,
+        "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = [ \"unix:%s\", "
+        "\"127.0.0.1:%u\" ]; targets = ( \"127.0.0.1:9\" ); } );",
+        fixture_path(fixture, "proximux.pid", pid_file), fixture_path(fixture, "listen.sock", path), port);
+
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( "
+             "\"127.0.0.1:9\" ); } );",
+             pid_file, port);
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+    proximux_signal(proximux, SIGUSR2);
+    test_wait_until(named_process(pid_file) > 0 && named_process(pid_file) != (long)proximux->process);
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    proximux_expect_exit(proximux, 0);
+    test_wait_until(access(path, F_OK) == -1);
+    proximux_stop(heir);
+}
+
 /* The configuration is changed to `text`, the upgrade must fail, and all be as it was. */
 static void expect_failure(struct fixture *fixture, struct proximux *proximux, const char *pid_file,
                            const char *path, const char *text, const char *said)
@@ -537,7 +563,7 @@ int main(void)
         fixture_test(unix_sockets_and_those_of_systemd), fixture_test(what_fails_changes_nothing),
         fixture_test(a_new_binary_that_does_not_work),   fixture_test(stopped_while_it_is_under_way),
         fixture_test(configuration_by_a_relative_path),  fixture_test(sockets_of_systemd_known_by_address),
-        fixture_test(reload_waits_for_the_end),
+        fixture_test(reload_waits_for_the_end),          fixture_test(path_that_nobody_wants_is_removed),
     };
 
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
