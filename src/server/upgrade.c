@@ -228,6 +228,7 @@ void upgrade_cancel(struct upgrade *upgrade)
         return;
     pid_t heir = upgrade->heir;
     upgrade_end_heir(upgrade, text, sizeof text);
+    upgrade->owner.resume(upgrade->owner.owner);
     log_info(NULL, "upgrade given up: process %ld was ended", (long)heir);
 }
 

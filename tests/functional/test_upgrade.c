@@ -511,6 +511,34 @@ static void stopped_while_it_is_under_way(void **state)
     echo_stop(echo);
 }
 
+/* TERM when the new process has been given the pid file already: nobody is left to remove it but this one. */
+static void stopped_after_it_has_let_go(void **state)
+{
+    struct fixture *fixture = *state;
+    char program[FIXTURE_PATH], pid_file[FIXTURE_PATH], told[FIXTURE_PATH], text[512], script[512], word[8];
+
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( "
+             "\"127.0.0.1:9\" ); } );",
+             fixture_path(fixture, "proximux.pid", pid_file), peer_free_port());
+    struct proximux *proximux = start_copy_with(fixture, program, text);
+    fixture_path(fixture, "told", told);
+    snprintf(script, sizeof(script),
+             "#!/bin/sh\neval \"printf R >&$LISTEN_HANDOVER\"\n"
+             "while [ ! -s %s ]; do eval \"head -c 1 <&$LISTEN_HANDOVER > %s\" 2> /dev/null; done\n"
+             "exec sleep 1000\n",
+             told, told);
+    assert_int_equal(unlink(program), 0);
+    fixture_write(fixture, "program", script);
+    assert_int_equal(chmod(program, 0755), 0);
+    proximux_signal(proximux, SIGUSR2);
+    test_wait_until(process_read_file(told, word, sizeof(word)) == 1 && word[0] == 'G');
+    assert_int_equal(access(pid_file, F_OK), 0);
+    proximux_signal(proximux, SIGTERM);
+    proximux_expect_exit(proximux, 0);
+    assert_int_equal(access(pid_file, F_OK), -1);
+}
+
 /* A HUP meanwhile is not lost, whoever serves in the end. */
 static void reload_waits_for_the_end(void **state)
 {
@@ -563,7 +591,8 @@ int main(void)
         fixture_test(unix_sockets_and_those_of_systemd), fixture_test(what_fails_changes_nothing),
         fixture_test(a_new_binary_that_does_not_work),   fixture_test(stopped_while_it_is_under_way),
         fixture_test(configuration_by_a_relative_path),  fixture_test(sockets_of_systemd_known_by_address),
-        fixture_test(reload_waits_for_the_end),          fixture_test(path_that_nobody_wants_is_removed),
+        fixture_test(reload_waits_for_the_end),          fixture_test(stopped_after_it_has_let_go),
+        fixture_test(path_that_nobody_wants_is_removed),
     };
 
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
