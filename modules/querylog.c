@@ -115,13 +115,16 @@ static size_t text_of(struct querylog *log, const struct proximux_client *client
     return redact(redact_kind(client->protocol), exchange->text, length, log->text);
 }
 
-/* The error's number without its words. */
-static size_t error_length(const struct querylog *log, const struct proximux_exchange *exchange)
+/* The error's number, or first word, without what follows. */
+static size_t error_length(const struct querylog *log, const struct proximux_client *client,
+                           const struct proximux_exchange *exchange)
 {
     const char *colon = strchr(exchange->error, ':');
     if (!log->redacts)
         return strlen(exchange->error);
-    return colon != NULL ? (size_t)(colon - exchange->error) : strcspn(exchange->error, " ");
+    if (colon == NULL || redact_kind(client->protocol) == REDACT_REDIS)
+        return strcspn(exchange->error, " ");
+    return (size_t)(colon - exchange->error);
 }
 
 static void write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
@@ -146,7 +149,7 @@ static void write_json(struct querylog *log, struct line *line, const struct pro
     line_add_text(line, text, length, log->max_length, exchange->text_is_cut, true);
     if (exchange->error[0] != '\0') {
         line_add(line, "\",\"error\":\"");
-        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, true);
+        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, true);
     }
     line_add(line, "\"}");
 }
@@ -169,7 +172,7 @@ static void write_text(struct querylog *log, struct line *line, const struct pro
     line_add_text(line, text, length, log->max_length, exchange->text_is_cut, false);
     if (exchange->error[0] != '\0') {
         line_add(line, " [");
-        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, false);
+        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, false);
         line_add(line, "]");
     }
 }

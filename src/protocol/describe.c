@@ -105,15 +105,9 @@ static bool next_number(struct slice *bytes, char sign, int64_t *value)
     return false;
 }
 
-void describe_redis(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+static void describe_array(struct slice bytes, struct buffer *text)
 {
     int64_t count, length;
-    while (begins_with(bytes, SLICE("\r\n")))
-        slice_skip(&bytes, 2);
-    if (bytes.length > 0 && bytes.bytes[0] != '*') {
-        describe_first_line(settings, bytes, text);
-        return;
-    }
     if (!next_number(&bytes, '*', &count))
         return;
     for (int64_t i = 0; i < count && next_number(&bytes, '$', &length); i++) {
@@ -128,6 +122,30 @@ void describe_redis(const struct protocol_settings *settings, struct slice bytes
             return;
         slice_skip(&bytes, argument.length + 2);
     }
+}
+
+/* An inline command reads like the array that it stands for, however it is quoted. */
+static void describe_inline(struct slice bytes, struct buffer *text)
+{
+    struct buffer array = { 0 };
+    struct slice line = first_line(bytes);
+    if (redis_inline_convert(line, SIZE_MAX, &array) == REDIS_INLINE_ARRAY)
+        describe_array(buffer_slice(&array), text);
+    else
+        buffer_append(text, line.bytes, line.length);
+    text->failed = text->failed || array.failed;
+    buffer_free(&array);
+}
+
+void describe_redis(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+{
+    (void)settings;
+    while (begins_with(bytes, SLICE("\r\n")))
+        slice_skip(&bytes, 2);
+    if (bytes.length > 0 && bytes.bytes[0] != '*')
+        describe_inline(bytes, text);
+    else
+        describe_array(bytes, text);
 }
 
 void describe_redis_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
