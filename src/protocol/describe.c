@@ -2,7 +2,6 @@
 
 #include "protocol/redis.h"
 
-#define BYTES_MAX          256
 #define REDIS_ARGUMENTS    64
 #define REDIS_ARGUMENT_MAX ((size_t)1024)
 
@@ -10,12 +9,10 @@ static const char digits[] = "0123456789abcdef";
 
 void describe_bytes(struct slice bytes, struct buffer *text)
 {
-    for (size_t i = 0; i < bytes.length && i < BYTES_MAX; i++) {
+    for (size_t i = 0; i < bytes.length && i < DESCRIBE_BYTES_MAX; i++) {
         unsigned char byte = (unsigned char)bytes.bytes[i];
         buffer_append(text, (const char[]){ digits[byte >> 4], digits[byte & 15] }, 2);
     }
-    if (bytes.length > BYTES_MAX)
-        buffer_append_text(text, "...");
 }
 
 /* Up to a line feed, or all; without it and a CR before it. */
@@ -34,11 +31,22 @@ static bool begins_with(struct slice bytes, struct slice beginning)
     return bytes.length >= beginning.length && memcmp(bytes.bytes, beginning.bytes, beginning.length) == 0;
 }
 
+static void skip_empty_line(struct slice *bytes)
+{
+    if (begins_with(*bytes, SLICE("\r\n"))) /* before a request of HTTP */
+        slice_skip(bytes, 2);
+}
+
+bool describe_has_first_line(struct slice bytes)
+{
+    skip_empty_line(&bytes);
+    return bytes.length > 0 && memchr(bytes.bytes, '\n', bytes.length) != NULL;
+}
+
 void describe_first_line(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
 {
     (void)settings;
-    if (begins_with(bytes, SLICE("\r\n"))) /* an empty line before a request of HTTP */
-        slice_skip(&bytes, 2);
+    skip_empty_line(&bytes);
     struct slice line = first_line(bytes);
     buffer_append(text, line.bytes, line.length);
 }

@@ -489,6 +489,39 @@ static void the_log_of_requests_needs_no_module(void **state)
     echo_stop(echo);
 }
 
+/* A body is no part of the request line, however long it is. */
+static void a_request_line_is_not_cut_by_its_body(void **state)
+{
+    enum { BODY = 30000 };
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    int listener = peer_listen("127.0.0.1", 0, 16);
+    char head[200], body[BODY + 1];
+    struct proximux *proximux = proximux_start(
+        fixture,
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; protocol = \"http\";"
+        "request_log = true; targets = ( \"127.0.0.1:%u\" ); } );",
+        port, peer_port(listener));
+    int client = peer_connect("127.0.0.1", port);
+    snprintf(head, sizeof(head), "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", BODY);
+    memset(body, 'x', BODY);
+    body[BODY] = '\0';
+
+    peer_send_text(client, head);
+    peer_send_text(client, body);
+    int target = peer_accept(listener);
+    peer_expect_text(target, head);
+    peer_receive(target, body, BODY);
+    peer_send_text(target, "HTTP/1.1 204 No Content\r\n\r\n");
+    peer_expect_text(client, "HTTP/1.1 204 No Content\r\n\r\n");
+    proximux_wait_log(proximux, " ms: POST /up HTTP/1.1");
+    assert_int_equal(proximux_log_count(proximux, "HTTP/1.1..."), 0);
+    close(client);
+    close(target);
+    proximux_stop(proximux);
+    close(listener);
+}
+
 static void the_example_denies_by_the_hour(void **state)
 {
     struct fixture *fixture = *state;
@@ -536,6 +569,7 @@ int main(void)
         fixture_test(a_failing_start_is_an_error),
         fixture_test(a_reload_makes_new_instances),
         fixture_test(the_log_of_requests_needs_no_module),
+        fixture_test(a_request_line_is_not_cut_by_its_body),
         fixture_test(the_example_denies_by_the_hour),
     };
     return cmocka_run_group_tests_name("events", tests, NULL, NULL);
