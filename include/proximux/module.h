@@ -55,7 +55,8 @@ enum proximux_type {
 };
 
 /* A key that may stand in the module's group of the configuration, beside `path` and `listeners`, which all
- * have. */
+ * have. A string is shown by proximux -T and to those who ask admin, unless its name is, or ends behind an
+ * underscore with, password, passwd, passphrase, secret, token or key. */
 struct proximux_key {
     const char *name; /* NULL ends the list */
     enum proximux_type type;

@@ -303,6 +303,25 @@ static void what_is_wrong_with_a_module_is_said(void **state)
     EXPECT_TEST(fixture, "modules: a module is a group", "%s } , { path = 3; } , \"x\" , { %s", path, path);
 }
 
+/* By the name of its key, since modules have no other word for it. */
+static void secrets_of_modules_are_not_shown(void **state)
+{
+    char configuration[1000], output[8000];
+    snprintf(configuration, sizeof(configuration),
+             "modules = ( { path = \"%s\"; output = \"/tmp/seen\"; access_token = \"xyzzy\"; } );\n"
+             "listeners = ( { name = \"main\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; } );",
+             module_path("tests/modules/recorder.so"));
+    assert_int_equal(
+        proximux_run(*state,
+                     &((struct proximux_options){ .configuration = configuration,
+                                                  .arguments = (const char *const[]){ "-T", NULL } }),
+                     output, sizeof(output)),
+        0);
+    assert_non_null(strstr(output, "output = \"/tmp/seen\";"));
+    assert_non_null(strstr(output, "access_token = \"(hidden)\";"));
+    assert_null(strstr(output, "xyzzy"));
+}
+
 /* All errors at once: those of the modules beside the others. */
 static void all_errors_are_told(void **state)
 {
@@ -564,6 +583,7 @@ int main(void)
         fixture_test(a_module_that_rejects_everybody_touches_nobody_else),
         fixture_test(instances_know_nothing_of_each_other),
         fixture_test(what_is_wrong_with_a_module_is_said),
+        fixture_test(secrets_of_modules_are_not_shown),
         fixture_test(all_errors_are_told),
         fixture_test(what_others_may_write_is_refused_to_root),
         fixture_test(a_failing_start_is_an_error),
