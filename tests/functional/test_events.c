@@ -364,7 +364,35 @@ static void what_others_may_write_is_refused_to_root(void **state)
     assert_int_equal(chmod(fixture->directory, 0777), 0);
     EXPECT_TEST(fixture, "is refused: others than root may write to its folder",
                 "path = \"%s\"; output = \"/tmp/x\";", copy);
+    assert_int_equal(chmod(fixture->directory, 01777), 0); /* there it could not be replaced */
+    EXPECT_TEST(fixture, "", "path = \"%s\"; output = \"/tmp/x\";", copy);
     assert_int_equal(chmod(fixture->directory, 0700), 0);
+}
+
+/* Who may write above the folder can put another folder in its place; and a link leads elsewhere. */
+static void what_others_may_replace_is_refused_to_root(void **state)
+{
+    struct fixture *fixture = *state;
+    char folder[FIXTURE_PATH], copy[FIXTURE_PATH], link[FIXTURE_PATH], command[1200];
+    if (geteuid() != 0)
+        skip();
+    fixture_path(fixture, "above", folder);
+    fixture_path(fixture, "above/folder/copy.so", copy);
+    fixture_path(fixture, "link.so", link);
+    snprintf(command, sizeof(command), "mkdir -p -m 755 %s/folder && install -m 755 %s %s", folder,
+             module_path("tests/modules/recorder.so"), copy);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(symlink(copy, link), 0);
+    EXPECT_TEST(fixture, "", "path = \"%s\"; output = \"/tmp/x\";", link);
+    assert_int_equal(lchown(link, 1, 0), 0);
+    EXPECT_TEST(fixture, "is refused: others than root may write to its folder, or to one above it",
+                "path = \"%s\"; output = \"/tmp/x\";", link);
+    assert_int_equal(lchown(link, 0, 0), 0);
+    assert_int_equal(chown(folder, 1, 0), 0);
+    EXPECT_TEST(fixture, "is refused: others than root may write to its folder, or to one above it",
+                "path = \"%s\"; output = \"/tmp/x\";", copy);
+    EXPECT_TEST(fixture, "is refused: others than root may write to its folder, or to one above it",
+                "path = \"%s\"; output = \"/tmp/x\";", link);
 }
 
 /* A module that can't start stops the program, before it has accepted anybody; those before it are stopped.
@@ -586,6 +614,7 @@ int main(void)
         fixture_test(secrets_of_modules_are_not_shown),
         fixture_test(all_errors_are_told),
         fixture_test(what_others_may_write_is_refused_to_root),
+        fixture_test(what_others_may_replace_is_refused_to_root),
         fixture_test(a_failing_start_is_an_error),
         fixture_test(a_reload_makes_new_instances),
         fixture_test(the_log_of_requests_needs_no_module),
