@@ -151,6 +151,10 @@ static bool open_library(const struct loading *loading)
              (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
         return false;
     }
+    if (module->module->name == NULL) {
+        fail(loading, origin, "path", "%s has no name", module->path);
+        return false;
+    }
     if (module->module->request_bytes > MESSAGE_BYTES_MAX ||
         module->module->response_bytes > MESSAGE_BYTES_MAX) {
         fail(loading, origin, "path", "%s asks for more than %zu bytes of each message", module->path,
@@ -282,6 +286,9 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
         while (key->choices[value->number] != NULL && strcmp(key->choices[value->number], key->fallback) != 0)
             value->number++;
         value->string = key->choices[value->number];
+        if (value->string == NULL)
+            fail(loading, &path_of(loading)->origin, key->name, "its default \"%s\" is none of its choices",
+                 key->fallback);
         break;
     }
 }
@@ -375,6 +382,12 @@ bool module_is_for(const struct module *module, const char *listener)
 /* ---- From load to close
  * ------------------------------------------------------------------------------------ */
 
+/* A module may fail without a word. */
+static const char *said(const char *reason)
+{
+    return reason[0] != '\0' ? reason : "it refuses, and does not say why";
+}
+
 bool module_load(struct module *module, const struct written_configuration *written,
                  const struct written_module *group)
 {
@@ -387,7 +400,7 @@ bool module_load(struct module *module, const struct written_configuration *writ
     take_values(&loading);
     if (written->problems->errors == errors && module->module->check != NULL &&
         !module->module->check(module->values, error, sizeof error))
-        fail(&loading, &group->group->origin, module->module->name, "%s", error);
+        fail(&loading, &group->group->origin, module->module->name, "%s", said(error));
     return written->problems->errors == errors;
 }
 
@@ -414,7 +427,7 @@ bool module_start(struct module *module, char *error, size_t error_size)
     module->started = module->module->start == NULL ||
                       module->module->start(&host, module->values, &module->instance, reason, sizeof reason);
     if (!module->started)
-        snprintf(error, error_size, "module %s: %s", module->path, reason);
+        snprintf(error, error_size, "module %s: %s", module->path, said(reason));
     return module->started;
 }
 

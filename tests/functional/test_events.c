@@ -282,7 +282,12 @@ static void what_is_wrong_with_a_module_is_said(void **state)
     EXPECT_TEST(fixture, "neither an absolute path nor the name of a file in", "path = \"here/x.so\";");
     EXPECT_TEST(fixture, "it can't be loaded: ", "path = \"%s\";", fixture_path(fixture, "text.so", other));
     EXPECT_TEST(fixture, "built for version 2 of the interface of modules; this is version 1",
-                "path = \"%s\";", module_path("tests/modules/wrong.so"));
+                "path = \"%s\";", module_path("tests/modules/wrong_version.so"));
+    EXPECT_TEST(fixture, "wrong_name.so has no name", "path = \"%s\";",
+                module_path("tests/modules/wrong_name.so"));
+    EXPECT_TEST(fixture, "modules: which: its default \"c\" is none of its choices", "path = \"%s\";",
+                module_path("tests/modules/wrong_default.so"));
+    EXPECT_TEST(fixture, "", "path = \"%s\"; which = \"a\";", module_path("tests/modules/wrong_default.so"));
     EXPECT_TEST(fixture, "modules: output: is required by \"recorder\"", "path = \"%s\";",
                 module_path("tests/modules/recorder.so"));
     EXPECT_TEST(fixture, "modules: denny: unknown key of \"recorder\"; did you mean \"deny\"?",
@@ -399,20 +404,27 @@ static void what_others_may_replace_is_refused_to_root(void **state)
  */
 static void a_failing_start_is_an_error(void **state)
 {
+    static const char *const rows[][2] = {
+        { "the stars are wrong", "recorder.so: the stars are wrong" },
+        { "", "recorder.so: it refuses, and does not say why" },
+    };
     struct fixture *fixture = *state;
-    char configuration[2000], output[4000];
+    char configuration[2000], output[4000], path[FIXTURE_PATH];
     const char *module = module_path("tests/modules/recorder.so");
-    snprintf(
-        configuration, sizeof(configuration),
-        "modules = ( { path = \"%s\"; output = \"%s/first\"; },"
-        "{ path = \"%s\"; output = \"%s/second\"; fail = \"the stars are wrong\"; } );"
-        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:2\" ); } );",
-        module, fixture->directory, module, fixture->directory, peer_free_port());
-    assert_int_equal(proximux_run(fixture, &((struct proximux_options){ .configuration = configuration }),
-                                  output, sizeof(output)),
-                     1);
-    assert_non_null(strstr(output, "recorder.so: the stars are wrong"));
-    module_expect_lines(fixture, "first", "start low 3\nstop\n");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(
+            configuration, sizeof(configuration),
+            "modules = ( { path = \"%s\"; output = \"%s/first\"; },"
+            "{ path = \"%s\"; output = \"%s/second\"; fail = \"%s\"; } );"
+            "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:2\" ); } );",
+            module, fixture->directory, module, fixture->directory, rows[i][0], peer_free_port());
+        assert_int_equal(proximux_run(fixture, &((struct proximux_options){ .configuration = configuration }),
+                                      output, sizeof(output)),
+                         1);
+        assert_non_null(strstr(output, rows[i][1]));
+        module_expect_lines(fixture, "first", "start low 3\nstop\n");
+        assert_int_equal(unlink(fixture_path(fixture, "first", path)), 0);
+    }
 }
 
 /* The configuration of the test below; `keys` are the module's. */
