@@ -104,6 +104,15 @@ static void admin_notified(void *data, struct MHD_Connection *connection, void *
     list_append(&admin->gone, &client->node);
 }
 
+/* What has read a request together with the end behind it does not look again, and would wait for as long as
+ * it does for idle clients: this has libmicrohttpd see the end, once what it has read already is answered. */
+static void admin_notice_end(const struct admin_client *client)
+{
+    char byte;
+    if (recv(client->descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        shutdown(client->descriptor, SHUT_RD);
+}
+
 /* A client has its answer: it is the last one to be thought idle. */
 static void admin_completed(void *data, struct MHD_Connection *connection, void **request,
                             enum MHD_RequestTerminationCode code)
@@ -118,6 +127,7 @@ static void admin_completed(void *data, struct MHD_Connection *connection, void 
         return;
     list_remove(&client->node);
     list_append(&admin->clients, &client->node);
+    admin_notice_end(client);
 }
 
 /* libmicrohttpd sees these sockets end, and closes them. */

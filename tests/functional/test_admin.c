@@ -149,6 +149,39 @@ static void nothing_but_reading(void **state)
     proximux_stop(proximux);
 }
 
+/* Who ends with its requests has all answers, and then the end. */
+static void half_closed_clients_are_answered_and_closed(void **state)
+{
+    static const char requests[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                   "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    struct fixture *fixture = *state;
+    unsigned admin = peer_free_port();
+    char path[FIXTURE_PATH];
+    const char *const addresses[] = { HOST, fixture_path(fixture, "admin.sock", path) };
+    struct proximux *proximux = proximux_start(
+        fixture,
+        "admin: { listen = [ \"127.0.0.1:%u\", \"unix:%s\" ]; };"
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = \"127.0.0.1:1\"; } );",
+        admin, path, peer_free_port());
+    for (size_t i = 0; i < 4; i++) { /* with one request, and with two */
+        char text[4000] = "";
+        size_t length = 0;
+        ssize_t count = 1;
+        int client = peer_connect(addresses[i / 2], admin);
+        peer_send_text(client, i % 2 == 0 ? requests : strstr(requests + 1, "GET"));
+        peer_end(client);
+        while (count > 0 && length < sizeof text - 1 && peer_readable(client, 20000)) {
+            count = read(client, text + length, sizeof text - 1 - length);
+            length += count > 0 ? (size_t)count : 0;
+        }
+        assert_int_equal(count, 0); /* it was closed, long before the patience with idle clients is over */
+        assert_true(i % 2 == 1 || strstr(text, "\r\n\r\nok\n") != NULL);
+        assert_non_null(strstr(text, "\r\n\r\nready\n"));
+        close(client);
+    }
+    proximux_stop(proximux);
+}
+
 static void the_allowlist_is_kept(void **state)
 {
     unsigned admin = peer_free_port();
@@ -686,6 +719,7 @@ int main(void)
         fixture_test(every_path_answers),
         fixture_test(only_addresses_and_localhost_are_names),
         fixture_test(nothing_but_reading),
+        fixture_test(half_closed_clients_are_answered_and_closed),
         fixture_test(the_allowlist_is_kept),
         fixture_test(figures_of_proxy_mode_are_exact),
         fixture_test(figures_of_shared_modes_are_exact),
