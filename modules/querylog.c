@@ -33,6 +33,9 @@ static const struct proximux_key keys[] = {
 #define LINE_SIZE ((size_t)63000)
 #define TEXT_SIZE ((size_t)65536)
 
+/* What the log shows of a message for certain. */
+#define LOG_ROOM ((size_t)3900)
+
 struct querylog {
     const struct proximux_host *host;
     struct proximux_file *file; /* NULL: the log */
@@ -177,6 +180,30 @@ static void write_text(struct querylog *log, struct line *line, const struct pro
     }
 }
 
+/* What a line costs in the log, which may be JSON itself. */
+static size_t length_in_log(const struct line *line)
+{
+    size_t length = line->length;
+    for (size_t i = 0; i < line->length; i++)
+        length += line->bytes[i] == '"' || line->bytes[i] == '\\';
+    return length;
+}
+
+/* JSON that the log cuts, or shows its own way, is none any more: there it is ASCII, and has a shorter query
+ * if need be. */
+static void write_json_to_log(struct querylog *log, struct line *line, const struct proximux_client *client,
+                              const struct proximux_exchange *exchange)
+{
+    size_t max_length = log->max_length;
+    line->is_ascii = true;
+    do {
+        line->length = 0;
+        write_json(log, line, client, exchange);
+        log->max_length /= 2;
+    } while (length_in_log(line) > LOG_ROOM && log->max_length > 0);
+    log->max_length = max_length;
+}
+
 static void querylog_ended(void *instance, struct proximux_client *client,
                            const struct proximux_exchange *exchange)
 {
@@ -184,7 +211,9 @@ static void querylog_ended(void *instance, struct proximux_client *client,
     struct line line = { .bytes = log->line, .capacity = LINE_SIZE };
     if (exchange->wait + exchange->service < log->slow)
         return;
-    if (log->is_json)
+    if (log->is_json && log->file == NULL)
+        write_json_to_log(log, &line, client, exchange);
+    else if (log->is_json)
         write_json(log, &line, client, exchange);
     else
         write_text(log, &line, client, exchange);

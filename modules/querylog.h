@@ -9,6 +9,7 @@ struct line {
     char *bytes;
     size_t length;
     size_t capacity;
+    bool is_ascii; /* JSON shows other characters by their numbers */
 };
 
 /* Appends text as it is. */

@@ -124,6 +124,27 @@ static void the_log_takes_queries_too(void **state)
     echo_stop(echo);
 }
 
+/* JSON in the log stays JSON: it is not cut, and holds nothing that the log shows its own way. */
+static void json_in_the_log_is_whole(void **state)
+{
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    struct proximux *proximux =
+        start(*state, port, echo_port(echo), "format = \"json\"; max_length = 8192;", LINE);
+    int client = peer_connect("127.0.0.1", port);
+    char text[6000] = "\xc3\xa4";
+
+    memset(text + 2, '"', sizeof text - 4);
+    text[sizeof text - 2] = '\n';
+    peer_send_text(client, text);
+    peer_send_text(client, "\xc3\xa4\n");
+    proximux_wait_log(proximux, "\"query\":\"\\u00e4\"}");
+    proximux_wait_log(proximux, "\\\"\\\"...\"}");
+    close(client);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 static void wrong_outputs_are_refused(void **state)
 {
     char configuration[1000], output[2000];
@@ -251,13 +272,10 @@ static void redis_through_a_funnel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(lines_say_who_asked_what),
-        fixture_test(only_slow_requests_can_be_wanted),
-        fixture_test(the_file_is_reopened_with_the_log),
-        fixture_test(the_log_takes_queries_too),
-        fixture_test(wrong_outputs_are_refused),
-        fixture_test(inline_commands_are_redacted),
-        fixture_test(redis_through_a_funnel),
+        fixture_test(lines_say_who_asked_what),          fixture_test(only_slow_requests_can_be_wanted),
+        fixture_test(the_file_is_reopened_with_the_log), fixture_test(the_log_takes_queries_too),
+        fixture_test(json_in_the_log_is_whole),          fixture_test(wrong_outputs_are_refused),
+        fixture_test(inline_commands_are_redacted),      fixture_test(redis_through_a_funnel),
     };
     return cmocka_run_group_tests_name("querylog", tests, NULL, NULL);
 }

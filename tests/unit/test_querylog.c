@@ -128,6 +128,17 @@ static void expect_line(const char *text, size_t length, size_t limit, bool is_c
         test_fail_at(place, "expected: %s\ngot: %s", expected, bytes);
 }
 
+static void characters_have_numbers_where_only_ascii_may_stand(void **state)
+{
+    static const char text[] = "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xff";
+    char bytes[100];
+    struct line line = { .bytes = bytes, .capacity = sizeof bytes - 1, .is_ascii = true };
+    (void)state;
+    line_add_text(&line, text, sizeof text - 1, 100, false, true);
+    bytes[line.length] = '\0';
+    assert_string_equal(bytes, "\\u00e4\\u20ac\\ud83d\\ude00\\u00ff");
+}
+
 #define EXPECT_LINE(text, limit, is_cut, is_json, expected)                                                  \
     expect_line((text), sizeof(text) - 1, (limit), (is_cut), (is_json), (expected), HERE)
 
@@ -166,6 +177,7 @@ int main(void)
         cmocka_unit_test(what_redis_stores_is_left_out),
         cmocka_unit_test(other_protocols_are_left_alone),
         cmocka_unit_test(texts_are_escaped),
+        cmocka_unit_test(characters_have_numbers_where_only_ascii_may_stand),
         cmocka_unit_test(a_line_never_grows_beyond_its_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
