@@ -289,12 +289,14 @@ static size_t shown_words(const struct copy *copy)
     return SHOWN_BY_DEFAULT;
 }
 
-/* One argument, which may stand in quotes; what has lost its last quote may be more than one. */
-static void take_argument(struct copy *copy, bool is_shown)
+/* One argument, which may stand in quotes; what has lost its last quote may be more than one. False if there
+ * are other quotes in it: it may be part of one then, in a line that Redis could not read either. */
+static bool take_argument(struct copy *copy, bool is_shown)
 {
     size_t start = copy->at;
-    bool is_whole = next(copy, 0) != '"';
-    if (!is_whole) {
+    bool is_quoted = next(copy, 0) == '"';
+    bool is_whole = !is_quoted;
+    if (is_quoted) {
         for (copy->at++; copy->at < copy->length && next(copy, 0) != '"'; copy->at++)
             if (next(copy, 0) == '\\')
                 copy->at++;
@@ -303,12 +305,15 @@ static void take_argument(struct copy *copy, bool is_shown)
     }
     while (copy->at < copy->length && next(copy, 0) != ' ')
         copy->at++;
+    size_t length = copy->at - start;
     if (!is_shown || !is_whole) {
         copy->out[copy->used++] = '?';
-        return;
+        return false;
     }
-    memcpy(copy->out + copy->used, copy->text + start, copy->at - start);
-    copy->used += copy->at - start;
+    memcpy(copy->out + copy->used, copy->text + start, length);
+    copy->used += length;
+    return is_quoted || (memchr(copy->text + start, '\'', length) == NULL &&
+                         memchr(copy->text + start, '"', length) == NULL);
 }
 
 static size_t redact_redis(struct copy *copy)
@@ -317,7 +322,8 @@ static size_t redact_redis(struct copy *copy)
         keep(copy);
     size_t shown = shown_words(copy);
     for (size_t word = 0; copy->at < copy->length; word++) {
-        take_argument(copy, word < shown);
+        if (!take_argument(copy, word < shown))
+            shown = 0;
         while (next(copy, 0) == ' ')
             keep(copy);
     }

@@ -103,6 +103,8 @@ static void what_redis_stores_is_left_out(void **state)
     EXPECT_REDACTED("redis", "S\"E\"T k SECRET", "? ? ?");
     EXPECT_REDACTED("redis", "SET\tk\t\"SECRET", "?");
     EXPECT_REDACTED("redis", "HSET \"k f SECRET", "HSET ?");
+    EXPECT_REDACTED("redis", "HSET 'k \"x' f SECRET\" y", "HSET 'k ? ?");
+    EXPECT_REDACTED("redis", "HSET k\"a \"b SECRET\" y", "HSET k\"a ? ?");
     EXPECT_REDACTED("redis", "SETTLE key", "SETTLE key");
     EXPECT_REDACTED("redis", "", "");
 }
