@@ -137,6 +137,11 @@ void events_client_connected(struct events_client *client, const char *target)
     client->connected = clock_now();
 }
 
+bool events_client_follows(const struct events_client *client)
+{
+    return client->observer != NULL;
+}
+
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length)
 {
     if (client->observer != NULL)

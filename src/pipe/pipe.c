@@ -340,6 +340,7 @@ struct service *pipe_service_create(struct runtime *runtime, struct listener_set
     if (pipe == NULL)
         return NULL;
     pipe->runtime = runtime;
+    conduits_init(&pipe->conduits, runtime);
     list_init(&pipe->all_rules);
     struct pipe_rules *rules = pipe_rules_create(pipe, settings);
     pipe->targets = target_set_create(runtime, settings, pipe_targets_usable, pipe);

@@ -50,8 +50,8 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     timeout_stop(&session->inactivity);
     timeout_stop(&session->half_close);
     /* A stream that was cut off must not look complete. */
-    pipe_end_close(&session->client, reason == REASON_TARGET_RESET || session->client.pending_length > 0);
-    pipe_end_close(&session->target, reason == REASON_CLIENT_RESET || session->target.pending_length > 0);
+    pipe_end_close(&session->client, reason == REASON_TARGET_RESET || pipe_end_has_pending(&session->client));
+    pipe_end_close(&session->target, reason == REASON_CLIENT_RESET || pipe_end_has_pending(&session->target));
     struct service_summary summary = {
         .reason = reason,
         .bytes_from_client = session->client.received,

@@ -256,7 +256,12 @@ long process_private_kilobytes(pid_t process)
 
 long process_descriptors(pid_t process)
 {
-    char path[64];
+    return process_descriptors_named(process, "");
+}
+
+long process_descriptors_named(pid_t process, const char *name)
+{
+    char path[64], target[256];
     long count = 0;
     DIR *folder;
 
@@ -264,8 +269,13 @@ long process_descriptors(pid_t process)
     folder = opendir(path);
     if (folder == NULL)
         return -1;
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder))
-        count += entry->d_name[0] != '.';
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        if (entry->d_name[0] == '.')
+            continue;
+        ssize_t length = readlinkat(dirfd(folder), entry->d_name, target, sizeof(target) - 1);
+        target[length < 0 ? 0 : length] = '\0';
+        count += strncmp(target, name, strlen(name)) == 0;
+    }
     closedir(folder);
     return count;
 }
