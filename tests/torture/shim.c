@@ -1,0 +1,442 @@
+/* Loaded into the program that ships, by LD_PRELOAD: counts the calls that can fail, those of its libraries
+ * included, and makes the one fail that the test names. Linking the program anew with wrapped functions would
+ * leave the libraries' calls out, and test another program than the one that is installed.
+ *
+ * Nothing counts before main() has begun, or after it has returned: what the dynamic linker and the
+ * constructors of libraries do is not our affair. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "control.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+/* What dlsym() itself asks for while the real functions are not known yet. */
+#define EARLY_SIZE 65536
+
+static struct torture_control *control; /* NULL: nothing counts */
+static atomic_bool running;             /* inside of main() */
+
+/* The calling thread is in here: what is called from here does not count. */
+static __thread __attribute__((tls_model("initial-exec"))) bool inside;
+
+static _Alignas(16) char early[EARLY_SIZE];
+static size_t early_used;
+
+/* ---- The real functions ---- */
+
+static void *find(const char *name)
+{
+    bool was_inside = inside;
+    void *found;
+
+    inside = true;
+    found = dlsym(RTLD_NEXT, name);
+    inside = was_inside;
+    if (found == NULL)
+        abort();
+    return found;
+}
+
+/* Declares `real`, the function that the definition around it stands in front of. */
+#define REAL(type, name, ...)                                                                                \
+    static type (*real)(__VA_ARGS__);                                                                        \
+    if (real == NULL)                                                                                        \
+    *(void **)&real = find(#name)
+
+/* ---- Which calls fail ---- */
+
+/* Once, before anything may fail, because the first backtrace loads a library. */
+static void prepare_places(void)
+{
+    void *frames[2];
+
+    inside = true;
+    backtrace(frames, 2);
+    inside = false;
+}
+
+static void note_places(void)
+{
+    void *frames[TORTURE_PLACES + 2];
+    int count = backtrace(frames, TORTURE_PLACES + 2);
+
+    for (int i = 0; i < TORTURE_PLACES; i++) {
+        const char *object = "";
+        Dl_info info;
+        size_t offset = 0;
+
+        control->places[i][0] = '\0';
+        if (i + 2 >= count)
+            continue;
+        if (dladdr(frames[i + 2], &info) != 0 && info.dli_fname != NULL) {
+            offset = (size_t)((char *)frames[i + 2] - (char *)info.dli_fbase);
+            object = info.dli_fname;
+        }
+        snprintf(control->places[i], TORTURE_PLACE_SIZE, "%s+%#zx", object, offset > 0 ? offset - 1 : 0);
+    }
+}
+
+/* Counts a call; true with errno if it is to fail. */
+static __attribute__((noinline)) bool fails(enum torture_call call)
+{
+    long number;
+
+    if (control == NULL || !running || inside)
+        return false;
+    atomic_fetch_add(&control->counts[call], 1);
+    if (atomic_load(&control->armed) != (int)call)
+        return false;
+    number = atomic_fetch_add(&control->reached, 1) + 1;
+    if (number < atomic_load(&control->from) || number > atomic_load(&control->until))
+        return false;
+    inside = true;
+    if (atomic_load(&control->failed) == 0)
+        note_places();
+    inside = false;
+    atomic_fetch_add(&control->failed, 1);
+    errno = atomic_load(&control->error);
+    return true;
+}
+
+/* The main() of the program, and the one that stands in front of it. */
+typedef int main_function(int count, char **arguments, char **environment);
+static main_function *real_main;
+
+static int counted_main(int count, char **arguments, char **environment)
+{
+    int status;
+
+    if (control != NULL)
+        prepare_places();
+    running = true;
+    status = real_main(count, arguments, environment);
+    running = false;
+    if (control != NULL)
+        atomic_store(&control->has_returned, 1);
+    return status;
+}
+
+EXPORTED int __libc_start_main(main_function *function, int count, char **arguments, void (*begin)(void),
+                               void (*end)(void), void (*linker_end)(void), void *stack_end);
+
+EXPORTED int __libc_start_main(main_function *function, int count, char **arguments, void (*begin)(void),
+                               void (*end)(void), void (*linker_end)(void), void *stack_end)
+{
+    const char *path = getenv(TORTURE_VARIABLE);
+    int descriptor;
+
+    REAL(int, __libc_start_main, main_function *, int, char **, void (*)(void), void (*)(void),
+         void (*)(void), void *);
+    real_main = function;
+    descriptor = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (descriptor != -1) {
+        void *mapped =
+            mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+
+        if (mapped != MAP_FAILED)
+            control = mapped;
+        close(descriptor);
+    }
+    return real(counted_main, count, arguments, begin, end, linker_end, stack_end);
+}
+
+/* ---- Memory ---- */
+
+static void count_living(long change)
+{
+    if (control != NULL && running && !inside)
+        atomic_fetch_add(&control->living, change);
+}
+
+static bool is_early(const void *memory)
+{
+    return (const char *)memory >= early && (const char *)memory < early + EARLY_SIZE;
+}
+
+/* Never freed. All zeros. */
+static void *take_early(size_t size)
+{
+    size_t rounded = (size + 15) & ~(size_t)15;
+    void *taken = early + early_used;
+
+    if (rounded > EARLY_SIZE - early_used)
+        abort();
+    early_used += rounded;
+    return taken;
+}
+
+static bool finding_memory;
+
+static void *(*find_memory(void *(**slot)(size_t), const char *name))(size_t)
+{
+    if (*slot == NULL && !finding_memory) {
+        finding_memory = true;
+        *(void **)slot = find(name);
+        finding_memory = false;
+    }
+    return *slot;
+}
+
+EXPORTED void *malloc(size_t size)
+{
+    static void *(*slot)(size_t);
+    void *(*real)(size_t) = find_memory(&slot, "malloc");
+    void *made;
+
+    if (fails(TORTURE_memory))
+        return NULL;
+    made = real != NULL ? real(size) : take_early(size);
+    if (made != NULL)
+        count_living(1);
+    return made;
+}
+
+EXPORTED void *calloc(size_t count, size_t size)
+{
+    static void *(*real)(size_t, size_t);
+    void *made;
+
+    if (real == NULL && !finding_memory) {
+        finding_memory = true;
+        *(void **)&real = find("calloc");
+        finding_memory = false;
+    }
+    if (fails(TORTURE_memory))
+        return NULL;
+    made = real != NULL ? real(count, size) : take_early(count * size);
+    if (made != NULL)
+        count_living(1);
+    return made;
+}
+
+EXPORTED void free(void *memory)
+{
+    int error = errno;
+
+    REAL(void, free, void *);
+    if (memory == NULL || is_early(memory))
+        return;
+    count_living(-1);
+    real(memory);
+    errno = error;
+}
+
+EXPORTED void *realloc(void *memory, size_t size)
+{
+    void *made;
+
+    REAL(void *, realloc, void *, size_t);
+    if (size > 0 && fails(TORTURE_memory))
+        return NULL;
+    if (is_early(memory)) {
+        made = malloc(size);
+        if (made != NULL)
+            memcpy(made, memory, size); /* what lies behind it is ours too */
+        return made;
+    }
+    made = real(memory, size);
+    if (memory == NULL && made != NULL)
+        count_living(1);
+    else if (memory != NULL && size == 0)
+        count_living(-1);
+    return made;
+}
+
+EXPORTED void *reallocarray(void *memory, size_t count, size_t size)
+{
+    if (size > 0 && count > SIZE_MAX / size) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(memory, count * size);
+}
+
+EXPORTED void *mmap(void *address, size_t length, int protection, int flags, int descriptor, off_t offset)
+{
+    REAL(void *, mmap, void *, size_t, int, int, int, off_t);
+    if (fails(TORTURE_mmap))
+        return MAP_FAILED;
+    return real(address, length, protection, flags, descriptor, offset);
+}
+
+/* ---- All others ---- */
+
+/* A function that gives -1 with errno. */
+#define FAILING(call, type, name, parameters, arguments, ...)                                                \
+    EXPORTED type name parameters                                                                            \
+    {                                                                                                        \
+        REAL(type, name, __VA_ARGS__);                                                                       \
+        return fails(TORTURE_##call) ? -1 : real arguments;                                                  \
+    }
+
+FAILING(socket, int, socket, (int family, int type, int protocol), (family, type, protocol), int, int, int)
+FAILING(socketpair, int, socketpair, (int family, int type, int protocol, int pair[2]),
+        (family, type, protocol, pair), int, int, int, int *)
+FAILING(bind, int, bind, (int descriptor, const struct sockaddr *address, socklen_t length),
+        (descriptor, address, length), int, const struct sockaddr *, socklen_t)
+FAILING(listen, int, listen, (int descriptor, int backlog), (descriptor, backlog), int, int)
+FAILING(accept4, int, accept4, (int descriptor, struct sockaddr *address, socklen_t *length, int flags),
+        (descriptor, address, length, flags), int, struct sockaddr *, socklen_t *, int)
+FAILING(connect, int, connect, (int descriptor, const struct sockaddr *address, socklen_t length),
+        (descriptor, address, length), int, const struct sockaddr *, socklen_t)
+FAILING(setsockopt, int, setsockopt,
+        (int descriptor, int level, int option, const void *value, socklen_t length),
+        (descriptor, level, option, value, length), int, int, int, const void *, socklen_t)
+FAILING(getsockopt, int, getsockopt, (int descriptor, int level, int option, void *value, socklen_t *length),
+        (descriptor, level, option, value, length), int, int, int, void *, socklen_t *)
+FAILING(getsockname, int, getsockname, (int descriptor, struct sockaddr *address, socklen_t *length),
+        (descriptor, address, length), int, struct sockaddr *, socklen_t *)
+FAILING(epoll_create, int, epoll_create1, (int flags), (flags), int)
+FAILING(epoll_ctl, int, epoll_ctl, (int poller, int operation, int descriptor, struct epoll_event *event),
+        (poller, operation, descriptor, event), int, int, int, struct epoll_event *)
+FAILING(epoll_wait, int, epoll_wait, (int poller, struct epoll_event *events, int room, int milliseconds),
+        (poller, events, room, milliseconds), int, struct epoll_event *, int, int)
+FAILING(poll, int, poll, (struct pollfd * watched, nfds_t count, int milliseconds),
+        (watched, count, milliseconds), struct pollfd *, nfds_t, int)
+FAILING(eventfd, int, eventfd, (unsigned value, int flags), (value, flags), unsigned, int)
+FAILING(timerfd, int, timerfd_create, (clockid_t clock, int flags), (clock, flags), clockid_t, int)
+FAILING(inotify, int, inotify_init1, (int flags), (flags), int)
+FAILING(inotify, int, inotify_add_watch, (int descriptor, const char *path, uint32_t mask),
+        (descriptor, path, mask), int, const char *, uint32_t)
+FAILING(pipe, int, pipe2, (int ends[2], int flags), (ends, flags), int *, int)
+FAILING(pipe, int, pipe, (int ends[2]), (ends), int *)
+FAILING(duplicate, int, dup2, (int from, int to), (from, to), int, int)
+FAILING(read, ssize_t, read, (int descriptor, void *data, size_t size), (descriptor, data, size), int, void *,
+        size_t)
+FAILING(write, ssize_t, write, (int descriptor, const void *data, size_t size), (descriptor, data, size), int,
+        const void *, size_t)
+FAILING(write, ssize_t, pwrite, (int descriptor, const void *data, size_t size, off_t offset),
+        (descriptor, data, size, offset), int, const void *, size_t, off_t)
+FAILING(stat, int, stat, (const char *path, struct stat *status), (path, status), const char *, struct stat *)
+FAILING(stat, int, lstat, (const char *path, struct stat *status), (path, status), const char *,
+        struct stat *)
+FAILING(stat, int, fstat, (int descriptor, struct stat *status), (descriptor, status), int, struct stat *)
+FAILING(stat, int, access, (const char *path, int mode), (path, mode), const char *, int)
+FAILING(file, int, mkdir, (const char *path, mode_t mode), (path, mode), const char *, mode_t)
+FAILING(file, int, unlink, (const char *path), (path), const char *)
+FAILING(file, int, chmod, (const char *path, mode_t mode), (path, mode), const char *, mode_t)
+FAILING(file, int, lchown, (const char *path, uid_t user, gid_t group), (path, user, group), const char *,
+        uid_t, gid_t)
+FAILING(file, int, fchown, (int descriptor, uid_t user, gid_t group), (descriptor, user, group), int, uid_t,
+        gid_t)
+FAILING(file, int, ftruncate, (int descriptor, off_t length), (descriptor, length), int, off_t)
+FAILING(file, int, chdir, (const char *path), (path), const char *)
+FAILING(fork, pid_t, fork, (void), (), void)
+FAILING(execute, int, execve, (const char *path, char *const *arguments, char *const *environment),
+        (path, arguments, environment), const char *, char *const *, char *const *)
+FAILING(limit, int, getrlimit, (__rlimit_resource_t resource, struct rlimit *limit), (resource, limit),
+        __rlimit_resource_t, struct rlimit *)
+FAILING(limit, int, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit), (resource, limit),
+        __rlimit_resource_t, const struct rlimit *)
+
+/* A connection that is said to be broken is broken: whoever looks again sees its end, as with the kernel. */
+static bool transfer_fails(enum torture_call call, int descriptor)
+{
+    if (!fails(call))
+        return false;
+    if (errno == EPIPE || errno == ECONNRESET || errno == ETIMEDOUT || errno == ENOTCONN) {
+        int error = errno;
+
+        inside = true;
+        shutdown(descriptor, SHUT_RDWR);
+        inside = false;
+        errno = error;
+    }
+    return true;
+}
+
+#define TRANSFER(call, type, name, parameters, arguments, ...)                                               \
+    EXPORTED type name parameters                                                                            \
+    {                                                                                                        \
+        REAL(type, name, __VA_ARGS__);                                                                       \
+        return transfer_fails(TORTURE_##call, descriptor) ? -1 : real arguments;                             \
+    }
+
+TRANSFER(shutdown, int, shutdown, (int descriptor, int how), (descriptor, how), int, int)
+TRANSFER(receive, ssize_t, recv, (int descriptor, void *data, size_t size, int flags), (descriptor, data, size, flags),
+         int, void *, size_t, int)
+TRANSFER(receive, ssize_t, recvmsg, (int descriptor, struct msghdr *message, int flags), (descriptor, message, flags),
+         int, struct msghdr *, int)
+TRANSFER(receive, ssize_t, recvfrom,
+         (int descriptor, void *restrict data, size_t size, int flags, struct sockaddr *restrict address,
+          socklen_t *restrict length),
+         (descriptor, data, size, flags, address, length), int, void *, size_t, int, struct sockaddr *,
+         socklen_t *)
+TRANSFER(send, ssize_t, send, (int descriptor, const void *data, size_t size, int flags),
+         (descriptor, data, size, flags), int, const void *, size_t, int)
+TRANSFER(send, ssize_t, sendto,
+         (int descriptor, const void *data, size_t size, int flags, const struct sockaddr *address,
+          socklen_t length),
+         (descriptor, data, size, flags, address, length), int, const void *, size_t, int,
+         const struct sockaddr *, socklen_t)
+TRANSFER(send, ssize_t, sendmsg, (int descriptor, const struct msghdr *message, int flags),
+         (descriptor, message, flags), int, const struct msghdr *, int)
+TRANSFER(send, ssize_t, writev, (int descriptor, const struct iovec *pieces, int count), (descriptor, pieces, count),
+         int, const struct iovec *, int)
+
+EXPORTED int open(const char *path, int flags, ...)
+{
+    va_list arguments;
+    mode_t mode = 0;
+
+    REAL(int, open, const char *, int, ...);
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_start(arguments, flags);
+        mode = va_arg(arguments, mode_t);
+        va_end(arguments);
+    }
+    return fails(TORTURE_open) ? -1 : real(path, flags, mode);
+}
+
+EXPORTED FILE *fopen(const char *path, const char *mode)
+{
+    REAL(FILE *, fopen, const char *, const char *);
+    return fails(TORTURE_open) ? NULL : real(path, mode);
+}
+
+/* Only what can fail for an open descriptor. */
+EXPORTED int fcntl(int descriptor, int command, ...)
+{
+    va_list arguments;
+    void *argument;
+
+    REAL(int, fcntl, int, int, ...);
+    va_start(arguments, command);
+    argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && fails(TORTURE_duplicate))
+        return -1;
+    return real(descriptor, command, argument);
+}
+
+EXPORTED int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *),
+                            void *data)
+{
+    REAL(int, pthread_create, pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    return fails(TORTURE_thread) ? errno : real(thread, attributes, function, data);
+}
