@@ -3,11 +3,10 @@
 #include "base/clock.h"
 #include "base/log_line.h"
 #include "base/log_recent.h"
+#include "base/log_ring.h"
+#include "base/log_sink.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,9 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <syslog.h>
 #include <unistd.h>
 
 /* Of the log, and of further files, which take more lines at a time. */
@@ -29,18 +25,8 @@
 #define STOP_WRITER_WAIT INT64_C(1800000)
 #define STOP_WAIT        INT64_C(1950000)
 
-/* How often, in milliseconds, a writer whose output takes nothing looks whether it has to end. */
-#define STUCK_POLL 100
-
 /* How long, in milliseconds, a line that goes directly to standard error may wait for it. */
 #define DIRECT_WAIT 1000
-
-/* What precedes each line in the ring. */
-struct entry {
-    uint64_t dropped; /* lines that were dropped right before this one */
-    uint32_t length;
-    enum log_kind kind;
-};
 
 /* What the writer thread writes at once: whole lines, or the announcement of dropped ones. */
 struct batch {
@@ -63,19 +49,12 @@ struct writer {
     bool failed;      /* the output did not take the last batch */
     int64_t deadline; /* when to give up an output that takes nothing */
     uint64_t pending; /* dropped lines not yet announced by an entry */
-    size_t head;      /* of the oldest entry in the ring */
-    size_t used;
-    unsigned char *ring;
-    size_t ring_size; /* set once */
+    struct log_ring ring;
 
     pthread_t thread;
-    enum log_output output;
     bool is_log;  /* not a file of its own; set once */
     bool is_json; /* of such a file: its lines are objects */
-    char *path;
-    int fd;
-    bool is_socket;
-    bool torn; /* what was written last ends inside a line */
+    struct log_sink sink;
     struct batch batch;
 };
 
@@ -96,38 +75,14 @@ static _Atomic bool shown_masked;
 
 /* ---- the ring; all of it under the lock ---- */
 
-static void ring_copy_in(struct writer *writer, size_t at, const void *data, size_t length)
-{
-    at %= writer->ring_size;
-    size_t first = length < writer->ring_size - at ? length : writer->ring_size - at;
-    memcpy(writer->ring + at, data, first);
-    memcpy(writer->ring, (const unsigned char *)data + first, length - first);
-}
-
-static void ring_copy_out(const struct writer *writer, size_t at, void *data, size_t length)
-{
-    at %= writer->ring_size;
-    size_t first = length < writer->ring_size - at ? length : writer->ring_size - at;
-    memcpy(data, writer->ring + at, first);
-    memcpy((unsigned char *)data + first, writer->ring, length - first);
-}
-
 static void ring_put(struct writer *writer, enum log_kind kind, const char *line, size_t length)
 {
-    struct entry entry;
-    if (sizeof entry + length > writer->ring_size - writer->used) {
+    if (!log_ring_put(&writer->ring, kind, writer->pending, line, length)) {
         writer->pending++;
         dropped += writer->is_log;
         return;
     }
-    memset(&entry, 0, sizeof entry);
-    entry.dropped = writer->pending;
-    entry.length = (uint32_t)length;
-    entry.kind = kind;
     writer->pending = 0;
-    ring_copy_in(writer, writer->head + writer->used, &entry, sizeof entry);
-    ring_copy_in(writer, writer->head + writer->used + sizeof entry, line, length);
-    writer->used += sizeof entry + length;
     if (writer->sleeping) {
         writer->sleeping = false;
         pthread_cond_signal(&writer->work);
@@ -165,24 +120,20 @@ static void batch_take(struct writer *writer)
     struct batch *batch = &writer->batch;
     batch->length = 0;
     batch->announced = 0;
-    while (writer->used > 0) {
-        struct entry entry;
-        ring_copy_out(writer, writer->head, &entry, sizeof entry);
+    struct log_entry entry;
+    while (log_ring_peek(&writer->ring, &entry)) {
         if (batch->length == 0 && entry.dropped > 0) {
             batch_announce(writer, batch, entry.dropped);
-            entry.dropped = 0;
-            ring_copy_in(writer, writer->head, &entry, sizeof entry);
+            log_ring_forget_dropped(&writer->ring);
             return;
         }
         if (entry.dropped > 0 || batch->length + entry.length > sizeof batch->text)
             return;
         if (batch->length == 0)
             batch->kind = entry.kind;
-        ring_copy_out(writer, writer->head + sizeof entry, batch->text + batch->length, entry.length);
+        log_ring_take(&writer->ring, &entry, batch->text + batch->length);
         batch->length += entry.length;
-        writer->head = (writer->head + sizeof entry + entry.length) % writer->ring_size;
-        writer->used -= sizeof entry + entry.length;
-        if (writer->output == LOG_OUTPUT_SYSLOG)
+        if (writer->sink.output == LOG_OUTPUT_SYSLOG)
             return;
     }
     if (batch->length == 0 && writer->pending > 0) {
@@ -216,145 +167,27 @@ static void batch_lost(struct writer *writer, size_t written)
         dropped += lines;
 }
 
-/* ---- the output; none of it under the lock ---- */
-
-static int output_open(const char *path)
-{
-    /* Not blocking, for a FIFO: without a reader it is refused instead of waited for. */
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-}
-
-/* Waits at most `milliseconds`; true if a write can be tried (also if it will fail). */
-static bool output_writable(int fd, int milliseconds)
-{
-    struct pollfd waiting = { .fd = fd, .events = POLLOUT };
-    return poll(&waiting, 1, milliseconds) > 0;
-}
-
-/* Waits until the output takes something again; false when it is time to give up. */
-static bool output_wait(struct writer *writer)
-{
-    bool late;
-    do {
-        if (output_writable(writer->fd, STUCK_POLL))
-            return true;
-        pthread_mutex_lock(&lock);
-        late = clock_now() >= writer->deadline;
-        pthread_mutex_unlock(&lock);
-    } while (!late);
-    return false;
-}
-
-_Static_assert(LOG_LINE_MAX <= PIPE_BUF, "a line must fit one atomic write to a pipe");
-
-/* As many whole lines as fit one atomic write to a pipe. */
-static size_t pipe_chunk(const char *text, size_t length)
-{
-    if (length <= PIPE_BUF)
-        return length;
-    const char *end = memrchr(text, '\n', PIPE_BUF);
-    return end == NULL ? PIPE_BUF : (size_t)(end - text) + 1;
-}
-
-/* One write that can't block, although the descriptor may: others may share it, so that it can't be made
- * non-blocking. A pipe that is ready takes PIPE_BUF bytes at once. For files there is no such thing. */
-static ssize_t output_try(const struct writer *writer, const char *text, size_t length)
-{
-    if (writer->is_socket)
-        return send(writer->fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (writer->output == LOG_OUTPUT_FILE) /* opened non-blocking */
-        return write(writer->fd, text, length);
-    if (output_writable(writer->fd, 0))
-        return write(writer->fd, text, pipe_chunk(text, length));
-    errno = EAGAIN;
-    return -1;
-}
-
-static size_t output_write(struct writer *writer, const char *text, size_t length)
-{
-    size_t written = 0;
-    while (written < length) {
-        ssize_t count = output_try(writer, text + written, length - written);
-        if (count > 0)
-            written += (size_t)count;
-        else if (count == -1 && errno == EINTR)
-            continue;
-        else if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK) || !output_wait(writer))
-            break;
-    }
-    if (written > 0)
-        writer->torn = text[written - 1] != '\n';
-    return written;
-}
-
-static int syslog_priority(enum log_kind kind)
-{
-    switch (kind) {
-    case LOG_KIND_ERROR:
-        return LOG_ERR;
-    case LOG_KIND_WARNING:
-        return LOG_WARNING;
-    case LOG_KIND_INFO:
-        return LOG_INFO;
-    case LOG_KIND_DEBUG:
-        break;
-    }
-    return LOG_DEBUG;
-}
-
-/* Returns how many bytes of the batch the output took. */
-static size_t output_batch(struct writer *writer)
-{
-    const struct batch *batch = &writer->batch;
-    if (writer->output == LOG_OUTPUT_SYSLOG) {
-        syslog(syslog_priority(batch->kind), "%.*s", (int)batch->length - 1, batch->text);
-        return batch->length;
-    }
-    if (writer->torn && output_write(writer, "\n", 1) != 1)
-        return 0;
-    return output_write(writer, batch->text, batch->length);
-}
-
-static void output_reopen(struct writer *writer)
-{
-    if (writer->output != LOG_OUTPUT_FILE)
-        return;
-    int fd = output_open(writer->path);
-    if (fd == -1) {
-        log_error(NULL, "cannot reopen the log file %s: %s; going on with the old one", writer->path,
-                  strerror(errno));
-        return;
-    }
-    close(writer->fd);
-    writer->fd = fd;
-    writer->torn = false;
-}
-
 /* ---- the writer thread ---- */
 
 static void writer_free(struct writer *writer)
 {
-    if (writer->output == LOG_OUTPUT_SYSLOG)
-        closelog();
-    if (writer->output == LOG_OUTPUT_FILE && writer->fd != -1)
-        close(writer->fd);
+    log_sink_close(&writer->sink);
     pthread_cond_destroy(&writer->work);
     pthread_cond_destroy(&writer->finished);
-    free(writer->path);
-    free(writer->ring);
+    log_ring_free(&writer->ring);
     free(writer);
 }
 
 /* An announcement alone is no reason to try an output that has just failed: it goes with the next line. */
 static bool writer_has_work(const struct writer *writer)
 {
-    return writer->reopen || writer->used > 0 || (writer->pending > 0 && !writer->failed);
+    return writer->reopen || writer->ring.used > 0 || (writer->pending > 0 && !writer->failed);
 }
 
 /* Gives up all that the ring still holds. */
 static void writer_discard(struct writer *writer)
 {
-    while (writer->used > 0) {
+    while (writer->ring.used > 0) {
         batch_take(writer);
         batch_lost(writer, 0);
     }
@@ -366,13 +199,16 @@ static void writer_work(struct writer *writer)
     if (writer->reopen) {
         writer->reopen = false;
         pthread_mutex_unlock(&lock);
-        output_reopen(writer);
+        if (!log_sink_reopen(&writer->sink))
+            log_error(NULL, "cannot reopen the log file %s: %s; going on with the old one", writer->sink.path,
+                      strerror(errno));
         pthread_mutex_lock(&lock);
         return;
     }
     batch_take(writer);
     pthread_mutex_unlock(&lock);
-    size_t written = output_batch(writer);
+    const struct batch *batch = &writer->batch;
+    size_t written = log_sink_write(&writer->sink, batch->kind, batch->text, batch->length);
     pthread_mutex_lock(&lock);
     writer->failed = written < writer->batch.length;
     if (writer->failed)
@@ -405,31 +241,14 @@ static void *writer_run(void *data)
     return NULL;
 }
 
-static bool writer_open(struct writer *writer, const struct log_options *options, char *error,
-                        size_t error_size)
+/* Asked by the sink, without the lock. */
+static bool writer_is_late(void *data)
 {
-    writer->output = options->output;
-    if (options->output == LOG_OUTPUT_SYSLOG) {
-        openlog("proximux", LOG_PID, LOG_DAEMON);
-        return true;
-    }
-    if (options->output == LOG_OUTPUT_STDERR) {
-        struct stat status;
-        writer->fd = STDERR_FILENO;
-        writer->is_socket = fstat(writer->fd, &status) == 0 && S_ISSOCK(status.st_mode);
-        return true;
-    }
-    writer->path = strdup(options->path);
-    if (writer->path == NULL) {
-        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
-        return false;
-    }
-    writer->fd = output_open(writer->path);
-    if (writer->fd == -1) {
-        snprintf(error, error_size, "cannot open the log file %s: %s", writer->path, strerror(errno));
-        return false;
-    }
-    return true;
+    const struct writer *writer = data;
+    pthread_mutex_lock(&lock);
+    bool late = clock_now() >= writer->deadline;
+    pthread_mutex_unlock(&lock);
+    return late;
 }
 
 static struct writer *writer_new(size_t ring_size)
@@ -437,13 +256,12 @@ static struct writer *writer_new(size_t ring_size)
     struct writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL)
         return NULL;
-    writer->ring = malloc(ring_size);
-    if (writer->ring == NULL) {
+    if (!log_ring_init(&writer->ring, ring_size)) {
         free(writer);
         return NULL;
     }
-    writer->ring_size = ring_size;
-    writer->fd = -1;
+    writer->sink.is_late = writer_is_late;
+    writer->sink.is_late_data = writer;
     writer->deadline = INT64_MAX;
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -501,7 +319,7 @@ static struct writer *writer_create(const struct log_options *options, size_t ri
         snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
         return NULL;
     }
-    if (writer_open(writer, options, error, error_size))
+    if (log_sink_open(&writer->sink, options, error, error_size))
         return writer;
     writer_free(writer);
     return NULL;
@@ -558,8 +376,8 @@ static bool log_output_differs(const struct log_options *options)
     pthread_mutex_lock(&lock);
     const struct writer *writer = active;
     pthread_mutex_unlock(&lock);
-    return writer == NULL || writer->output != options->output ||
-           (options->output == LOG_OUTPUT_FILE && strcmp(writer->path, options->path) != 0);
+    return writer == NULL || writer->sink.output != options->output ||
+           (options->output == LOG_OUTPUT_FILE && strcmp(writer->sink.path, options->path) != 0);
 }
 
 struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size)
@@ -575,7 +393,7 @@ struct log_change *log_change_prepare(const struct log_options *options, char *e
     if (change->writer == NULL)
         goto fail;
     change->writer->is_log = true;
-    if (!writer_open(change->writer, options, error, error_size)) {
+    if (!log_sink_open(&change->writer->sink, options, error, error_size)) {
         writer_free(change->writer);
         free(change);
         return NULL;
@@ -749,7 +567,7 @@ bool log_enabled(enum log_kind kind)
 static void write_directly(const char *line, size_t length)
 {
     size_t written = 0;
-    while (written < length && output_writable(STDERR_FILENO, DIRECT_WAIT)) {
+    while (written < length && log_sink_writable(STDERR_FILENO, DIRECT_WAIT)) {
         ssize_t count = write(STDERR_FILENO, line + written, length - written);
         if (count > 0)
             written += (size_t)count;

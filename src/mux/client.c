@@ -545,16 +545,55 @@ void mux_client_bytes(struct mux_client *client, const char *bytes, size_t lengt
     mux_settle(mux);
 }
 
-/* Drops what waits of a client that is gone: a slow target must not be made to work for nobody. What was
+/* Links that have nothing to do and will take requests soon: they are being made, made ready, or rest. */
+static size_t client_links_to_come(const struct mux *mux)
+{
+    size_t count = mux->hooks.opening == NULL ? 0 : mux->hooks.opening(mux->owner);
+    list_foreach(&mux->links, node)
+    {
+        const struct mux_link *link = list_entry(node, struct mux_link, node);
+        if (link_is_ending(link) || link->due)
+            continue;
+        bool works = link->load > 0 || link->reserved != NULL;
+        if (works && mux->settings.in_order)
+            return 0; /* all wait for this one */
+        count += !works && (link->state != LINK_READY || link->resting);
+    }
+    return count;
+}
+
+/* How many of its requests wait for nobody, but only until a link can be used. */
+static size_t client_requests_next(const struct mux_client *client)
+{
+    struct mux *mux = client->mux;
+    if (client->link != NULL || client->waiting == 0)
+        return 0;
+    size_t places = client_links_to_come(mux);
+    list_foreach(&mux->queue, node)
+    {
+        if (places-- == 0)
+            return 0;
+        if (list_entry(node, struct mux_exchange, in_queue)->client == client)
+            return mux->settings.depth;
+    }
+    return 0;
+}
+
+/* Drops what waits of a client that has given up: a slow target must not be made to work for nobody. What was
  * answered here behind it goes with it, or it would stand in its place. */
 static void client_drop_waiting(struct mux_client *client)
 {
-    bool waits = false;
+    size_t next = client_requests_next(client);
+    bool drops = false;
     list_foreach(&client->exchanges, node)
     {
         struct mux_exchange *exchange = exchange_of_client_node(node);
-        waits |= exchange->state == EXCHANGE_WAITING || exchange->state == EXCHANGE_RESERVED;
-        if (waits && exchange->state != EXCHANGE_READING)
+        bool waits = exchange->state == EXCHANGE_WAITING || exchange->state == EXCHANGE_RESERVED;
+        if (waits && next > 0)
+            next--;
+        else
+            drops |= waits;
+        if (drops && exchange->state != EXCHANGE_READING)
             client_drop(exchange, REASON_CLIENT_CLOSED);
     }
 }

@@ -91,6 +91,8 @@ struct mux_hooks {
     /* Which link takes the next request of this client: one that has room, or NULL if none has now. The
      * callee may note that one more target connection is wanted. */
     struct mux_link *(*choose)(void *owner, void *client);
+    /* Target connections that are being made, and are not links yet. May be NULL. */
+    size_t (*opening)(void *owner);
     /* A request was read whole, or ends without being so: once for each, before `ended`. Only where requests
      * are kept. May be NULL. */
     void (*asked)(void *owner, const struct mux_asking *asking);
@@ -137,7 +139,8 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
 /* What one read gave. Only while mux_client_wants_bytes(). */
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);
 
-/* It has ended its stream (FIN). */
+/* It has ended its stream (FIN). With `abort_on_close` those of its requests are dropped that wait for a busy
+ * link; not those that are next for one that is being made or made ready, or rests between requests. */
 void mux_client_end(struct mux_client *client, int64_t now);
 
 /* It is gone, or has to go at once: its exchanges end with this reason. Answers to what was sent are thrown

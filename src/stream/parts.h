@@ -179,8 +179,9 @@ void stream_pool_close(struct stream_pool *pool);
 /* Opens what `warmup` wants open, then calls owner.ready, at once if there is nothing to be waited for. */
 void stream_pool_start(struct stream_pool *pool);
 
-/* The hook of the multiplexer. */
+/* The hooks of the multiplexer. */
 struct mux_link *stream_pool_choose(void *owner, void *client);
+size_t stream_pool_opening(void *owner);
 
 /* An attempt to connect has ended: `link` is open, or is about to be freed. */
 void stream_pool_attempted(struct stream_pool *pool);

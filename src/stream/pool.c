@@ -185,6 +185,12 @@ struct mux_link *stream_pool_choose(void *owner, void *client)
     return link == NULL ? NULL : link->mux;
 }
 
+size_t stream_pool_opening(void *owner)
+{
+    const struct stream_service *service = owner;
+    return service->pool.attempts;
+}
+
 /* A link is not to be used while there is a target that comes before its own. In fifo that is any one before
  * it, in funnel one that is no backup. */
 static bool pool_is_replaced(const struct stream_pool *pool, const struct target *target,

@@ -482,6 +482,7 @@ static struct mux *stream_make_mux(struct stream_service *service)
 {
     static const struct mux_hooks hooks = {
         .choose = stream_pool_choose,
+        .opening = stream_pool_opening,
         .asked = stream_request_asked,
         .ended = stream_request_ended,
     };

@@ -91,6 +91,22 @@ static void expect_at(struct web *web, const char *text, const char *output, str
         test_fail_at(place, "%s: printed \"%s\" instead of \"%s\"", text, web->output, output);
 }
 
+/* As with "printf ... | nc -N": nobody else is there, and a connection has to be made first. */
+static void a_request_with_an_end_is_answered(void **state)
+{
+    struct web *web = begin(*state, "fifo", 1, "connect_delay = 50; request_gap = 20;");
+
+    for (int i = 0; i < 3; i++) {
+        int client = peer_connect("127.0.0.1", web->port);
+        peer_send_text(client, "GET /page HTTP/1.1\r\nHost: x\r\n\r\n");
+        peer_end(client);
+        peer_expect_text(client, "HTTP/1.1 200 OK\r\n");
+        peer_expect_closed(client);
+        close(client);
+    }
+    end(web);
+}
+
 static void curl_keeps_its_connection(void **state)
 {
     struct web *web = begin(*state, "fifo", 1, "");
@@ -342,9 +358,13 @@ static bool start_nginx(const char *program)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(curl_keeps_its_connection), fixture_test(curl_uploads),
-        fixture_test(upload_that_is_refused),    fixture_test(requests_that_reach_no_target),
-        fixture_test(large_file_up_and_down),    fixture_test(benchmarks_by_wrk),
+        fixture_test(a_request_with_an_end_is_answered),
+        fixture_test(curl_keeps_its_connection),
+        fixture_test(curl_uploads),
+        fixture_test(upload_that_is_refused),
+        fixture_test(requests_that_reach_no_target),
+        fixture_test(large_file_up_and_down),
+        fixture_test(benchmarks_by_wrk),
         fixture_test(benchmarks_by_ab),
     };
     char program[256], tool[256];

@@ -223,6 +223,24 @@ static bool request_is_behind(const struct request *request)
     return false;
 }
 
+/* Its client has ended its stream, and is taken to have given up; but it waited for nobody, only until a
+ * connection could be used. */
+static void check_gave_up(const struct request *request)
+{
+    struct client *client = request->client;
+    struct world *world = client->world;
+    bool is_next = request->complete && request->link == NULL && request->chosen == NULL &&
+                   !request_is_behind(request) && mux_waiting(world->mux) == 1;
+    if (!is_next || !client->fin_given || client->failed || client->has_ended_last || client->drained)
+        return;
+    for (size_t i = world->first_link; i < world->link_count; i++)
+        if (world->links[i]->state == LINK_OPEN)
+            return;
+    world_require(world, targets_opening(world) == 0,
+                  "request %u of client %u is dropped, although a connection is being made for it",
+                  request->number, client->number);
+}
+
 void check_ended(void *owner, const struct mux_ending *ending)
 {
     struct world *world = owner;
@@ -254,8 +272,10 @@ void check_ended(void *owner, const struct mux_ending *ending)
         world_require(world, request_may_end(request, ending->reason) || client_goes(request, ending->reason),
                       "request %u of client %u ends as %s without cause", request->number, client->number,
                       reason_name(ending->reason));
-        if (ending->reason == REASON_CLIENT_CLOSED)
+        if (ending->reason == REASON_CLIENT_CLOSED) {
             coverage_count(world->coverage, SITUATION_ABORTED);
+            check_gave_up(request);
+        }
     }
     bool early = request->answered && !request->complete;
     if (request->closes_client || request->said_last || early)

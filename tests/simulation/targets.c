@@ -7,8 +7,9 @@
 
 /* ---- Connections ---- */
 
-static size_t links_connecting(const struct world *world)
+size_t targets_opening(void *owner)
 {
+    const struct world *world = owner;
     size_t count = 0;
     for (size_t i = world->first_link; i < world->link_count; i++)
         count += world->links[i]->state == LINK_CONNECTING;
@@ -38,7 +39,7 @@ static bool link_connect(struct world *world)
 {
     unsigned number = (unsigned)random_below(&world->random, world->target_count);
     struct target *target = &world->targets[number];
-    if (mux_waiting(world->mux) <= links_connecting(world) || target->count >= target->limit ||
+    if (mux_waiting(world->mux) <= targets_opening(world) || target->count >= target->limit ||
         (world->single && links_alive(world) > 0) || (!world->calm && random_chance(&world->random, 50)))
         return false;
     for (size_t i = world->first_link; i < world->link_count; i++)

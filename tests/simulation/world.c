@@ -336,7 +336,11 @@ static void world_end(struct world *world)
 
 void world_run(struct world *world)
 {
-    static const struct mux_hooks hooks = { .choose = targets_choose, .ended = check_ended };
+    static const struct mux_hooks hooks = {
+        .choose = targets_choose,
+        .opening = targets_opening,
+        .ended = check_ended,
+    };
     random_seed(&world->random, world->seed);
     world->now = 1000000;
     choose_settings(world);

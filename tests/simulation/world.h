@@ -374,6 +374,7 @@ bool client_is_finished(const struct client *client);
 
 /* ---- targets.c ---- */
 
+size_t targets_opening(void *owner);
 struct mux_link *targets_choose(void *owner, void *client);
 
 /* Opens a connection, or sees one come up. */

@@ -107,6 +107,7 @@ struct bench {
     struct mux_client *clients[PEERS];
     struct mux_link *links[PEERS];
     size_t link_count;
+    size_t opening;          /* links that are being made */
     char got[PEERS][4096];   /* by clients */
     char asked[PEERS][4096]; /* of links */
     size_t endings;
@@ -122,6 +123,12 @@ static struct mux_link *choose(void *owner, void *client)
         if (bench->links[i] != NULL && mux_link_has_room(bench->links[i]))
             return bench->links[i];
     return NULL;
+}
+
+static size_t opening(void *owner)
+{
+    const struct bench *bench = owner;
+    return bench->opening;
 }
 
 static void ended(void *owner, const struct mux_ending *ending)
@@ -159,7 +166,8 @@ static void bench_start_with(struct bench *bench, struct mux_settings settings,
     bench->protocol.raw.response_gap = 20;
     settings.protocol = &bench->protocol;
     bench->now = 1000;
-    bench->mux = mux_create(&settings, &(struct mux_hooks){ .choose = choose, .ended = ended }, bench);
+    static const struct mux_hooks hooks = { .choose = choose, .opening = opening, .ended = ended };
+    bench->mux = mux_create(&settings, &hooks, bench);
     assert_non_null(bench->mux);
 }
 
@@ -477,6 +485,66 @@ static void a_client_that_ends_gets_its_answers(void **state)
     bench_stop(&bench);
 }
 
+/* Who asks and ends its stream at once has not given up because a connection had to be made for it; who waits
+ * behind others has. */
+static void who_is_next_for_a_link_to_come_is_answered(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.abort_on_close = true;
+    settings.connect_delay = 10;
+    bench_start(&bench, settings);
+    for (size_t i = 0; i < 4; i++)
+        open_client(&bench, i);
+    ask(&bench, 0, "a1\na2\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 2, "c1\n");
+    mux_client_end(bench.clients[2], bench.now); /* nothing is on its way */
+    assert_int_equal(bench.last_reason, REASON_CLIENT_CLOSED);
+    assert_int_equal(bench.endings, 1);
+    bench.opening = 1;
+    mux_client_end(bench.clients[0], bench.now); /* its second one waits for the first */
+    assert_int_equal(bench.endings, 2);
+    bench.opening = 0;
+    open_link(&bench); /* and its connect_delay runs */
+    mux_client_end(bench.clients[1], bench.now);
+    assert_int_equal(bench.endings, 3);
+    pass(&bench, 10);
+    assert_string_equal(bench.asked[0], "a1\n");
+    answer(&bench, 0, "A1\n");
+    assert_string_equal(bench.got[0], "A1\n");
+    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(mux_client_fate(bench.clients[1]), MUX_CLOSE);
+    bench_stop(&bench);
+}
+
+static void who_is_next_after_a_gap_is_answered(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.abort_on_close = true;
+    settings.request_gap = 10;
+    bench_start(&bench, settings);
+    for (size_t i = 0; i < 3; i++)
+        open_client(&bench, i);
+    open_link(&bench);
+    ask(&bench, 0, "a1\n");
+    answer(&bench, 0, "A1\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 2, "c1\n");
+    mux_client_end(bench.clients[2], bench.now);
+    mux_client_end(bench.clients[1], bench.now);
+    pass(&bench, 10);
+    assert_string_equal(bench.asked[0], "a1\nb1\n");
+    answer(&bench, 0, "B1\n");
+    assert_string_equal(bench.got[1], "B1\n");
+    assert_int_equal(bench.last_reason, REASON_CLIENT_CLOSED);
+    assert_int_equal(bench.endings, 3);
+    bench_stop(&bench);
+}
+
 static void reconfigure(struct bench *bench, struct mux_settings settings)
 {
     settings.protocol = &bench->protocol;
@@ -758,6 +826,8 @@ int main(void)
         cmocka_unit_test(a_long_request_streams_alone),
         cmocka_unit_test(requests_without_answer_are_over_when_sent),
         cmocka_unit_test(a_client_that_ends_gets_its_answers),
+        cmocka_unit_test(who_is_next_for_a_link_to_come_is_answered),
+        cmocka_unit_test(who_is_next_after_a_gap_is_answered),
         cmocka_unit_test(a_lower_limit_turns_nobody_away),
         cmocka_unit_test(times_change_for_what_waits),
         cmocka_unit_test(the_queue_can_be_held),

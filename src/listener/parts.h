@@ -1,0 +1,108 @@
+/* The parts of a listener, and how they work together. Used inside this room only.
+ *
+ *   listener    its life: made, started, drained, left, closed; what can be seen of it
+ *   accepting   from a backlog to a client who is in, or refused
+ *   generation  what serves the clients since the start, or since a reload that changed mode or protocol
+ *   reload      from the running settings to the next ones */
+#ifndef LISTENER_PARTS_H
+#define LISTENER_PARTS_H
+
+#include "base/list.h"
+#include "listener/admission.h"
+#include "listener/greeting.h"
+#include "listener/listener.h"
+#include "listener/refusals.h"
+
+#include <ev.h>
+
+/* What serves clients, since the start or since a reload that changed mode or protocol. The clients of an
+ * earlier one stay there until they end. Owned by the listener. */
+struct generation {
+    struct list_node node;
+    struct listener *listener;
+    struct service *service;
+    ev_timer expiry; /* until the clients of an earlier one are to go */
+};
+
+/* What listener_commit() will need. */
+struct listener_next {
+    struct listener_settings *settings;
+    struct events_listener *events; /* NULL: nobody wants to know */
+    ev_io *watchers;
+    struct generation *generation; /* NULL: the present one goes on */
+    size_t descriptors;            /* reserved for clients who greet, who will need more than now */
+};
+
+/* Owned by the server. */
+struct listener {
+    struct runtime *runtime;
+    struct listener_settings *settings;
+    struct bound_sockets bound;
+    ev_io *watchers; /* one a socket */
+    struct admission admission;
+    struct refusals refusals;
+    struct greetings greetings;
+    struct generation *current;
+    struct list earlier; /* generations that drain */
+    ev_timer sweep;      /* frees those that have become empty */
+    ev_timer expiry;     /* of a listener that goes */
+    bool is_ready;       /* the service is prepared for clients */
+    struct listener_next next;
+    struct events_listener *events; /* NULL: nobody wants to know */
+    struct descriptors_waiter waiter;
+    ev_timer pause;
+    bool short_of_descriptors; /* said in the log */
+    bool draining;
+    struct counters counters;
+    listener_make_service *make; /* what serves the clients */
+    void *make_data;
+    listener_emptied *emptied;
+    void *owner;
+};
+
+/* ---- Accepting ---- */
+
+/* What accept4() failing means for the next one. */
+enum accept_outcome { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_PAUSE };
+
+/* For a listener being made that has its runtime and settings. */
+void listener_init_accepting(struct listener *listener);
+
+/* Takes over `watchers`, one for each bound socket; they are not started. */
+void listener_watch_sockets(struct listener *listener, ev_io *watchers);
+
+/* How many descriptors each client needs that is accepted now. */
+size_t listener_descriptors_each(const struct listener *listener);
+
+/* Whether the sockets are watched. */
+void listener_resume(struct listener *listener);
+void listener_pause(struct listener *listener);
+
+/* Accepts at most `limit` clients. */
+enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor, int limit);
+
+/* Accepts from all sockets until their backlogs are empty; closes them then, unless something was short. */
+void listener_accept_rest(struct listener *listener);
+
+/* Nothing that is awaited will resume it; refusals not told of yet are. */
+void listener_stop_accepting(struct listener *listener);
+
+/* The same, and closes the sockets. */
+void listener_close_sockets(struct listener *listener);
+
+/* ---- Generations ---- */
+
+/* NULL with errno. */
+struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
+                                     const struct events_listener *events);
+void generation_destroy(struct generation *generation);
+void generation_start(struct generation *generation);
+size_t generation_clients(const struct generation *generation);
+
+/* Another one takes its place; its clients stay until `shutdown_timeout` (milliseconds) has passed. */
+void generation_leave(struct generation *generation, int64_t shutdown_timeout);
+
+/* For a listener being made: it has no generation yet. */
+void generation_init(struct listener *listener);
+
+#endif

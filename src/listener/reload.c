@@ -1,0 +1,166 @@
+/* From the running settings of a listener to those that a reload has brought. */
+#include "listener/parts.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+/* How long a socket that closes waits for the ends of handshakes that have begun. The loop waits too, so it
+ * is short: enough for peers nearby. */
+#define HANDSHAKE_MILLISECONDS 2
+#define HANDSHAKE_ROUNDS       8
+
+bool listener_services_differ(const struct listener_settings *a, const struct listener_settings *b)
+{
+    return a->mode != b->mode ||
+           (a->mode != MODE_PROXY && !protocol_settings_equal(&a->protocol, &b->protocol));
+}
+
+/* A client who greets has as many descriptors reserved as the present mode wants. */
+static bool listener_reserve_greetings(struct listener *listener)
+{
+    size_t now = listener_descriptors_each(listener);
+    size_t then = listener->next.generation->service->functions->descriptors_per_client;
+    size_t missing = then > now ? (then - now) * listener->greetings.count : 0;
+    if (!descriptors_reserve(&listener->runtime->descriptors, missing)) {
+        errno = EMFILE;
+        return false;
+    }
+    listener->next.descriptors = missing;
+    return true;
+}
+
+static bool listener_prepare_service(struct listener *listener, struct listener_settings *settings)
+{
+    struct service *service = listener->current->service;
+    if (!listener_services_differ(listener->settings, settings))
+        return service->functions->prepare(service, settings, listener->next.events);
+    listener->next.generation = generation_create(listener, settings, listener->next.events);
+    return listener->next.generation != NULL && listener_reserve_greetings(listener);
+}
+
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events,
+                      size_t sockets)
+{
+    listener->next = (struct listener_next){
+        .settings = settings,
+        .watchers = calloc(sockets, sizeof *listener->next.watchers),
+    };
+    if (listener->next.watchers != NULL && events_listener_create(events, settings, &listener->next.events) &&
+        listener_prepare_service(listener, settings))
+        return true;
+    int error = errno;
+    events_listener_release(listener->next.events);
+    generation_destroy(listener->next.generation);
+    free(listener->next.watchers);
+    errno = error;
+    return false;
+}
+
+void listener_rollback(struct listener *listener)
+{
+    struct service *service = listener->current->service;
+    if (listener->next.generation == NULL)
+        service->functions->rollback(service);
+    generation_destroy(listener->next.generation);
+    events_listener_release(listener->next.events);
+    free(listener->next.watchers);
+    if (listener->next.descriptors > 0)
+        descriptors_return(&listener->runtime->descriptors, listener->next.descriptors);
+}
+
+/* The filter that only counts. */
+static bool listener_count_client(void *data, const struct address *client)
+{
+    struct listener *listener = data;
+    admission_count(&listener->admission, client);
+    return false;
+}
+
+static bool listener_is_blocked(void *data, const struct address *client)
+{
+    const struct listener *listener = data;
+    return admission_blocks(&listener->admission, client);
+}
+
+static void listener_filter(struct listener *listener, service_filter *filter)
+{
+    struct service *service = listener->current->service;
+    service->functions->filter(service, filter, listener);
+    list_foreach(&listener->earlier, node)
+    {
+        service = list_entry(node, struct generation, node)->service;
+        service->functions->filter(service, filter, listener);
+    }
+}
+
+static void listener_commit_service(struct listener *listener, int64_t shutdown_timeout)
+{
+    struct generation *before = listener->current;
+    size_t each = listener_descriptors_each(listener);
+    if (listener->next.generation == NULL) {
+        before->service->functions->commit(before->service);
+        return;
+    }
+    listener->current = listener->next.generation;
+    listener->is_ready = false;
+    if (listener_descriptors_each(listener) < each && listener->greetings.count > 0)
+        descriptors_return(&listener->runtime->descriptors,
+                           (each - listener_descriptors_each(listener)) * listener->greetings.count);
+    generation_leave(before, shutdown_timeout);
+    generation_start(listener->current);
+}
+
+/* Accepts those who have come to sockets that go, and closes these. */
+static void listener_close_left(struct listener *listener, struct bound_sockets *left)
+{
+    char text[160];
+    for (size_t i = 0; i < left->count; i++) {
+        const struct bound_socket *socket = &left->sockets[i];
+        if (socket->descriptor == -1)
+            continue;
+        log_info(listener->settings->name, "not listening on %s any more",
+                 bind_print(socket, text, sizeof text));
+        if (socket->path == NULL)
+            socket_stop_listening(socket->descriptor);
+        struct pollfd watched = { .fd = socket->descriptor, .events = POLLIN };
+        for (int round = 0; round < HANDSHAKE_ROUNDS; round++)
+            if (listener_accept_batch(listener, socket->descriptor, INT32_MAX) == ACCEPT_PAUSE ||
+                socket->path != NULL || poll(&watched, 1, HANDSHAKE_MILLISECONDS) != 1)
+                break;
+    }
+    bind_close(left);
+}
+
+static void listener_commit_sockets(struct listener *listener, struct bound_sockets *bound)
+{
+    struct bound_sockets left = listener->bound;
+    listener_pause(listener);
+    descriptors_forget(&listener->waiter);
+    ev_timer_stop(listener->runtime->loop, &listener->pause);
+    listener->bound = *bound;
+    *bound = (struct bound_sockets){ 0 };
+    listener_watch_sockets(listener, listener->next.watchers);
+    listener_close_left(listener, &left);
+    if (listener->is_ready)
+        listener_resume(listener);
+}
+
+void listener_commit(struct listener *listener, struct bound_sockets *bound, int64_t shutdown_timeout)
+{
+    struct listener_settings *before = listener->settings;
+    listener->settings = listener_settings_reference(listener->next.settings);
+    listener->refusals.source = listener->settings->name;
+    bool count = admission_change(&listener->admission, listener->settings);
+    if (count)
+        listener_filter(listener, listener_count_client);
+    listener_filter(listener, listener_is_blocked);
+    struct events_listener *told_before = listener->events;
+    listener->events = listener->next.events;
+    listener_commit_service(listener, shutdown_timeout);
+    events_listener_release(told_before);
+    listener_settings_release(before);
+    listener_commit_sockets(listener, bound);
+}
