@@ -91,6 +91,8 @@ static void listener_refuse(struct listener *listener, int descriptor, const str
     listener->counters.refused++;
     listener->counters.ends[reason]++;
     refusals_note(&listener->refusals, client, reason);
+    if (reason == REASON_INTERNAL)
+        shortage_note(&listener->runtime->shortage, listener->settings->name);
     listener_return_descriptors(listener);
 }
 
