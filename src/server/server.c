@@ -5,6 +5,7 @@
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
+#include "server/event_loop.h"
 #include "server/listeners.h"
 #include "server/notify.h"
 #include "server/overview.h"
@@ -262,7 +263,7 @@ static bool server_make_runtime(struct server *server)
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    runtime->loop = ev_loop_new(EVFLAG_AUTO);
+    runtime->loop = event_loop_create();
     if (runtime->loop == NULL) {
         log_error(NULL, "the event loop can't be made: %s", strerror(errno));
         return false;
