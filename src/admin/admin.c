@@ -57,8 +57,8 @@ static void admin_run(struct admin_service *admin)
 
 static void admin_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    (void)loop;
-    (void)events;
+    if (events & EV_ERROR) /* the loop could not watch it, and does not try again by itself */
+        ev_io_start(loop, watcher);
     admin_run(watcher->data);
 }
 

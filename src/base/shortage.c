@@ -11,7 +11,7 @@ static bool shortage_say(struct shortage *shortage)
 {
     if (shortage->unsaid == 0)
         return false;
-    log_error(NULL, "memory is short: %llu more clients or requests were given up",
+    log_error(NULL, "memory or another thing of this machine is short: %llu more clients or requests were given up",
               (unsigned long long)shortage->unsaid);
     shortage->unsaid = 0;
     return true;
@@ -39,7 +39,7 @@ void shortage_note(struct shortage *shortage, const char *source)
         shortage->unsaid++;
         return;
     }
-    log_error(source, "memory is short: a client or request was given up");
+    log_error(source, "memory or another thing of this machine is short: a client or request was given up");
     ev_timer_set(&shortage->pause, SHORTAGE_PAUSE_SECONDS, 0.0);
     ev_timer_start(shortage->loop, &shortage->pause);
 }
