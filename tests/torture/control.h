@@ -27,7 +27,7 @@
     CALL(getsockopt, ENOBUFS)                                                                                \
     CALL(getsockname, ENOBUFS)                                                                               \
     CALL(shutdown, ENOTCONN)                                                                                 \
-    CALL(receive, ECONNRESET, EAGAIN, ENOMEM, EINTR, ETIMEDOUT)                                              \
+    CALL(receive, ECONNRESET, EAGAIN, EINTR, ETIMEDOUT)                                              \
     CALL(send, EPIPE, EAGAIN, ENOBUFS, EINTR, ECONNRESET, ENOMEM)                                            \
     CALL(epoll_create, EMFILE, ENOMEM)                                                                       \
     CALL(epoll_ctl, ENOMEM, ENOSPC)                                                                          \

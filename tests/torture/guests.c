@@ -47,7 +47,8 @@ static void write_request(struct guest *guest, struct place place)
     } else if (guest->language == GUEST_LINE) {
         tail = "\n";
     } else if (guest->language == GUEST_WEB) {
-        snprintf(head, sizeof(head), "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                 guest->path);
         size = 0;
     }
     length = strlen(head) + size + strlen(tail);

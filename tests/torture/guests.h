@@ -21,10 +21,11 @@ struct guest {
     enum guest_language language;
     unsigned port;
     size_t requests;
-    size_t size;     /* of each, about; for GUEST_WEB the size of its answer does not matter */
-    bool half_close; /* ends its stream behind the last request, and waits for the other's end */
-    bool vanishes;   /* resets the connection as soon as all is sent; served whatever happens */
-    bool pauses;     /* sends a first half, waits a moment, and then the rest */
+    size_t size;      /* of each, about; for GUEST_WEB it does not matter */
+    const char *path; /* for GUEST_WEB */
+    bool half_close;  /* ends its stream behind the last request, and waits for the other's end */
+    bool vanishes;    /* resets the connection as soon as all is sent; served whatever happens */
+    bool pauses;      /* sends a first half, waits a moment, and then the rest */
 
     /* of the try that runs */
     int socket;

@@ -3,6 +3,7 @@
  * what happened. TORTURE_ALL in the environment has all of them fail (make torture), else it is a sample. */
 #include "walk.h"
 
+#include "harness/modules.h"
 #include "harness/peer.h"
 
 #include <errno.h>
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Keys that make the program give up and try again soon, so that each try finds it at rest. */
@@ -17,7 +20,9 @@
 
 #define ERROR_REPLY "protocol = { type = \"line\"; error_reply = \"ERROR\\\\n\"; }; "
 
-static void add_listener(struct torture *torture, enum guest_language language)
+#define PATIENCE 4000
+
+static unsigned add_port(struct torture *torture, enum guest_language language)
 {
     size_t count = 0;
 
@@ -25,7 +30,10 @@ static void add_listener(struct torture *torture, enum guest_language language)
         count++;
     torture->ports[count] = peer_free_port();
     torture->languages[count] = language;
+    return torture->ports[count];
 }
+
+/* ---- Traffic ---- */
 
 /* One listener of a mode, alone. */
 static void configure_one(struct torture *torture, const char *mode, enum guest_language language,
@@ -33,11 +41,10 @@ static void configure_one(struct torture *torture, const char *mode, enum guest_
 {
     char text[1024];
 
-    add_listener(torture, language);
     snprintf(text, sizeof(text),
              "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; mode = \"%s\"; "
              "targets = ( { address = \"localhost:%u\"; %s } ); " SOON "%s } );",
-             torture->ports[0], mode, echo_port(torture->target),
+             add_port(torture, language), mode, echo_port(torture->target),
              strcmp(mode, "funnel") == 0 ? "connections = 3;" : "", keys);
     fixture_write(torture->fixture, "proximux.conf", text);
 }
@@ -94,6 +101,262 @@ static const struct scenario funnel_traffic = {
     .act = act_traffic,
 };
 
+/* ---- Admin ---- */
+
+static void prepare_admin(struct torture *torture)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text),
+             "admin: { listen = \"127.0.0.1:%u\"; }; "
+             "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+             add_port(torture, GUEST_WEB), add_port(torture, GUEST_RAW), echo_port(torture->target));
+    fixture_write(torture->fixture, "proximux.conf", text);
+}
+
+static void act_admin(struct torture *torture)
+{
+    static const char *const paths[] = { "/", "/metrics", "/status.json", "/config" };
+    struct guest guests[sizeof(paths) / sizeof(paths[0])];
+    size_t count = sizeof(paths) / sizeof(paths[0]);
+
+    for (size_t i = 0; i < count; i++)
+        guests[i] = (struct guest){ .language = GUEST_WEB,
+                                    .port = torture->ports[0],
+                                    .requests = 1,
+                                    .path = paths[i] };
+    torture_serve(torture, guests, count);
+}
+
+static const struct scenario admin = {
+    .name = "admin",
+    .failures = 40,
+    .prepare = prepare_admin,
+    .act = act_admin,
+};
+
+/* ---- Start, and drain ---- */
+
+/* A bit of everything. */
+static void prepare_all(struct torture *torture)
+{
+    char text[4096], log[FIXTURE_PATH], list[FIXTURE_PATH], queries[FIXTURE_PATH], place[FIXTURE_PATH];
+    unsigned target = echo_port(torture->target);
+
+    fixture_write(torture->fixture, "block.list", "192.0.2.0/24 # nobody\n2001:db8::/32\n198.51.100.1-198.51.100.9\n");
+    snprintf(text, sizeof(text),
+             "log: { level = \"debug\"; output = \"%s\"; }; pid_file = \"%s.pid\"; shutdown_timeout = 1500; "
+             "admin: { listen = \"127.0.0.1:%u\"; }; "
+             "modules = ( { path = \"%s\"; output = \"%s\"; } ); "
+             "listeners = ( "
+             "{ name = \"pairs\"; listen = \"127.0.0.1:%u\"; targets = ( \"localhost:%u\", \"127.0.0.1:%u\" ); "
+             "blocklist = [ \"203.0.113.7\", \"file:%s\" ]; " SOON "}, "
+             "{ name = \"shared\"; listen = [ \"127.0.0.1:%u\", \"unix:%s\" ]; mode = \"fifo\"; "
+             "protocol = \"redis\"; warmup = true; targets = ( \"localhost:%u\" ); " SOON "} );",
+             fixture_path(torture->fixture, "output", log), fixture_path(torture->fixture, "process", place),
+             add_port(torture, GUEST_WEB), module_path("modules/querylog.so"),
+             fixture_path(torture->fixture, "queries", queries), add_port(torture, GUEST_RAW), target, target,
+             fixture_path(torture->fixture, "block.list", list), add_port(torture, GUEST_REDIS),
+             fixture_path(torture->fixture, "shared.sock", (char[FIXTURE_PATH]){ 0 }), target);
+    fixture_write(torture->fixture, "proximux.conf", text);
+}
+
+/* It starts all the same, or says why it can't. */
+static void act_start(struct torture *torture)
+{
+    struct victim *victim = &torture->victim;
+
+    victim_start(victim, false);
+    bool is_ready = torture_wait_ready(torture) && torture_prime(torture);
+    victim_disarm(victim);
+    if (is_ready)
+        torture_serve_fresh(torture);
+    else if (victim_runs(victim))
+        torture_problem(torture, "the start hangs");
+    if (victim_runs(victim))
+        torture_stop(torture);
+    else if (victim->status != 1 || !torture_has_failed(torture))
+        torture_problem(torture, "the program ended with status %d", victim->status);
+    else if (strstr(torture_news(torture), "error") == NULL)
+        torture_problem(torture, "the program did not start, and does not say why");
+    else
+        torture_judge_leftover(torture);
+}
+
+static const struct scenario start = {
+    .name = "start",
+    .failures = 100,
+    .starts_anew = true,
+    .prepare = prepare_all,
+    .act = act_start,
+};
+
+/* Clients in the middle of something. */
+static void act_drain(struct torture *torture)
+{
+    struct victim *victim = &torture->victim;
+    static const char half[] = "*2\r\n$3\r\nGET\r\n$5\r\nab", rest[] = "cde\r\n";
+    int pair, shared, waiting;
+
+    victim_start(victim, false);
+    if (!torture_wait_ready(torture)) {
+        torture_problem(torture, "the program does not start: status %d", victim->status);
+        return;
+    }
+    torture_serve_fresh(torture);
+    pair = peer_connect("127.0.0.1", torture->ports[1]);
+    shared = peer_connect("127.0.0.1", torture->ports[2]);
+    waiting = peer_connect("127.0.0.1", torture->ports[2]);
+    peer_send_text(pair, "to be");
+    peer_expect_text(pair, "to be");
+    peer_send_text(shared, half);
+    torture_arm(torture);
+    victim_signal(victim, SIGTERM);
+    send(pair, " or not", 7, MSG_NOSIGNAL);
+    send(shared, rest, strlen(rest), MSG_NOSIGNAL);
+    peer_end(pair);
+    peer_end(shared);
+    if (!victim_wait_end(victim, PATIENCE))
+        torture_problem(torture, "the program did not end");
+    else if (victim->status != 0)
+        torture_problem(torture, "the program ended with status %d", victim->status);
+    else
+        torture_judge_leftover(torture);
+    close(pair);
+    close(shared);
+    close(waiting);
+}
+
+static const struct scenario drain = {
+    .name = "drain",
+    .failures = 40,
+    .starts_anew = true,
+    .arms_itself = true,
+    .prepare = prepare_all,
+    .act = act_drain,
+};
+
+/* ---- Reload ---- */
+
+/* Two configurations, in turn: another target, another address, a list, a module and a mode change. */
+static void write_variant(struct torture *torture)
+{
+    static unsigned ports[2];
+    char text[4096], list[FIXTURE_PATH], queries[FIXTURE_PATH];
+    unsigned target = echo_port(torture->target);
+    bool odd = torture->turn % 2 != 0;
+
+    if (ports[0] == 0) {
+        ports[0] = peer_free_port();
+        ports[1] = peer_free_port();
+    }
+    fixture_write(torture->fixture, "block.list", odd ? "192.0.2.0/24\n" : "192.0.2.0/25\n2001:db8::/32\n");
+    snprintf(text, sizeof(text),
+             "modules = ( { path = \"%s\"; output = \"%s\"; slow = %d; } ); shutdown_timeout = 1500; "
+             "listeners = ( "
+             "{ name = \"pairs\"; listen = \"127.0.0.1:%u\"; targets = ( \"%s:%u\" ); max_connections = %d; "
+             "blocklist = [ \"file:%s\" ]; " SOON "}, "
+             "{ name = \"shared\"; listen = [ \"127.0.0.1:%u\", \"127.0.0.1:%u\" ]; mode = \"fifo\"; "
+             "protocol = \"redis\"; targets = ( \"%s:%u\" ); inactivity_timeout = %d; " SOON "}, "
+             "{ name = \"changing\"; listen = \"127.0.0.1:%u\"; mode = \"%s\"; " ERROR_REPLY
+             "targets = ( \"localhost:%u\" ); inactivity_timeout = 20; " SOON "} );",
+             module_path("modules/querylog.so"), fixture_path(torture->fixture, "queries", queries), odd ? 5 : 50,
+             torture->ports[0], odd ? "localhost" : "127.0.0.1", target, odd ? 1000 : 2000,
+             fixture_path(torture->fixture, "block.list", list), torture->ports[1], ports[odd],
+             odd ? "127.0.0.1" : "localhost", target, odd ? 20 : 25, torture->ports[2],
+             odd ? "fifo" : "funnel", target);
+    fixture_write(torture->fixture, "proximux.conf", text);
+}
+
+static void prepare_reload(struct torture *torture)
+{
+    add_port(torture, GUEST_RAW);
+    add_port(torture, GUEST_REDIS);
+    add_port(torture, GUEST_LINE);
+    write_variant(torture);
+}
+
+/* Waits for the outcome. False: it was refused, or the program has ended. */
+static bool reload(struct torture *torture)
+{
+    int64_t deadline = test_deadline(PATIENCE);
+
+    victim_signal(&torture->victim, SIGHUP);
+    while (victim_runs(&torture->victim) && test_now() < deadline) {
+        const char *news = torture_news(torture);
+
+        if (strstr(news, "reloaded: ") != NULL)
+            return true;
+        if (strstr(news, "reload refused: ") != NULL)
+            return false;
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+    if (victim_runs(&torture->victim))
+        torture_problem(torture, "the reload does not end");
+    return false;
+}
+
+/* The rest of a request that began before the reload: it is answered, or the connection closed. */
+static void finish_request(struct torture *torture, int client, const char *rest, const char *answer)
+{
+    int64_t deadline = test_deadline(PATIENCE);
+    char got[64];
+    size_t length = 0;
+    ssize_t count = 1;
+
+    send(client, rest, strlen(rest), MSG_NOSIGNAL);
+    while (count > 0 && length < strlen(answer) && peer_readable(client, test_remaining(deadline))) {
+        count = recv(client, got + length, sizeof(got) - length, MSG_DONTWAIT);
+        length += count > 0 ? (size_t)count : 0;
+    }
+    if (count > 0 && length < strlen(answer) && victim_runs(&torture->victim))
+        torture_problem(torture, "a client that was there before the reload is stuck");
+    else if (memcmp(got, answer, length < strlen(answer) ? length : strlen(answer)) != 0 &&
+             strncmp(got, "ERROR", 5) != 0 && strncmp(got, "-ERR", 4) != 0)
+        torture_problem(torture, "a client that was there before the reload got something else");
+    close(client);
+}
+
+static void act_reload(struct torture *torture)
+{
+    static const char *const halves[] = { "to ", "*2\r\n$3\r\nGET\r\n$5\r\nab", "a li" };
+    static const char *const rests[] = { "be", "cde\r\n", "ne\n" };
+    static const char *const answers[] = { "to be", "*2\r\n$3\r\nGET\r\n$5\r\nabcde\r\n", "a line\n" };
+    int clients[3];
+
+    write_variant(torture);
+    for (size_t i = 0; i < 3; i++) {
+        clients[i] = peer_try_connect(NULL, "127.0.0.1", torture->ports[i]);
+        send(clients[i], halves[i], strlen(halves[i]), MSG_NOSIGNAL);
+    }
+    bool done = reload(torture);
+    for (size_t i = 0; i < 3; i++)
+        finish_request(torture, clients[i], rests[i], answers[i]);
+    victim_disarm(&torture->victim);
+    if (done || !victim_runs(&torture->victim))
+        return;
+    if (strstr(torture_news(torture), " error ") == NULL)
+        torture_problem(torture, "the log does not say why the reload was refused");
+    free(torture->news);
+    torture->news = NULL;
+    if (!reload(torture) && victim_runs(&torture->victim))
+        torture_problem(torture, "a reload after one that has failed is refused too");
+}
+
+static const struct scenario reloading = {
+    .name = "reload",
+    .failures = 60,
+    .prepare = prepare_reload,
+    .act = act_reload,
+};
+
+/* ---- The tests ---- */
+
+static void test_start(void **state)
+{
+    torture_walk(*state, &start);
+}
+
 static void test_proxy(void **state)
 {
     torture_walk(*state, &proxy_traffic);
@@ -109,12 +372,26 @@ static void test_funnel(void **state)
     torture_walk(*state, &funnel_traffic);
 }
 
+static void test_admin(void **state)
+{
+    torture_walk(*state, &admin);
+}
+
+static void test_reload(void **state)
+{
+    torture_walk(*state, &reloading);
+}
+
+static void test_drain(void **state)
+{
+    torture_walk(*state, &drain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(test_proxy),
-        fixture_test(test_fifo),
-        fixture_test(test_funnel),
+        fixture_test(test_start),  fixture_test(test_proxy),  fixture_test(test_fifo),  fixture_test(test_funnel),
+        fixture_test(test_admin), fixture_test(test_reload), fixture_test(test_drain),
     };
     const char *only = getenv("TORTURE_TEST");
 

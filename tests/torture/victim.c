@@ -66,6 +66,12 @@ bool victim_runs(struct victim *victim)
     return victim->process > 0;
 }
 
+void victim_signal(struct victim *victim, int number)
+{
+    if (victim_runs(victim))
+        kill(victim->process, number);
+}
+
 bool victim_wait_port(struct victim *victim, unsigned port, int64_t milliseconds)
 {
     int64_t deadline = test_deadline(milliseconds);

@@ -34,6 +34,9 @@ bool victim_wait_port(struct victim *victim, unsigned port, int64_t milliseconds
 /* Whether it still runs. */
 bool victim_runs(struct victim *victim);
 
+/* Sends it a signal, if it still runs. */
+void victim_signal(struct victim *victim, int number);
+
 /* Waits for its end. False: it still runs, and is killed. */
 bool victim_wait_end(struct victim *victim, int64_t milliseconds);
 

@@ -22,9 +22,10 @@ struct torture {
     long number;
     int error;
     bool lasts;
-    char *news; /* what the log has got since the failure began */
+    char *news;           /* what the log has got since the failure began */
+    int64_t trouble_said; /* when the log had an error last, for all to see */
+    long leftover;        /* allocations at the end of a program that nothing failed in; -1: not known */
     size_t problems;
-    void *data; /* the scenario's own */
 };
 
 struct scenario {
@@ -67,6 +68,19 @@ void torture_serve_fresh(struct torture *torture);
 
 /* Whether the failure in hand has happened. */
 bool torture_has_failed(const struct torture *torture);
+
+/* Waits until the program takes connections on all ports. False: it has ended, or hangs. */
+bool torture_wait_ready(struct torture *torture);
+
+/* Waits until it has started, not just bound its ports, and lets its first clients come, whatever becomes of
+ * them. False: it has ended. */
+bool torture_prime(struct torture *torture);
+
+/* Ends the program, which was asked for nothing else, and looks at what it has left. */
+void torture_stop(struct torture *torture);
+
+/* Of a program that has ended by itself: it may hold no more than one in which nothing failed. */
+void torture_judge_leftover(struct torture *torture);
 
 /* The program has ended. It may have, if it was for want of memory and it said so. */
 void torture_judge_end(struct torture *torture);
