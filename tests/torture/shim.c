@@ -80,14 +80,16 @@ static void prepare_places(void)
     inside = false;
 }
 
-/* libconfig 1.5 does not look at what it allocates: no program that uses it survives these. */
-static bool is_hopeless(const char *object)
+/* libconfig 1.5 does not look at what it allocates: no program that uses it survives these. And the kernel never
+ * interrupts what libev wakes itself up by, an eventfd that does not block. */
+static bool is_hopeless(enum torture_call call, const char *object)
 {
-    return strstr(object, "libconfig.so") != NULL;
+    return strstr(object, "libconfig.so") != NULL ||
+           (strstr(object, "libev.so") != NULL && (call == TORTURE_read || call == TORTURE_write));
 }
 
 /* Notes where the call comes from; false if it is not to fail. */
-static bool note_places(void)
+static bool note_places(enum torture_call call)
 {
     void *frames[TORTURE_PLACES + 2];
     int count = backtrace(frames, TORTURE_PLACES + 2);
@@ -104,7 +106,7 @@ static bool note_places(void)
             offset = (size_t)((char *)frames[i + 2] - (char *)info.dli_fbase);
             object = info.dli_fname;
         }
-        if (is_hopeless(object))
+        if (is_hopeless(call, object))
             return false;
         snprintf(control->places[i], TORTURE_PLACE_SIZE, "%s+%#zx", object, offset > 0 ? offset - 1 : 0);
     }
@@ -126,7 +128,7 @@ static __attribute__((noinline)) bool fails(enum torture_call call)
     if (number < atomic_load(&control->from) || number > atomic_load(&control->until))
         return false;
     inside = true;
-    fallible = note_places();
+    fallible = note_places(call);
     inside = false;
     if (!fallible)
         return false;

@@ -18,6 +18,7 @@
 #define STARTED_MILLISECONDS 500
 
 #define ENDING_MILLISECONDS 300
+#define REST_MILLISECONDS   50
 
 /* How many calls fail in a row where it is not one alone: a shortage that is over before anybody's patience. */
 #define LASTING_CALLS 8
@@ -108,6 +109,8 @@ void torture_problem(struct torture *torture, const char *format, ...)
 
 void torture_arm(struct torture *torture)
 {
+    if (torture->scenario->arms_itself)
+        victim_clear_counts(&torture->victim);
     if (torture->call != TORTURE_NONE)
         victim_arm(&torture->victim, torture->call, torture->number,
                    torture->number + (torture->lasts ? LASTING_CALLS - 1 : 0), torture->error);
@@ -145,8 +148,9 @@ static bool is_explained(struct torture *torture)
             torture->trouble_said = test_now();
             return true;
         }
-        if (is_shortage(torture->error) ? is_fresh && strstr(news, ": internal") != NULL
-                                        : strstr(news, " ended: ") != NULL)
+        if (is_shortage(torture->error)
+                ? is_fresh && (torture->scenario->is_silent || strstr(news, ": internal") != NULL)
+                : torture->scenario->is_silent || strstr(news, " ended: ") != NULL)
             return true;
         test_pause();
     } while (victim_runs(&torture->victim) && test_now() < deadline);
@@ -296,6 +300,23 @@ void torture_stop(struct torture *torture)
 
 /* ---- Programs that run on ---- */
 
+/* How many the program has at rest: the number at which they stay. */
+static long count_descriptors(struct torture *torture)
+{
+    long held = process_descriptors(torture->victim.process);
+    int64_t since = test_now();
+
+    while (test_now() - since < test_stretched(REST_MILLISECONDS) && victim_runs(&torture->victim)) {
+        long now = process_descriptors(torture->victim.process);
+
+        if (now != held)
+            since = test_now();
+        held = now;
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+    return held;
+}
+
 static bool start_running(struct torture *torture)
 {
     torture->call = TORTURE_NONE;
@@ -309,7 +330,7 @@ static bool start_running(struct torture *torture)
     torture_serve_fresh(torture);
     torture_serve_fresh(torture);
     settle(torture);
-    torture->descriptors = process_descriptors(torture->victim.process);
+    torture->descriptors = count_descriptors(torture);
     return true;
 }
 

@@ -35,6 +35,9 @@ struct scenario {
     /* Each failure meets a program of its own, from its start on; else they come one after the other. */
     bool starts_anew;
 
+    /* The log does not tell of each client's end. */
+    bool is_silent;
+
     /* Writes the configuration. */
     void (*prepare)(struct torture *torture);
 
