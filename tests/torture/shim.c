@@ -88,9 +88,10 @@ static bool is_hopeless(enum torture_call call, const char *object)
            (strstr(object, "libev.so") != NULL && (call == TORTURE_read || call == TORTURE_write));
 }
 
-/* Notes where the call comes from; false if it is not to fail. */
+/* Notes where the first call that fails comes from; false if this one is not to fail. */
 static bool note_places(enum torture_call call)
 {
+    bool is_first = atomic_load(&control->failed) == 0;
     void *frames[TORTURE_PLACES + 2];
     int count = backtrace(frames, TORTURE_PLACES + 2);
 
@@ -99,16 +100,16 @@ static bool note_places(enum torture_call call)
         Dl_info info;
         size_t offset = 0;
 
-        control->places[i][0] = '\0';
-        if (i + 2 >= count)
-            continue;
-        if (dladdr(frames[i + 2], &info) != 0 && info.dli_fname != NULL) {
+        if (i + 2 < count && dladdr(frames[i + 2], &info) != 0 && info.dli_fname != NULL) {
             offset = (size_t)((char *)frames[i + 2] - (char *)info.dli_fbase);
             object = info.dli_fname;
         }
         if (is_hopeless(call, object))
             return false;
-        snprintf(control->places[i], TORTURE_PLACE_SIZE, "%s+%#zx", object, offset > 0 ? offset - 1 : 0);
+        if (is_first && i + 2 < count)
+            snprintf(control->places[i], TORTURE_PLACE_SIZE, "%s+%#zx", object, offset > 0 ? offset - 1 : 0);
+        else if (is_first)
+            control->places[i][0] = '\0';
     }
     return true;
 }
