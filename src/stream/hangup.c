@@ -16,8 +16,10 @@
 
 static void hangups_told(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    if (events & EV_ERROR) /* the loop could not watch it, and does not try again by itself */
+    if (events & EV_ERROR) { /* the loop could not watch it, and takes it for done unless it is set anew */
+        ev_io_set(watcher, watcher->fd, EV_READ);
         ev_io_start(loop, watcher);
+    }
     struct epoll_event told[EVENTS_MAX];
     int count = epoll_wait(watcher->fd, told, EVENTS_MAX, 0);
     for (int i = 0; i < count; i++)
