@@ -11,7 +11,8 @@ static bool shortage_say(struct shortage *shortage)
 {
     if (shortage->unsaid == 0)
         return false;
-    log_error(NULL, "memory or another thing of this machine is short: %llu more clients or requests were given up",
+    log_error(NULL,
+              "memory or another thing of this machine is short: %llu more clients or requests were given up",
               (unsigned long long)shortage->unsaid);
     shortage->unsaid = 0;
     return true;

@@ -429,8 +429,8 @@ static void read_global_structure(struct walk *walk, struct written_group *group
         read_listeners(walk, key, setting);
 }
 
-/* libconfig crashes when it does not get the memory that it asks for, so it is asked only if there is enough: a
- * value of one digit and its comma become a setting of a hundred bytes. */
+/* libconfig crashes when it does not get the memory that it asks for, so it is asked only if there is enough:
+ * a value of one digit and its comma become a setting of a hundred bytes. */
 static bool has_memory_for(const char *text)
 {
     void *volatile probe = malloc(strlen(text) * 64 + 65536);

@@ -47,7 +47,8 @@ static void event_loop_note_pending(struct ev_loop *loop)
 }
 
 /* Signals and other threads wake the loop up by a descriptor of its own. That the kernel can't watch it libev
- * does not tell, and aborts at the first signal: but it is the only one now, of which nothing can have come. */
+ * does not tell, and aborts at the first signal: but it is the only one now, of which nothing can have come.
+ */
 static bool event_loop_can_be_woken(struct ev_loop *loop)
 {
     bool is_pending = false;

@@ -27,7 +27,7 @@
     CALL(getsockopt, ENOBUFS)                                                                                \
     CALL(getsockname, ENOBUFS)                                                                               \
     CALL(shutdown, ENOTCONN)                                                                                 \
-    CALL(receive, ECONNRESET, EAGAIN, EINTR, ETIMEDOUT)                                              \
+    CALL(receive, ECONNRESET, EAGAIN, EINTR, ETIMEDOUT)                                                      \
     CALL(send, EPIPE, EAGAIN, ENOBUFS, EINTR, ECONNRESET, ENOMEM)                                            \
     CALL(epoll_create, EMFILE, ENOMEM)                                                                       \
     CALL(epoll_ctl, ENOMEM, ENOSPC)                                                                          \
@@ -57,10 +57,10 @@ enum torture_call { TORTURE_CALLS(TORTURE_NAME) TORTURE_COUNT };
 
 struct torture_control {
     /* the test's wishes */
-    atomic_int armed;       /* an enum torture_call, or TORTURE_NONE; set last */
-    atomic_long from;       /* the call of this kind, counted from 1 since it was armed, ... */
-    atomic_long until;      /* ... and the last one that fails */
-    atomic_int error;       /* what it fails with */
+    atomic_int armed;  /* an enum torture_call, or TORTURE_NONE; set last */
+    atomic_long from;  /* the call of this kind, counted from 1 since it was armed, ... */
+    atomic_long until; /* ... and the last one that fails */
+    atomic_int error;  /* what it fails with */
     /* what the shim has seen */
     atomic_long counts[TORTURE_COUNT]; /* calls, until the test clears them */
     atomic_long reached;               /* calls of the armed kind since then */

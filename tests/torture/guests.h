@@ -1,5 +1,6 @@
 /* Clients of one try: each sends its requests at once and must be given the right answers, errors in the
- * protocol's terms, or its end. The target sends back what it gets, so that each request is its own answer. */
+ * protocol's terms, or its end. The target sends back what it gets, so that each request is its own answer.
+ */
 #ifndef TORTURE_GUESTS_H
 #define TORTURE_GUESTS_H
 

@@ -80,8 +80,8 @@ static void prepare_places(void)
     inside = false;
 }
 
-/* libconfig 1.5 does not look at what it allocates: no program that uses it survives these. And the kernel never
- * interrupts what libev wakes itself up by, an eventfd that does not block. */
+/* libconfig 1.5 does not look at what it allocates: no program that uses it survives these. And the kernel
+ * never interrupts what libev wakes itself up by, an eventfd that does not block. */
 static bool is_hopeless(enum torture_call call, const char *object)
 {
     return strstr(object, "libconfig.so") != NULL ||
@@ -170,8 +170,7 @@ EXPORTED int __libc_start_main(main_function *function, int count, char **argume
     real_main = function;
     descriptor = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (descriptor != -1) {
-        void *mapped =
-            mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+        void *mapped = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
 
         if (mapped != MAP_FAILED)
             control = mapped;
@@ -391,10 +390,10 @@ static bool transfer_fails(enum torture_call call, int descriptor)
     }
 
 TRANSFER(shutdown, int, shutdown, (int descriptor, int how), (descriptor, how), int, int)
-TRANSFER(receive, ssize_t, recv, (int descriptor, void *data, size_t size, int flags), (descriptor, data, size, flags),
-         int, void *, size_t, int)
-TRANSFER(receive, ssize_t, recvmsg, (int descriptor, struct msghdr *message, int flags), (descriptor, message, flags),
-         int, struct msghdr *, int)
+TRANSFER(receive, ssize_t, recv, (int descriptor, void *data, size_t size, int flags),
+         (descriptor, data, size, flags), int, void *, size_t, int)
+TRANSFER(receive, ssize_t, recvmsg, (int descriptor, struct msghdr *message, int flags),
+         (descriptor, message, flags), int, struct msghdr *, int)
 TRANSFER(receive, ssize_t, recvfrom,
          (int descriptor, void *restrict data, size_t size, int flags, struct sockaddr *restrict address,
           socklen_t *restrict length),
@@ -409,8 +408,8 @@ TRANSFER(send, ssize_t, sendto,
          const struct sockaddr *, socklen_t)
 TRANSFER(send, ssize_t, sendmsg, (int descriptor, const struct msghdr *message, int flags),
          (descriptor, message, flags), int, const struct msghdr *, int)
-TRANSFER(send, ssize_t, writev, (int descriptor, const struct iovec *pieces, int count), (descriptor, pieces, count),
-         int, const struct iovec *, int)
+TRANSFER(send, ssize_t, writev, (int descriptor, const struct iovec *pieces, int count),
+         (descriptor, pieces, count), int, const struct iovec *, int)
 
 EXPORTED int open(const char *path, int flags, ...)
 {

@@ -35,18 +35,24 @@ void victim_start_at(struct victim *victim, bool sees_debug, struct place place)
     const char *binary = getenv("PROXIMUX");
     const char *modules = getenv("TEST_MODULES");
     char preload[256], control[FIXTURE_PATH + 32], sanitizer[256];
-    const char *const arguments[] = { binary != NULL ? binary : "./proximux", "-c", victim->configuration,
-                                      sees_debug ? "-l" : NULL, "debug", NULL };
+    const char *const arguments[] = { binary != NULL ? binary : "./proximux",
+                                      "-c",
+                                      victim->configuration,
+                                      sees_debug ? "-l" : NULL,
+                                      "debug",
+                                      NULL };
     const char *const environment[] = { preload, control, sanitizer, NULL };
     const char *options = getenv("ASAN_OPTIONS");
     struct process_options process = { .arguments = arguments,
                                        .environment = environment,
                                        .output = victim->log };
 
-    snprintf(preload, sizeof(preload), "LD_PRELOAD=%s/tests/torture/shim.so", modules != NULL ? modules : ".");
+    snprintf(preload, sizeof(preload), "LD_PRELOAD=%s/tests/torture/shim.so",
+             modules != NULL ? modules : ".");
     snprintf(control, sizeof(control), "%s=%s", TORTURE_VARIABLE, victim->control_file);
     /* the shim comes before the sanitizer, whose functions it calls */
-    snprintf(sanitizer, sizeof(sanitizer), "ASAN_OPTIONS=%s:verify_asan_link_order=0:allocator_may_return_null=1",
+    snprintf(sanitizer, sizeof(sanitizer),
+             "ASAN_OPTIONS=%s:verify_asan_link_order=0:allocator_may_return_null=1",
              options != NULL ? options : "");
     if (truncate(victim->log, 0) == -1 && errno != ENOENT)
         test_fail_at(place, "%s: %s", victim->log, strerror(errno));

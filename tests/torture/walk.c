@@ -17,10 +17,12 @@
 /* How long the line that tells of the start is waited for, which may be what fails. */
 #define STARTED_MILLISECONDS 500
 
-#define ENDING_MILLISECONDS 300
+#define ENDING_MILLISECONDS 2000
+#define CRASH_MILLISECONDS  20
 #define REST_MILLISECONDS   50
 
-/* How many calls fail in a row where it is not one alone: a shortage that is over before anybody's patience. */
+/* How many calls fail in a row where it is not one alone: a shortage that is over before anybody's patience.
+ */
 #define LASTING_CALLS 8
 
 /* The log tells of a shortage once in so long, and no more. */
@@ -138,8 +140,8 @@ static bool says_trouble(const char *news)
     return strstr(news, " error ") != NULL || strstr(news, " warning ") != NULL;
 }
 
-/* A guest was not served: why must be in the log, and for all to see if something was short. That is said once
- * in a while only; then the end of the client or request itself says it. */
+/* A guest was not served: why must be in the log, and for all to see if something was short. That is said
+ * once in a while only; then the end of the client or request itself says it. */
 static bool is_explained(struct torture *torture)
 {
     int64_t deadline = test_deadline(SHORTAGE_MILLISECONDS);
@@ -155,9 +157,8 @@ static bool is_explained(struct torture *torture)
             torture->trouble_said = test_now();
             return true;
         }
-        if (is_shortage(torture->error)
-                ? is_fresh && (!is_strict || strstr(news, ": internal") != NULL)
-                : torture->scenario->is_silent || strstr(news, " ended: ") != NULL)
+        if (is_shortage(torture->error) ? is_fresh && (!is_strict || strstr(news, ": internal") != NULL)
+                                        : torture->scenario->is_silent || strstr(news, " ended: ") != NULL)
             return true;
         test_pause();
     } while (victim_runs(&torture->victim) && test_now() < deadline);
@@ -174,10 +175,11 @@ void torture_judge_end(struct torture *torture)
     torture_problem(torture, "the program ended with status %d", torture->victim.status);
 }
 
-/* Whether the program is ending, which takes a moment. */
+/* Whether the program is ending: it has said so, or crashed, which takes it a moment. */
 static bool is_ending(struct torture *torture)
 {
-    int64_t deadline = test_deadline(ENDING_MILLISECONDS);
+    bool has_said_so = strstr(torture_news(torture), "event loop can't go on") != NULL;
+    int64_t deadline = test_deadline(has_said_so ? ENDING_MILLISECONDS : CRASH_MILLISECONDS);
 
     while (victim_runs(&torture->victim) && test_now() < deadline)
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
@@ -439,8 +441,8 @@ static size_t share_evenly(const long *counts, size_t budget, int first, int las
     return budget;
 }
 
-/* How many failures of each kind are tried: half of them are of memory, which is asked for in many more places
- * than anything else. */
+/* How many failures of each kind are tried: half of them are of memory, which is asked for in many more
+ * places than anything else. */
 static void share_out(const long *counts, size_t budget, size_t *shares)
 {
     size_t left = budget / 2;
@@ -516,7 +518,8 @@ static void measure_leftover(struct torture *torture)
 
 static void begin(struct torture *torture, struct fixture *fixture, const struct scenario *scenario)
 {
-    *torture = (struct torture){ .fixture = fixture, .scenario = scenario, .call = TORTURE_NONE, .leftover = -1 };
+    *torture =
+        (struct torture){ .fixture = fixture, .scenario = scenario, .call = TORTURE_NONE, .leftover = -1 };
     victim_prepare(&torture->victim, fixture);
     torture->target = echo_start("127.0.0.1", 0, NULL);
     scenario->prepare(torture);

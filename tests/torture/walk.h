@@ -41,8 +41,8 @@ struct scenario {
     /* Writes the configuration. */
     void (*prepare)(struct torture *torture);
 
-    /* Has the program do what is to fail; says what went wrong by torture_problem(). In a scenario that starts
-     * anew the call is armed already, and the program is started in here, and ended. */
+    /* Has the program do what is to fail; says what went wrong by torture_problem(). In a scenario that
+     * starts anew the call is armed already, and the program is started in here, and ended. */
     void (*act)(struct torture *torture);
 
     /* Arms the call itself, by torture_arm(), somewhere in act(). */
