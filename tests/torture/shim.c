@@ -12,13 +12,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +32,7 @@
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
@@ -70,14 +71,20 @@ static void *find(const char *name)
 
 /* ---- Which calls fail ---- */
 
-/* Once, before anything may fail, because the first backtrace loads a library. */
-static void prepare_places(void)
-{
-    void *frames[2];
+/* The callers of a call, innermost first. */
+struct callers {
+    void *frames[TORTURE_PLACES + 2]; /* the first two are in here */
+    int count;
+};
 
-    inside = true;
-    backtrace(frames, 2);
-    inside = false;
+static _Unwind_Reason_Code note_caller(struct _Unwind_Context *context, void *data)
+{
+    struct callers *callers = data;
+
+    if (callers->count == TORTURE_PLACES + 2)
+        return _URC_END_OF_STACK;
+    *(uintptr_t *)&callers->frames[callers->count++] = _Unwind_GetIP(context);
+    return _URC_NO_REASON;
 }
 
 /* libconfig 1.5 does not look at what it allocates: no program that uses it survives these. And the kernel
@@ -88,30 +95,39 @@ static bool is_hopeless(enum torture_call call, const char *object)
            (strstr(object, "libev.so") != NULL && (call == TORTURE_read || call == TORTURE_write));
 }
 
+/* What a sanitizer asks for before a thread of the program begins is not the program's. */
+static bool is_foreign(const char *object)
+{
+    return strstr(object, "libasan.so") != NULL || strstr(object, "libc.so") != NULL ||
+           strstr(object, "torture/shim.so") != NULL;
+}
+
 /* Notes where the first call that fails comes from; false if this one is not to fail. */
 static bool note_places(enum torture_call call)
 {
+    bool is_ours = false;
     bool is_first = atomic_load(&control->failed) == 0;
-    void *frames[TORTURE_PLACES + 2];
-    int count = backtrace(frames, TORTURE_PLACES + 2);
+    struct callers callers = { .count = 0 };
 
+    _Unwind_Backtrace(note_caller, &callers);
     for (int i = 0; i < TORTURE_PLACES; i++) {
         const char *object = "";
         Dl_info info;
         size_t offset = 0;
 
-        if (i + 2 < count && dladdr(frames[i + 2], &info) != 0 && info.dli_fname != NULL) {
-            offset = (size_t)((char *)frames[i + 2] - (char *)info.dli_fbase);
+        if (i + 2 < callers.count && dladdr(callers.frames[i + 2], &info) != 0 && info.dli_fname != NULL) {
+            offset = (size_t)((char *)callers.frames[i + 2] - (char *)info.dli_fbase);
             object = info.dli_fname;
         }
         if (is_hopeless(call, object))
             return false;
-        if (is_first && i + 2 < count)
+        is_ours = is_ours || (object[0] != '\0' && !is_foreign(object));
+        if (is_first && i + 2 < callers.count)
             snprintf(control->places[i], TORTURE_PLACE_SIZE, "%s+%#zx", object, offset > 0 ? offset - 1 : 0);
         else if (is_first)
             control->places[i][0] = '\0';
     }
-    return true;
+    return is_ours;
 }
 
 /* Counts a call; true with errno if it is to fail. */
@@ -146,8 +162,6 @@ static int counted_main(int count, char **arguments, char **environment)
 {
     int status;
 
-    if (control != NULL)
-        prepare_places();
     running = true;
     status = real_main(count, arguments, environment);
     running = false;
@@ -204,27 +218,35 @@ static void *take_early(size_t size)
     return taken;
 }
 
-static bool finding_memory;
+/* The real functions; NULL while dlsym(), which needs memory itself, still looks for them. */
+static void *(*real_malloc)(size_t);
+static void *(*real_calloc)(size_t, size_t);
+static void *(*real_realloc)(void *, size_t);
+static void (*real_free)(void *);
 
-static void *(*find_memory(void *(**slot)(size_t), const char *name))(size_t)
+static void find_memory(void)
 {
-    if (*slot == NULL && !finding_memory) {
-        finding_memory = true;
-        *(void **)slot = find(name);
-        finding_memory = false;
-    }
-    return *slot;
+    static bool begun;
+
+    if (begun)
+        return;
+    begun = true;
+    void *found[] = { find("malloc"), find("calloc"), find("realloc"), find("free") };
+
+    *(void **)&real_malloc = found[0];
+    *(void **)&real_calloc = found[1];
+    *(void **)&real_realloc = found[2];
+    *(void **)&real_free = found[3];
 }
 
 EXPORTED void *malloc(size_t size)
 {
-    static void *(*slot)(size_t);
-    void *(*real)(size_t) = find_memory(&slot, "malloc");
     void *made;
 
+    find_memory();
     if (fails(TORTURE_memory))
         return NULL;
-    made = real != NULL ? real(size) : take_early(size);
+    made = real_malloc != NULL ? real_malloc(size) : take_early(size);
     if (made != NULL)
         count_living(1);
     return made;
@@ -232,17 +254,12 @@ EXPORTED void *malloc(size_t size)
 
 EXPORTED void *calloc(size_t count, size_t size)
 {
-    static void *(*real)(size_t, size_t);
     void *made;
 
-    if (real == NULL && !finding_memory) {
-        finding_memory = true;
-        *(void **)&real = find("calloc");
-        finding_memory = false;
-    }
+    find_memory();
     if (fails(TORTURE_memory))
         return NULL;
-    made = real != NULL ? real(count, size) : take_early(count * size);
+    made = real_calloc != NULL ? real_calloc(count, size) : take_early(count * size);
     if (made != NULL)
         count_living(1);
     return made;
@@ -252,11 +269,10 @@ EXPORTED void free(void *memory)
 {
     int error = errno;
 
-    REAL(void, free, void *);
     if (memory == NULL || is_early(memory))
         return;
     count_living(-1);
-    real(memory);
+    real_free(memory);
     errno = error;
 }
 
@@ -264,16 +280,16 @@ EXPORTED void *realloc(void *memory, size_t size)
 {
     void *made;
 
-    REAL(void *, realloc, void *, size_t);
+    find_memory();
     if (size > 0 && fails(TORTURE_memory))
         return NULL;
-    if (is_early(memory)) {
-        made = malloc(size);
-        if (made != NULL)
+    if (is_early(memory) || real_realloc == NULL) {
+        made = real_malloc != NULL ? malloc(size) : take_early(size);
+        if (made != NULL && memory != NULL)
             memcpy(made, memory, size); /* what lies behind it is ours too */
         return made;
     }
-    made = real(memory, size);
+    made = real_realloc(memory, size);
     if (memory == NULL && made != NULL)
         count_living(1);
     else if (memory != NULL && size == 0)

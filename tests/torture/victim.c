@@ -12,11 +12,26 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The shim comes before the sanitizer, whose functions it calls; and memory that is not there is no fault of
+ * the program's. */
+static void adapt_sanitizer(void)
+{
+    static const char own[] = "verify_asan_link_order=0:allocator_may_return_null=1";
+    const char *options = getenv("ASAN_OPTIONS");
+    char text[512];
+
+    if (options == NULL || strstr(options, own) != NULL)
+        return;
+    snprintf(text, sizeof(text), "%s:%s", options, own);
+    setenv("ASAN_OPTIONS", text, 1);
+}
+
 void victim_prepare_at(struct victim *victim, struct fixture *fixture, struct place place)
 {
     int file;
 
     *victim = (struct victim){ .fixture = fixture };
+    adapt_sanitizer();
     fixture_path(fixture, "control", victim->control_file);
     fixture_path(fixture, "proximux.conf", victim->configuration);
     fixture_path(fixture, "output", victim->log);
@@ -34,15 +49,14 @@ void victim_start_at(struct victim *victim, bool sees_debug, struct place place)
 {
     const char *binary = getenv("PROXIMUX");
     const char *modules = getenv("TEST_MODULES");
-    char preload[256], control[FIXTURE_PATH + 32], sanitizer[256];
+    char preload[256], control[FIXTURE_PATH + 32];
     const char *const arguments[] = { binary != NULL ? binary : "./proximux",
                                       "-c",
                                       victim->configuration,
                                       sees_debug ? "-l" : NULL,
                                       "debug",
                                       NULL };
-    const char *const environment[] = { preload, control, sanitizer, NULL };
-    const char *options = getenv("ASAN_OPTIONS");
+    const char *const environment[] = { preload, control, NULL };
     struct process_options process = { .arguments = arguments,
                                        .environment = environment,
                                        .output = victim->log };
@@ -50,10 +64,6 @@ void victim_start_at(struct victim *victim, bool sees_debug, struct place place)
     snprintf(preload, sizeof(preload), "LD_PRELOAD=%s/tests/torture/shim.so",
              modules != NULL ? modules : ".");
     snprintf(control, sizeof(control), "%s=%s", TORTURE_VARIABLE, victim->control_file);
-    /* the shim comes before the sanitizer, whose functions it calls */
-    snprintf(sanitizer, sizeof(sanitizer),
-             "ASAN_OPTIONS=%s:verify_asan_link_order=0:allocator_may_return_null=1",
-             options != NULL ? options : "");
     if (truncate(victim->log, 0) == -1 && errno != ENOENT)
         test_fail_at(place, "%s: %s", victim->log, strerror(errno));
     victim->read = 0;

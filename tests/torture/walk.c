@@ -10,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STUCK_MILLISECONDS 4000
+/* Longer than a name is looked up for, if the files that would tell can't be read. */
+#define STUCK_MILLISECONDS 8000
 #define START_MILLISECONDS 5000
 #define PROBLEMS_SHOWN     20
 
@@ -289,7 +290,9 @@ void torture_judge_leftover(struct torture *torture)
 
     if (!atomic_load(&control->has_returned)) /* it was not to be tidied up */
         return;
-    if (torture->call == TORTURE_NONE && (torture->leftover == -1 || living < torture->leftover))
+    if (getenv("TEST_SANITIZED") != NULL) /* who takes care of that, and confuses the shim's account */
+        return;
+    if (torture->call == TORTURE_NONE && (torture->leftover == -1 || living > torture->leftover))
         torture->leftover = living;
     if (living > torture->leftover && torture->leftover != -1)
         torture_problem(torture, "%ld allocations are left at the end, %ld without failures", living,
@@ -506,14 +509,18 @@ static size_t walk_call(struct torture *torture, int call, long count, size_t sh
     return happened;
 }
 
-/* What is left when the program ends, and nothing has failed. */
+/* What is left when the program ends, and nothing has failed: after an odd and an even number of turns, as a
+ * scenario may go to and fro. */
 static void measure_leftover(struct torture *torture)
 {
-    if (!start_running(torture))
-        return;
-    go_through(torture);
-    torture_serve_fresh(torture);
-    stop_running(torture);
+    for (int turns = 1; turns <= 2; turns++) {
+        if (!start_running(torture))
+            return;
+        for (int i = 0; i < turns; i++)
+            go_through(torture);
+        torture_serve_fresh(torture);
+        stop_running(torture);
+    }
 }
 
 static void begin(struct torture *torture, struct fixture *fixture, const struct scenario *scenario)
