@@ -239,6 +239,7 @@ void client_over(struct mux_client *client, enum reason reason, bool broken)
         link_update(late_link);
     }
     list_remove(&client->resumable);
+    list_remove(&client->untried);
     client_update(client);
 }
 
@@ -626,13 +627,14 @@ void mux_client_fail(struct mux_client *client, enum reason reason, int64_t now)
 void mux_client_written(struct mux_client *client, size_t count, int64_t now)
 {
     struct mux *mux = client_enter(client, now);
+    bool was_eligible = client_is_eligible(client);
     buffer_consume(&client->output, count);
     if (client->output.length == 0)
         buffer_free(&client->output); /* who is idle holds no memory */
     client->stall_progress += count;
     client_restart_idle(client);
-    if (!list_empty(&mux->queue))
-        mux->wants_dispatch = true;
+    if (client->waiting > 0 && !was_eligible && client_is_eligible(client))
+        mux_try(mux, client);
     if (client->link != NULL)
         link_update(client->link);
     if (client->late_link != NULL)

@@ -171,8 +171,8 @@ void exchange_wait(struct mux_exchange *exchange)
     if (mux->settings.in_order || client->queued == NULL) {
         list_append(&mux->queue, &exchange->in_queue);
         client->queued = mux->settings.in_order ? NULL : exchange;
+        mux_try(mux, client);
     }
-    mux->wants_dispatch = true;
     client_watch_queue(client);
 }
 
@@ -233,7 +233,7 @@ static void exchange_leave_link(struct mux_exchange *exchange)
         if (--client->in_flight == 0)
             client->link = NULL;
         if (client->waiting > 0) /* another connection may have had room for it all the time */
-            client->mux->wants_dispatch = true;
+            mux_try(client->mux, client);
     }
     link_released(link);
 }

@@ -39,6 +39,7 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
     list_init(&mux->changed_links);
     list_init(&mux->doomed);
     list_init(&mux->resumables);
+    list_init(&mux->untried);
     list_init(&mux->queue);
     list_init(&mux->incompletes);
     list_init(&mux->waiters);
@@ -123,22 +124,47 @@ static struct mux_link *mux_find_link(struct mux *mux, const struct mux_client *
     return link;
 }
 
-static void mux_hand_out(struct mux *mux)
+/* Gives the request a link if there is one for it; false: there is none for those behind it either. */
+static bool mux_hand_out(struct mux *mux, struct mux_exchange *exchange)
+{
+    bool go_on = true;
+    if (!client_is_eligible(exchange->client))
+        return true;
+    struct mux_link *link = mux_find_link(mux, exchange->client, &go_on);
+    if (link != NULL)
+        link_assign(link, exchange);
+    return go_on;
+}
+
+static void mux_hand_out_all(struct mux *mux)
 {
     struct list_node *node = mux->queue.head.next;
     while (node != &mux->queue.head) {
         struct list_node *before = node->previous;
-        struct mux_exchange *exchange = list_entry(node, struct mux_exchange, in_queue);
-        bool go_on = true;
-        if (client_is_eligible(exchange->client)) {
-            struct mux_link *link = mux_find_link(mux, exchange->client, &go_on);
-            if (link != NULL)
-                link_assign(link, exchange);
-        }
-        if (!go_on)
+        if (!mux_hand_out(mux, list_entry(node, struct mux_exchange, in_queue)))
             break;
         node = list_linked(node) && node->previous == before ? node->next : before->next;
     }
+}
+
+/* Where clients take turns one more of them need not have the whole queue looked at. */
+static void mux_hand_out_untried(struct mux *mux)
+{
+    struct list_node *node;
+    while ((node = list_first(&mux->untried)) != NULL) {
+        const struct mux_client *client = list_entry(node, struct mux_client, untried);
+        list_remove(node);
+        if (client->queued != NULL && !mux->wants_dispatch)
+            mux_hand_out(mux, client->queued);
+    }
+}
+
+void mux_try(struct mux *mux, struct mux_client *client)
+{
+    if (mux->settings.in_order)
+        mux->wants_dispatch = true;
+    else if (!list_linked(&client->untried))
+        list_append(&mux->untried, &client->untried);
 }
 
 /* ---- Limits ---- */
@@ -201,13 +227,15 @@ void mux_settle(struct mux *mux)
             list_remove(node);
             client_resume(list_entry(node, struct mux_client, resumable));
         }
+        mux_hand_out_untried(mux);
         if (mux->wants_dispatch) {
             mux->wants_dispatch = false;
-            mux_hand_out(mux);
+            mux_hand_out_all(mux);
         }
         mux_limit_queue(mux);
         mux_limit_memory(mux);
-    } while (mux->wants_dispatch || !list_empty(&mux->doomed) || !list_empty(&mux->resumables));
+    } while (mux->wants_dispatch || !list_empty(&mux->doomed) || !list_empty(&mux->resumables) ||
+             !list_empty(&mux->untried));
     mux->settling = false;
 }
 

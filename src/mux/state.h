@@ -64,6 +64,7 @@ struct mux_client {
     struct list_node changed;
     struct list_node waiter;    /* in `waiters`, while `waiting` is not 0 */
     struct list_node resumable; /* in `resumables`: held input can go on */
+    struct list_node untried;   /* in `untried`: it has a request that no link was looked for yet */
     struct mux *mux;
     void *owner;
     struct list exchanges;         /* oldest first: the order of answers */
@@ -164,6 +165,7 @@ struct mux {
     struct list changed_links;
     struct list doomed;
     struct list resumables;
+    struct list untried;     /* clients to look for a link for, unless all are with `wants_dispatch` */
     struct list queue;       /* exchanges that wait for a link */
     struct list incompletes; /* exchanges of which a part has come, oldest first */
     struct list waiters;     /* clients with a request that waits, in the order in which they came */
@@ -217,6 +219,9 @@ void mux_settle(struct mux *mux);
 
 /* What follows from the settings, and has to be found out anew with each change of them. */
 void mux_derive(struct mux *mux);
+
+/* A link may be found for the client's next request, and for no other one that could not be found before. */
+void mux_try(struct mux *mux, struct mux_client *client);
 
 /* Whether anybody else than this client has a request waiting for a link. */
 bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client);

@@ -223,14 +223,20 @@ static bool request_is_behind(const struct request *request)
     return false;
 }
 
+static bool request_is_for_target(const struct request *request)
+{
+    return request->kind != REQUEST_LOCAL && request->kind != REQUEST_REFUSED &&
+           request->kind != REQUEST_BROKEN;
+}
+
 /* Its client has ended its stream, and is taken to have given up; but it waited for nobody, only until a
  * connection could be used. */
 static void check_gave_up(const struct request *request)
 {
     struct client *client = request->client;
     struct world *world = client->world;
-    bool is_next = request->complete && request->link == NULL && request->chosen == NULL &&
-                   !request_is_behind(request) && mux_waiting(world->mux) == 1;
+    bool is_next = request_is_for_target(request) && request->complete && request->link == NULL &&
+                   request->chosen == NULL && !request_is_behind(request) && mux_waiting(world->mux) == 1;
     if (!is_next || !client->fin_given || client->failed || client->has_ended_last || client->drained)
         return;
     for (size_t i = world->first_link; i < world->link_count; i++)
@@ -445,12 +451,6 @@ void check_client_gone(struct client *client)
 }
 
 /* ---- What a target gets ---- */
-
-static bool request_is_for_target(const struct request *request)
-{
-    return request->kind != REQUEST_LOCAL && request->kind != REQUEST_REFUSED &&
-           request->kind != REQUEST_BROKEN;
-}
 
 /* With the target, and nobody has given it up. */
 static bool request_is_open(const struct request *request)

@@ -29,6 +29,7 @@
     CALL(shutdown, ENOTCONN)                                                                                 \
     CALL(receive, ECONNRESET, EAGAIN, EINTR, ETIMEDOUT)                                                      \
     CALL(send, EPIPE, EAGAIN, ENOBUFS, EINTR, ECONNRESET, ENOMEM)                                            \
+    CALL(splice, ENOMEM, EPIPE, EAGAIN, ECONNRESET)                                                          \
     CALL(epoll_create, EMFILE, ENOMEM)                                                                       \
     CALL(epoll_ctl, ENOMEM, ENOSPC)                                                                          \
     CALL(epoll_wait, EINTR)                                                                                  \

@@ -427,6 +427,21 @@ TRANSFER(send, ssize_t, sendmsg, (int descriptor, const struct msghdr *message, 
 TRANSFER(send, ssize_t, writev, (int descriptor, const struct iovec *pieces, int count),
          (descriptor, pieces, count), int, const struct iovec *, int)
 
+/* One of the two is a socket, and then breaks with the error that it would have. */
+EXPORTED ssize_t splice(int from, off64_t *from_offset, int to, off64_t *to_offset, size_t size,
+                        unsigned flags)
+{
+    REAL(ssize_t, splice, int, off64_t *, int, off64_t *, size_t, unsigned);
+    if (!fails(TORTURE_splice))
+        return real(from, from_offset, to, to_offset, size, flags);
+    if (errno == EPIPE || errno == ECONNRESET) {
+        inside = true;
+        errno = shutdown(from, SHUT_RDWR) == 0 || shutdown(to, SHUT_RDWR) == -1 ? ECONNRESET : EPIPE;
+        inside = false;
+    }
+    return -1;
+}
+
 EXPORTED int open(const char *path, int flags, ...)
 {
     va_list arguments;
