@@ -365,7 +365,76 @@ static const struct scenario reloading = {
     .act = act_reload,
 };
 
+/* ---- Upgrade ---- */
+
+/* The process that has taken over; 0: it has failed, and that was said. -1: neither. */
+static pid_t wait_for_heir(struct torture *torture)
+{
+    static const char taken[] = " has taken over";
+    int64_t deadline = test_deadline(PATIENCE);
+
+    while (test_now() < deadline) {
+        const char *news = torture_news(torture);
+        const char *found = strstr(news, taken);
+
+        while (found != NULL && found > news && found[-1] >= '0' && found[-1] <= '9')
+            found--;
+        if (found != NULL)
+            return (pid_t)strtol(found, NULL, 10);
+        if (strstr(news, "upgrade failed: ") != NULL || !victim_runs(&torture->victim))
+            return 0;
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+    return -1;
+}
+
+/* Another process takes over, or this one goes on. The calls of both count. */
+static void act_upgrade(struct torture *torture)
+{
+    struct victim *victim = &torture->victim;
+    pid_t heir;
+
+    victim_start(victim, false);
+    if (!torture_wait_ready(torture) || !torture_prime(torture)) {
+        torture_problem(torture, "the program does not start: status %d", victim->status);
+        return;
+    }
+    torture_arm(torture);
+    victim_signal(victim, SIGUSR2);
+    heir = wait_for_heir(torture);
+    victim_disarm(victim);
+    /* A process that can't be listened to is given up after half a minute. */
+    if (heir == -1 && torture->call != TORTURE_write && torture->call != TORTURE_epoll_ctl)
+        torture_problem(torture, "the upgrade does not end");
+    if (heir <= 0 && !victim_runs(victim)) {
+        torture_judge_end(torture);
+        return;
+    }
+    if (heir > 0) {
+        if (!victim_wait_end(victim, PATIENCE) || victim->status != 0)
+            torture_problem(torture, "the process before ended with status %d", victim->status);
+        victim->process = heir; /* ours, for we are the reaper of orphans */
+    }
+    torture_serve_fresh(torture);
+    torture_stop(torture);
+}
+
+static const struct scenario upgrade = {
+    .name = "upgrade",
+    .failures = 30,
+    .starts_anew = true,
+    .arms_itself = true,
+    .is_shared = true,
+    .prepare = prepare_all,
+    .act = act_upgrade,
+};
+
 /* ---- The tests ---- */
+
+static void test_upgrade(void **state)
+{
+    torture_walk(*state, &upgrade);
+}
 
 static void test_start(void **state)
 {
@@ -405,9 +474,9 @@ static void test_drain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(test_start),  fixture_test(test_proxy), fixture_test(test_fifo),
-        fixture_test(test_funnel), fixture_test(test_admin), fixture_test(test_reload),
-        fixture_test(test_drain),
+        fixture_test(test_start),  fixture_test(test_proxy),   fixture_test(test_fifo),
+        fixture_test(test_funnel), fixture_test(test_admin),   fixture_test(test_reload),
+        fixture_test(test_drain),  fixture_test(test_upgrade),
     };
     const char *only = getenv("TORTURE_TEST");
 

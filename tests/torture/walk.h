@@ -38,6 +38,9 @@ struct scenario {
     /* The log does not tell of each client's end. */
     bool is_silent;
 
+    /* Two processes count in one account: what is left of memory can't be told. */
+    bool is_shared;
+
     /* Writes the configuration. */
     void (*prepare)(struct torture *torture);
 
