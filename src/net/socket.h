@@ -46,6 +46,10 @@ struct socket_file {
 int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
                        char *error, size_t error_size);
 
+/* Removes a socket file that nobody listens at, which a refused connection proves. Returns NULL if the path
+ * is free then, or why it is not. */
+const char *socket_remove_stale(const char *path);
+
 /* Which file a socket at that path is. False with errno. */
 bool socket_find_file(const char *path, struct socket_file *file);
 
