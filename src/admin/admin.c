@@ -96,8 +96,10 @@ static void admin_run(struct admin_service *admin)
 
 static void admin_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    (void)loop;
-    (void)events;
+    if (events & EV_ERROR) { /* the loop could not watch it, and takes it for done unless it is set anew */
+        ev_io_set(watcher, watcher->fd, EV_READ);
+        ev_io_start(loop, watcher);
+    }
     admin_run(watcher->data);
 }
 

@@ -266,6 +266,10 @@ enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection,
     if (route != NULL && !route->is_quick && is_reading(method) && !admin_may_answer(data, connection))
         return MHD_YES;
     struct answer answer = { .status = MHD_HTTP_OK, .type = text_type };
-    make_answer(data, connection, url, method, &answer);
-    return send_answer(connection, &answer);
+    const struct admin_service *admin = data;
+    make_answer(admin, connection, url, method, &answer);
+    enum MHD_Result result = send_answer(connection, &answer);
+    if (result != MHD_YES)
+        shortage_note(&admin->runtime->shortage, admin->settings->name);
+    return result;
 }

@@ -313,6 +313,8 @@ static void take_values(const struct loading *loading)
     }
     for (size_t i = 0; i < loading->group->extra_count; i++) {
         const struct written_extra *extra = &loading->group->extras[i];
+        if (!extra->value.set) /* memory was short, which is noted */
+            continue;
         const struct proximux_key *key = find_key(module->module, extra->name, &place);
         if (key == NULL)
             report_unknown(loading, extra);
