@@ -377,20 +377,15 @@ static void expect_orderly_ends_of_watchers(struct watcher *watchers)
 
 static void start_load(const struct scene *scene, struct load *tools, struct watcher *watchers)
 {
-    char answer[100];
-
     snprintf(pgbench, sizeof(pgbench), "%s/pgbench", backends.database.programs);
     snprintf(database_port, sizeof(database_port), "%u", scene->database);
     snprintf(cache_port, sizeof(cache_port), "%u", scene->cache);
     snprintf(page, sizeof(page), "http://127.0.0.1:%u/page", scene->web);
-    snprintf(seconds, sizeof(seconds), "%d", test_stretched(3000) / 1000);
+    snprintf(seconds, sizeof(seconds), "%d", test_figures_count() ? 3 : 6);
     memcpy(tools, all_tools, sizeof(all_tools));
     for (size_t i = 0; i < TOOLS; i++)
         load_start(&tools[i], scene->fixture);
-    test_wait_until(
-        (backends_query(&backends, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE%'", answer,
-                        sizeof(answer)),
-         strtol(answer, NULL, 10)) >= 3);
+    wait_in_flight(scene, "database", 4);
     for (size_t i = 0; i < GROUPS; i++)
         backends_make_watchers(watchers + i * BACKENDS_WATCHERS, scene->database, scene->cache, scene->web);
     for (size_t i = 0; i < WATCHERS; i++) {
