@@ -9,6 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* So many reads in a row of at least so many bytes make a flow a large one, which it is until less comes. */
+#define LARGE_READS      4
+#define LARGE_READ       (RUNTIME_READ_SIZE / 4)
+#define LARGE_ENOUGH_YET (RUNTIME_READ_SIZE / 16)
+
 static struct ev_loop *end_loop(const struct pipe_end *end)
 {
     return end->session->service->runtime->loop;
@@ -19,8 +24,16 @@ bool pipe_end_is_open(const struct pipe_end *end)
     return end->watcher.fd != -1;
 }
 
+bool pipe_end_has_pending(const struct pipe_end *end)
+{
+    return end->pending_length > 0 || end->conduit != NULL;
+}
+
 static void end_drop_pending(struct pipe_end *end)
 {
+    if (end->conduit != NULL)
+        conduit_give_back(&end->session->service->conduits, end->conduit);
+    end->conduit = NULL;
     free(end->pending);
     end->pending = NULL;
     end->pending_start = 0;
@@ -102,8 +115,26 @@ static ssize_t end_write(struct pipe_end *end, const char *bytes, size_t length)
     return written;
 }
 
+/* Moves on what is in the conduit, and gives that back when it is empty. */
+static void end_flush_conduit(struct pipe_end *end)
+{
+    ssize_t moved = conduit_empty(end->conduit, end->watcher.fd);
+    if (moved == -1 && !socket_would_wait(errno)) {
+        end_write_failed(end);
+        return;
+    }
+    if (moved > 0)
+        end_count(end, 0, (uint64_t)moved);
+    if (end->conduit->length > 0)
+        return;
+    conduit_give_back(&end->session->service->conduits, end->conduit);
+    end->conduit = NULL;
+}
+
 void pipe_end_flush(struct pipe_end *end)
 {
+    if (end->conduit != NULL)
+        end_flush_conduit(end);
     if (end->pending_length == 0)
         return;
     ssize_t written = end_write(end, end->pending + end->pending_start, end->pending_length);
@@ -142,7 +173,7 @@ static size_t end_readable(const struct pipe_end *end)
         return 0;
     if (!pipe_end_is_open(peer))
         return RUNTIME_READ_SIZE - peer->pending_length;
-    return peer->pending_length > 0 ? 0 : RUNTIME_READ_SIZE;
+    return pipe_end_has_pending(peer) ? 0 : RUNTIME_READ_SIZE;
 }
 
 /* Shows what came from this end to those who want to see it. */
@@ -155,28 +186,83 @@ static void end_show(const struct pipe_end *end, const char *bytes, size_t lengt
         events_target_bytes(session->events, bytes, length);
 }
 
+static void end_set_large(struct pipe_end *end, bool is_large)
+{
+    struct conduits *conduits = &end->session->service->conduits;
+    if (is_large && !end->is_large)
+        conduits_begin(conduits);
+    else if (!is_large && end->is_large)
+        conduits_end(conduits);
+    end->is_large = is_large;
+    end->large_reads = 0;
+}
+
+/* It has ended its stream, or (`failed`) broken. */
+static void end_read_over(struct pipe_end *end, bool failed)
+{
+    struct pipe_session *session = end->session;
+    end->read_ended = true;
+    end_set_large(end, false);
+    if (session->ended_first == NULL)
+        session->ended_first = end;
+    if (failed)
+        end_write_failed(end);
+    else if (session->events != NULL && end == &session->target)
+        events_target_ended(session->events);
+}
+
+/* A flow of several large reads in a row is moved without copying, unless somebody wants to see it. */
+static void end_measure_flow(struct pipe_end *end, size_t length)
+{
+    const struct pipe_session *session = end->session;
+    if (length < LARGE_READ)
+        end_set_large(end, false);
+    else if (++end->large_reads >= LARGE_READS)
+        end_set_large(end, !end->is_copied && pipe_end_is_open(end->peer) &&
+                               (session->events == NULL || !events_client_follows(session->events)));
+}
+
+/* Moves a piece to the peer by splice(). False: it has to be copied. */
+static bool end_move(struct pipe_end *end)
+{
+    struct conduits *conduits = &end->session->service->conduits;
+    struct conduit *conduit = conduit_borrow(conduits);
+    if (conduit == NULL)
+        return false;
+    ssize_t length = conduit_fill(conduit, end->watcher.fd);
+    if (length <= 0) {
+        int error = errno;
+        conduit_give_back(conduits, conduit);
+        end->is_copied = length == -1 && error == EINVAL;
+        end_set_large(end, false);
+        if (length == 0 || (!end->is_copied && !socket_would_wait(error)))
+            end_read_over(end, length == -1);
+        return !end->is_copied;
+    }
+    if ((size_t)length < LARGE_ENOUGH_YET)
+        end_set_large(end, false); /* it has become a trickle */
+    end_count(end, (uint64_t)length, 0);
+    end->peer->conduit = conduit;
+    end_flush_conduit(end->peer);
+    return true;
+}
+
 bool pipe_end_pump(struct pipe_end *end)
 {
     char *buffer = end->session->service->runtime->read_buffer;
     size_t wanted = end_readable(end);
-    if (wanted == 0)
+    if (wanted == 0 || (end->is_large && end_move(end)))
         return true;
     ssize_t length = recv(end->watcher.fd, buffer, wanted, 0);
     if (length > 0) {
+        end_measure_flow(end, (size_t)length);
         end_count(end, (uint64_t)length, 0);
         if (end->session->events != NULL)
             end_show(end, buffer, (size_t)length);
         return end_accept(end->peer, buffer, (size_t)length);
     }
-    if (length == -1 && socket_would_wait(errno))
-        return true;
-    end->read_ended = true;
-    if (end->session->ended_first == NULL)
-        end->session->ended_first = end;
-    if (length == -1)
-        end_write_failed(end);
-    else if (end->session->events != NULL && end == &end->session->target)
-        events_target_ended(end->session->events);
+    if (length == 0 || !socket_would_wait(errno))
+        end_read_over(end, length == -1);
     return true;
 }
 
@@ -197,6 +283,7 @@ void pipe_end_open(struct pipe_end *end, int descriptor)
 void pipe_end_close(struct pipe_end *end, bool reset)
 {
     end_drop_pending(end);
+    end_set_large(end, false);
     if (!pipe_end_is_open(end))
         return;
     ev_io_stop(end_loop(end), &end->watcher);
@@ -210,7 +297,7 @@ void pipe_end_watch(struct pipe_end *end)
 {
     if (!pipe_end_is_open(end))
         return;
-    int wanted = (end_readable(end) > 0 ? EV_READ : 0) | (end->pending_length > 0 ? EV_WRITE : 0);
+    int wanted = (end_readable(end) > 0 ? EV_READ : 0) | (pipe_end_has_pending(end) ? EV_WRITE : 0);
     int watched = ev_is_active(&end->watcher) ? end->watcher.events & (EV_READ | EV_WRITE) : 0;
     if (wanted == watched)
         return;
@@ -223,7 +310,7 @@ void pipe_end_watch(struct pipe_end *end)
 void pipe_end_pass_on(struct pipe_end *end)
 {
     struct pipe_end *peer = end->peer;
-    if (!end->read_ended || end->reset || peer->write_ended || peer->pending_length > 0 ||
+    if (!end->read_ended || end->reset || peer->write_ended || pipe_end_has_pending(peer) ||
         !pipe_end_is_open(peer))
         return;
     peer->write_ended = true;
@@ -232,5 +319,5 @@ void pipe_end_pass_on(struct pipe_end *end)
 
 bool pipe_end_is_done(const struct pipe_end *end)
 {
-    return end->read_ended && end->peer->pending_length == 0 && (end->reset || end->peer->write_ended);
+    return end->read_ended && !pipe_end_has_pending(end->peer) && (end->reset || end->peer->write_ended);
 }

@@ -5,24 +5,30 @@
 #include "base/list.h"
 #include "base/timer.h"
 #include "events/events.h"
+#include "net/hangup.h"
+#include "pipe/conduit.h"
 #include "pipe/pipe.h"
 #include "target/target.h"
 
 #include <ev.h>
 
-/* One end. What its peer's socket would not take at once is kept with the peer as `pending`; while there is
- * any, this end is not read: that is the back-pressure, and the bound of the memory. */
+/* One end. What its peer's socket would not take at once is kept with the peer as `pending`, or in `conduit`;
+ * while there is any, this end is not read: that is the back-pressure, and the bound of the memory. */
 struct pipe_end {
     struct pipe_end *peer;
     struct pipe_session *session;
-    ev_io watcher; /* its fd is this end's descriptor, -1 while there is none */
-    char *pending; /* bytes to be written to this end; NULL if none */
+    ev_io watcher;           /* its fd is this end's descriptor, -1 while there is none */
+    struct conduit *conduit; /* has bytes to be written to this end; NULL if none */
+    char *pending;           /* likewise */
     uint32_t pending_start;
     uint32_t pending_length;
     uint32_t pending_capacity;
-    bool read_ended;  /* nothing more comes from this end */
-    bool write_ended; /* nothing more can be, or is to be, written to it */
-    bool reset;       /* it failed: what follows is closed with a reset too */
+    bool read_ended;           /* nothing more comes from this end */
+    bool write_ended;          /* nothing more can be, or is to be, written to it */
+    bool reset;                /* it failed: what follows is closed with a reset too */
+    bool is_copied;            /* what comes from this end can't be spliced */
+    bool is_large;             /* what comes from this end is */
+    unsigned char large_reads; /* in a row, while it is not */
     uint64_t received;
     uint64_t sent;
 };
@@ -62,6 +68,7 @@ struct pipe_session {
     struct timeout queue_timeout;
     struct timeout inactivity;
     struct timeout half_close;
+    struct hangup hangup;         /* of the client, while it is not read and has nothing to be written */
     struct events_client *events; /* NULL: nobody wants to know */
     struct address address;
     uint64_t number;
@@ -80,6 +87,8 @@ struct pipe_service {
     struct list others;  /* sessions that are CONNECTING or PIPING */
     size_t waiting_count;
     size_t session_count;
+    struct conduits conduits;
+    struct hangups hangups;
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
     bool serving;          /* inside pipe_serve_queue(), or it must not be entered */
@@ -110,6 +119,10 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
  * ends for what can come next. May free the session: the caller's last word on it. */
 void pipe_session_progress(struct pipe_session *session);
 
+/* The hang-up of its client was seen. Ends the session if that is a reset: what the client has said could not
+ * be passed on for a while, and nobody wants to know any more what comes of it. */
+void pipe_session_hung_up(void *service, struct hangup *hangup);
+
 /* The one place where sessions end. Frees the session. */
 void pipe_session_end(struct pipe_session *session, enum reason reason);
 
@@ -129,6 +142,9 @@ void pipe_end_close(struct pipe_end *end, bool reset);
 
 /* Reads once and passes on to the peer. False: memory is short. */
 bool pipe_end_pump(struct pipe_end *end);
+
+/* Whether there are bytes to be written to this end. */
+bool pipe_end_has_pending(const struct pipe_end *end);
 
 /* Puts bytes in front of what is pending for this end. False: memory is short. */
 bool pipe_end_put_first(struct pipe_end *end, const char *bytes, size_t length);

@@ -218,6 +218,104 @@ static void long_flow_takes_a_few_buffers(void **state)
     long_flow(*state, false);
 }
 
+/* The kernel's pipes that the program has: two descriptors for each that splice() works with. */
+static long pipes_of(const struct proximux *proximux)
+{
+    return process_descriptors_named(proximux->process, "pipe:");
+}
+
+struct pipe_watch {
+    struct proximux *proximux;
+    long most;
+};
+
+static void watch_pipes(void *data)
+{
+    struct pipe_watch *watch = data;
+    long now = pipes_of(watch->proximux);
+
+    if (now > watch->most)
+        watch->most = now;
+}
+
+/* Once it is seen to be large a flow is moved, in both directions, and nothing of that stays behind. */
+static void large_flow_is_not_copied(void **state)
+{
+    struct both_ends ends = open_both_ends(*state, "");
+    long before = pipes_of(ends.proximux);
+    struct pipe_watch up = { .proximux = ends.proximux }, down = up;
+
+    flow_transfer(ends.client, ends.server, 64 * MEBIBYTE, watch_pipes, &up);
+    flow_transfer(ends.server, ends.client, 64 * MEBIBYTE, watch_pipes, &down);
+    test_require(up.most >= before + 2 && down.most >= before + 2,
+                 "%ld descriptors of pipes on the way up, %ld on the way down", up.most - before,
+                 down.most - before);
+    size_t sent = flow_send_until_full(ends.server, PLENTY);
+    flow_receive(ends.client, 0, sent);
+    peer_send_text(ends.server, "the end");
+    peer_end(ends.server);
+    peer_expect_text(ends.client, "the end");
+    peer_expect_end(ends.client);
+    peer_end(ends.client);
+    test_wait_until(pipes_of(ends.proximux) == before);
+    close_both_ends(&ends);
+}
+
+/* What somebody wants to see is not. */
+static void watched_flow_is_copied(void **state)
+{
+    struct both_ends ends = open_both_ends(*state, "request_log = true;");
+    struct pipe_watch watch = { .proximux = ends.proximux };
+    long before = pipes_of(ends.proximux);
+
+    flow_transfer(ends.server, ends.client, 16 * MEBIBYTE, watch_pipes, &watch);
+    assert_int_equal(watch.most, before);
+    close_both_ends(&ends);
+}
+
+/* Each of many readers who sleep holds a pipe, up to a limit; those beyond it are served all the same, and
+ * every way to end gives the pipes back. */
+static void sleeping_readers_hold_only_so_many_pipes(void **state)
+{
+    enum { READERS = 70, LIMIT = 64 };
+    struct both_ends ends = open_both_ends(*state, "");
+    long before = pipes_of(ends.proximux), descriptors = process_descriptors(ends.proximux->process);
+    int clients[READERS], servers[READERS];
+    static char bytes[MEBIBYTE];
+
+    for (size_t i = 0; i < READERS; i++) {
+        clients[i] = peer_connect("127.0.0.1", ends.port);
+        servers[i] = peer_accept(ends.listener);
+    }
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (size_t i = 0; i < READERS; i++)
+            moved |= send(servers[i], bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
+        if (!moved) /* it may only be slow */
+            for (size_t i = 0; i < READERS && !moved; i++)
+                moved = peer_writable(servers[i], 10);
+    }
+    long pipes = pipes_of(ends.proximux) - before;
+    test_require(pipes > 0 && pipes <= 2 * LIMIT, "%ld descriptors of pipes", pipes);
+    for (size_t i = 0; i < READERS; i++) {
+        if (i % 3 == 0) {
+            peer_reset(clients[i]);
+        } else if (i % 3 == 1) {
+            peer_reset(servers[i]);
+        } else {
+            close(servers[i]);
+            while (recv(clients[i], bytes, sizeof(bytes), 0) > 0)
+                ;
+        }
+        if (i % 3 != 0)
+            close(clients[i]);
+        if (i % 3 == 0)
+            close(servers[i]);
+    }
+    test_wait_until(process_descriptors(ends.proximux->process) == descriptors);
+    close_both_ends(&ends);
+}
+
 static void target_reset_reaches_the_client(void **state)
 {
     struct both_ends ends = open_both_ends(*state, "");
@@ -260,6 +358,37 @@ static void target_dies_in_mid_stream(void **state)
     peer_expect_closed(ends.client);
     proximux_wait_log(ends.proximux, "ended:");
     ends.server = -1;
+    close_both_ends(&ends);
+}
+
+/* The target takes nothing, so that the client is not read: its reset is noticed all the same. */
+static void client_resets_behind_a_target_that_sleeps(void **state)
+{
+    struct both_ends ends = open_both_ends(*state, "");
+
+    flow_send_until_full(ends.client, PLENTY);
+    peer_reset(ends.client);
+    proximux_wait_log(ends.proximux, "ended: client_reset");
+    peer_expect_closed(ends.server);
+    ends.client = -1;
+    close_both_ends(&ends);
+}
+
+/* Both sides have ended their streams, which looks like hanging up; what the target has not taken yet still
+ * reaches it. */
+static void ended_client_behind_a_target_that_sleeps(void **state)
+{
+    struct both_ends ends = open_both_ends(*state, "");
+
+    size_t sent = flow_send_until_full(ends.client, PLENTY);
+    peer_end(ends.server);
+    peer_expect_end(ends.client);
+    peer_end(ends.client);
+    peer_expect_silence(ends.listener, 300);
+    assert_int_equal(proximux_log_count(ends.proximux, "ended:"), 0);
+    flow_receive(ends.server, 0, sent);
+    peer_expect_end(ends.server);
+    proximux_wait_log(ends.proximux, "ended: target_closed");
     close_both_ends(&ends);
 }
 
@@ -368,9 +497,14 @@ int main(void)
         fixture_test(sleeping_reader_stops_the_sender),
         fixture_test(paused_session_does_not_spin),
         fixture_test(long_flow_takes_a_few_buffers),
+        fixture_test(large_flow_is_not_copied),
+        fixture_test(watched_flow_is_copied),
+        fixture_test(sleeping_readers_hold_only_so_many_pipes),
         fixture_test(target_reset_reaches_the_client),
         fixture_test(client_reset_reaches_the_target),
         fixture_test(target_dies_in_mid_stream),
+        fixture_test(client_resets_behind_a_target_that_sleeps),
+        fixture_test(ended_client_behind_a_target_that_sleeps),
         fixture_test(client_resets_after_its_end),
         fixture_test(clients_that_leave_at_once),
         fixture_test(floods_of_garbage),

@@ -256,6 +256,11 @@ bool peer_readable(int socket, int milliseconds)
     return wait_for(socket, POLLIN, test_now() + milliseconds);
 }
 
+bool peer_writable(int socket, int milliseconds)
+{
+    return wait_for(socket, POLLOUT, test_now() + milliseconds);
+}
+
 void peer_expect_silence_at(int socket, int milliseconds, struct place place)
 {
     int64_t begin = test_now();

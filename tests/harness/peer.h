@@ -54,6 +54,9 @@ void peer_expect_silence_at(int socket, int milliseconds, struct place place);
 /* Whether there is something to read, or to accept, within so many milliseconds. */
 bool peer_readable(int socket, int milliseconds);
 
+/* Whether something can be sent within so many milliseconds. */
+bool peer_writable(int socket, int milliseconds);
+
 /* Ends what this side sends; the other direction stays open. */
 void peer_end(int socket);
 
