@@ -485,6 +485,16 @@ void bind_adopt(struct bound_sockets *bound)
     }
 }
 
+void bind_stop_listening(const struct bound_socket *socket)
+{
+    if (socket->systemd_name != NULL)
+        return;
+    if (socket->path != NULL)
+        socket_stop_listening_unix(socket->descriptor);
+    else
+        socket_stop_listening(socket->descriptor);
+}
+
 static void bind_end(struct bound_sockets *bound, bool paths_too)
 {
     for (size_t i = 0; i < bound->count; i++) {

@@ -995,6 +995,7 @@ static void long_list_does_not_delay_traffic(void **state)
     int64_t longest = 0, sum = 0;
     FILE *list = fopen(fixture_path(*state, "long.list", path), "we");
     int client = peer_connect("127.0.0.1", port);
+    long memory = process_private_kilobytes(proximux->process);
 
     assert_non_null(list);
     for (size_t i = 0; i < lines; i++)
@@ -1024,6 +1025,10 @@ static void long_list_does_not_delay_traffic(void **state)
         (long long)longest, turns, (double)sum / (double)turns);
     if (test_figures_count())
         assert_true(longest < 250); /* reading the list takes longer than that on a slow machine */
+    long grown = process_private_kilobytes(proximux->process) - memory;
+    print_message("%ld KiB more than before once the list has gone again\n", grown);
+    if (test_figures_count())
+        assert_true(grown < 6144); /* ten megabytes came and went */
     close(client);
     proximux_stop(proximux);
     echo_stop(echo);
