@@ -6,6 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+/* The most that can be wanted of a query, and of its parameters. */
+#define LENGTH_MAX 8192
+
 enum key { KEY_OUTPUT, KEY_FORMAT, KEY_SLOW, KEY_MAX_LENGTH, KEY_REDACT };
 
 enum format { FORMAT_TEXT, FORMAT_JSON };
@@ -24,14 +27,19 @@ static const struct proximux_key keys[] = {
                          .type = PROXIMUX_INTEGER,
                          .fallback = "1024",
                          .minimum = 16,
-                         .maximum = 8192 },
+                         .maximum = LENGTH_MAX },
     [KEY_REDACT] = { .name = "redact", .type = PROXIMUX_BOOLEAN, .fallback = "false" },
     { .name = NULL },
 };
 
-/* A text of 8,192 bytes may be written with six characters a byte. */
+/* The longest line. A query may be written with six characters a byte, and so may its parameters: what does
+ * not fit is cut off, with room left for what stands behind it, an error above all. */
 #define LINE_SIZE ((size_t)63000)
+#define LINE_REST ((size_t)4096)
 #define TEXT_SIZE ((size_t)65536)
+
+/* What the log shows of a message for certain. */
+#define LOG_ROOM ((size_t)3900)
 
 struct querylog {
     const struct proximux_host *host;
@@ -115,13 +123,31 @@ static size_t text_of(struct querylog *log, const struct proximux_client *client
     return redact(redact_kind(client->protocol), exchange->text, length, log->text);
 }
 
-/* The error's number without its words. */
-static size_t error_length(const struct querylog *log, const struct proximux_exchange *exchange)
+/* The error's number, or first word, without what follows. */
+static size_t error_length(const struct querylog *log, const struct proximux_client *client,
+                           const struct proximux_exchange *exchange)
 {
     const char *colon = strchr(exchange->error, ':');
     if (!log->redacts)
         return strlen(exchange->error);
-    return colon != NULL ? (size_t)(colon - exchange->error) : strcspn(exchange->error, " ");
+    if (colon == NULL || redact_kind(client->protocol) == REDACT_REDIS)
+        return strcspn(exchange->error, " ");
+    return (size_t)(colon - exchange->error);
+}
+
+/* Whether there are parameters that may be seen. */
+static bool has_parameters(const struct querylog *log, const struct proximux_exchange *exchange)
+{
+    return exchange->parameters_length > 0 && !log->redacts;
+}
+
+/* A text that may be long: it leaves room behind it. */
+static void add_long_text(const struct querylog *log, struct line *line, const char *text, size_t length,
+                          bool is_cut)
+{
+    line->capacity = LINE_SIZE - LINE_REST;
+    line_add_text(line, text, length, log->max_length, is_cut, log->is_json);
+    line->capacity = LINE_SIZE;
 }
 
 static void write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
@@ -143,10 +169,15 @@ static void write_json(struct querylog *log, struct line *line, const struct pro
                (unsigned long long)exchange->response_size);
     line_print(line, ",\"wait_ms\":%.3f,\"service_ms\":%.3f,\"kind\":\"%s\",\"query\":\"",
                (double)exchange->wait / 1000.0, (double)exchange->service / 1000.0, exchange->kind);
-    line_add_text(line, text, length, log->max_length, exchange->text_is_cut, true);
+    add_long_text(log, line, text, length, exchange->text_is_cut);
+    if (has_parameters(log, exchange)) {
+        line_add(line, "\",\"parameters\":\"");
+        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
+                      exchange->parameters_are_cut);
+    }
     if (exchange->error[0] != '\0') {
         line_add(line, "\",\"error\":\"");
-        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, true);
+        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, true);
     }
     line_add(line, "\"}");
 }
@@ -166,12 +197,42 @@ static void write_text(struct querylog *log, struct line *line, const struct pro
                (unsigned long long)exchange->response_size, outcome_of(exchange));
     if (exchange->kind[0] != '\0')
         line_print(line, "%s ", exchange->kind);
-    line_add_text(line, text, length, log->max_length, exchange->text_is_cut, false);
-    if (exchange->error[0] != '\0') {
-        line_add(line, " [");
-        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, false);
+    add_long_text(log, line, text, length, exchange->text_is_cut);
+    if (has_parameters(log, exchange)) {
+        line_add(line, " -- [");
+        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
+                      exchange->parameters_are_cut);
         line_add(line, "]");
     }
+    if (exchange->error[0] != '\0') {
+        line_add(line, " [");
+        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, false);
+        line_add(line, "]");
+    }
+}
+
+/* What a line costs in the log, which may be JSON itself. */
+static size_t length_in_log(const struct line *line)
+{
+    size_t length = line->length;
+    for (size_t i = 0; i < line->length; i++)
+        length += line->bytes[i] == '"' || line->bytes[i] == '\\';
+    return length;
+}
+
+/* JSON that the log cuts, or shows its own way, is none any more: there it is ASCII, and has a shorter query
+ * if need be. */
+static void write_json_to_log(struct querylog *log, struct line *line, const struct proximux_client *client,
+                              const struct proximux_exchange *exchange)
+{
+    size_t max_length = log->max_length;
+    line->is_ascii = true;
+    do {
+        line->length = 0;
+        write_json(log, line, client, exchange);
+        log->max_length /= 2;
+    } while (length_in_log(line) > LOG_ROOM && log->max_length > 0);
+    log->max_length = max_length;
 }
 
 static void querylog_ended(void *instance, struct proximux_client *client,
@@ -181,7 +242,9 @@ static void querylog_ended(void *instance, struct proximux_client *client,
     struct line line = { .bytes = log->line, .capacity = LINE_SIZE };
     if (exchange->wait + exchange->service < log->slow)
         return;
-    if (log->is_json)
+    if (log->is_json && log->file == NULL)
+        write_json_to_log(log, &line, client, exchange);
+    else if (log->is_json)
         write_json(log, &line, client, exchange);
     else
         write_text(log, &line, client, exchange);
@@ -198,6 +261,7 @@ PROXIMUX_EXPORT const struct proximux_module proximux_module = {
     .version = PROXIMUX_MODULE_VERSION,
     .name = "querylog",
     .keys = keys,
+    .parameter_bytes = LENGTH_MAX,
     .check = querylog_check,
     .start = querylog_start,
     .stop = querylog_stop,

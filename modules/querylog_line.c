@@ -46,6 +46,18 @@ static size_t character_length(const unsigned char *bytes, size_t length)
     return wanted;
 }
 
+/* As JSON has them without UTF-8: what is beyond 16 bits is two surrogates. */
+static void add_character(struct line *line, const unsigned char *bytes, size_t length)
+{
+    unsigned number = bytes[0] & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++)
+        number = number << 6 | (bytes[i] & 0x3fu);
+    if (number < 0x10000)
+        line_print(line, "\\u%04x", number);
+    else
+        line_print(line, "\\u%04x\\u%04x", 0xd800 + ((number - 0x10000) >> 10), 0xdc00 + (number & 0x3ff));
+}
+
 static void add_escaped(struct line *line, unsigned char byte, bool is_json)
 {
     if (byte == '\n')
@@ -58,16 +70,28 @@ static void add_escaped(struct line *line, unsigned char byte, bool is_json)
         line_print(line, is_json ? "\\u%04x" : "\\x%02x", byte);
 }
 
+/* The longest form of a byte, and the mark of what is not whole. */
+#define ESCAPED_MAX 6
+#define CUT_LENGTH  3
+
 void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_cut,
                    bool is_json)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     size_t count = length < limit ? length : limit;
+    size_t end = line->capacity > ESCAPED_MAX + CUT_LENGTH ? line->capacity - ESCAPED_MAX - CUT_LENGTH : 0;
     for (size_t i = 0; i < count; i++) {
+        if (line->length > end) { /* so that the mark of what is cut fits */
+            is_cut = true;
+            break;
+        }
         unsigned char byte = bytes[i];
         size_t character = is_json && byte >= 0x80 ? character_length(bytes + i, count - i) : 0;
         if (character > 0) {
-            add_bytes(line, text + i, character);
+            if (line->is_ascii)
+                add_character(line, bytes + i, character);
+            else
+                add_bytes(line, text + i, character);
             i += character - 1;
         } else if (byte == '\\' || (byte == '"' && is_json)) {
             add_bytes(line, (const char[]){ '\\', (char)byte }, 2);

@@ -37,8 +37,12 @@
 #define PROXIMUX_MODULE_VERSION 1
 
 /* Before the definition of `proximux_module`, so that it is found also in what is built with
- * -fvisibility=hidden. */
+ * -fvisibility=hidden. In C++ the declaration below is enough, and g++ warns of more. */
+#ifdef __cplusplus
+#define PROXIMUX_EXPORT
+#else
 #define PROXIMUX_EXPORT __attribute__((visibility("default")))
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,7 +59,8 @@ enum proximux_type {
 };
 
 /* A key that may stand in the module's group of the configuration, beside `path` and `listeners`, which all
- * have. */
+ * have. A string is shown by proximux -T and to those who ask admin, unless its name is, or ends behind an
+ * underscore with, password, passwd, passphrase, secret, token or key. */
 struct proximux_key {
     const char *name; /* NULL ends the list */
     enum proximux_type type;
@@ -132,6 +137,15 @@ struct proximux_exchange {
      */
     const char *kind;
 
+    /* The values that a prepared statement is executed with (mysql, postgresql), if the module asked for them
+     * by `parameter_bytes`: "5, 'abc', NULL". Those of numeric types of mysql stand as numbers, all others in
+     * single quotes, with the quotes within them doubled, dates and times of mysql with a word before that:
+     * "DATE'2026-02-28'". Three dots behind a quote: the value is longer. Sets of values that are
+     * executed at once (MariaDB): "(1, 'a'), (2, DEFAULT)". "" if there are none, or they are not known. */
+    const char *parameters;
+    size_t parameters_length;
+    bool parameters_are_cut;
+
     /* The first bytes of the message that the event is about, as many as the module asked for by
      * `request_bytes` or `response_bytes`; NULL: it asked for none. In failed() there are none. */
     const char *bytes;
@@ -171,6 +185,10 @@ struct proximux_module {
     size_t request_bytes;
     size_t response_bytes;
 
+    /* How many bytes it wants to see of the parameters of a statement that is executed; at most 65,536; 0: it
+     * does not want them. It may get more, if another module wants that. */
+    size_t parameter_bytes;
+
     /* Whether the settings, each of which is right in itself, go together; if not, the reason is to be in
      * `error`. Called when the configuration is checked, also by proximux -t: must not touch anything
      * outside. */
@@ -208,7 +226,7 @@ struct proximux_module {
  * what the target then sends at once is the response. */
 
 /* What a module defines. */
-extern PROXIMUX_EXPORT const struct proximux_module proximux_module;
+extern __attribute__((visibility("default"))) const struct proximux_module proximux_module;
 
 #ifdef __cplusplus
 }

@@ -139,6 +139,10 @@ static void add_file(struct building *building, const char *path)
         report(building, "\"" FILE_WORD "\" needs a path");
         return;
     }
+    if (*path != '/') { /* a reload may look from another folder */
+        report(building, "\"" FILE_WORD "%s\" needs an absolute path", path);
+        return;
+    }
     FILE *stream = open_file(path, &reason);
     if (stream == NULL) {
         report(building, "cannot read %s: %s", path, reason);

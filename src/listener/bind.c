@@ -246,6 +246,20 @@ static bool bind_address(struct bind_work *work, struct bound_socket *added, int
     return true;
 }
 
+/* Takes over a socket that was passed. False when memory is short. */
+static bool bind_unix_claim(struct bound_socket *added, struct inherited_socket *inherited)
+{
+    /* `file` stays empty: until bind_adopt() the path is another process's */
+    if (strcmp(inherited->name, INHERITED_BY_ADDRESS) != 0) { /* but what systemd has made stays its own */
+        added->systemd_name = strdup(inherited->name);
+        if (added->systemd_name == NULL)
+            return false;
+        socket_find_file(added->path, &added->file);
+    }
+    added->descriptor = inherited_claim(inherited);
+    return true;
+}
+
 static bool bind_unix(struct bind_work *work, struct bound_socket *added)
 {
     const char *path = work->settings->listen[work->wish->entry].host;
@@ -267,12 +281,15 @@ static bool bind_unix(struct bind_work *work, struct bound_socket *added)
         return bind_fail(work->error, work->error_size, name, strerror(errno));
     added->address.family = AF_UNIX;
     struct inherited_socket *inherited = inherited_at(means->inherited, NULL, path);
-    if (inherited != NULL) /* `file` stays empty: until bind_adopt() the path is another process's */
-        added->descriptor = inherited_claim(inherited);
-    else
+    if (inherited != NULL) {
+        if (bind_unix_claim(added, inherited))
+            return true;
+        snprintf(reason, sizeof reason, "%s", strerror(errno));
+    } else {
         added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
-    if (added->descriptor != -1)
-        return true;
+        if (added->descriptor != -1)
+            return true;
+    }
     free(added->path);
     return bind_fail(work->error, work->error_size, name, reason);
 }

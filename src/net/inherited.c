@@ -1,6 +1,7 @@
 #include "net/inherited.h"
 
 #include "base/log.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,12 +114,11 @@ struct inherited_socket *inherited_named(struct inherited *inherited, const char
 struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
                                       const char *path)
 {
-    struct inherited_socket *found;
-    size_t next = 0;
-    while ((found = inherited_named(inherited, INHERITED_BY_ADDRESS, &next)) != NULL) {
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *found = &inherited->sockets[i];
         bool is_it = path != NULL ? found->path != NULL && strcmp(found->path, path) == 0
                                   : found->path == NULL && address_compare(&found->address, address) == 0;
-        if (is_it)
+        if (is_it && found->descriptor != -1)
             return found;
     }
     return NULL;
@@ -139,6 +139,21 @@ void inherited_report(const struct inherited *inherited)
         if (left->descriptor != -1)
             log_warning(NULL, "closing a socket that no listener wants, passed as \"%s\": %s", left->name,
                         left->path != NULL ? left->path : address_print(&left->address, text));
+    }
+}
+
+void inherited_remove_paths(struct inherited *inherited)
+{
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *left = &inherited->sockets[i];
+        if (left->descriptor == -1 || left->path == NULL || left->path[0] != '/' ||
+            strcmp(left->name, INHERITED_BY_ADDRESS) != 0)
+            continue;
+        close(left->descriptor);
+        left->descriptor = -1;
+        const char *obstacle = socket_remove_stale(left->path);
+        if (obstacle != NULL)
+            log_debug(NULL, "%s stays: %s", left->path, obstacle);
     }
 }
 

@@ -38,7 +38,8 @@ bool inherited_take(struct inherited *inherited);
  * no more. */
 struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next);
 
-/* The unclaimed socket that is known by this address or, with `path`, by this path; NULL: there is none. */
+/* The unclaimed socket that listens at this address or, with `path`, at this path, whatever its name is: a
+ * reload can have moved it from its name to its address. NULL: there is none. */
 struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
                                       const char *path);
 
@@ -47,6 +48,10 @@ int inherited_claim(struct inherited_socket *socket);
 
 /* Writes a line to the log for each socket that nobody has claimed. */
 void inherited_report(const struct inherited *inherited);
+
+/* Closes unix sockets of a process whose place was taken that nobody has claimed, and removes their paths. To
+ * be called when that process has closed them too. */
+void inherited_remove_paths(struct inherited *inherited);
 
 /* Closes what nobody has claimed, and frees all. */
 void inherited_release(struct inherited *inherited);

@@ -310,6 +310,30 @@ void resolver_renew(struct resolver *resolver)
     }
 }
 
+/* Takes over what is known of the same host for another target, such as the one that a reload replaces: if
+ * the resolver fails just now, these are its last addresses. False when memory is short. */
+static bool resolver_name_inherit(struct resolver_name *name)
+{
+    const struct resolver_name *best = NULL;
+    list_foreach(&name->resolver->names, node)
+    {
+        const struct resolver_name *other = list_entry(node, struct resolver_name, node);
+        if (other->count > 0 && strcmp(other->host, name->host) == 0 &&
+            (best == NULL || other->fresh_until > best->fresh_until))
+            best = other;
+    }
+    if (best == NULL)
+        return true;
+    name->addresses = calloc(best->count, sizeof *name->addresses);
+    if (name->addresses == NULL)
+        return false;
+    memcpy(name->addresses, best->addresses, best->count * sizeof *name->addresses);
+    memcpy(name->failure, best->failure, sizeof name->failure);
+    name->count = best->count;
+    name->fresh_until = best->fresh_until;
+    return true;
+}
+
 struct resolver_name *resolver_add(struct resolver *resolver, const char *source, const char *host,
                                    resolver_callback *callback, void *data)
 {
@@ -323,6 +347,10 @@ struct resolver_name *resolver_add(struct resolver *resolver, const char *source
     name->data = data;
     ev_timer_init(&name->limit, resolver_limit_reached, LOOKUP_LIMIT_SECONDS, 0.0);
     name->limit.data = name;
+    if (!resolver_name_inherit(name)) {
+        free(name);
+        return NULL;
+    }
     list_append(&resolver->names, &name->node);
     return name;
 }

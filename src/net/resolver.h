@@ -29,8 +29,8 @@ void resolver_destroy(struct resolver *resolver);
  * changes. */
 void resolver_renew(struct resolver *resolver);
 
-/* Nothing is asked yet. `source` (for the log) and `host` must outlive the name. NULL when memory is short.
- */
+/* Nothing is asked yet, but what is known of the same host already is taken over. `source` (for the log) and
+ * `host` must outlive the name. NULL when memory is short. */
 struct resolver_name *resolver_add(struct resolver *resolver, const char *source, const char *host,
                                    resolver_callback *callback, void *data);
 

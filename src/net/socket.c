@@ -71,8 +71,7 @@ static void unix_address(const char *path, struct sockaddr_un *address)
     snprintf(address->sun_path, sizeof address->sun_path, "%s", path);
 }
 
-/* Makes way for a new socket at `path`. Returns NULL, or why that can't be. */
-static const char *remove_stale_socket(const char *path)
+const char *socket_remove_stale(const char *path)
 {
     struct stat status;
     if (lstat(path, &status) == -1)
@@ -102,7 +101,7 @@ bool socket_find_file(const char *path, struct socket_file *file)
 int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
                        char *error, size_t error_size)
 {
-    const char *obstacle = remove_stale_socket(path);
+    const char *obstacle = socket_remove_stale(path);
     if (obstacle != NULL) {
         snprintf(error, error_size, "%s", obstacle);
         return -1;
@@ -192,7 +191,7 @@ int socket_error(int descriptor)
 
 bool socket_would_wait(int error)
 {
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
 
 void socket_keep_alive(int descriptor, int idle, int interval, int count)

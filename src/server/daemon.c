@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How often a pid file that is removed under our hands is made anew. */
+#define PID_FILE_ROUNDS 10
+
 bool daemon_fill_standard(void)
 {
     for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
@@ -92,28 +95,48 @@ static bool pid_file_write(struct pid_file *file)
            ftruncate(file->descriptor, length) == 0;
 }
 
-bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t group, char *error,
-                   size_t error_size)
+/* Opens and locks the file. False with a reason in `error`. */
+static bool pid_file_lock(struct pid_file *file, char *error, size_t error_size)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     struct stat status;
-    *file = (struct pid_file){ .path = path, .descriptor = -1 };
-    if (path == NULL)
-        return true;
-    if (!folder_make_for(path, user, group))
-        return pid_file_fail(file, strerror(errno), error, error_size);
-    file->descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    file->descriptor = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (file->descriptor == -1 || fstat(file->descriptor, &status) == -1)
         return pid_file_fail(file, strerror(errno), error, error_size);
     if (!S_ISREG(status.st_mode))
         return pid_file_fail(file, "it is no regular file", error, error_size);
     file->device = status.st_dev;
     file->inode = status.st_ino;
-    if (fcntl(file->descriptor, F_SETLK, &lock) == -1) {
-        char text[64] = "";
-        if ((errno == EAGAIN || errno == EACCES) && fcntl(file->descriptor, F_GETLK, &lock) == 0)
-            snprintf(text, sizeof text, "held by process %ld, which is running", (long)lock.l_pid);
-        return pid_file_fail(file, text[0] != '\0' ? text : strerror(errno), error, error_size);
+    if (fcntl(file->descriptor, F_SETLK, &lock) == 0)
+        return true;
+    char text[64] = "";
+    if ((errno == EAGAIN || errno == EACCES) && fcntl(file->descriptor, F_GETLK, &lock) == 0)
+        snprintf(text, sizeof text, "held by process %ld, which is running", (long)lock.l_pid);
+    return pid_file_fail(file, text[0] != '\0' ? text : strerror(errno), error, error_size);
+}
+
+/* Whether the path still is the file that was opened. */
+static bool pid_file_is_there(const struct pid_file *file)
+{
+    struct stat status;
+    return lstat(file->path, &status) == 0 && status.st_dev == file->device && status.st_ino == file->inode;
+}
+
+bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t group, char *error,
+                   size_t error_size)
+{
+    *file = (struct pid_file){ .path = path, .descriptor = -1 };
+    if (path == NULL)
+        return true;
+    if (!folder_make_for(path, user, group))
+        return pid_file_fail(file, strerror(errno), error, error_size);
+    if (!pid_file_lock(file, error, error_size))
+        return false;
+    /* A process that ends removes its file: what was opened before that is not to be found by anybody. */
+    for (int round = 0; round < PID_FILE_ROUNDS && !pid_file_is_there(file); round++) {
+        close(file->descriptor);
+        if (!pid_file_lock(file, error, error_size))
+            return false;
     }
     if (fchown(file->descriptor, user, group) == -1 || !pid_file_write(file))
         return pid_file_fail(file, strerror(errno), error, error_size);
@@ -129,12 +152,9 @@ void pid_file_leave(struct pid_file *file)
 
 void pid_file_release(struct pid_file *file)
 {
-    struct stat status;
     if (file->path == NULL)
         return;
-    bool ours =
-        lstat(file->path, &status) == 0 && status.st_dev == file->device && status.st_ino == file->inode;
-    if (ours && unlink(file->path) == -1 && ftruncate(file->descriptor, 0) == -1)
+    if (pid_file_is_there(file) && unlink(file->path) == -1 && ftruncate(file->descriptor, 0) == -1)
         log_debug(NULL, "pid file %s stays: %s", file->path, strerror(errno));
     close(file->descriptor);
     file->path = NULL;

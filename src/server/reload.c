@@ -8,6 +8,7 @@
 #include "server/reload_plan.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,14 +67,16 @@ static void reload_carry_out(struct reload *reload, struct reload_plan *plan, st
 }
 
 /* Whether the process has other plans, which is said then. */
-static bool reload_comes_late(const struct reload *reload)
+static bool reload_comes_late(struct reload *reload)
 {
-    if (reload->parts.drain->stage != DRAIN_RUNNING)
+    if (reload->parts.drain->stage != DRAIN_RUNNING) {
         log_info(NULL, "not reloaded: the process is stopping");
-    else if (reload->parts.upgrade->heir.process != 0)
-        log_warning(NULL, "not reloaded: a new process is about to take over");
-    else
+    } else if (reload->parts.upgrade->heir.process != 0) {
+        log_info(NULL, "the reload waits: a new process is about to take over");
+        reload->waits = true;
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -158,6 +161,18 @@ void reload_request(struct reload *reload)
         reload->again = true;
     else
         reload_start(reload);
+}
+
+void reload_upgrade_ended(struct reload *reload, pid_t heir)
+{
+    bool waited = reload->waits;
+    reload->waits = false;
+    if (!waited)
+        return;
+    if (heir == 0)
+        reload_request(reload);
+    else if (kill(heir, SIGHUP) == -1)
+        log_warning(NULL, "process %ld can't be asked to reload: %s", (long)heir, strerror(errno));
 }
 
 void reload_stop(struct reload *reload)

@@ -8,7 +8,8 @@
  * A thread of its own reads files and environment, checks them, builds the lists and looks names up; the loop
  * goes on meanwhile. What it has made is a configuration of its own, handed over as a whole. The loop then
  * does all that can fail, aside, and after that what can't. A HUP that comes while the thread is at work is
- * done afterwards, once. */
+ * done afterwards, once. While an upgrade is under way nothing is changed; what was asked for meanwhile is
+ * then done by whoever serves, since the new process may have read the file before it was changed. */
 #ifndef SERVER_RELOAD_H
 #define SERVER_RELOAD_H
 
@@ -20,6 +21,7 @@
 
 #include <ev.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct reload_job;
 
@@ -42,6 +44,7 @@ struct reload {
     char *file;             /* the main file, by an absolute path; NULL while there is no reload to be had */
     struct reload_job *job; /* NULL: no thread is at work */
     bool again;             /* a HUP has come meanwhile */
+    bool waits;             /* likewise, while an upgrade was under way */
     ev_async finished;
     uint64_t done;    /* reloads that were carried out */
     uint64_t refused; /* and those that were not */
@@ -54,6 +57,9 @@ bool reload_init(struct reload *reload, const struct reload_parts *parts);
 
 /* HUP has come. */
 void reload_request(struct reload *reload);
+
+/* An upgrade has failed (`heir` is 0), or that process serves now: does, or has done, what waited for it. */
+void reload_upgrade_ended(struct reload *reload, pid_t heir);
 
 /* Gives up what is under way. Works on a zeroed struct too. */
 void reload_stop(struct reload *reload);

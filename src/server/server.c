@@ -5,6 +5,7 @@
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
+#include "server/event_loop.h"
 #include "server/listeners.h"
 #include "server/notify.h"
 #include "server/overview.h"
@@ -85,7 +86,10 @@ static void server_yield(void *owner)
 
 static void server_resume(void *owner)
 {
-    server_take_pid_file(owner);
+    struct server *server = owner;
+    if (server->pid_file.path == NULL) /* let go of, or none */
+        server_take_pid_file(server);
+    reload_upgrade_ended(&server->reload, 0);
 }
 
 /* Another process serves: this one has only to finish what it has begun. */
@@ -96,6 +100,7 @@ static void server_hand_over(void *owner, pid_t heir)
     log_info(NULL, "process %ld has taken over", (long)heir);
     snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
     notify_send(state);
+    reload_upgrade_ended(&server->reload, heir);
     ev_timer_stop(server->runtime.loop, &server->watchdog);
     overview_hand_over(&server->overview);
     drain_hand_over(&server->drain);
@@ -269,11 +274,12 @@ static bool server_make_runtime(struct server *server)
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    runtime->loop = ev_loop_new(EVFLAG_AUTO);
+    runtime->loop = event_loop_create();
     if (runtime->loop == NULL) {
         log_error(NULL, "the event loop can't be made: %s", strerror(errno));
         return false;
     }
+    shortage_init(&runtime->shortage, runtime->loop);
     runtime->resolver = resolver_create(runtime->loop, error, sizeof error);
     if (runtime->resolver == NULL) {
         log_error(NULL, "the resolver can't be made: %s", error);
@@ -351,7 +357,6 @@ static bool server_announce(struct server *server)
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
     config_log_warnings(server->config);
     inherited_report(&server->inherited);
-    inherited_release(&server->inherited);
     for (size_t i = 0; i < server->listeners.count; i++)
         listener_start(server->listeners.running[i]);
     overview_start(&server->overview);
@@ -363,7 +368,9 @@ static bool server_announce(struct server *server)
     if (server->predecessor != -1) {
         upgrade_take_over(server->predecessor);
         server->predecessor = -1;
+        inherited_remove_paths(&server->inherited);
     }
+    inherited_release(&server->inherited);
     notify_send("READY=1\nSTATUS=running");
     return true;
 }
@@ -382,6 +389,7 @@ static void server_clean_up(struct server *server)
     upgrade_free(&server->upgrade);
     bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
+    shortage_stop(&server->runtime.shortage);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
         ev_timer_stop(server->runtime.loop, &server->sweep);
@@ -421,11 +429,19 @@ static bool server_init_reload(struct server *server, const struct server_option
 /* Goes to the background, unless the process whose place we take is there. */
 static bool server_leave_terminal(struct server *server, const struct server_options *options)
 {
-    if (!options->daemon)
+    if (!options->daemon || server->predecessor != -1)
         return true;
-    if (server->predecessor == -1)
-        server->daemon = daemon_start();
-    if (server->predecessor == -1 ? server->daemon != -1 : chdir("/") == 0)
+    server->daemon = daemon_start();
+    if (server->daemon == -1)
+        log_error(NULL, "going to the background: %s", strerror(errno));
+    return server->daemon != -1;
+}
+
+/* What daemon_ready() does later for a process that had to go to the background itself. Not before all paths
+ * of the command line have been noted. */
+static bool server_leave_folder(const struct server *server, const struct server_options *options)
+{
+    if (!options->daemon || server->predecessor == -1 || chdir("/") == 0)
         return true;
     log_error(NULL, "going to the background: %s", strerror(errno));
     return false;
@@ -476,7 +492,7 @@ int server_run(struct config *config, const struct server_options *options)
     ev_timer_init(&server.sweep, server_sweep, 0.0, 0.0);
     server.sweep.data = &server;
     drain_init(&server.drain, server.runtime.loop, config, &server.listeners);
-    if (!server_init_reload(&server, options))
+    if (!server_init_reload(&server, options) || !server_leave_folder(&server, options))
         goto out;
     if (!server_announce(&server))
         goto out;

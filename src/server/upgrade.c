@@ -70,8 +70,7 @@ static void upgrade_fail(struct upgrade *upgrade, const char *why)
     char text[64];
     pid_t heir = upgrade->heir.process;
     const char *end = upgrade_end_heir(upgrade, text, sizeof text);
-    if (upgrade->yielded)
-        upgrade->owner.resume(upgrade->owner.owner);
+    upgrade->owner.resume(upgrade->owner.owner);
     log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)heir, why, end);
 }
 
@@ -82,6 +81,7 @@ void upgrade_cancel(struct upgrade *upgrade)
     if (heir == 0)
         return;
     upgrade_end_heir(upgrade, text, sizeof text);
+    upgrade->owner.resume(upgrade->owner.owner);
     log_info(NULL, "upgrade given up: process %ld was ended", (long)heir);
 }
 

@@ -34,7 +34,7 @@ struct upgrade_owner {
     void *owner;
     double patience;                       /* seconds that a new process has to take over */
     void (*yield)(void *owner);            /* let go of what only one process can have */
-    void (*resume)(void *owner);           /* take it again: the upgrade has failed after all */
+    void (*resume)(void *owner);           /* take it again, if let go of: the upgrade has failed */
     void (*over)(void *owner, pid_t heir); /* `heir` serves now */
 };
 

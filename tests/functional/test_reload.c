@@ -171,6 +171,28 @@ static void refused_reload_changes_nothing(void **state)
     close(occupied);
 }
 
+static void what_a_reload_can_not_change_is_said(void **state)
+{
+    unsigned port = peer_free_port();
+    char admin[FIXTURE_PATH], pid_file[FIXTURE_PATH];
+    static char text[65536];
+    fixture_path(*state, "proximux.pid", pid_file);
+    struct proximux *proximux =
+        proximux_start(*state, "admin: { listen = \"unix:%s\"; }; " LISTENER,
+                       fixture_path(*state, "admin", admin), port, "targets = ( \"127.0.0.1:9\" );");
+
+    reload(proximux, "admin: { listen = \"unix:%s\"; }; " LISTENER, admin, port,
+           "targets = ( \"127.0.0.1:10\" );");
+    assert_int_equal(proximux_log_count(proximux, "stays as it was"), 0);
+    reload(proximux, "admin: { listen = \"unix:%s-2\"; }; pid_file = \"%s\"; " LISTENER, admin, pid_file,
+           port, "targets = ( \"127.0.0.1:10\" );");
+    assert_int_equal(proximux_log_count(proximux, "reload: admin stays as it was"), 1);
+    assert_int_equal(proximux_log_count(proximux, "reload: pid_file stays as it was"), 1);
+    assert_int_equal(access(pid_file, F_OK), -1);
+    running_configuration(admin, text, sizeof(text));
+    proximux_stop(proximux);
+}
+
 /* Nothing may move by a reload that changes nothing, nor by many. */
 static void reload_that_changes_nothing_moves_nothing(void **state)
 {
@@ -1011,6 +1033,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(refused_reload_changes_nothing),
+        fixture_test(what_a_reload_can_not_change_is_said),
         fixture_test(reload_that_changes_nothing_moves_nothing),
         fixture_test(hang_ups_meanwhile_are_done_once),
         fixture_test(term_ends_a_reload),

@@ -5,6 +5,7 @@
 #include "harness/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -225,6 +226,78 @@ static void unix_sockets_and_those_of_systemd(void **state)
     echo_stop(echo);
 }
 
+/* What a reload has moved from systemd's name to its address is found by the new process, and stays
+ * systemd's.
+ */
+static void sockets_of_systemd_known_by_address(void **state)
+{
+    struct fixture *fixture = *state;
+    char pid_file[FIXTURE_PATH], path[FIXTURE_PATH], text[512];
+    const char *const environment[] = { "LISTEN_FDS=2", "LISTEN_FDNAMES=web:web", NULL };
+    int passed[] = { peer_listen("127.0.0.1", 0, 16),
+                     peer_listen(fixture_path(fixture, "passed.sock", path), 0, 16) };
+    unsigned port = peer_port(passed[0]);
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+
+    fixture_path(fixture, "proximux.pid", pid_file);
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"systemd:web\"; "
+             "targets = ( \"127.0.0.1:%u\" ); } );",
+             pid_file, echo_port(echo));
+    struct proximux *proximux = proximux_start_with(
+        fixture,
+        (&(struct proximux_options){
+            .configuration = text, .environment = environment, .passed = passed, .passed_count = 2 }));
+    close(passed[0]);
+    close(passed[1]);
+    snprintf(
+        text, sizeof(text),
+        "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = [ \"127.0.0.1:%u\", \"unix:%s\" ]; "
+        "targets = ( \"127.0.0.1:%u\" ); } );",
+        pid_file, port, path, echo_port(echo));
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+    proximux_signal(proximux, SIGHUP);
+    proximux_wait_log(proximux, "reloaded: ");
+    proximux_signal(proximux, SIGUSR2);
+    test_wait_until(named_process(pid_file) > 0 && named_process(pid_file) != (long)proximux->process);
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    proximux_expect_exit(proximux, 0);
+    assert_true(exchange(port));
+    int client = peer_connect(path, 0);
+    peer_send_text(client, "hello");
+    peer_expect_text(client, "hello");
+    close(client);
+    proximux_stop(heir);
+    assert_int_equal(access(path, F_OK), 0);
+    echo_stop(echo);
+}
+
+/* A listener that the new process does not have any more. */
+static void path_that_nobody_wants_is_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    char pid_file[FIXTURE_PATH], path[FIXTURE_PATH], text[512];
+    unsigned port = peer_free_port();
+    struct proximux *proximux = proximux_start(
+        fixture,
+        "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = [ \"unix:%s\", "
+        "\"127.0.0.1:%u\" ]; targets = ( \"127.0.0.1:9\" ); } );",
+        fixture_path(fixture, "proximux.pid", pid_file), fixture_path(fixture, "listen.sock", path), port);
+
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( "
+             "\"127.0.0.1:9\" ); } );",
+             pid_file, port);
+    fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+    proximux_signal(proximux, SIGUSR2);
+    test_wait_until(named_process(pid_file) > 0 && named_process(pid_file) != (long)proximux->process);
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    proximux_expect_exit(proximux, 0);
+    test_wait_until(access(path, F_OK) == -1);
+    proximux_stop(heir);
+}
+
 /* The configuration is changed to `text`, the upgrade must fail, and all be as it was. */
 static void expect_failure(struct fixture *fixture, struct proximux *proximux, const char *pid_file,
                            const char *path, const char *text, const char *said)
@@ -304,22 +377,35 @@ static void copy_program(const char *to)
     assert_int_equal(chmod(to, 0755), 0);
 }
 
-/* Starts a copy of the program; `program` gets its path. */
-static struct proximux *start_copy_with(struct fixture *fixture, char *program, const char *text)
+#define OLD_SIZE 512
+
+/* Has the harness start a copy of the program; `program` gets its path, `old` what use_original() needs. */
+static void use_copy(struct fixture *fixture, char *program, char *old)
 {
     const char *binary = getenv("PROXIMUX");
-    char old[512] = "";
 
-    if (binary != NULL)
-        snprintf(old, sizeof(old), "%s", binary);
+    snprintf(old, OLD_SIZE, "%s", binary != NULL ? binary : "");
     fixture_path(fixture, "program", program);
     copy_program(program);
     setenv("PROXIMUX", program, 1);
-    struct proximux *proximux = proximux_start(fixture, "%s", text);
+}
+
+static void use_original(const char *old)
+{
     if (old[0] != '\0')
         setenv("PROXIMUX", old, 1);
     else
         unsetenv("PROXIMUX");
+}
+
+/* Starts a copy of the program; `program` gets its path. */
+static struct proximux *start_copy_with(struct fixture *fixture, char *program, const char *text)
+{
+    char old[OLD_SIZE];
+
+    use_copy(fixture, program, old);
+    struct proximux *proximux = proximux_start(fixture, "%s", text);
+    use_original(old);
     return proximux;
 }
 
@@ -361,6 +447,49 @@ static void a_new_binary_that_does_not_work(void **state)
     proximux_expect_exit(proximux, 0);
     proximux_stop(heir);
     echo_stop(echo);
+}
+
+/* The folder that the path counts from is left for the background, by the new process too. */
+static void configuration_by_a_relative_path(void **state)
+{
+    struct fixture *fixture = *state;
+    char program[FIXTURE_PATH], old[OLD_SIZE], pid_file[FIXTURE_PATH], log[FIXTURE_PATH], text[512],
+        output[4096];
+    const char *const arguments[] = { "-d", "-p", pid_file, "-c", "relative.conf", NULL };
+    int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_int_not_equal(folder, -1);
+    fixture_path(fixture, "proximux.pid", pid_file);
+    snprintf(text, sizeof(text),
+             "log: { output = \"%s\"; }; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; "
+             "targets = ( \"127.0.0.1:9\" ); } );",
+             fixture_path(fixture, "daemon.log", log), peer_free_port());
+    fixture_write(fixture, "relative.conf", text);
+    use_copy(fixture, program, old);
+    assert_int_equal(chdir(fixture->directory), 0);
+    int status =
+        proximux_run(fixture, (&(struct proximux_options){ .arguments = arguments }), output, sizeof(output));
+    assert_int_equal(fchdir(folder), 0);
+    close(folder);
+    use_original(old);
+    assert_int_equal(status, 0);
+    struct proximux *proximux = proximux_adopt(fixture, pid_file, log);
+    for (size_t k = 1; k <= 2; k++) {
+        char current[64], link[64];
+
+        proximux_signal(proximux, SIGHUP);
+        proximux_wait_log_times(proximux, "reloaded: ", k);
+        snprintf(link, sizeof(link), "/proc/%ld/cwd", (long)proximux->process);
+        assert_int_equal(readlink(link, current, sizeof(current)), 1); /* the root */
+        if (k == 2)
+            break;
+        proximux_signal(proximux, SIGUSR2);
+        test_wait_until(named_process(pid_file) > 0 && named_process(pid_file) != (long)proximux->process);
+        struct proximux *heir = proximux_adopt(fixture, pid_file, log);
+        proximux_expect_exit(proximux, 0);
+        proximux = heir;
+    }
+    proximux_stop(proximux);
 }
 
 /* A new binary that never gets anywhere. */
@@ -449,6 +578,79 @@ static void process_1_of_a_container_is_not_upgraded(void **state)
     echo_stop(echo);
 }
 
+/* TERM when the new process has been given the pid file already: nobody is left to remove it but this one. */
+static void stopped_after_it_has_let_go(void **state)
+{
+    struct fixture *fixture = *state;
+    char program[FIXTURE_PATH], pid_file[FIXTURE_PATH], told[FIXTURE_PATH], text[512], script[512], word[8];
+
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( "
+             "\"127.0.0.1:9\" ); } );",
+             fixture_path(fixture, "proximux.pid", pid_file), peer_free_port());
+    struct proximux *proximux = start_copy_with(fixture, program, text);
+    fixture_path(fixture, "told", told);
+    snprintf(script, sizeof(script),
+             "#!/bin/sh\neval \"printf R >&$LISTEN_HANDOVER\"\n"
+             "while [ ! -s %s ]; do eval \"head -c 1 <&$LISTEN_HANDOVER > %s\" 2> /dev/null; done\n"
+             "exec sleep 1000\n",
+             told, told);
+    assert_int_equal(unlink(program), 0);
+    fixture_write(fixture, "program", script);
+    assert_int_equal(chmod(program, 0755), 0);
+    proximux_signal(proximux, SIGUSR2);
+    test_wait_until(process_read_file(told, word, sizeof(word)) == 1 && word[0] == 'G');
+    assert_int_equal(access(pid_file, F_OK), 0);
+    proximux_signal(proximux, SIGTERM);
+    proximux_expect_exit(proximux, 0);
+    assert_int_equal(access(pid_file, F_OK), -1);
+}
+
+/* A HUP meanwhile is not lost, whoever serves in the end. */
+static void reload_waits_for_the_end(void **state)
+{
+    struct fixture *fixture = *state;
+    char program[FIXTURE_PATH], pid_file[FIXTURE_PATH], gate[FIXTURE_PATH], text[512], script[512], line[64];
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    unsigned port = peer_free_port();
+
+    fixture_path(fixture, "gate", gate);
+    assert_int_equal(mkfifo(gate, 0600), 0);
+    snprintf(text, sizeof(text),
+             "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( "
+             "\"127.0.0.1:%u\" ); } );",
+             fixture_path(fixture, "proximux.pid", pid_file), port, echo_port(echo));
+    struct proximux *proximux = start_copy_with(fixture, program, text);
+    for (size_t k = 0; k < 2; k++) {
+        char real[FIXTURE_PATH];
+
+        /* the new binary waits for the gate, and fails the first time */
+        copy_program(fixture_path(fixture, "real", real));
+        snprintf(script, sizeof(script),
+                 "#!/bin/sh\nread word < %s\n[ \"$word\" = go ] || exit 3\nexec %s \"$@\"\n", gate, real);
+        assert_int_equal(unlink(program), 0);
+        fixture_write(fixture, "program", script);
+        assert_int_equal(chmod(program, 0755), 0);
+        proximux_signal(proximux, SIGUSR2);
+        proximux_wait_log_times(proximux, "is to take over", k + 1);
+        proximux_signal(proximux, SIGHUP);
+        proximux_wait_log_times(proximux, "the reload waits", k + 1);
+        assert_int_equal(proximux_log_count(proximux, "reloaded: "), k);
+        FILE *opened = fopen(gate, "we");
+        assert_non_null(opened);
+        fputs(k == 0 ? "stop\n" : "go\n", opened);
+        fclose(opened);
+        proximux_wait_log_times(proximux, "reloaded: ", k + 1);
+    }
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    snprintf(line, sizeof(line), "process %ld has taken over", (long)heir->process);
+    proximux_wait_log(proximux, line);
+    proximux_expect_exit(proximux, 0);
+    assert_true(exchange(port));
+    proximux_stop(heir);
+    echo_stop(echo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +662,11 @@ int main(void)
         fixture_test(stopped_while_it_is_under_way),
         fixture_test(the_first_signal_does_not_cut_what_the_old_one_finishes),
         fixture_test(process_1_of_a_container_is_not_upgraded),
+        fixture_test(configuration_by_a_relative_path),
+        fixture_test(sockets_of_systemd_known_by_address),
+        fixture_test(reload_waits_for_the_end),
+        fixture_test(stopped_after_it_has_let_go),
+        fixture_test(path_that_nobody_wants_is_removed),
     };
 
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);

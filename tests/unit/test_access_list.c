@@ -343,6 +343,7 @@ static void test_malformed_entries_are_refused(void **state)
         { "::1-10.0.0.1", "\"::1-10.0.0.1\" mixes IPv4 and IPv6" },
         { "::-::ffff:10.0.0.1", "\"::-::ffff:10.0.0.1\" mixes IPv4 and IPv6" },
         { "file:", "\"file:\" needs a path" },
+        { "file:block.list", "\"file:block.list\" needs an absolute path" },
         { "file:/does/not/exist", "cannot read /does/not/exist: No such file or directory" },
         { "file:/", "cannot read /: Is a directory" },
         { "file:/dev/zero", "cannot read /dev/zero: Not a regular file" },

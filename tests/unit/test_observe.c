@@ -165,6 +165,90 @@ static void messages_are_described(void **state)
     EXPECT_DESCRIPTION(describe_modbus_error, "\0\1\0\0\0\3\x11\x03\2", "");
 }
 
+/* What is attached counts, is replaced, and goes with its text. */
+static void texts_have_others_attached(void **state)
+{
+    (void)state;
+    struct text_store store;
+    struct text *text = text_create(SLICE("SELECT ?"), 100), *other = text_create(SLICE("SELECT"), 100);
+    struct text *attached = text_create(SLICE("types"), 100), *found = text;
+    assert_true(text != NULL && other != NULL && attached != NULL);
+    text_store_init(&store, 10000);
+    text_store_put(&store, SLICE("a"), text, NULL);
+    text_store_put(&store, SLICE("b"), other, attached);
+    size_t size = store.size;
+    assert_ptr_equal(text_store_get(&store, SLICE("a"), &found), text);
+    assert_null(found);
+    text_store_attach(&store, text, attached);
+    assert_true(store.size >= size + attached->length);
+    assert_ptr_equal(text_store_get(&store, SLICE("a"), &found), text);
+    assert_ptr_equal(found, attached);
+    text_store_attach(&store, text, NULL);
+    assert_int_equal(store.size, size);
+    assert_null(text_store_get(&store, SLICE("c"), &found));
+    assert_null(found);
+    assert_int_equal(attached->references, 2);
+    text_store_remove(&store, SLICE("b"));
+    assert_int_equal(attached->references, 1);
+    text_store_attach(&store, other, attached); /* no longer there */
+    assert_int_equal(attached->references, 1);
+    text_store_clear(&store);
+    text_release(text);
+    text_release(other);
+    text_release(attached);
+}
+
+static void told_how_whole(void *owner, const struct observation *observation)
+{
+    *(bool *)owner = observation->is_cut;
+}
+
+static void told_nothing(void *owner, const struct observation *observation)
+{
+    (void)owner;
+    (void)observation;
+}
+
+/* Whether the text of a request of so many bytes, its beginning and its end aside, is said to be cut. */
+static bool is_said_to_be_cut(const char *protocol, const char *begin, size_t length, const char *end)
+{
+    static const struct observer_hooks hooks = { told_how_whole, told_nothing, told_nothing, NULL };
+    struct protocol_settings settings = observing_settings(protocol);
+    struct observer_settings observed = { &settings, 64, 64, 64 };
+    bool is_cut = false;
+    char *middle = malloc(length + 1);
+    assert_non_null(middle);
+    memset(middle, 'x', length);
+    struct observer *observer = observer_create(&observed, &hooks, &is_cut);
+    assert_non_null(observer);
+    if (begin[0] != '\0')
+        observer_client_bytes(observer, begin, strlen(begin), 1000);
+    observer_client_bytes(observer, middle, length, 1000);
+    if (end[0] != '\0')
+        observer_client_bytes(observer, end, strlen(end), 1000);
+    assert_false(observer_is_silent(observer));
+    observer_destroy(observer);
+    free(middle);
+    return is_cut;
+}
+
+static void what_is_cut_of_a_text_is_known(void **state)
+{
+    (void)state;
+    assert_false(is_said_to_be_cut("line", "", 1000, "\n"));
+    assert_true(is_said_to_be_cut("line", "", 100000, "\n"));
+    assert_false(is_said_to_be_cut("raw", "", 256, ""));
+    assert_true(is_said_to_be_cut("raw", "", 257, ""));
+    /* a body leaves the request line what it is */
+    assert_false(is_said_to_be_cut("http", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+                                   100000, ""));
+    assert_false(is_said_to_be_cut("memcached", "set key 0 0 100000\r\n", 100000, "\r\n"));
+    struct protocol_settings http = observing_settings("http");
+    assert_true(protocol_description_is_cut(&http, SLICE("\r\nGET /long"), 1000));
+    assert_false(protocol_description_is_cut(&http, SLICE("\r\nGET / HTTP/1.1\r\n"), 1000));
+    assert_false(protocol_description_is_cut(&http, SLICE("GET /"), 5));
+}
+
 static void a_store_of_texts_is_bounded(void **state)
 {
     (void)state;
@@ -175,16 +259,16 @@ static void a_store_of_texts_is_bounded(void **state)
     assert_true(text->is_cut);
     text_store_init(&store, 10000);
     for (uint32_t i = 0; i < 1000; i++) {
-        text_store_put(&store, (struct slice){ (const char *)&i, sizeof i }, text);
+        text_store_put(&store, (struct slice){ (const char *)&i, sizeof i }, text, NULL);
         assert_true(store.size <= 10000);
         /* the first one is used again and again, and stays */
-        assert_ptr_equal(text_store_get(&store, (struct slice){ "\0\0\0\0", 4 }), text);
+        assert_ptr_equal(text_store_get(&store, (struct slice){ "\0\0\0\0", 4 }, NULL), text);
     }
     uint32_t one = 1, last = 999;
-    assert_null(text_store_get(&store, (struct slice){ (const char *)&one, sizeof one }));
-    assert_ptr_equal(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }), text);
+    assert_null(text_store_get(&store, (struct slice){ (const char *)&one, sizeof one }, NULL));
+    assert_ptr_equal(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }, NULL), text);
     text_store_remove(&store, (struct slice){ (const char *)&last, sizeof last });
-    assert_null(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }));
+    assert_null(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }, NULL));
     text_store_clear(&store);
     assert_int_equal(store.size, 0);
     assert_int_equal(text->references, 1);
@@ -223,7 +307,7 @@ static void what_is_pending_is_bounded(void **state)
     (void)state;
     static const struct observer_hooks hooks = { count_asked, count_asked, count_unanswered, count_lost };
     struct protocol_settings settings = observing_settings("redis");
-    struct observer_settings observed = { &settings, 0, 0 };
+    struct observer_settings observed = { &settings, 0, 0, 0 };
     struct counts counts = { 0 };
     struct observer *observer = observer_create(&observed, &hooks, &counts);
     assert_non_null(observer);
@@ -252,7 +336,9 @@ int main(void)
         cmocka_unit_test(lines_are_followed),
         cmocka_unit_test(without_a_protocol_chunks_are_messages),
         cmocka_unit_test(messages_are_described),
+        cmocka_unit_test(what_is_cut_of_a_text_is_known),
         cmocka_unit_test(a_store_of_texts_is_bounded),
+        cmocka_unit_test(texts_have_others_attached),
         cmocka_unit_test(what_is_pending_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
