@@ -431,6 +431,30 @@ static void unix_sockets_stay(void **state)
     echo_stop(echo);
 }
 
+/* What root has given to others stays theirs, without a word, when the program is not root any more. */
+static void unix_socket_of_another_user_stays(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[FIXTURE_PATH];
+    struct stat file;
+    static const char form[] = "user = \"nobody\"; listeners = ( { name = \"a\"; listen = \"unix:%s\"; "
+                               "unix_user = \"daemon\"; unix_group = \"daemon\"; unix_mode = \"%s\"; "
+                               "targets = ( \"127.0.0.1:9\" ); } );";
+
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(fixture->directory, 0755), 0);
+    struct proximux *proximux =
+        proximux_start(fixture, form, fixture_path(fixture, "run/socket", path), "0600");
+    reload(proximux, form, path, "0600");
+    assert_int_equal(proximux_log_count(proximux, "can't be set"), 0);
+    reload(proximux, form, path, "0660");
+    assert_int_equal(proximux_log_count(proximux, "can't be set"), 1);
+    assert_int_equal(stat(path, &file), 0);
+    assert_int_equal(file.st_mode & 0777, 0600);
+    proximux_stop(proximux);
+}
+
 /* ---- A target that stays keeps its connections, exchanges and queue; one that goes drains ---- */
 
 static void target_that_stays_keeps_its_exchanges(void **state)
@@ -1041,6 +1065,7 @@ int main(void)
         fixture_test(backlog_survives),
         fixture_test(overlapping_addresses_change_places),
         fixture_test(unix_sockets_stay),
+        fixture_test(unix_socket_of_another_user_stays),
         fixture_test(target_that_stays_keeps_its_exchanges),
         fixture_test(target_that_goes_drains),
         fixture_test(device_survives_other_target_options),
