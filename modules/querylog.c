@@ -6,6 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+/* The most that can be wanted of a query, and of its parameters. */
+#define LENGTH_MAX 8192
+
 enum key { KEY_OUTPUT, KEY_FORMAT, KEY_SLOW, KEY_MAX_LENGTH, KEY_REDACT };
 
 enum format { FORMAT_TEXT, FORMAT_JSON };
@@ -24,13 +27,15 @@ static const struct proximux_key keys[] = {
                          .type = PROXIMUX_INTEGER,
                          .fallback = "1024",
                          .minimum = 16,
-                         .maximum = 8192 },
+                         .maximum = LENGTH_MAX },
     [KEY_REDACT] = { .name = "redact", .type = PROXIMUX_BOOLEAN, .fallback = "false" },
     { .name = NULL },
 };
 
-/* A text of 8,192 bytes may be written with six characters a byte. */
+/* The longest line. A query may be written with six characters a byte, and so may its parameters: what does
+ * not fit is cut off, with room left for what stands behind it, an error above all. */
 #define LINE_SIZE ((size_t)63000)
+#define LINE_REST ((size_t)4096)
 #define TEXT_SIZE ((size_t)65536)
 
 struct querylog {
@@ -124,6 +129,21 @@ static size_t error_length(const struct querylog *log, const struct proximux_exc
     return colon != NULL ? (size_t)(colon - exchange->error) : strcspn(exchange->error, " ");
 }
 
+/* Whether there are parameters that may be seen. */
+static bool has_parameters(const struct querylog *log, const struct proximux_exchange *exchange)
+{
+    return exchange->parameters_length > 0 && !log->redacts;
+}
+
+/* A text that may be long: it leaves room behind it. */
+static void add_long_text(const struct querylog *log, struct line *line, const char *text, size_t length,
+                          bool is_cut)
+{
+    line->capacity = LINE_SIZE - LINE_REST;
+    line_add_text(line, text, length, log->max_length, is_cut, log->is_json);
+    line->capacity = LINE_SIZE;
+}
+
 static void write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
                        const struct proximux_exchange *exchange)
 {
@@ -143,7 +163,12 @@ static void write_json(struct querylog *log, struct line *line, const struct pro
                (unsigned long long)exchange->response_size);
     line_print(line, ",\"wait_ms\":%.3f,\"service_ms\":%.3f,\"kind\":\"%s\",\"query\":\"",
                (double)exchange->wait / 1000.0, (double)exchange->service / 1000.0, exchange->kind);
-    line_add_text(line, text, length, log->max_length, exchange->text_is_cut, true);
+    add_long_text(log, line, text, length, exchange->text_is_cut);
+    if (has_parameters(log, exchange)) {
+        line_add(line, "\",\"parameters\":\"");
+        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
+                      exchange->parameters_are_cut);
+    }
     if (exchange->error[0] != '\0') {
         line_add(line, "\",\"error\":\"");
         line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, true);
@@ -166,7 +191,13 @@ static void write_text(struct querylog *log, struct line *line, const struct pro
                (unsigned long long)exchange->response_size, outcome_of(exchange));
     if (exchange->kind[0] != '\0')
         line_print(line, "%s ", exchange->kind);
-    line_add_text(line, text, length, log->max_length, exchange->text_is_cut, false);
+    add_long_text(log, line, text, length, exchange->text_is_cut);
+    if (has_parameters(log, exchange)) {
+        line_add(line, " -- [");
+        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
+                      exchange->parameters_are_cut);
+        line_add(line, "]");
+    }
     if (exchange->error[0] != '\0') {
         line_add(line, " [");
         line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, false);
@@ -198,6 +229,7 @@ PROXIMUX_EXPORT const struct proximux_module proximux_module = {
     .version = PROXIMUX_MODULE_VERSION,
     .name = "querylog",
     .keys = keys,
+    .parameter_bytes = LENGTH_MAX,
     .check = querylog_check,
     .start = querylog_start,
     .stop = querylog_stop,

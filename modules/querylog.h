@@ -16,8 +16,8 @@ void line_add(struct line *line, const char *text);
 void line_print(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Appends text from outside, up to `limit` of its bytes: what is not printable ASCII as \n, \r, \t, \xNN
- * (text) or \u00NN (JSON, where quotes and backslashes are escaped too). "..." behind it if it is not whole.
- * UTF-8 passes in JSON, where it is right. */
+ * (text) or \u00NN (JSON, where quotes and backslashes are escaped too). "..." behind it if it is not whole,
+ * also for want of room. UTF-8 passes in JSON, where it is right. */
 void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_cut,
                    bool is_json);
 

@@ -58,12 +58,21 @@ static void add_escaped(struct line *line, unsigned char byte, bool is_json)
         line_print(line, is_json ? "\\u%04x" : "\\x%02x", byte);
 }
 
+/* The longest form of a byte, and the mark of what is not whole. */
+#define ESCAPED_MAX 6
+#define CUT_LENGTH  3
+
 void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_cut,
                    bool is_json)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     size_t count = length < limit ? length : limit;
+    size_t end = line->capacity > ESCAPED_MAX + CUT_LENGTH ? line->capacity - ESCAPED_MAX - CUT_LENGTH : 0;
     for (size_t i = 0; i < count; i++) {
+        if (line->length > end) { /* so that the mark of what is cut fits */
+            is_cut = true;
+            break;
+        }
         unsigned char byte = bytes[i];
         size_t character = is_json && byte >= 0x80 ? character_length(bytes + i, count - i) : 0;
         if (character > 0) {

@@ -132,6 +132,15 @@ struct proximux_exchange {
      */
     const char *kind;
 
+    /* The values that a prepared statement is executed with (mysql, postgresql), if the module asked for them
+     * by `parameter_bytes`: "5, 'abc', NULL". Those of numeric types of mysql stand as numbers, all others in
+     * single quotes, with the quotes within them doubled, dates and times of mysql with a word before that:
+     * "DATE'2026-02-28'". Three dots behind a quote: the value is longer. Sets of values that are
+     * executed at once (MariaDB): "(1, 'a'), (2, DEFAULT)". "" if there are none, or they are not known. */
+    const char *parameters;
+    size_t parameters_length;
+    bool parameters_are_cut;
+
     /* The first bytes of the message that the event is about, as many as the module asked for by
      * `request_bytes` or `response_bytes`; NULL: it asked for none. In failed() there are none. */
     const char *bytes;
@@ -170,6 +179,10 @@ struct proximux_module {
     /* How many of the first bytes of each request, and response, it wants to see; at most 1 MiB. */
     size_t request_bytes;
     size_t response_bytes;
+
+    /* How many bytes it wants to see of the parameters of a statement that is executed; at most 65,536; 0: it
+     * does not want them. It may get more, if another module wants that. */
+    size_t parameter_bytes;
 
     /* Whether the settings, each of which is right in itself, go together; if not, the reason is to be in
      * `error`. Called when the configuration is checked, also by proximux -t: must not touch anything

@@ -14,6 +14,9 @@
 /* No configuration is as large; a device or a log file given by mistake is. */
 #define SOURCE_SIZE_MAX ((size_t)16 << 20)
 
+/* What is read of a file at first. */
+#define READ_SIZE ((size_t)16 << 10)
+
 #define WORD_SIZE 64
 
 /* Where the scan stands; it goes on across the ends of included files, as libconfig does. */
@@ -279,6 +282,25 @@ static bool read_line(struct reader *reader, struct reading *reading, const char
            (ends || source_append(reader, "\n", 1));
 }
 
+/* Reads to the end, or a byte more than a configuration may have; NULL with errno. The buffer grows as it is
+ * filled: one that is large enough for all, once freed, teaches malloc() to keep that much for ever. */
+static char *read_bytes(FILE *file, size_t *length)
+{
+    char *text = NULL;
+    size_t capacity = READ_SIZE / 2;
+    do {
+        capacity = 2 * capacity < SOURCE_SIZE_MAX + 1 ? 2 * capacity : SOURCE_SIZE_MAX + 1;
+        char *grown = realloc(text, capacity);
+        if (grown == NULL) {
+            free(text);
+            return NULL;
+        }
+        text = grown;
+        *length += fread(text + *length, 1, capacity - *length, file);
+    } while (*length == capacity && capacity <= SOURCE_SIZE_MAX);
+    return text;
+}
+
 /* The whole file, or NULL (noted as a problem at `place`). */
 static char *load_file(struct reader *reader, const char *path, const struct origin *place,
                        struct stat *status, size_t *length)
@@ -291,8 +313,7 @@ static char *load_file(struct reader *reader, const char *path, const struct ori
     else if (!S_ISREG(status->st_mode) && !S_ISFIFO(status->st_mode) && !S_ISCHR(status->st_mode))
         reason = "it is no file";
     if (reason == NULL) {
-        text = malloc(SOURCE_SIZE_MAX + 1);
-        *length = text == NULL ? 0 : fread(text, 1, SOURCE_SIZE_MAX + 1, file);
+        text = read_bytes(file, length);
         if (text == NULL || ferror(file))
             reason = strerror(errno);
         else if (*length > SOURCE_SIZE_MAX)

@@ -74,6 +74,9 @@ static struct proximux_exchange client_observed(const struct events_client *clie
         .text_length = observation->text.length,
         .text_is_cut = observation->is_cut,
         .kind = observation->kind,
+        .parameters = observation->parameters.bytes,
+        .parameters_length = observation->parameters.length,
+        .parameters_are_cut = observation->parameters_are_cut,
         .request_size = observation->request_bytes,
         .response_size = observation->response_bytes,
         .error = "",
@@ -182,6 +185,7 @@ static bool client_describe(const struct events_client *client, const struct eve
         .text_length = length,
         .text_is_cut = exchange->request.length < exchange->request_bytes,
         .kind = "",
+        .parameters = "",
         .request_size = exchange->request_bytes,
         .response_size = exchange->response_bytes,
         .wait = exchange->wait,
@@ -268,6 +272,7 @@ static bool client_observe(struct events_client *client)
         .protocol = &listener->settings->protocol,
         .request_limit = listener->request_bytes,
         .response_limit = listener->response_bytes,
+        .parameter_limit = listener->parameter_bytes,
     };
     if (listener->settings->mode != MODE_PROXY || !listener->wants_exchanges)
         return true;

@@ -92,6 +92,8 @@ static void listener_add(struct events_listener *listener, struct module *module
         listener->request_bytes = larger(listener->request_bytes, functions->request_bytes);
     if (functions->response != NULL)
         listener->response_bytes = larger(listener->response_bytes, functions->response_bytes);
+    if (wants_exchanges)
+        listener->parameter_bytes = larger(listener->parameter_bytes, functions->parameter_bytes);
 }
 
 bool events_listener_create(struct events *events, struct listener_settings *settings,

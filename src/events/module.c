@@ -16,6 +16,9 @@
 /* What a module may ask to see of a message. */
 #define MESSAGE_BYTES_MAX ((size_t)1024 * 1024)
 
+/* Likewise of the values of a statement. */
+#define PARAMETER_BYTES_MAX ((size_t)65536)
+
 #define SYMBOL "proximux_module"
 
 /* What is being loaded, for errors. */
@@ -126,6 +129,11 @@ static bool open_library(const struct loading *loading)
         fail(loading, origin, "path",
              "%s was built for version %u of the interface of modules; this is version %d", module->path,
              (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
+        return false;
+    }
+    if (module->module->parameter_bytes > PARAMETER_BYTES_MAX) {
+        fail(loading, origin, "path", "%s asks for more than %zu bytes of parameters", module->path,
+             PARAMETER_BYTES_MAX);
         return false;
     }
     if (module->module->request_bytes > MESSAGE_BYTES_MAX ||

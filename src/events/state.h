@@ -24,6 +24,7 @@ struct events_listener {
     bool wants_requests; /* some module wants to know of them before they end */
     size_t request_bytes;
     size_t response_bytes;
+    size_t parameter_bytes;
 };
 
 /* Writes the line of `request_log`. `text` ends with a zero. */

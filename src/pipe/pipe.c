@@ -226,6 +226,7 @@ static void pipe_destroy(struct service *service)
     struct pipe_service *pipe = pipe_of(service);
     pipe_close(service, REASON_DRAINED);
     list_foreach(&pipe->all_rules, node) pipe_rules_free(list_entry(node, struct pipe_rules, node));
+    hangups_close(&pipe->hangups);
     target_set_destroy(pipe->targets);
     listener_settings_release(pipe->settings);
     free(pipe);
@@ -344,7 +345,9 @@ struct service *pipe_service_create(struct runtime *runtime, struct listener_set
     list_init(&pipe->all_rules);
     struct pipe_rules *rules = pipe_rules_create(pipe, settings);
     pipe->targets = target_set_create(runtime, settings, pipe_targets_usable, pipe);
-    if (rules == NULL || pipe->targets == NULL) {
+    bool watches = hangups_init(&pipe->hangups, runtime->loop, pipe_session_hung_up, pipe);
+    if (rules == NULL || pipe->targets == NULL || !watches) {
+        hangups_close(&pipe->hangups);
         pipe_rules_free(rules);
         target_set_destroy(pipe->targets);
         free(pipe);

@@ -6,6 +6,7 @@
 #include "net/proxy_header.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 static void session_log_end(const struct pipe_session *session, enum reason reason)
 {
@@ -49,6 +50,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     timeout_stop(&session->queue_timeout);
     timeout_stop(&session->inactivity);
     timeout_stop(&session->half_close);
+    hangup_forget(&service->hangups, &session->hangup);
     /* A stream that was cut off must not look complete. */
     pipe_end_close(&session->client, reason == REASON_TARGET_RESET || pipe_end_has_pending(&session->client));
     pipe_end_close(&session->target, reason == REASON_CLIENT_RESET || pipe_end_has_pending(&session->target));
@@ -103,6 +105,29 @@ static enum reason session_verdict(const struct pipe_session *session)
     return REASON_COUNT;
 }
 
+/* Where the target takes nothing the client is not read, and the loop would not hear of its reset. */
+static void session_watch_hangup(struct pipe_session *session)
+{
+    const struct pipe_end *client = &session->client;
+    struct hangups *hangups = &session->service->hangups;
+    bool both_ended = client->read_ended && client->write_ended; /* a hang-up is no news then */
+    if (session->state == PIPE_PIPING && !ev_is_active(&client->watcher) && !both_ended)
+        hangup_watch(hangups, &session->hangup, client->watcher.fd, clock_now());
+    else
+        hangup_forget(hangups, &session->hangup);
+}
+
+void pipe_session_hung_up(void *service, struct hangup *hangup)
+{
+    struct pipe_session *session = list_entry(hangup, struct pipe_session, hangup);
+    (void)service;
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(session->client.watcher.fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error != 0)
+        pipe_session_end(session, REASON_CLIENT_RESET);
+}
+
 void pipe_session_progress(struct pipe_session *session)
 {
     struct pipe_end *client = &session->client;
@@ -119,6 +144,7 @@ void pipe_session_progress(struct pipe_session *session)
         timer_start(&session->rules->half_close_timer, &session->half_close, clock_now());
     pipe_end_watch(client);
     pipe_end_watch(target);
+    session_watch_hangup(session);
 }
 
 static void session_touch(struct pipe_session *session)

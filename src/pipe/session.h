@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/timer.h"
 #include "events/events.h"
+#include "net/hangup.h"
 #include "pipe/conduit.h"
 #include "pipe/pipe.h"
 #include "target/target.h"
@@ -67,6 +68,7 @@ struct pipe_session {
     struct timeout queue_timeout;
     struct timeout inactivity;
     struct timeout half_close;
+    struct hangup hangup;         /* of the client, while it is not read and has nothing to be written */
     struct events_client *events; /* NULL: nobody wants to know */
     struct address address;
     uint64_t number;
@@ -86,6 +88,7 @@ struct pipe_service {
     size_t waiting_count;
     size_t session_count;
     struct conduits conduits;
+    struct hangups hangups;
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
     bool serving;          /* inside pipe_serve_queue(), or it must not be entered */
@@ -115,6 +118,10 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
 /* After anything changed: passes ends of stream on, ends the session if it is over, and else watches both
  * ends for what can come next. May free the session: the caller's last word on it. */
 void pipe_session_progress(struct pipe_session *session);
+
+/* The hang-up of its client was seen. Ends the session if that is a reset: what the client has said could not
+ * be passed on for a while, and nobody wants to know any more what comes of it. */
+void pipe_session_hung_up(void *service, struct hangup *hangup);
 
 /* The one place where sessions end. Frees the session. */
 void pipe_session_end(struct pipe_session *session, enum reason reason);

@@ -15,8 +15,9 @@ struct pending {
     struct list_node node;
     uint64_t number;
     const char *kind;
-    struct text *text; /* a reference; NULL: none */
-    bool is_told;      /* asked() was called: it is an exchange, and no mere step towards one */
+    struct text *text;       /* a reference; NULL: none */
+    struct text *parameters; /* likewise */
+    bool is_told;            /* asked() was called: it is an exchange, and no mere step towards one */
     uint64_t request_bytes;
     int64_t asked;
     int code;                        /* the follower's own: what answers it */
@@ -63,7 +64,8 @@ struct observer {
     bool is_silent;
     struct list pending; /* oldest first */
     size_t pending_count;
-    size_t text_bytes; /* of their texts */
+    size_t text_bytes; /* of their texts and parameters */
+    size_t parameter_limit;
     uint64_t numbers;
     struct observed_side sides[OBSERVE_SIDES];
     char error[OBSERVE_ERROR_MAX]; /* of the response that is being read */
@@ -80,6 +82,9 @@ void observe_drop(struct observer *observer, enum observe_side side);
 /* A new one at the end of `pending`, with a reference to the text (may be NULL). NULL when there are too
  * many, or memory is short: the observer is silent then. */
 struct pending *observe_add(struct observer *observer, const char *kind, struct text *text, int code);
+
+/* Gives it parameters, with a reference, if they fit. Both may be NULL. */
+void observe_add_parameters(struct observer *observer, struct pending *pending, struct text *parameters);
 
 /* It is an exchange, and its request whole: what was taken of the client belongs to it. */
 void observe_tell(struct observer *observer, struct pending *pending);

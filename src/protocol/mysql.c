@@ -213,6 +213,7 @@ static void mysql_open(struct observer *observer, void *state)
     struct mysql *mysql = state;
     (void)observer;
     text_store_init(&mysql->statements, OBSERVE_TEXTS_MAX);
+    list_init(&mysql->long_values);
 }
 
 static void mysql_close(struct observer *observer, void *state)
@@ -220,6 +221,7 @@ static void mysql_close(struct observer *observer, void *state)
     struct mysql *mysql = state;
     (void)observer;
     text_store_clear(&mysql->statements);
+    mysql_parameters_clear(mysql);
     for (int i = 0; i < OBSERVE_SIDES; i++) {
         packet_next(&mysql->sides[i].packet);
         buffer_free(&mysql->sides[i].beginning);

@@ -175,7 +175,8 @@ static void answer_prepared(struct observer *observer, struct mysql *mysql, stru
         return;
     }
     mysql->last_statement = id;
-    text_store_put(&mysql->statements, (struct slice){ (const char *)&id, sizeof id }, pending->text);
+    text_store_put(&mysql->statements, (struct slice){ (const char *)&id, sizeof id }, pending->text, NULL);
+    mysql_parameters_prepared(observer, mysql, pending->text, (unsigned)parameters);
     mysql->left = has_definitions ? packets_of(mysql, columns) + packets_of(mysql, parameters) : 0;
     mysql->step = MYSQL_STEP_SKIP;
     if (mysql->left == 0)

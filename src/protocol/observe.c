@@ -32,7 +32,10 @@ static void pending_free(struct observer *observer, struct pending *pending)
     observer->pending_count--;
     if (pending->text != NULL)
         observer->text_bytes -= pending->text->length;
+    if (pending->parameters != NULL)
+        observer->text_bytes -= pending->parameters->length;
     text_release(pending->text);
+    text_release(pending->parameters);
     free(pending);
 }
 
@@ -56,14 +59,31 @@ struct pending *observe_add(struct observer *observer, const char *kind, struct 
     return pending;
 }
 
+void observe_add_parameters(struct observer *observer, struct pending *pending, struct text *parameters)
+{
+    if (pending == NULL || parameters == NULL ||
+        parameters->length > OBSERVE_TEXTS_MAX - observer->text_bytes)
+        return;
+    pending->parameters = text_reference(parameters);
+    observer->text_bytes += parameters->length;
+}
+
+static struct slice text_slice(const struct text *text)
+{
+    return (struct slice){ text != NULL ? text->bytes : "", text != NULL ? text->length : 0 };
+}
+
 static struct observation observation_of(const struct pending *pending)
 {
     const struct text *text = pending->text;
+    const struct text *parameters = pending->parameters;
     return (struct observation){
         .number = pending->number,
         .kind = pending->kind,
-        .text = { text != NULL ? text->bytes : "", text != NULL ? text->length : 0 },
+        .text = text_slice(text),
         .is_cut = text != NULL && text->is_cut,
+        .parameters = text_slice(parameters),
+        .parameters_are_cut = parameters != NULL && parameters->is_cut,
         .request_bytes = pending->request_bytes,
         .asked = pending->asked,
     };
@@ -210,6 +230,7 @@ struct observer *observer_create(const struct observer_settings *settings, const
     observer->follower = follower;
     observer->hooks = *hooks;
     observer->owner = owner;
+    observer->parameter_limit = settings->parameter_limit;
     observer->sides[OBSERVE_CLIENT].limit = settings->request_limit;
     observer->sides[OBSERVE_TARGET].limit = settings->response_limit;
     list_init(&observer->pending);

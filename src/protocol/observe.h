@@ -22,8 +22,8 @@
 /* Bytes that are kept of the text of one request. */
 #define OBSERVE_TEXT_MAX ((size_t)65536)
 
-/* Bytes of texts that are kept in all: of requests without an answer yet, and of prepared statements. What
- * does not fit has no text. */
+/* Bytes of texts that are kept in all: of requests without an answer yet, and of prepared statements, with
+ * their parameters. What does not fit has no text. */
 #define OBSERVE_TEXTS_MAX ((size_t)1024 * 1024)
 
 /* Requests without an answer; with more the observer falls silent. */
@@ -34,10 +34,12 @@
 
 /* One exchange. Everything in it is valid during the call only. */
 struct observation {
-    uint64_t number;       /* from 1, in the order in which requests came */
-    const char *kind;      /* of request, where the protocol has such: "query", "execute"; else "" */
-    struct slice text;     /* what is asked for */
-    bool is_cut;           /* the text is not whole */
+    uint64_t number;         /* from 1, in the order in which requests came */
+    const char *kind;        /* of request, where the protocol has such: "query", "execute"; else "" */
+    struct slice text;       /* what is asked for */
+    bool is_cut;             /* the text is not whole */
+    struct slice parameters; /* the values of a statement that is executed; empty: none, or not known */
+    bool parameters_are_cut;
     struct slice request;  /* its first bytes, in asked() only */
     struct slice response; /* its first bytes, in answered() only */
     uint64_t request_bytes;
@@ -60,6 +62,8 @@ struct observer_settings {
     const struct protocol_settings *protocol;
     size_t request_limit; /* bytes that are kept of a request, for asked() */
     size_t response_limit;
+    size_t
+        parameter_limit; /* bytes that are kept of the values of a statement; 0: they are not read at all */
 };
 
 struct observer;

@@ -3,6 +3,7 @@
  * An exchange is a simple query, an Execute, a function call, or the preparation of a named statement. The
  * other messages are steps that have their place among what is pending, so that it is known which of them an
  * answer, or an error, belongs to. After an error the server passes over everything up to the next Sync. */
+#include "protocol/postgresql.h"
 #include "protocol/follow.h"
 
 #define CODE_VERSION_3 3
@@ -16,6 +17,9 @@
 
 /* Bytes of a message that hold names of statements and portals. */
 #define NAMES_KEEP 1024
+
+/* Bytes of types of parameters: of a thousand of them. */
+#define TYPES_KEEP ((size_t)4096)
 
 enum postgresql_phase {
     POSTGRESQL_STARTUP, /* the client's first message, which has no type */
@@ -45,7 +49,7 @@ struct postgresql {
     struct text_store portals;
 };
 
-static uint32_t read_integer(const char *bytes)
+uint32_t postgresql_integer(const char *bytes)
 {
     const unsigned char *digits = (const unsigned char *)bytes;
     return (uint32_t)digits[0] << 24 | (uint32_t)digits[1] << 16 | (uint32_t)digits[2] << 8 | digits[3];
@@ -64,10 +68,9 @@ static struct slice next_string(struct slice *rest)
 
 /* ---- Requests ---- */
 
-static void add_step(struct observer *observer, struct postgresql *session, const char *kind,
-                     struct text *text, enum postgresql_step step, bool is_exchange)
+static void begin_step(struct observer *observer, struct postgresql *session, struct pending *pending,
+                       bool is_exchange)
 {
-    struct pending *pending = observe_add(observer, kind, text, (int)step);
     if (pending != NULL && is_exchange)
         observe_tell(observer, pending);
     if (pending == NULL || !session->is_skipping)
@@ -77,28 +80,62 @@ static void add_step(struct observer *observer, struct postgresql *session, cons
     observe_answer(observer, pending);
 }
 
+static void add_step(struct observer *observer, struct postgresql *session, const char *kind,
+                     struct text *text, enum postgresql_step step, bool is_exchange)
+{
+    begin_step(observer, session, observe_add(observer, kind, text, (int)step), is_exchange);
+}
+
 static void client_parse(struct observer *observer, struct postgresql *session, struct slice body)
 {
     struct slice name = next_string(&body);
     struct slice query = next_string(&body);
     struct text *text = text_create(query, OBSERVE_TEXT_MAX);
-    text_store_put(&session->statements, name, text);
+    struct text *types = NULL;
+    if (observer->parameter_limit > 0 && body.length > 2) /* behind their count */
+        types = text_create((struct slice){ body.bytes + 2, body.length - 2 }, TYPES_KEEP);
+    text_store_put(&session->statements, name, text, types);
+    text_release(types);
     add_step(observer, session, "prepare", text, STEP_PARSE, name.length > 0);
     text_release(text);
+}
+
+static struct slice text_slice(const struct text *text)
+{
+    return text == NULL ? SLICE("") : (struct slice){ text->bytes, text->length };
 }
 
 static void client_bind(struct observer *observer, struct postgresql *session, struct slice body)
 {
     struct slice portal = next_string(&body);
-    struct text *text = text_store_get(&session->statements, next_string(&body));
-    text_store_put(&session->portals, portal, text);
+    struct text *types, *parameters = NULL;
+    struct text *text = text_store_get(&session->statements, next_string(&body), &types);
+    if (observer->parameter_limit > 0 && text != NULL)
+        parameters = postgresql_parameters(body, text_slice(types), observer->parameter_limit);
+    text_store_put(&session->portals, portal, text, parameters);
+    text_release(parameters);
     add_step(observer, session, "bind", text, STEP_BIND, false);
+}
+
+/* A statement's description tells the types of its parameters that the client has not said itself. */
+static void client_describe(struct observer *observer, struct postgresql *session, struct slice body)
+{
+    struct text *text = NULL;
+    bool is_statement = body.length > 0 && body.bytes[0] == 'S';
+    if (body.length > 0)
+        slice_skip(&body, 1);
+    if (is_statement)
+        text = text_store_get(&session->statements, next_string(&body), NULL);
+    add_step(observer, session, "describe", text, STEP_DESCRIBE, false);
 }
 
 static void client_execute(struct observer *observer, struct postgresql *session, struct slice body)
 {
-    struct text *text = text_store_get(&session->portals, next_string(&body));
-    add_step(observer, session, "execute", text, STEP_EXECUTE, true);
+    struct text *parameters;
+    struct text *text = text_store_get(&session->portals, next_string(&body), &parameters);
+    struct pending *pending = observe_add(observer, "execute", text, STEP_EXECUTE);
+    observe_add_parameters(observer, pending, parameters);
+    begin_step(observer, session, pending, true);
 }
 
 static void client_close(struct observer *observer, struct postgresql *session, struct slice body)
@@ -150,7 +187,7 @@ static void client_message(struct observer *observer, struct postgresql *session
         client_bind(observer, session, body);
         break;
     case 'D':
-        add_step(observer, session, "", NULL, STEP_DESCRIBE, false);
+        client_describe(observer, session, body);
         break;
     case 'E':
         client_execute(observer, session, body);
@@ -179,7 +216,7 @@ static void client_message(struct observer *observer, struct postgresql *session
 
 static void startup_message(struct observer *observer, struct postgresql *session, struct slice body)
 {
-    uint32_t code = body.length >= 4 ? read_integer(body.bytes) : 0;
+    uint32_t code = body.length >= 4 ? postgresql_integer(body.bytes) : 0;
     observe_drop(observer, OBSERVE_CLIENT);
     if (code == CODE_SSL || code == CODE_GSS)
         session->phase = POSTGRESQL_ASKED;
@@ -281,6 +318,18 @@ static void server_step(struct observer *observer, enum postgresql_step step)
         observe_lose(observer, "requests and answers are out of step");
 }
 
+/* The types of parameters, of the statement that is being described. */
+static void server_types(struct observer *observer, struct postgresql *session, struct slice body)
+{
+    const struct pending *first = observe_first(observer);
+    if (observer->parameter_limit == 0 || body.length <= 2 || !is_first(first, STEP_DESCRIBE) ||
+        first->text == NULL)
+        return;
+    struct text *types = text_create((struct slice){ body.bytes + 2, body.length - 2 }, TYPES_KEEP);
+    text_store_attach(&session->statements, first->text, types);
+    text_release(types);
+}
+
 /* In an extended query the Syncs that the client has sent behind it are passed over while it sends its data.
  */
 static void server_copy_in(struct observer *observer, struct postgresql *session)
@@ -325,6 +374,9 @@ static void server_message(struct observer *observer, struct postgresql *session
     case 'n':
         server_step(observer, STEP_DESCRIBE);
         break;
+    case 't':
+        server_types(observer, session, body);
+        break;
     case 'G':
         server_copy_in(observer, session);
         break;
@@ -339,11 +391,14 @@ static void server_message(struct observer *observer, struct postgresql *session
 
 /* ---- Bytes ---- */
 
-static size_t bytes_to_keep(enum observe_side side, char type)
+static size_t bytes_to_keep(const struct observer *observer, enum observe_side side, char type)
 {
+    bool keeps_parameters = observer->parameter_limit > 0;
     if (side == OBSERVE_TARGET)
-        return type == 'E' ? OBSERVE_ERROR_MAX + 256 : 0;
-    return type == 'Q' || type == 'P' ? OBSERVE_TEXT_MAX + NAMES_KEEP : NAMES_KEEP;
+        return type == 'E' ? OBSERVE_ERROR_MAX + 256 : type == 't' && keeps_parameters ? TYPES_KEEP + 2 : 0;
+    if (type == 'Q' || type == 'P' || (type == 'B' && keeps_parameters))
+        return OBSERVE_TEXT_MAX + NAMES_KEEP;
+    return NAMES_KEEP;
 }
 
 /* Reads a message's head. False if there is none yet, or it can't be one. */
@@ -353,13 +408,13 @@ static bool read_head(struct observer *observer, struct packet *packet, enum obs
     size_t at = has_type ? 1 : 0;
     if (!packet_read_head(packet, observer, side, input, at + 4))
         return packet->has_head;
-    uint32_t length = read_integer((const char *)packet->head + at);
+    uint32_t length = postgresql_integer((const char *)packet->head + at);
     if (length < 4 || length > (has_type ? MESSAGE_MAX : STARTUP_MAX)) {
         observe_lose(observer, "the session is no longer one of PostgreSQL, or turns to TLS");
         return false;
     }
     packet->left = length - 4;
-    packet->keep = bytes_to_keep(side, has_type ? (char)packet->head[0] : '\0');
+    packet->keep = bytes_to_keep(observer, side, has_type ? (char)packet->head[0] : '\0');
     return true;
 }
 

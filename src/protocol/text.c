@@ -35,13 +35,20 @@ struct entry {
     struct list_node node;
     struct list_node in_bucket;
     struct text *text;
+    struct text *attached; /* NULL: nothing */
     size_t name_length;
     char name[];
 };
 
+static size_t attached_size(const struct text *text)
+{
+    return text == NULL ? 0 : sizeof *text + text->length;
+}
+
 static size_t entry_size(const struct entry *entry)
 {
-    return sizeof *entry + entry->name_length + sizeof(struct text) + entry->text->length;
+    return sizeof *entry + entry->name_length + sizeof(struct text) + entry->text->length +
+           attached_size(entry->attached);
 }
 
 /* FNV-1a. */
@@ -70,7 +77,14 @@ static void drop_entry(struct text_store *store, struct entry *entry)
     list_remove(&entry->node);
     list_remove(&entry->in_bucket);
     text_release(entry->text);
+    text_release(entry->attached);
     free(entry);
+}
+
+static void drop_excess(struct text_store *store)
+{
+    while (store->size > store->limit)
+        drop_entry(store, list_entry(list_first(&store->entries), struct entry, node));
 }
 
 void text_store_init(struct text_store *store, size_t limit)
@@ -82,7 +96,7 @@ void text_store_init(struct text_store *store, size_t limit)
         list_init(&store->buckets[i]);
 }
 
-void text_store_put(struct text_store *store, struct slice name, struct text *text)
+void text_store_put(struct text_store *store, struct slice name, struct text *text, struct text *attached)
 {
     text_store_remove(store, name);
     if (text == NULL || name.length > TEXT_NAME_MAX)
@@ -91,24 +105,41 @@ void text_store_put(struct text_store *store, struct slice name, struct text *te
     if (entry == NULL)
         return;
     entry->text = text_reference(text);
+    entry->attached = text_reference(attached);
     entry->name_length = name.length;
     if (name.length > 0)
         memcpy(entry->name, name.bytes, name.length);
     list_append(&store->entries, &entry->node);
     list_append(find_bucket(store, name), &entry->in_bucket);
     store->size += entry_size(entry);
-    while (store->size > store->limit)
-        drop_entry(store, list_entry(list_first(&store->entries), struct entry, node));
+    drop_excess(store);
 }
 
-struct text *text_store_get(struct text_store *store, struct slice name)
+struct text *text_store_get(struct text_store *store, struct slice name, struct text **attached)
 {
     struct entry *entry = find_entry(store, name);
+    if (attached != NULL)
+        *attached = entry == NULL ? NULL : entry->attached;
     if (entry == NULL)
         return NULL;
     list_remove(&entry->node);
     list_append(&store->entries, &entry->node);
     return entry->text;
+}
+
+void text_store_attach(struct text_store *store, const struct text *text, struct text *attached)
+{
+    struct list_node *node = store->entries.head.previous;
+    while (node != &store->entries.head && list_entry(node, struct entry, node)->text != text)
+        node = node->previous;
+    if (node == &store->entries.head)
+        return;
+    struct entry *entry = list_entry(node, struct entry, node);
+    store->size -= attached_size(entry->attached);
+    text_release(entry->attached);
+    entry->attached = text_reference(attached);
+    store->size += attached_size(attached);
+    drop_excess(store);
 }
 
 void text_store_remove(struct text_store *store, struct slice name)

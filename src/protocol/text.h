@@ -1,5 +1,6 @@
 /* Texts that several hold: a prepared statement's is also that of its portals and of each of its executions.
- * And a store of them by name, of bounded size, in which the one that was used least lately gives way. */
+ * And a store of them by name, of bounded size, in which the one that was used least lately gives way. Each
+ * may have another one attached, such as the types of a statement's parameters: any bytes are a text here. */
 #ifndef PROTOCOL_TEXT_H
 #define PROTOCOL_TEXT_H
 
@@ -31,18 +32,22 @@ void text_release(struct text *text);           /* NULL is allowed */
 struct text_store {
     struct list entries; /* the one used least lately first */
     struct list buckets[TEXT_BUCKETS];
-    size_t size; /* bytes of all entries, names included */
+    size_t size; /* bytes of all entries, with their names and what is attached */
     size_t limit;
 };
 
 void text_store_init(struct text_store *store, size_t limit);
 
-/* Adds or replaces. Takes a reference of its own. What does not fit, or when memory is short, is not there
- * afterwards. `text` may be NULL. */
-void text_store_put(struct text_store *store, struct slice name, struct text *text);
+/* Adds or replaces. Takes references of its own. What does not fit, or when memory is short, is not there
+ * afterwards. Both may be NULL; nothing is kept without a text. */
+void text_store_put(struct text_store *store, struct slice name, struct text *text, struct text *attached);
 
-/* The text of that name, without a reference, or NULL. */
-struct text *text_store_get(struct text_store *store, struct slice name);
+/* The text of that name, without a reference, or NULL; what is attached to it likewise, unless nobody wants
+ * to know (NULL). */
+struct text *text_store_get(struct text_store *store, struct slice name, struct text **attached);
+
+/* Replaces what is attached to this very text, if it is still there; quick for those that were used last. */
+void text_store_attach(struct text_store *store, const struct text *text, struct text *attached);
 
 void text_store_remove(struct text_store *store, struct slice name);
 void text_store_clear(struct text_store *store);

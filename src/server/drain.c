@@ -60,6 +60,11 @@ void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *
 
 void drain_signal(struct drain *drain)
 {
+    if (drain->handed_over && !drain->asked) {
+        log_info(NULL, "draining already: another process has taken over");
+        drain->asked = true;
+        return;
+    }
     if (drain->stage != DRAIN_RUNNING) {
         if (drain->stage != DRAIN_ENDED)
             drain_close_all(drain, "second signal");
@@ -77,5 +82,6 @@ void drain_signal(struct drain *drain)
 
 void drain_hand_over(struct drain *drain)
 {
+    drain->handed_over = true;
     drain_begin(drain, listener_hand_over);
 }

@@ -14,6 +14,7 @@
 #include "server/listeners.h"
 
 #include <ev.h>
+#include <stdbool.h>
 
 enum drain_stage { DRAIN_RUNNING, DRAIN_DELAYED, DRAIN_DRAINING, DRAIN_ENDED };
 
@@ -23,6 +24,8 @@ struct drain {
     const struct config *config;
     struct listeners *listeners;
     enum drain_stage stage;
+    bool handed_over; /* to another process, */
+    bool asked;       /* and a signal has come since */
     ev_timer timer;
 };
 
@@ -32,7 +35,8 @@ void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *
 /* TERM or INT has come: drains; the second time: closes all at once. Breaks the loop when nothing is left. */
 void drain_signal(struct drain *drain);
 
-/* Another process accepts from the same sockets now: leaves them to it, backlogs included, and drains. */
+/* Another process accepts from the same sockets now: leaves them to it, backlogs included, and drains. The
+ * next signal changes nothing: a service manager sends it to all processes of a service. */
 void drain_hand_over(struct drain *drain);
 
 /* A draining listener has become empty. */

@@ -71,7 +71,7 @@ static bool reload_comes_late(struct reload *reload)
 {
     if (reload->parts.drain->stage != DRAIN_RUNNING) {
         log_info(NULL, "not reloaded: the process is stopping");
-    } else if (reload->parts.upgrade->heir != 0) {
+    } else if (reload->parts.upgrade->heir.process != 0) {
         log_info(NULL, "the reload waits: a new process is about to take over");
         reload->waits = true;
     } else {

@@ -21,6 +21,9 @@
 
 #define ERROR_SIZE 320
 
+/* Half a million lines of lists and slow name servers have their time; who hangs is given up. */
+#define UPGRADE_SECONDS 30.0
+
 /* Owns everything that runs. */
 struct server {
     struct config *config;
@@ -103,7 +106,7 @@ static void server_hand_over(void *owner, pid_t heir)
 }
 
 /* Adds a listener's sockets to those that a new process gets; returns how many there are then. */
-static size_t server_list_sockets(struct listener *listener, struct upgrade_socket *sockets, size_t count)
+static size_t server_list_sockets(struct listener *listener, struct launch_socket *sockets, size_t count)
 {
     const struct bound_sockets *bound = listener_sockets(listener);
     for (size_t i = 0; i < bound->count; i++) {
@@ -124,12 +127,16 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
         log_warning(NULL, "no upgrade: this process is ending");
         return;
     }
+    if (getpid() == 1) {
+        log_warning(NULL, "no upgrade: the end of process 1 of a container ends all others in it");
+        return;
+    }
     struct listener *admin = server->overview.listener;
     for (size_t i = 0; i < server->listeners.count; i++)
         count += listener_sockets(server->listeners.running[i])->count;
     if (admin != NULL)
         count += listener_sockets(admin)->count;
-    struct upgrade_socket *sockets = calloc(count, sizeof *sockets);
+    struct launch_socket *sockets = calloc(count, sizeof *sockets);
     if (sockets == NULL) {
         log_error(NULL, "upgrade failed: %s", strerror(errno));
         return;
@@ -448,6 +455,7 @@ int server_run(struct config *config, const struct server_options *options)
     };
     const struct upgrade_owner upgrade_owner = {
         .owner = &server,
+        .patience = UPGRADE_SECONDS,
         .yield = server_yield,
         .resume = server_resume,
         .over = server_hand_over,

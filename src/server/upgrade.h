@@ -12,7 +12,8 @@
  *                          --- 'G' (go) ----->
  *                                              takes the pid file and begins to accept
  *                          <-- 'D' (done) ----
- *   tells the service manager, closes the pair
+ *   makes it an orphan (see launch.h), tells
+ *   the service manager, closes the pair
  *                                              tells the service manager, too
  *   drains
  *
@@ -21,20 +22,17 @@
 #ifndef SERVER_UPGRADE_H
 #define SERVER_UPGRADE_H
 
+#include "server/launch.h"
+
 #include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A listening socket to hand over, and the name that it is passed under. */
-struct upgrade_socket {
-    int descriptor;
-    const char *name;
-};
-
 /* What the old process is told. */
 struct upgrade_owner {
     void *owner;
+    double patience;                       /* seconds that a new process has to take over */
     void (*yield)(void *owner);            /* let go of what only one process can have */
     void (*resume)(void *owner);           /* take it again, if let go of: the upgrade has failed */
     void (*over)(void *owner, pid_t heir); /* `heir` serves now */
@@ -45,9 +43,9 @@ struct upgrade {
     struct ev_loop *loop;
     struct upgrade_owner owner;
     char **arguments;
-    char *binary;    /* as it was found at start; NULL: not to be found out */
-    char *directory; /* that we were started in */
-    pid_t heir;      /* 0: no upgrade is under way */
+    char *binary;         /* as it was found at start; NULL: not to be found out */
+    char *directory;      /* that we were started in */
+    struct launched heir; /* none: no upgrade is under way */
     bool yielded;
     ev_io watcher;
     ev_timer timer;
@@ -61,7 +59,7 @@ void upgrade_init(struct upgrade *upgrade, char **arguments);
 void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct upgrade_owner *owner);
 
 /* Starts one, or says in the log why that can't be. */
-void upgrade_start(struct upgrade *upgrade, const struct upgrade_socket *sockets, size_t count);
+void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count);
 
 /* Ends a new process that has not taken over yet. */
 void upgrade_cancel(struct upgrade *upgrade);

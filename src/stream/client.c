@@ -18,9 +18,9 @@ static void client_watch(struct stream_client *client, int wanted, int64_t now)
     ev_io_stop(loop, &client->watcher);
     ev_io_set(&client->watcher, client->watcher.fd, wanted);
     if (wanted == 0) {
-        stream_hangups_watch(client, now);
+        hangup_watch(&client->service->hangups, &client->hangup, client->watcher.fd, now);
     } else {
-        stream_hangups_forget(client);
+        hangup_forget(&client->service->hangups, &client->hangup);
         ev_io_start(loop, &client->watcher);
     }
 }
@@ -136,6 +136,12 @@ void stream_client_progress(struct stream_client *client, int64_t now)
     }
 }
 
+void stream_client_hung_up(void *service, struct hangup *hangup)
+{
+    (void)service;
+    stream_note_client(list_entry(hangup, struct stream_client, hangup), EV_CUSTOM);
+}
+
 void stream_client_lingered(struct timer *timer, struct timeout *timeout)
 {
     (void)timer;
@@ -173,7 +179,8 @@ void stream_client_end(struct stream_client *client, enum reason reason, bool re
         events_client_close(client->told, reason, client->received, client->sent);
     list_remove(&client->node);
     list_remove(&client->dirty);
-    stream_hangups_forget(client);
+    timeout_stop(&client->timeout);
+    hangup_forget(&service->hangups, &client->hangup);
     ev_io_stop(service->runtime->loop, &client->watcher);
     if (reset)
         socket_close_reset(client->watcher.fd);

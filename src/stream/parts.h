@@ -15,6 +15,7 @@
 #include "base/timer.h"
 #include "events/events.h"
 #include "mux/mux.h"
+#include "net/hangup.h"
 #include "stream/stream.h"
 #include "target/target.h"
 
@@ -30,10 +31,10 @@ struct stream_client {
     struct mux_client *mux;
     struct events_client *told; /* what modules know of it; NULL: nobody wants to know */
     ev_io watcher;              /* its fd is the client's descriptor */
-    struct timeout timeout;     /* of its service's linger_timer, or of hangups.timer */
+    struct timeout timeout;     /* of its service's linger_timer */
+    struct hangup hangup;
     struct address address;
     enum reason reason; /* while it lingers */
-    bool is_held;       /* its hang-up is watched for, since it is not read */
     bool blocked;       /* its socket took less than it was offered, and has not called since */
     uint64_t number;
     uint64_t received;
@@ -71,12 +72,6 @@ struct stream_link {
     bool retired;
 };
 
-/* Embedded in its service: tells of clients that reset while they are not read. */
-struct stream_hangups {
-    ev_io watcher; /* of an epoll descriptor */
-    struct timer timer;
-};
-
 /* Embedded in its service. */
 struct stream_pool {
     struct stream_service *service;
@@ -100,9 +95,9 @@ struct stream_service {
     struct service_owner owner;
     struct mux *mux;
     struct stream_pool pool;
-    struct stream_hangups hangups;
-    size_t descriptors;  /* reserved in the account */
-    struct list clients; /* struct stream_client */
+    struct hangups hangups; /* of clients who are not read */
+    size_t descriptors;     /* reserved in the account */
+    struct list clients;    /* struct stream_client */
     size_t client_count;
     struct list dirty_clients;
     struct list dirty_links;
@@ -138,6 +133,9 @@ void stream_client_progress(struct stream_client *client, int64_t now);
 
 /* The one place where clients end. `reset`: so that what it got does not look complete. */
 void stream_client_end(struct stream_client *client, enum reason reason, bool reset);
+
+/* The hang-up of one that is not read was seen. */
+void stream_client_hung_up(void *service, struct hangup *hangup);
 
 /* A client has lingered long enough. */
 void stream_client_lingered(struct timer *timer, struct timeout *timeout);
@@ -200,16 +198,6 @@ bool stream_pool_is_held(const struct stream_pool *pool);
 
 /* Retires connections to targets that are not to be used at present. */
 void stream_pool_review(struct stream_pool *pool, int64_t now);
-
-/* ---- Hang-ups ---- */
-
-/* False with errno when there is no descriptor; stream_hangups_close() all the same. */
-bool stream_hangups_init(struct stream_hangups *hangups, struct ev_loop *loop);
-void stream_hangups_close(struct stream_hangups *hangups);
-
-/* The client is not read for now; it is read again, or about to be closed. */
-void stream_hangups_watch(struct stream_client *client, int64_t now);
-void stream_hangups_forget(struct stream_client *client);
 
 /* ---- The service ---- */
 

@@ -449,7 +449,7 @@ static void stream_destroy(struct service *service)
     stream_close(service, REASON_DRAINED);
     stream_pool_close(&stream->pool);
     mux_destroy(stream->mux);
-    stream_hangups_close(&stream->hangups);
+    hangups_close(&stream->hangups);
     descriptors_return(&stream->runtime->descriptors, stream->descriptors);
     timer_stop(&stream->linger_timer);
     ev_timer_stop(loop, &stream->due);
@@ -539,7 +539,7 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
     service->mux = stream_make_mux(service);
     /* All of them, so that all can be undone. */
     bool opened = stream_pool_init(&service->pool, service);
-    opened = stream_hangups_init(&service->hangups, runtime->loop) && opened;
+    opened = hangups_init(&service->hangups, runtime->loop, stream_client_hung_up, service) && opened;
     if (!opened || service->mux == NULL || !stream_reserve_descriptors(service)) {
         int error = errno;
         stream_destroy(&service->service);

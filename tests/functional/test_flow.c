@@ -361,6 +361,37 @@ static void target_dies_in_mid_stream(void **state)
     close_both_ends(&ends);
 }
 
+/* The target takes nothing, so that the client is not read: its reset is noticed all the same. */
+static void client_resets_behind_a_target_that_sleeps(void **state)
+{
+    struct both_ends ends = open_both_ends(*state, "");
+
+    flow_send_until_full(ends.client, PLENTY);
+    peer_reset(ends.client);
+    proximux_wait_log(ends.proximux, "ended: client_reset");
+    peer_expect_closed(ends.server);
+    ends.client = -1;
+    close_both_ends(&ends);
+}
+
+/* Both sides have ended their streams, which looks like hanging up; what the target has not taken yet still
+ * reaches it. */
+static void ended_client_behind_a_target_that_sleeps(void **state)
+{
+    struct both_ends ends = open_both_ends(*state, "");
+
+    size_t sent = flow_send_until_full(ends.client, PLENTY);
+    peer_end(ends.server);
+    peer_expect_end(ends.client);
+    peer_end(ends.client);
+    peer_expect_silence(ends.listener, 300);
+    assert_int_equal(proximux_log_count(ends.proximux, "ended:"), 0);
+    flow_receive(ends.server, 0, sent);
+    peer_expect_end(ends.server);
+    proximux_wait_log(ends.proximux, "ended: target_closed");
+    close_both_ends(&ends);
+}
+
 /* A client that resets after its end, when the target is still writing, must not leave the session behind. */
 static void client_resets_after_its_end(void **state)
 {
@@ -472,6 +503,8 @@ int main(void)
         fixture_test(target_reset_reaches_the_client),
         fixture_test(client_reset_reaches_the_target),
         fixture_test(target_dies_in_mid_stream),
+        fixture_test(client_resets_behind_a_target_that_sleeps),
+        fixture_test(ended_client_behind_a_target_that_sleeps),
         fixture_test(client_resets_after_its_end),
         fixture_test(clients_that_leave_at_once),
         fixture_test(floods_of_garbage),

@@ -131,6 +131,55 @@ static void the_watchdog_is_told_that_the_loop_turns(void **state)
     proximux_expect_exit(proximux, 0);
 }
 
+static void the_manager_may_listen_on_a_name_that_is_no_file(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = \"127.0.0.1:9\"; } );",
+             peer_free_port());
+    struct proximux *proximux = proximux_start_with(
+        fixture, (&(struct proximux_options){ .configuration = text, .abstract_notifications = true }));
+    proximux_signal(proximux, SIGHUP);
+    proximux_wait_notification(proximux, "RELOADING=1");
+    proximux_wait_notification(proximux, "READY=1");
+    proximux_signal(proximux, SIGTERM);
+    proximux_wait_notification(proximux, "STOPPING=1");
+    proximux_expect_exit(proximux, 0);
+}
+
+static void a_manager_that_can_not_be_told_is_no_reason_to_fail(void **state)
+{
+    static const char *const names[] = { "NOTIFY_SOCKET=relative", "NOTIFY_SOCKET=/nowhere/at/all",
+                                         "NOTIFY_SOCKET=@proximux-test-nobody-is-there" };
+    static const char *const said[] = { "NOTIFY_SOCKET is no path that can be used",
+                                        "could not be told: No such file or directory",
+                                        "could not be told: Connection refused" };
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char text[256], pid_file[FIXTURE_PATH], log[FIXTURE_PATH], output[4096];
+        const char *const environment[] = { names[i], NULL };
+        const char *const arguments[] = { "-d", "-p", pid_file, NULL };
+
+        fixture_path(fixture, "proximux.pid", pid_file);
+        snprintf(text, sizeof(text),
+                 "log: { output = \"%s\"; }; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; "
+                 "targets = \"127.0.0.1:9\"; } );",
+                 fixture_path(fixture, "daemon.log", log), peer_free_port());
+        assert_int_equal(
+            proximux_run(fixture,
+                         (&(struct proximux_options){
+                             .configuration = text, .arguments = arguments, .environment = environment }),
+                         output, sizeof(output)),
+            0);
+        struct proximux *proximux = proximux_adopt(fixture, pid_file, log);
+        proximux_wait_log(proximux, said[i]);
+        proximux_stop(proximux);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +187,8 @@ int main(void)
         fixture_test(beside_sockets_of_our_own),
         fixture_test(sockets_that_are_missing_or_unfit),
         fixture_test(the_watchdog_is_told_that_the_loop_turns),
+        fixture_test(the_manager_may_listen_on_a_name_that_is_no_file),
+        fixture_test(a_manager_that_can_not_be_told_is_no_reason_to_fail),
     };
 
     return cmocka_run_group_tests_name("systemd", tests, NULL, NULL);

@@ -134,6 +134,8 @@ static void nobody_is_refused_under_traffic(void **state)
             if (k == 0) {
                 snprintf(expected, sizeof(expected), "MAINPID=%ld", (long)heir->process);
                 proximux_wait_notification(proximux, expected);
+                /* who is told has it as a child by then; here that is this test, which takes in orphans */
+                assert_int_equal(process_parent(heir->process), getpid());
             }
             /* a session stays with the old one until it has finished */
             if (i == 0) {
@@ -308,6 +310,7 @@ static void expect_failure(struct fixture *fixture, struct proximux *proximux, c
     proximux_wait_log_times(proximux, "upgrade failed", failures + 1);
     proximux_wait_log(proximux, said);
     assert_int_equal(named_process(pid_file), proximux->process);
+    assert_int_equal(process_child(proximux->process), 0);
     peer_send_text(client, "hello");
     peer_expect_text(client, "hello");
     close(client);
@@ -332,6 +335,7 @@ static void what_fails_changes_nothing(void **state)
     struct proximux *proximux = proximux_start(fixture, "%s", good);
     /* a configuration that is wrong */
     expect_failure(fixture, proximux, pid_file, path, "listeners = ();", "ended with status 1");
+    long descriptors = process_descriptors(proximux->process);
     /* an address that is taken, after the socket that is handed over was claimed */
     snprintf(bad, sizeof(bad),
              "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = [ \"unix:%s\", \"127.0.0.1:%u\" "
@@ -344,6 +348,7 @@ static void what_fails_changes_nothing(void **state)
              "\"127.0.0.1:%u\" ); } );",
              path, echo_port(echo));
     expect_failure(fixture, proximux, pid_file, path, bad, "pid file /dev/null/x");
+    test_wait_until(process_descriptors(proximux->process) <= descriptors);
     /* the lock is held again: a second instance is refused */
     assert_int_equal(
         proximux_run(fixture, (&(struct proximux_options){ .configuration = good }), output, sizeof(output)),
@@ -511,6 +516,68 @@ static void stopped_while_it_is_under_way(void **state)
     echo_stop(echo);
 }
 
+/* A service manager that ends a service tells all its processes, those that have handed over, too. */
+static void the_first_signal_does_not_cut_what_the_old_one_finishes(void **state)
+{
+    struct fixture *fixture = *state;
+    char pid_file[FIXTURE_PATH];
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    unsigned port = peer_free_port();
+    struct proximux *proximux =
+        proximux_start(fixture,
+                       "pid_file = \"%s\"; listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; "
+                       "targets = ( \"127.0.0.1:%u\" ); } );",
+                       fixture_path(fixture, "proximux.pid", pid_file), port, echo_port(echo));
+    int session = peer_connect("127.0.0.1", port);
+
+    peer_send_text(session, "hello");
+    peer_expect_text(session, "hello");
+    proximux_signal(proximux, SIGUSR2);
+    proximux_wait_log(proximux, "draining: 1 clients are left");
+    struct proximux *heir = proximux_adopt(fixture, pid_file, proximux->log);
+    proximux_signal(proximux, SIGTERM);
+    proximux_wait_log(proximux, "draining already");
+    proximux_stop(heir);
+    peer_send_text(session, "still here");
+    peer_expect_text(session, "still here");
+    proximux_signal(proximux, SIGTERM);
+    proximux_wait_log(proximux, "second signal: closing 1 clients");
+    proximux_expect_exit(proximux, 0);
+    peer_expect_end(session);
+    close(session);
+    echo_stop(echo);
+}
+
+/* Its end would be that of the new process. */
+static void process_1_of_a_container_is_not_upgraded(void **state)
+{
+    static const char *const wrapper[] = { "unshare", "--pid", "--fork", "true", NULL };
+    struct fixture *fixture = *state;
+    char output[256], path[FIXTURE_PATH];
+    const char *before = getenv("TEST_WRAPPER");
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    unsigned port = peer_free_port();
+
+    if (before != NULL ||
+        process_run((&(struct process_options){ .arguments = wrapper,
+                                                .output = fixture_path(fixture, "unshare", path) }),
+                    TEST_PATIENCE, output, sizeof(output)) != 0) {
+        echo_stop(echo);
+        skip();
+    }
+    setenv("TEST_WRAPPER", "unshare --pid --fork --kill-child", 1);
+    struct proximux *proximux = proximux_start_between(fixture, port, echo_port(echo), "");
+    unsetenv("TEST_WRAPPER");
+    pid_t first = process_child(proximux->process);
+    assert_int_not_equal(first, 0);
+    assert_int_equal(kill(first, SIGUSR2), 0);
+    proximux_wait_log(proximux, "no upgrade: the end of process 1");
+    assert_true(exchange(port));
+    assert_int_equal(kill(first, SIGTERM), 0);
+    proximux_expect_exit(proximux, 0);
+    echo_stop(echo);
+}
+
 /* TERM when the new process has been given the pid file already: nobody is left to remove it but this one. */
 static void stopped_after_it_has_let_go(void **state)
 {
@@ -587,11 +654,18 @@ static void reload_waits_for_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(nobody_is_refused_under_traffic),   fixture_test(in_the_background),
-        fixture_test(unix_sockets_and_those_of_systemd), fixture_test(what_fails_changes_nothing),
-        fixture_test(a_new_binary_that_does_not_work),   fixture_test(stopped_while_it_is_under_way),
-        fixture_test(configuration_by_a_relative_path),  fixture_test(sockets_of_systemd_known_by_address),
-        fixture_test(reload_waits_for_the_end),          fixture_test(stopped_after_it_has_let_go),
+        fixture_test(nobody_is_refused_under_traffic),
+        fixture_test(in_the_background),
+        fixture_test(unix_sockets_and_those_of_systemd),
+        fixture_test(what_fails_changes_nothing),
+        fixture_test(a_new_binary_that_does_not_work),
+        fixture_test(stopped_while_it_is_under_way),
+        fixture_test(the_first_signal_does_not_cut_what_the_old_one_finishes),
+        fixture_test(process_1_of_a_container_is_not_upgraded),
+        fixture_test(configuration_by_a_relative_path),
+        fixture_test(sockets_of_systemd_known_by_address),
+        fixture_test(reload_waits_for_the_end),
+        fixture_test(stopped_after_it_has_let_go),
         fixture_test(path_that_nobody_wants_is_removed),
     };
 

@@ -7,6 +7,9 @@
 
 #include "protocol/observe.h"
 
+/* Bytes of the values of statements that are wanted. */
+#define PARAMETERS_MAX 2000
+
 struct record {
     uint64_t asked;
     uint64_t ended;
@@ -27,6 +30,7 @@ static void add_bytes(struct record *record, struct slice bytes)
 static void check(const struct observation *observation)
 {
     FUZZ_REQUIRE(observation->text.length <= OBSERVE_TEXT_MAX);
+    FUZZ_REQUIRE(observation->parameters.length <= PARAMETERS_MAX);
     FUZZ_REQUIRE(observation->error.length <= OBSERVE_ERROR_MAX);
     FUZZ_REQUIRE(observation->request.length <= 32 &&
                  observation->request.length <= observation->request_bytes);
@@ -42,6 +46,8 @@ static void asked(void *owner, const struct observation *observation)
     FUZZ_REQUIRE(observation->number == record->asked);
     add(record, observation->number);
     add_bytes(record, observation->text);
+    add_bytes(record, observation->parameters);
+    add(record, observation->parameters_are_cut);
     add_bytes(record, observation->request);
 }
 
@@ -85,7 +91,7 @@ static struct record run(const struct protocol_settings *settings, const uint8_t
                          size_t step)
 {
     static const struct observer_hooks hooks = { asked, answered, unanswered, lost };
-    struct observer_settings observed = { settings, 32, 16 };
+    struct observer_settings observed = { settings, 32, 16, PARAMETERS_MAX };
     struct record record = { 0 };
     struct observer *observer = observer_create(&observed, &hooks, &record);
     FUZZ_REQUIRE(observer != NULL);

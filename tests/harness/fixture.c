@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,21 +182,27 @@ static struct proximux *add_instance(struct fixture *fixture, struct place place
 }
 
 /* The socket that the program reports its state to; `variable` becomes the setting that names it. */
-static void listen_for_notifications(struct proximux *proximux, char *variable, size_t size,
+static void listen_for_notifications(struct proximux *proximux, bool is_abstract, char *variable, size_t size,
                                      struct place place)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
+    socklen_t length = sizeof(address);
     char name[32], path[FIXTURE_PATH];
 
     snprintf(name, sizeof(name), "notify-%u", proximux->fixture->started);
     fixture_path(proximux->fixture, name, path);
-    memcpy(address.sun_path, path, strlen(path) + 1);
+    if (is_abstract) { /* all bytes count, zeros too; the directory makes the name ours alone */
+        length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(path));
+        memcpy(address.sun_path + 1, path, strlen(path));
+    } else {
+        memcpy(address.sun_path, path, strlen(path) + 1);
+    }
     proximux->notifications = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (proximux->notifications == -1 ||
-        bind(proximux->notifications, (struct sockaddr *)&address, sizeof(address)) == -1 ||
-        chmod(path, 0666) == -1)
+        bind(proximux->notifications, (struct sockaddr *)&address, length) == -1 ||
+        (!is_abstract && chmod(path, 0666) == -1))
         test_fail_at(place, "socket for notifications: %s", strerror(errno));
-    snprintf(variable, size, "NOTIFY_SOCKET=%s", path);
+    snprintf(variable, size, "NOTIFY_SOCKET=%s%s", is_abstract ? "@" : "", path);
 }
 
 /* The command line. `words` holds the pieces of TEST_WRAPPER. */
@@ -237,13 +244,13 @@ static void launch(struct proximux *proximux, const struct proximux_options *opt
     if (options->configuration != NULL)
         fixture_write_at(proximux->fixture, strrchr(proximux->configuration, '/') + 1, options->configuration,
                          place);
-    listen_for_notifications(proximux, notify, sizeof(notify), place);
+    listen_for_notifications(proximux, options->abstract_notifications, notify, sizeof(notify), place);
     snprintf(words, sizeof(words), "%s", wrapper != NULL ? wrapper : "");
     make_arguments(proximux, options, words, arguments);
-    environment[count++] = notify;
     for (size_t i = 0; options->environment != NULL && options->environment[i] != NULL; i++)
-        if (count < ARGUMENTS_MAX - 1)
+        if (count < ARGUMENTS_MAX - 2)
             environment[count++] = options->environment[i];
+    environment[count++] = notify; /* after those of the test, of which it may be one */
     environment[count] = NULL;
     process.output = proximux->log;
     process.descriptors = options->descriptors;

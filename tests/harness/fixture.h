@@ -38,6 +38,7 @@ struct proximux_options {
     bool may_raise_descriptors;     /* that is the soft limit only */
     bool own_log_level;             /* do not set the level to debug on the command line */
     bool no_standard;               /* start it without descriptors 0 to 2 */
+    bool abstract_notifications;    /* it reports to a socket that is no file */
     const char *user;               /* run as this user, if root runs the test */
     const int *passed;              /* sockets that it is started with, as systemd passes them */
     size_t passed_count;

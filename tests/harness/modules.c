@@ -57,39 +57,6 @@ void module_expect_lines_at(const struct fixture *fixture, const char *name, con
     free(text);
 }
 
-static bool is_among(const char *kind, size_t length, const char *const *kinds)
-{
-    for (; *kinds != NULL; kinds++)
-        if (strlen(*kinds) == length && memcmp(*kinds, kind, length) == 0)
-            return true;
-    return false;
-}
-
-char *module_queries(const char *json, const char *const *kinds)
-{
-    static const char kind_key[] = "\"kind\":\"", query_key[] = "\",\"query\":\"";
-    char *queries = NULL;
-    size_t size;
-    FILE *stream = open_memstream(&queries, &size);
-
-    assert_non_null(stream);
-    while ((json = strstr(json, kind_key)) != NULL) {
-        const char *kind = json + strlen(kind_key);
-        const char *query = strstr(kind, query_key);
-        assert_non_null(query);
-        size_t kind_length = (size_t)(query - kind);
-        query += strlen(query_key);
-        const char *end = query;
-        while (*end != '"')
-            end += *end == '\\' ? 2 : 1;
-        if (is_among(kind, kind_length, kinds))
-            fprintf(stream, "%.*s %.*s\n", (int)kind_length, kind, (int)(end - query), query);
-        json = end;
-    }
-    assert_int_equal(fclose(stream), 0);
-    return queries;
-}
-
 void module_drop_lines(char *text, const char *having)
 {
     char *out = text;

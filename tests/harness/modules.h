@@ -17,10 +17,6 @@ void module_expect_lines_at(const struct fixture *fixture, const char *name, con
 #define module_wait_lines(fixture, name, lines) module_wait_lines_at((fixture), (name), (lines), HERE)
 char *module_wait_lines_at(const struct fixture *fixture, const char *name, size_t lines, struct place place);
 
-/* Of lines that querylog has written as JSON: "KIND QUERY" of those whose kind is among `kinds` (NULL at the
- * end), a line each, to be freed. Escaped line feeds and quotes stay as they are. */
-char *module_queries(const char *json, const char *const *kinds);
-
 /* Takes the lines out that have this text. */
 void module_drop_lines(char *text, const char *having);
 

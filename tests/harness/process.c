@@ -280,18 +280,51 @@ long process_descriptors_named(pid_t process, const char *name)
     return count;
 }
 
-long process_processor_milliseconds(pid_t process)
+/* Reads the fields of /proc/PID/stat that follow the name. `text` takes them; NULL if there are none. */
+static const char *read_stat(pid_t process, char *text, size_t size)
 {
-    char path[64], text[1024];
-    const char *fields;
-    unsigned long user, system;
+    char path[64];
 
     snprintf(path, sizeof(path), "/proc/%ld/stat", (long)process);
-    if (process_read_file(path, text, sizeof(text)) == 0)
-        return -1;
-    fields = strrchr(text, ')'); /* the name before it may hold anything */
+    if (process_read_file(path, text, size) == 0)
+        return NULL;
+    return strrchr(text, ')'); /* the name before it may hold anything */
+}
+
+long process_processor_milliseconds(pid_t process)
+{
+    char text[1024];
+    const char *fields = read_stat(process, text, sizeof(text));
+    unsigned long user, system;
+
     if (fields == NULL ||
         sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
         return -1;
     return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+long process_parent(pid_t process)
+{
+    char text[1024];
+    const char *fields = read_stat(process, text, sizeof(text));
+    long parent;
+
+    return fields != NULL && sscanf(fields, ") %*c %ld", &parent) == 1 ? parent : -1;
+}
+
+pid_t process_child(pid_t process)
+{
+    pid_t child = 0;
+    DIR *folder = opendir("/proc");
+
+    if (folder == NULL)
+        return 0;
+    for (struct dirent *entry = readdir(folder); entry != NULL && child == 0; entry = readdir(folder)) {
+        pid_t number = (pid_t)strtol(entry->d_name, NULL, 10);
+
+        if (number > 0 && process_parent(number) == process)
+            child = number;
+    }
+    closedir(folder);
+    return child;
 }

@@ -48,5 +48,9 @@ long process_private_kilobytes(pid_t process); /* memory of its own, pages of fi
 long process_descriptors(pid_t process);
 long process_descriptors_named(pid_t process, const char *name); /* those of that kind: "pipe:", "socket:" */
 long process_processor_milliseconds(pid_t process);
+long process_parent(pid_t process);
+
+/* One of the children of a process, dead ones that it has not waited for included; 0: it has none. */
+pid_t process_child(pid_t process);
 
 #endif

@@ -23,7 +23,13 @@ static void told_asked(void *owner, const struct observation *observation)
     fprintf(stream, "ask %d %s%s", (int)observation->number, observation->kind,
             observation->kind[0] != '\0' && observation->text.length > 0 ? " " : "");
     write_bytes(stream, observation->text);
+    if (observation->parameters.length > 0) {
+        fputs(" -- ", stream);
+        write_bytes(stream, observation->parameters);
+        fputs(observation->parameters_are_cut ? "..." : "", stream);
+    }
     fprintf(stream, "%s [%d]\n", observation->is_cut ? "..." : "", (int)observation->request_bytes);
+    assert_true(observation->parameters.length <= OBSERVING_PARAMETERS);
     assert_true(observation->request.length <= observation->request_bytes);
 }
 
@@ -75,7 +81,7 @@ char *observing_transcript(const struct protocol_settings *settings, const struc
                            size_t step)
 {
     static const struct observer_hooks hooks = { told_asked, told_answered, told_unanswered, told_lost };
-    struct observer_settings observed = { settings, 64, 64 };
+    struct observer_settings observed = { settings, 64, 64, OBSERVING_PARAMETERS };
     char *transcript;
     size_t size;
     FILE *stream = open_memstream(&transcript, &size);

@@ -16,6 +16,9 @@
 
 enum said_by { CLIENT, TARGET, TARGET_ENDS, END };
 
+/* Bytes of the values of statements that are wanted. */
+#define OBSERVING_PARAMETERS 200
+
 /* What one side says; a table ends with END. */
 struct said {
     enum said_by side;

@@ -287,6 +287,30 @@ static void includes_that_can_not_be(void **state)
     assert_non_null(strstr(place->said, "files deep"));
 }
 
+/* It is read in steps, and nothing of it may be lost at their ends; beyond 16 MiB it is no configuration. */
+static void files_have_any_length_up_to_the_limit(void **state)
+{
+    static const char last[] = "shutdown_delay = 4321;\n" CONFIG_LISTENER;
+    static const size_t sizes[] = { 16383, 16384, 16385, 32768, 32769, 100000, 16777216, 16777217 };
+    struct config_place *place = *state;
+    char *text = malloc(16777217);
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t padding = sizes[i] - (sizeof last - 1);
+        memset(text, ' ', padding);
+        for (size_t k = 100; k < padding; k += 100)
+            text[k] = '\n';
+        memcpy(text + padding, last, sizeof last - 1);
+        config_place_write_bytes(place, "main.conf", text, sizes[i]);
+        config_place_load(place, NULL);
+        if (sizes[i] <= 16777216)
+            assert_int_equal(place->config.settings->shutdown_delay, 4321);
+        else
+            config_place_expect(place, "main.conf: error: it is too large to be a configuration\n");
+    }
+    free(text);
+}
+
 static void includes_inside_comments_are_none(void **state)
 {
     struct config_place *place = *state;
@@ -325,6 +349,7 @@ int main(void)
         CONFIG_TEST(includes_are_relative_to_the_main_file),
         CONFIG_TEST(errors_in_included_files_name_them),
         CONFIG_TEST(includes_that_can_not_be),
+        CONFIG_TEST(files_have_any_length_up_to_the_limit),
         CONFIG_TEST(includes_inside_comments_are_none),
         CONFIG_TEST(structures_have_their_shapes),
     };

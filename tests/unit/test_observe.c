@@ -165,6 +165,39 @@ static void messages_are_described(void **state)
     EXPECT_DESCRIPTION(describe_modbus_error, "\0\1\0\0\0\3\x11\x03\2", "");
 }
 
+/* What is attached counts, is replaced, and goes with its text. */
+static void texts_have_others_attached(void **state)
+{
+    (void)state;
+    struct text_store store;
+    struct text *text = text_create(SLICE("SELECT ?"), 100), *other = text_create(SLICE("SELECT"), 100);
+    struct text *attached = text_create(SLICE("types"), 100), *found = text;
+    assert_true(text != NULL && other != NULL && attached != NULL);
+    text_store_init(&store, 10000);
+    text_store_put(&store, SLICE("a"), text, NULL);
+    text_store_put(&store, SLICE("b"), other, attached);
+    size_t size = store.size;
+    assert_ptr_equal(text_store_get(&store, SLICE("a"), &found), text);
+    assert_null(found);
+    text_store_attach(&store, text, attached);
+    assert_true(store.size >= size + attached->length);
+    assert_ptr_equal(text_store_get(&store, SLICE("a"), &found), text);
+    assert_ptr_equal(found, attached);
+    text_store_attach(&store, text, NULL);
+    assert_int_equal(store.size, size);
+    assert_null(text_store_get(&store, SLICE("c"), &found));
+    assert_null(found);
+    assert_int_equal(attached->references, 2);
+    text_store_remove(&store, SLICE("b"));
+    assert_int_equal(attached->references, 1);
+    text_store_attach(&store, other, attached); /* no longer there */
+    assert_int_equal(attached->references, 1);
+    text_store_clear(&store);
+    text_release(text);
+    text_release(other);
+    text_release(attached);
+}
+
 static void a_store_of_texts_is_bounded(void **state)
 {
     (void)state;
@@ -175,16 +208,16 @@ static void a_store_of_texts_is_bounded(void **state)
     assert_true(text->is_cut);
     text_store_init(&store, 10000);
     for (uint32_t i = 0; i < 1000; i++) {
-        text_store_put(&store, (struct slice){ (const char *)&i, sizeof i }, text);
+        text_store_put(&store, (struct slice){ (const char *)&i, sizeof i }, text, NULL);
         assert_true(store.size <= 10000);
         /* the first one is used again and again, and stays */
-        assert_ptr_equal(text_store_get(&store, (struct slice){ "\0\0\0\0", 4 }), text);
+        assert_ptr_equal(text_store_get(&store, (struct slice){ "\0\0\0\0", 4 }, NULL), text);
     }
     uint32_t one = 1, last = 999;
-    assert_null(text_store_get(&store, (struct slice){ (const char *)&one, sizeof one }));
-    assert_ptr_equal(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }), text);
+    assert_null(text_store_get(&store, (struct slice){ (const char *)&one, sizeof one }, NULL));
+    assert_ptr_equal(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }, NULL), text);
     text_store_remove(&store, (struct slice){ (const char *)&last, sizeof last });
-    assert_null(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }));
+    assert_null(text_store_get(&store, (struct slice){ (const char *)&last, sizeof last }, NULL));
     text_store_clear(&store);
     assert_int_equal(store.size, 0);
     assert_int_equal(text->references, 1);
@@ -223,7 +256,7 @@ static void what_is_pending_is_bounded(void **state)
     (void)state;
     static const struct observer_hooks hooks = { count_asked, count_asked, count_unanswered, count_lost };
     struct protocol_settings settings = observing_settings("redis");
-    struct observer_settings observed = { &settings, 0, 0 };
+    struct observer_settings observed = { &settings, 0, 0, 0 };
     struct counts counts = { 0 };
     struct observer *observer = observer_create(&observed, &hooks, &counts);
     assert_non_null(observer);
@@ -253,6 +286,7 @@ int main(void)
         cmocka_unit_test(without_a_protocol_chunks_are_messages),
         cmocka_unit_test(messages_are_described),
         cmocka_unit_test(a_store_of_texts_is_bounded),
+        cmocka_unit_test(texts_have_others_attached),
         cmocka_unit_test(what_is_pending_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

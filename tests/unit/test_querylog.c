@@ -116,12 +116,23 @@ static void a_line_never_grows_beyond_its_room(void **state)
     assert_true(line.length <= sizeof bytes);
 }
 
+/* What does not fit is marked as cut, in the room that there is. */
+static void a_text_without_room_is_cut(void **state)
+{
+    (void)state;
+    char bytes[40];
+    struct line line = { .bytes = bytes, .capacity = sizeof bytes };
+    line_add_text(&line, "\x01\x01\x01\x01\x01\x01\x01\x01\x01", 9, 100, false, true);
+    assert_int_equal(line.length, 6 * 6 + 3);
+    assert_memory_equal(bytes + line.length - 9, "\\u0001...", 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(literals_of_sql_are_left_out),       cmocka_unit_test(what_redis_stores_is_left_out),
         cmocka_unit_test(other_protocols_are_left_alone),     cmocka_unit_test(texts_are_escaped),
-        cmocka_unit_test(a_line_never_grows_beyond_its_room),
+        cmocka_unit_test(a_line_never_grows_beyond_its_room), cmocka_unit_test(a_text_without_room_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
