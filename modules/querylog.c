@@ -38,6 +38,9 @@ static const struct proximux_key keys[] = {
 #define LINE_REST ((size_t)4096)
 #define TEXT_SIZE ((size_t)65536)
 
+/* What the log shows of a message for certain. */
+#define LOG_ROOM ((size_t)3900)
+
 struct querylog {
     const struct proximux_host *host;
     struct proximux_file *file; /* NULL: the log */
@@ -120,13 +123,16 @@ static size_t text_of(struct querylog *log, const struct proximux_client *client
     return redact(redact_kind(client->protocol), exchange->text, length, log->text);
 }
 
-/* The error's number without its words. */
-static size_t error_length(const struct querylog *log, const struct proximux_exchange *exchange)
+/* The error's number, or first word, without what follows. */
+static size_t error_length(const struct querylog *log, const struct proximux_client *client,
+                           const struct proximux_exchange *exchange)
 {
     const char *colon = strchr(exchange->error, ':');
     if (!log->redacts)
         return strlen(exchange->error);
-    return colon != NULL ? (size_t)(colon - exchange->error) : strcspn(exchange->error, " ");
+    if (colon == NULL || redact_kind(client->protocol) == REDACT_REDIS)
+        return strcspn(exchange->error, " ");
+    return (size_t)(colon - exchange->error);
 }
 
 /* Whether there are parameters that may be seen. */
@@ -171,7 +177,7 @@ static void write_json(struct querylog *log, struct line *line, const struct pro
     }
     if (exchange->error[0] != '\0') {
         line_add(line, "\",\"error\":\"");
-        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, true);
+        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, true);
     }
     line_add(line, "\"}");
 }
@@ -200,9 +206,33 @@ static void write_text(struct querylog *log, struct line *line, const struct pro
     }
     if (exchange->error[0] != '\0') {
         line_add(line, " [");
-        line_add_text(line, exchange->error, error_length(log, exchange), SIZE_MAX, false, false);
+        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, false);
         line_add(line, "]");
     }
+}
+
+/* What a line costs in the log, which may be JSON itself. */
+static size_t length_in_log(const struct line *line)
+{
+    size_t length = line->length;
+    for (size_t i = 0; i < line->length; i++)
+        length += line->bytes[i] == '"' || line->bytes[i] == '\\';
+    return length;
+}
+
+/* JSON that the log cuts, or shows its own way, is none any more: there it is ASCII, and has a shorter query
+ * if need be. */
+static void write_json_to_log(struct querylog *log, struct line *line, const struct proximux_client *client,
+                              const struct proximux_exchange *exchange)
+{
+    size_t max_length = log->max_length;
+    line->is_ascii = true;
+    do {
+        line->length = 0;
+        write_json(log, line, client, exchange);
+        log->max_length /= 2;
+    } while (length_in_log(line) > LOG_ROOM && log->max_length > 0);
+    log->max_length = max_length;
 }
 
 static void querylog_ended(void *instance, struct proximux_client *client,
@@ -212,7 +242,9 @@ static void querylog_ended(void *instance, struct proximux_client *client,
     struct line line = { .bytes = log->line, .capacity = LINE_SIZE };
     if (exchange->wait + exchange->service < log->slow)
         return;
-    if (log->is_json)
+    if (log->is_json && log->file == NULL)
+        write_json_to_log(log, &line, client, exchange);
+    else if (log->is_json)
         write_json(log, &line, client, exchange);
     else
         write_text(log, &line, client, exchange);

@@ -9,6 +9,7 @@ struct line {
     char *bytes;
     size_t length;
     size_t capacity;
+    bool is_ascii; /* JSON shows other characters by their numbers */
 };
 
 /* Appends text as it is. */
@@ -22,7 +23,7 @@ void line_add_text(struct line *line, const char *text, size_t length, size_t li
                    bool is_json);
 
 /* What there is to redact in a request. */
-enum redaction { REDACT_NOTHING, REDACT_SQL, REDACT_REDIS };
+enum redaction { REDACT_NOTHING, REDACT_MYSQL, REDACT_POSTGRESQL, REDACT_REDIS };
 
 enum redaction redact_kind(const char *protocol);
 

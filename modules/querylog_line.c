@@ -46,6 +46,18 @@ static size_t character_length(const unsigned char *bytes, size_t length)
     return wanted;
 }
 
+/* As JSON has them without UTF-8: what is beyond 16 bits is two surrogates. */
+static void add_character(struct line *line, const unsigned char *bytes, size_t length)
+{
+    unsigned number = bytes[0] & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++)
+        number = number << 6 | (bytes[i] & 0x3fu);
+    if (number < 0x10000)
+        line_print(line, "\\u%04x", number);
+    else
+        line_print(line, "\\u%04x\\u%04x", 0xd800 + ((number - 0x10000) >> 10), 0xdc00 + (number & 0x3ff));
+}
+
 static void add_escaped(struct line *line, unsigned char byte, bool is_json)
 {
     if (byte == '\n')
@@ -76,7 +88,10 @@ void line_add_text(struct line *line, const char *text, size_t length, size_t li
         unsigned char byte = bytes[i];
         size_t character = is_json && byte >= 0x80 ? character_length(bytes + i, count - i) : 0;
         if (character > 0) {
-            add_bytes(line, text + i, character);
+            if (line->is_ascii)
+                add_character(line, bytes + i, character);
+            else
+                add_bytes(line, text + i, character);
             i += character - 1;
         } else if (byte == '\\' || (byte == '"' && is_json)) {
             add_bytes(line, (const char[]){ '\\', (char)byte }, 2);

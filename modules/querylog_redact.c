@@ -1,13 +1,15 @@
 /* Takes literals out of requests. Errs towards taking out too much. */
 #include "querylog.h"
 
+#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 enum redaction redact_kind(const char *protocol)
 {
-    if (strcmp(protocol, "mysql") == 0 || strcmp(protocol, "postgresql") == 0)
-        return REDACT_SQL;
+    if (strcmp(protocol, "mysql") == 0)
+        return REDACT_MYSQL;
+    if (strcmp(protocol, "postgresql") == 0)
+        return REDACT_POSTGRESQL;
     return strcmp(protocol, "redis") == 0 ? REDACT_REDIS : REDACT_NOTHING;
 }
 
@@ -16,6 +18,7 @@ enum redaction redact_kind(const char *protocol)
 
 /* Where reading and writing are. */
 struct copy {
+    enum redaction kind;
     const char *text;
     size_t length;
     size_t at;
@@ -33,6 +36,13 @@ static void keep(struct copy *copy)
     copy->out[copy->used++] = copy->text[copy->at++];
 }
 
+/* Where it depends on the server's settings what is a literal, all the rest is one. */
+static void give_up(struct copy *copy)
+{
+    copy->at = copy->length;
+    copy->out[copy->used++] = '?';
+}
+
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -44,14 +54,31 @@ static bool is_word(char c)
            (unsigned char)c >= 0x80;
 }
 
-/* 'text', "text": doubled quotes are part of it. Backslashes escape in MySQL, and in E'' of PostgreSQL; where
- * they do not, taking them so takes out what follows as well. */
+/* Whether a backslash makes the character behind it part of a string. */
+enum escapes { ESCAPES_NEVER, ESCAPES_ALWAYS, ESCAPES_BY_SETTING };
+
+static enum escapes escapes_in(const struct copy *copy, char quote)
+{
+    if (copy->kind == REDACT_MYSQL) /* NO_BACKSLASH_ESCAPES */
+        return ESCAPES_BY_SETTING;
+    if (quote == '"')
+        return ESCAPES_NEVER;
+    bool has_e = copy->at > 0 && (copy->text[copy->at - 1] == 'e' || copy->text[copy->at - 1] == 'E') &&
+                 (copy->at == 1 || !is_word(copy->text[copy->at - 2]));
+    return has_e ? ESCAPES_ALWAYS : ESCAPES_BY_SETTING; /* standard_conforming_strings */
+}
+
+/* 'text', "text": doubled quotes are part of it. */
 static void skip_quoted(struct copy *copy, char quote)
 {
+    enum escapes escapes = escapes_in(copy, quote);
     for (copy->at++; copy->at < copy->length; copy->at++) {
-        if (next(copy, 0) == '\\')
-            copy->at++;
-        else if (next(copy, 0) == quote && next(copy, 1) == quote)
+        bool is_escape = next(copy, 0) == '\\' && escapes != ESCAPES_NEVER;
+        if (is_escape && escapes == ESCAPES_BY_SETTING && next(copy, 1) == quote) {
+            give_up(copy);
+            return;
+        }
+        if (is_escape || (next(copy, 0) == quote && next(copy, 1) == quote))
             copy->at++;
         else if (next(copy, 0) == quote)
             break;
@@ -60,7 +87,8 @@ static void skip_quoted(struct copy *copy, char quote)
     copy->out[copy->used++] = '?';
 }
 
-/* $tag$ text $tag$ of PostgreSQL; false if there is none here. $1 is a parameter, and stays. */
+/* $tag$ text $tag$ of PostgreSQL; false if there is none here. $1 is a parameter, and stays. To MySQL it is a
+ * name before its version 9. */
 static bool skip_dollars(struct copy *copy)
 {
     const char *start = copy->text + copy->at;
@@ -70,6 +98,10 @@ static bool skip_dollars(struct copy *copy)
         tag++;
     if (tag >= left || start[tag] != '$' || is_digit(start[1]))
         return false;
+    if (copy->kind == REDACT_MYSQL) {
+        give_up(copy);
+        return true;
+    }
     tag++;
     const char *end = memmem(start + tag, left - tag, start, tag);
     copy->at = end == NULL ? copy->length : (size_t)(end - copy->text) + tag;
@@ -91,27 +123,67 @@ static void skip_number(struct copy *copy)
     copy->out[copy->used++] = '?';
 }
 
-/* Comments may hold anything, such as literals that somebody switched off. Hints for the server stay visible
- * as what they are: a comment. */
+/* To MySQL two dashes begin a comment only if a blank follows. */
+static bool begins_line_comment(const struct copy *copy)
+{
+    bool has_dashes = next(copy, 0) == '-' && next(copy, 1) == '-';
+    if (copy->kind == REDACT_POSTGRESQL)
+        return has_dashes;
+    return next(copy, 0) == '#' ||
+           (has_dashes && ((unsigned char)next(copy, 2) <= ' ' || next(copy, 2) == '\x7f'));
+}
+
+/* What MySQL runs, or not, depending on its version: where it ends is sure only if there is nothing in it
+ * that could hide the end. */
+static bool is_unsure_comment(const char *start, const char *end)
+{
+    if (*start != '!' && (*start != 'M' || start + 1 == end || start[1] != '!'))
+        return false;
+    for (const char *c = start; c < end; c++)
+        if (strchr("'\"`#", *c) != NULL ||
+            (c + 1 < end && (memcmp(c, "--", 2) == 0 || memcmp(c, "/*", 2) == 0)))
+            return true;
+    return false;
+}
+
+/* Moves behind a comment; those of PostgreSQL may stand in each other. */
+static void skip_block_comment(struct copy *copy)
+{
+    size_t depth = 0;
+    size_t start = copy->at + 2;
+    do {
+        bool begins =
+            next(copy, 0) == '/' && next(copy, 1) == '*' && (depth == 0 || copy->kind == REDACT_POSTGRESQL);
+        bool ends = !begins && next(copy, 0) == '*' && next(copy, 1) == '/';
+        depth += begins;
+        depth -= ends;
+        copy->at += begins || ends ? 2 : 1;
+    } while (depth > 0 && copy->at < copy->length);
+    if (copy->kind == REDACT_MYSQL && start < copy->at &&
+        is_unsure_comment(copy->text + start, copy->text + copy->at))
+        give_up(copy);
+}
+
+/* Comments may hold anything, such as literals that somebody switched off. */
 static bool skip_comment(struct copy *copy)
 {
-    bool is_line = (next(copy, 0) == '-' && next(copy, 1) == '-') || next(copy, 0) == '#';
-    if (is_line) {
-        while (copy->at < copy->length && next(copy, 0) != '\n')
+    if (begins_line_comment(copy)) {
+        const char *ends = copy->kind == REDACT_POSTGRESQL ? "\n\r" : "\n";
+        while (copy->at < copy->length && strchr(ends, next(copy, 0)) == NULL) /* a zero ends some of them */
             copy->at++;
+        if (copy->at < copy->length && next(copy, 0) == '\0')
+            give_up(copy);
         return true;
     }
     if (next(copy, 0) != '/' || next(copy, 1) != '*')
         return false;
-    const char *start = copy->text + copy->at + 2;
-    const char *end = memmem(start, copy->length - copy->at - 2, "*/", 2);
-    copy->at = end == NULL ? copy->length : (size_t)(end - copy->text) + 2;
+    skip_block_comment(copy);
     return true;
 }
 
 static void keep_word(struct copy *copy)
 {
-    while (copy->at < copy->length && is_word(next(copy, 0)))
+    while (copy->at < copy->length && (is_word(next(copy, 0)) || next(copy, 0) == '$'))
         keep(copy);
 }
 
@@ -131,7 +203,7 @@ static size_t redact_sql(struct copy *copy)
         char c = next(copy, 0);
         if (c == '\'' || c == '"') /* MySQL takes both for strings */
             skip_quoted(copy, c);
-        else if (c == '`')
+        else if (c == '`' && copy->kind == REDACT_MYSQL)
             keep_name(copy);
         else if (is_digit(c) || (c == '.' && is_digit(next(copy, 1))))
             skip_number(copy);
@@ -139,7 +211,8 @@ static size_t redact_sql(struct copy *copy)
             continue;
         else if (c == '$' && is_digit(next(copy, 1))) {
             keep(copy);
-            keep_word(copy);
+            while (is_digit(next(copy, 0)))
+                keep(copy);
         } else if (skip_comment(copy))
             continue;
         else if (is_word(c))
@@ -153,58 +226,104 @@ static size_t redact_sql(struct copy *copy)
 /* ---- Redis ----------------------------------------------------------------------------------------------
  */
 
-/* Commands that store something, and how many of their first arguments, their name included, may be seen. */
+/* Commands whose arguments are keys, fields, ranges and options, and nothing that is stored. Each stands
+ * between blanks. */
+static const char plain_commands[] =
+    " bgrewriteaof bgsave bitcount bitfield_ro bitop bitpos command copy dbsize decr del discard dump "
+    "exec exists expire expireat expiretime flushall flushdb geodist geohash geopos get getbit getdel "
+    "getex getrange hdel hexists hexpire hexpireat hexpiretime hget hgetall hgetdel hgetex hkeys hlen "
+    "hmget hpersist hpexpire hpexpireat hpexpiretime hpttl hrandfield hscan hstrlen httl hvals incr "
+    "info keys lindex llen lmove lmpop lpop lrange ltrim mget move multi object persist pexpire "
+    "pexpireat pexpiretime pfcount pfmerge psubscribe pttl punsubscribe quit randomkey rename renamenx "
+    "role rpop rpoplpush save scan scard sdiff sdiffstore select sinter sintercard sinterstore smembers "
+    "sort sort_ro spop srandmember sscan ssubscribe strlen subscribe substr sunion sunionstore "
+    "sunsubscribe swapdb time touch ttl type unlink unsubscribe unwatch watch xack xautoclaim xclaim "
+    "xdel xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xtrim zcard zcount zdiff "
+    "zdiffstore zinter zintercard zinterstore zmpop zpopmax zpopmin zrandmember zrange zrangebyscore "
+    "zrangestore zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zscan zunion zunionstore ";
+
+/* Of others, how many of the first words are seen, their name included, if it is not the two that it is of
+ * most, and of what we do not know. */
 static const struct {
     const char *name;
     size_t shown;
 } storing[] = {
-    { "append", 2 },   { "auth", 1 },     { "config", 3 },  { "eval", 1 },   { "eval_ro", 1 },
-    { "fcall", 2 },    { "getset", 2 },   { "hello", 2 },   { "hmset", 3 },  { "hset", 3 },
-    { "hsetnx", 3 },   { "linsert", 3 },  { "lpush", 2 },   { "lpushx", 2 }, { "lrem", 3 },
-    { "lset", 3 },     { "migrate", 4 },  { "mset", 2 },    { "msetnx", 2 }, { "pfadd", 2 },
-    { "psetex", 3 },   { "publish", 2 },  { "restore", 3 }, { "rpush", 2 },  { "rpushx", 2 },
-    { "sadd", 2 },     { "set", 2 },      { "setbit", 3 },  { "setex", 3 },  { "setnx", 2 },
-    { "setrange", 3 }, { "spublish", 2 }, { "acl", 2 },     { "xadd", 3 },   { "zadd", 2 },
-    { "function", 2 },
+    { "auth", 1 },    { "config", 3 },       { "echo", 1 },   { "eval", 1 },    { "eval_ro", 1 },
+    { "hincrby", 3 }, { "hincrbyfloat", 3 }, { "hmset", 3 },  { "hset", 3 },    { "hsetnx", 3 },
+    { "linsert", 3 }, { "lrem", 3 },         { "lset", 3 },   { "migrate", 4 }, { "ping", 1 },
+    { "psetex", 3 },  { "restore", 3 },      { "setbit", 3 }, { "setex", 3 },   { "setrange", 3 },
+    { "xadd", 3 },
 };
 
-static size_t shown_words(const char *text, size_t length)
+#define SHOWN_BY_DEFAULT 2
+#define COMMAND_MAX      32
+
+/* Copies the name of the command in lower case, between blanks. False if it is none: all that is certain of
+ * it then is that it is nothing that Redis knows. */
+static bool command_name(const struct copy *copy, char *name)
 {
-    for (size_t i = 0; i < sizeof storing / sizeof storing[0]; i++) {
-        size_t name = strlen(storing[i].name);
-        if (length >= name && strncasecmp(text, storing[i].name, name) == 0 &&
-            (length == name || text[name] == ' '))
-            return storing[i].shown;
+    size_t length = 0;
+    for (; copy->at + length < copy->length && next(copy, length) != ' '; length++) {
+        char c = next(copy, length);
+        if (length == COMMAND_MAX || !(is_word(c) || c == '.' || c == '-') || (unsigned char)c >= 0x80)
+            return false;
+        name[1 + length] = (char)tolower((unsigned char)c);
     }
-    return SIZE_MAX;
+    name[0] = ' ';
+    memcpy(name + 1 + length, " ", 2);
+    return length > 0;
 }
 
-/* One argument, which may stand in quotes. */
-static void take_argument(struct copy *copy, bool is_shown)
+static size_t shown_words(const struct copy *copy)
 {
-    bool is_quoted = next(copy, 0) == '"';
+    char name[COMMAND_MAX + 3];
+    if (!command_name(copy, name))
+        return 0;
+    if (strstr(plain_commands, name) != NULL)
+        return SIZE_MAX;
+    for (size_t i = 0; i < sizeof storing / sizeof storing[0]; i++) {
+        size_t length = strlen(storing[i].name);
+        if (strncmp(name + 1, storing[i].name, length) == 0 && name[1 + length] == ' ')
+            return storing[i].shown;
+    }
+    return SHOWN_BY_DEFAULT;
+}
+
+/* One argument, which may stand in quotes; what has lost its last quote may be more than one. False if there
+ * are other quotes in it: it may be part of one then, in a line that Redis could not read either. */
+static bool take_argument(struct copy *copy, bool is_shown)
+{
     size_t start = copy->at;
+    bool is_quoted = next(copy, 0) == '"';
+    bool is_whole = !is_quoted;
     if (is_quoted) {
         for (copy->at++; copy->at < copy->length && next(copy, 0) != '"'; copy->at++)
             if (next(copy, 0) == '\\')
                 copy->at++;
-        copy->at = copy->at < copy->length ? copy->at + 1 : copy->length;
+        is_whole = copy->at < copy->length;
+        copy->at = is_whole ? copy->at + 1 : copy->length;
     }
     while (copy->at < copy->length && next(copy, 0) != ' ')
         copy->at++;
-    if (!is_shown) {
+    size_t length = copy->at - start;
+    if (!is_shown || !is_whole) {
         copy->out[copy->used++] = '?';
-        return;
+        return false;
     }
-    memcpy(copy->out + copy->used, copy->text + start, copy->at - start);
-    copy->used += copy->at - start;
+    memcpy(copy->out + copy->used, copy->text + start, length);
+    copy->used += length;
+    return is_quoted || (memchr(copy->text + start, '\'', length) == NULL &&
+                         memchr(copy->text + start, '"', length) == NULL);
 }
 
 static size_t redact_redis(struct copy *copy)
 {
-    size_t shown = shown_words(copy->text, copy->length);
+    while (next(copy, 0) == ' ')
+        keep(copy);
+    size_t shown = shown_words(copy);
     for (size_t word = 0; copy->at < copy->length; word++) {
-        take_argument(copy, word < shown);
+        if (!take_argument(copy, word < shown))
+            shown = 0;
         while (next(copy, 0) == ' ')
             keep(copy);
     }
@@ -213,9 +332,10 @@ static size_t redact_redis(struct copy *copy)
 
 size_t redact(enum redaction kind, const char *text, size_t length, char *out)
 {
-    struct copy copy = { .text = text, .length = length, .out = out };
+    struct copy copy = { .kind = kind, .text = text, .length = length, .out = out };
     switch (kind) {
-    case REDACT_SQL:
+    case REDACT_MYSQL:
+    case REDACT_POSTGRESQL:
         return redact_sql(&copy);
     case REDACT_REDIS:
         return redact_redis(&copy);

@@ -37,8 +37,12 @@
 #define PROXIMUX_MODULE_VERSION 1
 
 /* Before the definition of `proximux_module`, so that it is found also in what is built with
- * -fvisibility=hidden. */
+ * -fvisibility=hidden. In C++ the declaration below is enough, and g++ warns of more. */
+#ifdef __cplusplus
+#define PROXIMUX_EXPORT
+#else
 #define PROXIMUX_EXPORT __attribute__((visibility("default")))
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,7 +59,8 @@ enum proximux_type {
 };
 
 /* A key that may stand in the module's group of the configuration, beside `path` and `listeners`, which all
- * have. */
+ * have. A string is shown by proximux -T and to those who ask admin, unless its name is, or ends behind an
+ * underscore with, password, passwd, passphrase, secret, token or key. */
 struct proximux_key {
     const char *name; /* NULL ends the list */
     enum proximux_type type;
@@ -221,7 +226,7 @@ struct proximux_module {
  * what the target then sends at once is the response. */
 
 /* What a module defines. */
-extern PROXIMUX_EXPORT const struct proximux_module proximux_module;
+extern __attribute__((visibility("default"))) const struct proximux_module proximux_module;
 
 #ifdef __cplusplus
 }

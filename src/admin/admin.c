@@ -22,6 +22,12 @@ static struct admin_service *admin_of(struct service *service)
     return list_entry(service, struct admin_service, service);
 }
 
+/* Making answers may take one fifth of the time: microseconds of a run, after which further ones are put off;
+ * of a run that is not worth a rest; and how long that is in terms of the run. */
+#define RUN_TIME   1000
+#define RUN_SHORT  500
+#define REST_TIMES 4
+
 /* Tells the listener of those whose descriptors are closed by now. */
 static void admin_reap(struct admin_service *admin)
 {
@@ -37,28 +43,63 @@ static void admin_reap(struct admin_service *admin)
     }
 }
 
-/* Has libmicrohttpd called again when it wants to be. */
+/* Has libmicrohttpd called again when it wants to be, but not before the rest is over. */
 static void admin_set_timer(struct admin_service *admin)
 {
-    MHD_UNSIGNED_LONG_LONG milliseconds;
-    ev_timer_stop(admin->runtime->loop, &admin->timer);
-    if (MHD_get_timeout(admin->daemon, &milliseconds) != MHD_YES)
-        return;
-    ev_timer_set(&admin->timer, (double)milliseconds / 1e3, 0.0);
-    ev_timer_start(admin->runtime->loop, &admin->timer);
+    MHD_UNSIGNED_LONG_LONG milliseconds = 0;
+    struct ev_loop *loop = admin->runtime->loop;
+    int64_t rest = admin->rests_until - clock_now();
+    ev_timer_stop(loop, &admin->timer);
+    if (rest > 0) {
+        ev_io_stop(loop, &admin->watcher);
+    } else {
+        rest = 0;
+        ev_io_start(loop, &admin->watcher);
+        if (MHD_get_timeout(admin->daemon, &milliseconds) != MHD_YES)
+            return;
+    }
+    ev_timer_set(&admin->timer, (double)milliseconds / 1e3 + (double)rest / 1e6, 0.0);
+    ev_timer_start(loop, &admin->timer);
+}
+
+static void admin_stop_waiting(struct admin_client *client)
+{
+    if (client->waits)
+        list_remove(&client->turn);
+    client->waits = false;
+}
+
+/* Whoever is not asked for any more must not keep the others. */
+static void admin_forget_lost(struct admin_service *admin)
+{
+    list_foreach(&admin->waiting, node)
+    {
+        struct admin_client *client = list_entry(node, struct admin_client, turn);
+        if (client->asked != admin->run)
+            admin_stop_waiting(client);
+    }
 }
 
 static void admin_run(struct admin_service *admin)
 {
+    admin->run++;
+    admin->began = clock_now();
     MHD_run(admin->daemon);
+    admin_forget_lost(admin);
     admin_reap(admin);
+    int64_t now = clock_now();
+    int64_t taken = now - admin->began;
+    if (taken > RUN_SHORT && now + REST_TIMES * taken > admin->rests_until)
+        admin->rests_until = now + REST_TIMES * taken;
     admin_set_timer(admin);
 }
 
 static void admin_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    (void)loop;
-    (void)events;
+    if (events & EV_ERROR) { /* the loop could not watch it, and takes it for done unless it is set anew */
+        ev_io_set(watcher, watcher->fd, EV_READ);
+        ev_io_start(loop, watcher);
+    }
     admin_run(watcher->data);
 }
 
@@ -100,24 +141,66 @@ static void admin_notified(void *data, struct MHD_Connection *connection, void *
         return;
     }
     struct admin_client *client = *context;
+    admin_stop_waiting(client);
     list_remove(&client->node);
     list_append(&admin->gone, &client->node);
 }
 
-/* A client has its answer: it is the last one to be thought idle. */
+/* What has read a request together with the end behind it does not look again, and would wait for as long as
+ * it does for idle clients: this has libmicrohttpd see the end, once what it has read already is answered. */
+static void admin_notice_end(const struct admin_client *client)
+{
+    char byte;
+    if (recv(client->descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        shutdown(client->descriptor, SHUT_RD);
+}
+
+static struct admin_client *admin_client_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+/* It is the last one to be thought idle. */
+static void admin_note_activity(struct admin_service *admin, struct admin_client *client)
+{
+    list_remove(&client->node);
+    list_append(&admin->clients, &client->node);
+}
+
+/* A client has its answer. */
 static void admin_completed(void *data, struct MHD_Connection *connection, void **request,
                             enum MHD_RequestTerminationCode code)
 {
     (void)request;
     (void)code;
-    struct admin_service *admin = data;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct admin_client *client = info == NULL ? NULL : info->socket_context;
+    struct admin_client *client = admin_client_of(connection);
     if (client == NULL)
         return;
-    list_remove(&client->node);
-    list_append(&admin->clients, &client->node);
+    admin_note_activity(data, client);
+    admin_notice_end(client);
+}
+
+bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
+{
+    struct admin_client *client = admin_client_of(connection);
+    int64_t now = clock_now();
+    if (client == NULL)
+        return true;
+    const struct list_node *first = list_first(&admin->waiting);
+    client->asked = admin->run;
+    if (now >= admin->rests_until && now - admin->began < RUN_TIME &&
+        (first == NULL || first == &client->turn)) {
+        admin_stop_waiting(client);
+        return true;
+    }
+    if (!client->waits) {
+        list_append(&admin->waiting, &client->turn);
+        client->waits = true;
+        admin_note_activity(admin, client);
+    }
+    return false;
 }
 
 /* libmicrohttpd sees these sockets end, and closes them. */
@@ -274,6 +357,7 @@ struct service *admin_service_create(struct runtime *runtime, struct listener_se
     admin->source = *source;
     list_init(&admin->clients);
     list_init(&admin->gone);
+    list_init(&admin->waiting);
     ev_init(&admin->watcher, admin_readable);
     admin->watcher.data = admin;
     ev_init(&admin->timer, admin_due);

@@ -19,10 +19,12 @@ struct answer {
     struct buffer body;
 };
 
-/* A path and what makes its answer. `rest` is what follows the path, where it is a prefix. */
+/* A path and what makes its answer. `rest` is what follows the path, where it is a prefix. Who asks whether
+ * all is well never waits behind those who want long answers. */
 struct route {
     const char *path;
     bool is_prefix;
+    bool is_quick;
     const char *type;
     void (*make)(const struct admin_service *admin, const char *rest, struct answer *answer);
 };
@@ -131,15 +133,15 @@ static void make_configuration(const struct admin_service *admin, const char *re
 }
 
 static const struct route routes[] = {
-    { "/", false, "text/html; charset=utf-8", make_page },
-    { "/status.json", false, json_type, make_status },
-    { "/history.json", false, json_type, make_history },
-    { "/status.txt", false, text_type, make_table },
-    { "/metrics", false, "text/plain; version=0.0.4; charset=utf-8", make_metrics },
-    { "/healthz", false, text_type, make_health },
-    { "/readyz", false, text_type, make_readiness },
-    { READY_PREFIX, true, text_type, make_readiness },
-    { "/config", false, text_type, make_configuration },
+    { "/", false, false, "text/html; charset=utf-8", make_page },
+    { "/status.json", false, false, json_type, make_status },
+    { "/history.json", false, false, json_type, make_history },
+    { "/status.txt", false, false, text_type, make_table },
+    { "/metrics", false, false, "text/plain; version=0.0.4; charset=utf-8", make_metrics },
+    { "/healthz", false, true, text_type, make_health },
+    { "/readyz", false, true, text_type, make_readiness },
+    { READY_PREFIX, true, true, text_type, make_readiness },
+    { "/config", false, false, text_type, make_configuration },
 };
 
 static const struct route *find_route(const char *url, const char **rest)
@@ -259,7 +261,15 @@ enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection,
         *upload_size = 0;
         return MHD_YES;
     }
+    const char *rest;
+    const struct route *route = find_route(url, &rest);
+    if (route != NULL && !route->is_quick && is_reading(method) && !admin_may_answer(data, connection))
+        return MHD_YES;
     struct answer answer = { .status = MHD_HTTP_OK, .type = text_type };
-    make_answer(data, connection, url, method, &answer);
-    return send_answer(connection, &answer);
+    const struct admin_service *admin = data;
+    make_answer(admin, connection, url, method, &answer);
+    enum MHD_Result result = send_answer(connection, &answer);
+    if (result != MHD_YES)
+        shortage_note(&admin->runtime->shortage, admin->settings->name);
+    return result;
 }

@@ -86,13 +86,14 @@ static void print_process(const struct admin_source *source, struct buffer *out)
     }
 }
 
-/* The value of a label: what would end it is escaped. */
+/* The value of a label: what would end it is escaped; and what is not printable ASCII is shown as in the log,
+ * since nothing of all this is read where a label is not UTF-8. */
 static void print_label(struct buffer *out, const char *name, const char *value)
 {
     buffer_print(out, "%s=\"", name);
     for (; *value != '\0'; value++) {
-        if (*value == '\n')
-            buffer_append_text(out, "\\n");
+        if (*value < 0x20 || *value > 0x7e)
+            buffer_print(out, "\\\\x%02x", (unsigned char)*value);
         else if (*value == '"' || *value == '\\')
             buffer_print(out, "\\%c", *value);
         else

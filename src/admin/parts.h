@@ -19,6 +19,9 @@ struct admin_client {
     struct address address;
     int descriptor; /* libmicrohttpd's: it is closed there */
     enum reason reason;
+    struct list_node turn; /* in `waiting`, if it waits */
+    bool waits;            /* its request is read, and has been put off */
+    uint64_t asked;        /* the run in which it last came to that */
 };
 
 /* Owned by the listener. */
@@ -35,9 +38,16 @@ struct admin_service {
     struct history_book book;
     struct list clients; /* who had an answer, or came in, longest ago is the first */
     struct list gone;    /* whom libmicrohttpd has let go, or is about to */
+    struct list waiting; /* for an answer; the first one is the next */
+    uint64_t run;        /* of libmicrohttpd */
+    int64_t began;       /* microseconds: when that did */
+    int64_t rests_until; /* microseconds; the traffic's time until then */
     size_t client_count;
     size_t descriptors; /* reserved in the account */
 };
+
+/* Whether this client's request may be answered now; if not, libmicrohttpd asks again. */
+bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection);
 
 /* Answers one request; a callback of libmicrohttpd. */
 enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection, const char *url,

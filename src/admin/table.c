@@ -85,19 +85,22 @@ static void add_time(struct table *table, const struct histogram *histogram, dou
     add_text(table, text);
 }
 
+static void append_blanks(struct buffer *out, size_t count)
+{
+    while (count-- > 0)
+        buffer_append_text(out, " ");
+}
+
+/* `width` is at least that of the text. */
 static void print_cell(struct buffer *out, const struct column *column, const char *text, size_t width,
                        bool is_last)
 {
-    static const char blanks[] = "                                                                ";
     size_t length = strlen(text);
-    size_t missing = width > length ? width - length : 0;
-    if (missing > sizeof blanks - 1)
-        missing = sizeof blanks - 1;
     if (column->is_number)
-        buffer_append(out, blanks, missing);
+        append_blanks(out, width - length);
     buffer_append(out, text, length);
     if (!column->is_number && !is_last)
-        buffer_append(out, blanks, missing);
+        append_blanks(out, width - length);
     buffer_append_text(out, is_last ? "\n" : "  ");
 }
 
@@ -146,7 +149,7 @@ static void print_process(const struct admin_process *process, struct buffer *ou
     if (process->file == NULL)
         buffer_append_text(out, "from the environment");
     else
-        buffer_append_text(out, process->file);
+        append_escaped(out, process->file);
     buffer_append_text(out, ", loaded ");
     print_moment(out, process->loaded);
     buffer_print(out, ", %" PRIu64 " reloads, %" PRIu64 " refused%s\n\n", process->reloads,

@@ -12,7 +12,7 @@ static const struct counter listener_gauges[] = {
     LINE(listener_gauges, in_flight, COUNTER_GAUGE, "listener_in_flight",
          "Requests at target connections; in proxy mode, clients at theirs"),
     LINE(listener_gauges, ready, COUNTER_GAUGE, "listener_ready",
-         "1 while clients are accepted and a target is usable"),
+         "1 unless it is starting or draining, or has no usable target"),
 };
 
 static const struct counter listener_counters[] = {

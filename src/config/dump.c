@@ -174,9 +174,27 @@ static void dump_targets(struct dump *dump, const struct written_group *listener
     fputs(");\n", dump->stream);
 }
 
+/* Modules have no word for a key that is secret: by its name it is, if that is, or ends with, one of these.
+ */
+static bool is_secret_name(const char *name)
+{
+    static const char *const words[] = { "password", "passwd", "passphrase", "secret", "token", "key" };
+    const char *last = strrchr(name, '_');
+    last = last == NULL ? name : last + 1;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(last, words[i]) == 0)
+            return true;
+    return false;
+}
+
 static void dump_extra(struct dump *dump, const struct written_extra *extra)
 {
-    const struct key key = { .scope = SCOPE_MODULE, .name = extra->name, .type = extra->type };
+    const struct key key = {
+        .scope = SCOPE_MODULE,
+        .name = extra->name,
+        .type = extra->type,
+        .is_secret = is_secret_name(extra->name),
+    };
     dump_value(dump, &key, &extra->value);
 }
 

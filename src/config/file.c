@@ -429,6 +429,16 @@ static void read_global_structure(struct walk *walk, struct written_group *group
         read_listeners(walk, key, setting);
 }
 
+/* libconfig crashes when it does not get the memory that it asks for, so it is asked only if there is enough:
+ * a value of one digit and its comma become a setting of a hundred bytes. */
+static bool has_memory_for(const char *text)
+{
+    void *volatile probe = malloc(strlen(text) * 64 + 65536);
+    bool enough = probe != NULL;
+    free(probe);
+    return enough;
+}
+
 void file_read(struct written_configuration *written, const char *path)
 {
     struct source source;
@@ -439,7 +449,11 @@ void file_read(struct written_configuration *written, const char *path)
         return;
     }
     size_t problems = written->problems->count;
-    if (source_read(&source, written, path)) {
+    if (!source_read(&source, written, path)) {
+        written->is_unreadable = true;
+    } else if (!has_memory_for(source.text)) {
+        problem_memory(written->problems);
+    } else {
         config_init(&config);
         if (config_read_string(&config, source.text) == CONFIG_TRUE) {
             struct walk walk = { .source = &source, .written = written };
@@ -451,8 +465,6 @@ void file_read(struct written_configuration *written, const char *path)
             problem_error(written->problems, &origin, NULL, "%s", config_error_text(&config));
         }
         config_destroy(&config);
-    } else {
-        written->is_unreadable = true;
     }
     source_free(&source);
 }

@@ -183,7 +183,7 @@ static bool client_describe(const struct events_client *client, const struct eve
         .target = exchange->target != NULL ? exchange->target : "",
         .text = text->memory + text->start,
         .text_length = length,
-        .text_is_cut = exchange->request.length < exchange->request_bytes,
+        .text_is_cut = protocol_description_is_cut(settings, exchange->request, exchange->request_bytes),
         .kind = "",
         .parameters = "",
         .request_size = exchange->request_bytes,

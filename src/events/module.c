@@ -52,35 +52,58 @@ static const struct written_value *path_of(const struct loading *loading)
 /* ---- The file ---------------------------------------------------------------------------------------------
  */
 
-/* Whether others than root could put something else there. */
-static bool others_may_write(const char *path, struct stat *status)
-{
-    return stat(path, status) == 0 && (status->st_uid != 0 || (status->st_mode & (S_IWGRP | S_IWOTH)) != 0);
-}
-
-/* What runs as root must not be what others wrote. */
-static bool is_trusted(const struct loading *loading)
+/* Whether others than root could put something else there, by these bits of its mode; of a folder with the
+ * sticky bit, all that counts is whose it is. */
+static bool others_may_write(const char *path, mode_t bits)
 {
     struct stat status;
+    struct stat link;
+    if (lstat(path, &link) == -1 || stat(path, &status) == -1)
+        return false;
+    if (link.st_uid != 0)
+        return true;
+    bool is_sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0;
+    return status.st_uid != 0 || (!is_sticky && (status.st_mode & bits) != 0);
+}
+
+/* Whether they could do so in one of the folders that lead to a file. Above its own a group may write: Debian
+ * has given /usr/local to one. */
+static bool others_may_replace(const char *path)
+{
     char folder[PATH_MAX];
+    mode_t bits = S_IWGRP | S_IWOTH;
+    snprintf(folder, sizeof folder, "%s", path);
+    for (char *slash; (slash = strrchr(folder, '/')) != NULL;) {
+        *slash = '\0';
+        if (others_may_write(folder[0] == '\0' ? "/" : folder, bits))
+            return true;
+        bits = S_IWOTH;
+    }
+    return false;
+}
+
+/* What runs as root must not be what others wrote, nor behind a link of theirs. */
+static bool is_trusted(const struct loading *loading)
+{
+    char file[PATH_MAX];
     const char *path = loading->module->path;
     const struct written_value *value = path_of(loading);
-    if (stat(path, &status) == -1) {
+    if (realpath(path, file) == NULL) {
         fail(loading, &value->origin, "path", "%s: %s", path, strerror(errno));
         return false;
     }
     if (geteuid() != 0)
         return true;
-    if (others_may_write(path, &status)) {
+    if (others_may_write(file, S_IWGRP | S_IWOTH)) {
         fail(loading, &value->origin, "path",
              "%s is refused: others than root may write to it, and the program runs as root", path);
         return false;
     }
-    snprintf(folder, sizeof folder, "%s", path);
-    *strrchr(folder, '/') = '\0';
-    if (others_may_write(folder[0] == '\0' ? "/" : folder, &status)) {
+    if (others_may_write(path, 0) || others_may_replace(file) || others_may_replace(path)) {
         fail(loading, &value->origin, "path",
-             "%s is refused: others than root may write to its folder, and the program runs as root", path);
+             "%s is refused: others than root may write to its folder, or to one above it, and the program "
+             "runs as root",
+             path);
         return false;
     }
     return true;
@@ -129,6 +152,10 @@ static bool open_library(const struct loading *loading)
         fail(loading, origin, "path",
              "%s was built for version %u of the interface of modules; this is version %d", module->path,
              (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
+        return false;
+    }
+    if (module->module->name == NULL) {
+        fail(loading, origin, "path", "%s has no name", module->path);
         return false;
     }
     if (module->module->parameter_bytes > PARAMETER_BYTES_MAX) {
@@ -267,6 +294,9 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
         while (key->choices[value->number] != NULL && strcmp(key->choices[value->number], key->fallback) != 0)
             value->number++;
         value->string = key->choices[value->number];
+        if (value->string == NULL)
+            fail(loading, &path_of(loading)->origin, key->name, "its default \"%s\" is none of its choices",
+                 key->fallback);
         break;
     }
 }
@@ -283,6 +313,8 @@ static void take_values(const struct loading *loading)
     }
     for (size_t i = 0; i < loading->group->extra_count; i++) {
         const struct written_extra *extra = &loading->group->extras[i];
+        if (!extra->value.set) /* memory was short, which is noted */
+            continue;
         const struct proximux_key *key = find_key(module->module, extra->name, &place);
         if (key == NULL)
             report_unknown(loading, extra);
@@ -360,6 +392,12 @@ bool module_is_for(const struct module *module, const char *listener)
 /* ---- From load to close
  * ------------------------------------------------------------------------------------ */
 
+/* A module may fail without a word. */
+static const char *said(const char *reason)
+{
+    return reason[0] != '\0' ? reason : "it refuses, and does not say why";
+}
+
 bool module_load(struct module *module, const struct written_configuration *written,
                  const struct written_module *group)
 {
@@ -372,7 +410,7 @@ bool module_load(struct module *module, const struct written_configuration *writ
     take_values(&loading);
     if (written->problems->errors == errors && module->module->check != NULL &&
         !module->module->check(module->values, error, sizeof error))
-        fail(&loading, &group->group->origin, module->module->name, "%s", error);
+        fail(&loading, &group->group->origin, module->module->name, "%s", said(error));
     return written->problems->errors == errors;
 }
 
@@ -399,7 +437,7 @@ bool module_start(struct module *module, char *error, size_t error_size)
     module->started = module->module->start == NULL ||
                       module->module->start(&host, module->values, &module->instance, reason, sizeof reason);
     if (!module->started)
-        snprintf(error, error_size, "module %s: %s", module->path, reason);
+        snprintf(error, error_size, "module %s: %s", module->path, said(reason));
     return module->started;
 }
 

@@ -91,6 +91,8 @@ static void listener_refuse(struct listener *listener, int descriptor, const str
     listener->counters.refused++;
     listener->counters.ends[reason]++;
     refusals_note(&listener->refusals, client, reason);
+    if (reason == REASON_INTERNAL)
+        shortage_note(&listener->runtime->shortage, listener->settings->name);
     listener_return_descriptors(listener);
 }
 
@@ -159,6 +161,14 @@ static void listener_welcome(struct listener *listener, int descriptor, const st
         listener_admit(listener, descriptor, &sender, &sender);
 }
 
+static void listener_rest(struct listener *listener, const char *why)
+{
+    listener_say_short(listener, why);
+    listener_pause(listener);
+    ev_timer_set(&listener->pause, ACCEPT_PAUSE_SECONDS, 0.0);
+    ev_timer_start(listener->runtime->loop, &listener->pause);
+}
+
 static enum accept_outcome listener_accept_failed(struct listener *listener, int error)
 {
     switch (error) {
@@ -168,10 +178,7 @@ static enum accept_outcome listener_accept_failed(struct listener *listener, int
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        listener_say_short(listener, strerror(error));
-        listener_pause(listener);
-        ev_timer_set(&listener->pause, ACCEPT_PAUSE_SECONDS, 0.0);
-        ev_timer_start(listener->runtime->loop, &listener->pause);
+        listener_rest(listener, strerror(error));
         return ACCEPT_PAUSE;
     default: /* the client's own misfortune, such as ECONNABORTED */
         return ACCEPT_NEXT;
@@ -225,9 +232,10 @@ void listener_accept_rest(struct listener *listener)
 static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
-    (void)events;
     struct listener *listener = watcher->data;
-    if (listener->draining)
+    if (events & EV_ERROR)
+        listener_rest(listener, "the kernel can't watch the socket");
+    else if (listener->draining)
         listener_accept_rest(listener);
     else
         listener_accept_batch(listener, watcher->fd, ACCEPT_BATCH);

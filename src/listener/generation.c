@@ -18,6 +18,8 @@ static void generation_client_ended(void *owner, const struct address *client,
     struct listener *listener = generation->listener;
     struct counters *counters = &listener->counters;
     counters->ends[summary->reason]++;
+    if (summary->reason == REASON_INTERNAL)
+        shortage_note(&listener->runtime->shortage, listener->settings->name);
     admission_leave(&listener->admission, client);
     descriptors_return(&listener->runtime->descriptors,
                        generation->service->functions->descriptors_per_client);

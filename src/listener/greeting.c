@@ -71,8 +71,10 @@ static void greeting_progress(struct greeting *greeting)
 static void greeting_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
-    (void)events;
-    greeting_progress(watcher->data);
+    if (events & EV_ERROR) /* the kernel can't watch it */
+        greeting_end(watcher->data, REASON_INTERNAL);
+    else
+        greeting_progress(watcher->data);
 }
 
 static void greeting_timed_out(struct timer *timer, struct timeout *timeout)

@@ -323,13 +323,13 @@ static void link_give_back(struct mux_link *link)
         if (link_has_sent(exchange))
             return;
         link_take_back(link, exchange);
-        exchange_detach(exchange);
-        if (exchange->client == NULL) {
+        struct mux_client *client = exchange->client;
+        if (client == NULL) {
             exchange_free(exchange);
         } else if (exchange->bytes.failed) {
-            client_cut_off(exchange->client, REASON_INTERNAL);
+            client_cut_off(client, REASON_INTERNAL); /* which takes this one, still in its place, along */
         } else {
-            struct mux_client *client = exchange->client;
+            exchange_detach(exchange);
             exchange_wait_again(exchange);
             client_update(client);
         }

@@ -15,10 +15,12 @@
 
 static void hangups_told(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    (void)loop;
-    (void)events;
     struct hangups *hangups = watcher->data;
     struct epoll_event told;
+    if (events & EV_ERROR) { /* the loop could not watch it, and takes it for done unless it is set anew */
+        ev_io_set(watcher, watcher->fd, EV_READ);
+        ev_io_start(loop, watcher);
+    }
     /* One at a time, since dealing with one may be the end of another. */
     for (int i = 0; i < BATCH && epoll_wait(watcher->fd, &told, 1, 0) == 1; i++) {
         hangup_forget(hangups, told.data.ptr);

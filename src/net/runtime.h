@@ -2,6 +2,7 @@
 #ifndef NET_RUNTIME_H
 #define NET_RUNTIME_H
 
+#include "base/shortage.h"
 #include "net/descriptors.h"
 #include "net/resolver.h"
 
@@ -16,6 +17,7 @@ struct runtime {
     struct ev_loop *loop;
     struct resolver *resolver;
     struct descriptors descriptors;
+    struct shortage shortage;
     struct list places; /* that addresses of targets have for connections: target/place.h */
     uint64_t clients;   /* so far: gives each its number */
     char *read_buffer;  /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */

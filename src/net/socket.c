@@ -191,7 +191,7 @@ int socket_error(int descriptor)
 
 bool socket_would_wait(int error)
 {
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
 
 void socket_keep_alive(int descriptor, int idle, int interval, int count)

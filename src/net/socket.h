@@ -67,8 +67,8 @@ int socket_connect_unix(const char *path);
 /* The pending error of a socket, 0 if none: the outcome of a connect() once the socket became writable. */
 int socket_error(int descriptor);
 
-/* Whether a call failed only because it would have had to wait, or was interrupted: to be done again later.
- */
+/* Whether reading or writing failed only because it would have had to wait, was interrupted, or the kernel
+ * was short of memory, which leaves the connection whole: to be done again later. */
 bool socket_would_wait(int error);
 
 /* Times in seconds, at least 1. No effect on unix sockets. */

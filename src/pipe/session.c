@@ -163,6 +163,10 @@ static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
     (void)loop;
     struct pipe_end *end = watcher->data;
     struct pipe_session *session = end->session;
+    if (events & EV_ERROR) { /* the kernel can't watch it */
+        pipe_session_end(session, REASON_INTERNAL);
+        return;
+    }
     session_touch(session);
     if (events & EV_WRITE)
         pipe_end_flush(end);

@@ -2,7 +2,6 @@
 
 #include "protocol/redis.h"
 
-#define BYTES_MAX          256
 #define REDIS_ARGUMENTS    64
 #define REDIS_ARGUMENT_MAX ((size_t)1024)
 
@@ -10,12 +9,10 @@ static const char digits[] = "0123456789abcdef";
 
 void describe_bytes(struct slice bytes, struct buffer *text)
 {
-    for (size_t i = 0; i < bytes.length && i < BYTES_MAX; i++) {
+    for (size_t i = 0; i < bytes.length && i < DESCRIBE_BYTES_MAX; i++) {
         unsigned char byte = (unsigned char)bytes.bytes[i];
         buffer_append(text, (const char[]){ digits[byte >> 4], digits[byte & 15] }, 2);
     }
-    if (bytes.length > BYTES_MAX)
-        buffer_append_text(text, "...");
 }
 
 /* Up to a line feed, or all; without it and a CR before it. */
@@ -34,11 +31,22 @@ static bool begins_with(struct slice bytes, struct slice beginning)
     return bytes.length >= beginning.length && memcmp(bytes.bytes, beginning.bytes, beginning.length) == 0;
 }
 
+static void skip_empty_line(struct slice *bytes)
+{
+    if (begins_with(*bytes, SLICE("\r\n"))) /* before a request of HTTP */
+        slice_skip(bytes, 2);
+}
+
+bool describe_has_first_line(struct slice bytes)
+{
+    skip_empty_line(&bytes);
+    return bytes.length > 0 && memchr(bytes.bytes, '\n', bytes.length) != NULL;
+}
+
 void describe_first_line(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
 {
     (void)settings;
-    if (begins_with(bytes, SLICE("\r\n"))) /* an empty line before a request of HTTP */
-        slice_skip(&bytes, 2);
+    skip_empty_line(&bytes);
     struct slice line = first_line(bytes);
     buffer_append(text, line.bytes, line.length);
 }
@@ -105,15 +113,9 @@ static bool next_number(struct slice *bytes, char sign, int64_t *value)
     return false;
 }
 
-void describe_redis(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+static void describe_array(struct slice bytes, struct buffer *text)
 {
     int64_t count, length;
-    while (begins_with(bytes, SLICE("\r\n")))
-        slice_skip(&bytes, 2);
-    if (bytes.length > 0 && bytes.bytes[0] != '*') {
-        describe_first_line(settings, bytes, text);
-        return;
-    }
     if (!next_number(&bytes, '*', &count))
         return;
     for (int64_t i = 0; i < count && next_number(&bytes, '$', &length); i++) {
@@ -128,6 +130,30 @@ void describe_redis(const struct protocol_settings *settings, struct slice bytes
             return;
         slice_skip(&bytes, argument.length + 2);
     }
+}
+
+/* An inline command reads like the array that it stands for, however it is quoted. */
+static void describe_inline(struct slice bytes, struct buffer *text)
+{
+    struct buffer array = { 0 };
+    struct slice line = first_line(bytes);
+    if (redis_inline_convert(line, SIZE_MAX, &array) == REDIS_INLINE_ARRAY)
+        describe_array(buffer_slice(&array), text);
+    else
+        buffer_append(text, line.bytes, line.length);
+    text->failed = text->failed || array.failed;
+    buffer_free(&array);
+}
+
+void describe_redis(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+{
+    (void)settings;
+    while (begins_with(bytes, SLICE("\r\n")))
+        slice_skip(&bytes, 2);
+    if (bytes.length > 0 && bytes.bytes[0] != '*')
+        describe_inline(bytes, text);
+    else
+        describe_array(bytes, text);
 }
 
 void describe_redis_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)

@@ -7,6 +7,7 @@
 #include "protocol/protocol.h"
 
 /* Hexadecimal digits, of the first bytes. */
+#define DESCRIBE_BYTES_MAX 256
 void describe_bytes(struct slice bytes, struct buffer *text);
 
 /* The command with its arguments, quoted where they need it, the long ones cut. */
@@ -15,6 +16,8 @@ void describe_redis_error(const struct protocol_settings *settings, struct slice
 
 /* The first line: of memcached, and of HTTP. */
 void describe_first_line(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
+/* Whether all of it is there. */
+bool describe_has_first_line(struct slice bytes);
 void describe_memcached_error(const struct protocol_settings *settings, struct slice bytes,
                               struct buffer *text);
 /* Of a status from 400 on: "404 Not Found". */

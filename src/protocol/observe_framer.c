@@ -86,11 +86,14 @@ static bool framer_own_id(const struct observer *observer, const struct framer_s
     return outcome == PROTOCOL_WHOSE;
 }
 
-static struct text *framer_text(const struct observer *observer, const struct framer_state *state)
+/* What a request that begins with these bytes asks for; NULL when memory is short. */
+static struct text *describe(const struct observer *observer, struct slice bytes, uint64_t size)
 {
     struct buffer text = { 0 };
-    protocol_describe(observer->protocol, buffer_slice(&state->seen), &text);
+    protocol_describe(observer->protocol, bytes, &text);
     struct text *copy = text.failed ? NULL : text_create(buffer_slice(&text), OBSERVE_TEXT_MAX);
+    if (copy != NULL)
+        copy->is_cut = copy->is_cut || protocol_description_is_cut(observer->protocol, bytes, size);
     buffer_free(&text);
     return copy;
 }
@@ -106,7 +109,7 @@ static void framer_request_complete(struct observer *observer, struct framer_sta
             is_followed && protocol->observes(observer->protocol, request, buffer_slice(&state->seen));
     else
         is_followed = is_followed && !request->local;
-    struct text *text = framer_text(observer, state);
+    struct text *text = describe(observer, buffer_slice(&state->seen), observer->sides[OBSERVE_CLIENT].count);
     struct pending *pending = observe_add(observer, "", text, 0);
     text_release(text);
     if (pending == NULL)
@@ -278,10 +281,11 @@ static void raw_client(struct observer *observer, void *state, struct slice *inp
         observe_drop(observer, OBSERVE_CLIENT);
         return;
     }
-    struct buffer text = { 0 };
-    protocol_describe(observer->protocol, chunk, &text);
-    observe_ask(observer, "", buffer_slice(&text), 0);
-    buffer_free(&text);
+    struct text *text = describe(observer, chunk, chunk.length);
+    struct pending *pending = observe_add(observer, "", text, 0);
+    text_release(text);
+    if (pending != NULL)
+        observe_tell(observer, pending);
 }
 
 static void raw_target(struct observer *observer, void *state, struct slice *input)

@@ -52,3 +52,13 @@ void protocol_describe(const struct protocol_settings *settings, struct slice by
     else
         describe_bytes(bytes, text);
 }
+
+bool protocol_description_is_cut(const struct protocol_settings *settings, struct slice bytes, uint64_t size)
+{
+    const struct protocol *protocol = settings->protocol;
+    if (protocol == NULL || protocol->describe == NULL)
+        return size > DESCRIBE_BYTES_MAX;
+    if (bytes.length >= size)
+        return false;
+    return protocol->describe != describe_first_line || !describe_has_first_line(bytes);
+}

@@ -217,6 +217,9 @@ const char *protocol_follower_name(const struct follower *follower);
  * digits. */
 void protocol_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
+/* Whether that leaves something out, for a request of `size` bytes that begins with these. */
+bool protocol_description_is_cut(const struct protocol_settings *settings, struct slice bytes, uint64_t size);
+
 /* All protocols that can be shared, one after the other, NULL at the end: their names, for errors. */
 const struct protocol *const *protocol_all(void);
 

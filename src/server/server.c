@@ -5,6 +5,7 @@
 #include "net/runtime.h"
 #include "server/daemon.h"
 #include "server/drain.h"
+#include "server/event_loop.h"
 #include "server/listeners.h"
 #include "server/notify.h"
 #include "server/overview.h"
@@ -273,11 +274,12 @@ static bool server_make_runtime(struct server *server)
         log_error(NULL, "%s", strerror(errno));
         return false;
     }
-    runtime->loop = ev_loop_new(EVFLAG_AUTO);
+    runtime->loop = event_loop_create();
     if (runtime->loop == NULL) {
         log_error(NULL, "the event loop can't be made: %s", strerror(errno));
         return false;
     }
+    shortage_init(&runtime->shortage, runtime->loop);
     runtime->resolver = resolver_create(runtime->loop, error, sizeof error);
     if (runtime->resolver == NULL) {
         log_error(NULL, "the resolver can't be made: %s", error);
@@ -387,6 +389,7 @@ static void server_clean_up(struct server *server)
     upgrade_free(&server->upgrade);
     bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
+    shortage_stop(&server->runtime.shortage);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
         ev_timer_stop(server->runtime.loop, &server->sweep);

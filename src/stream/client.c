@@ -59,6 +59,13 @@ void stream_client_read(struct stream_client *client)
 {
     int events = client->events;
     client->events = 0;
+    if (events & EV_ERROR) { /* the kernel can't watch it */
+        if (client->mux != NULL)
+            mux_client_fail(client->mux, REASON_INTERNAL, clock_now());
+        else
+            stream_client_end(client, client->reason, true);
+        return;
+    }
     if (events & EV_WRITE)
         client->blocked = false;
     if ((events & EV_CUSTOM) && client->mux != NULL)

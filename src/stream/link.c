@@ -87,6 +87,10 @@ void stream_link_read(struct stream_link *link)
 {
     int events = link->events;
     link->events = 0;
+    if (events & EV_ERROR) { /* the kernel can't watch it */
+        mux_link_fail(link->mux, REASON_INTERNAL, clock_now());
+        return;
+    }
     if (events & EV_WRITE)
         link->blocked = false;
     if ((events & EV_READ) && mux_link_wants_bytes(link->mux))

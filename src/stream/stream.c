@@ -122,6 +122,8 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
             link->answered = true;
         return;
     }
+    if (ending->reason == REASON_INTERNAL)
+        shortage_note(&service->runtime->shortage, service->settings->name);
     if (log_enabled(LOG_KIND_DEBUG))
         stream_log_failure(service, ending);
 }

@@ -139,7 +139,7 @@ static void attempt_event(struct ev_loop *loop, ev_io *watcher, int events)
     (void)loop;
     struct target_attempt *attempt = watcher->data;
     if (!(events & EV_CUSTOM)) {
-        int error = socket_error(attempt->descriptor);
+        int error = events & EV_ERROR ? ENOMEM : socket_error(attempt->descriptor);
         if (error == 0 && is_connected_to_itself(attempt))
             error = ECONNREFUSED;
         if (error != 0) {

@@ -149,6 +149,39 @@ static void nothing_but_reading(void **state)
     proximux_stop(proximux);
 }
 
+/* Who ends with its requests has all answers, and then the end. */
+static void half_closed_clients_are_answered_and_closed(void **state)
+{
+    static const char requests[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                   "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    struct fixture *fixture = *state;
+    unsigned admin = peer_free_port();
+    char path[FIXTURE_PATH];
+    const char *const addresses[] = { HOST, fixture_path(fixture, "admin.sock", path) };
+    struct proximux *proximux = proximux_start(
+        fixture,
+        "admin: { listen = [ \"127.0.0.1:%u\", \"unix:%s\" ]; };"
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = \"127.0.0.1:1\"; } );",
+        admin, path, peer_free_port());
+    for (size_t i = 0; i < 4; i++) { /* with one request, and with two */
+        char text[4000] = "";
+        size_t length = 0;
+        ssize_t count = 1;
+        int client = peer_connect(addresses[i / 2], admin);
+        peer_send_text(client, i % 2 == 0 ? requests : strstr(requests + 1, "GET"));
+        peer_end(client);
+        while (count > 0 && length < sizeof text - 1 && peer_readable(client, 20000)) {
+            count = read(client, text + length, sizeof text - 1 - length);
+            length += count > 0 ? (size_t)count : 0;
+        }
+        assert_int_equal(count, 0); /* it was closed, long before the patience with idle clients is over */
+        assert_true(i % 2 == 1 || strstr(text, "\r\n\r\nok\n") != NULL);
+        assert_non_null(strstr(text, "\r\n\r\nready\n"));
+        close(client);
+    }
+    proximux_stop(proximux);
+}
+
 static void the_allowlist_is_kept(void **state)
 {
     unsigned admin = peer_free_port();
@@ -538,6 +571,69 @@ static void slow_clients_hurt_nobody(void **state)
 }
 
 /* What it held for admin is given back; and clients of admin, who are there, keep nobody from ending. */
+/* Reads what has come; the bytes until now. Closes, and sets to -1, who has reached the end. */
+static size_t drain_clients(int *clients, size_t count)
+{
+    static char bytes[65536];
+    size_t length = 0;
+    for (size_t i = 0; i < count; i++) {
+        ssize_t got = 1;
+        while (clients[i] != -1 && (got = recv(clients[i], bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+            length += (size_t)got;
+        if (clients[i] == -1 || got != 0)
+            continue;
+        close(clients[i]);
+        clients[i] = -1;
+    }
+    return length;
+}
+
+/* Who asks for one long answer after the other gets them all, but does not take the time of the traffic. */
+static void greedy_clients_hurt_nobody(void **state)
+{
+    enum { CLIENTS = 8, REQUESTS = 60 };
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char last[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    unsigned admin = peer_free_port(), port = peer_free_port();
+    struct echo *echo = echo_start(HOST, 0, NULL);
+    struct proximux *proximux = start_with_admin(*state, admin, "", port, echo_port(echo), "");
+    int clients[CLIENTS], client = peer_connect(HOST, port);
+    struct web_answer answer = web_get(HOST, admin, HOST, "/metrics");
+    size_t left = CLIENTS, length = 0, rounds = 0;
+    int64_t slowest = slowest_exchange(client, 10);
+    long before = process_processor_milliseconds(proximux->process);
+    int64_t begun = test_now();
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = peer_connect(HOST, admin);
+        for (size_t k = 0; k < REQUESTS; k++)
+            peer_send_text(clients[i], k + 1 < REQUESTS ? request : last);
+    }
+    while (left > 0) {
+        length += drain_clients(clients, CLIENTS);
+        int64_t passed = slowest_exchange(client, 1);
+        slowest = passed > slowest ? passed : slowest;
+        if (rounds++ % 50 == 0)
+            expect_answer(HOST, admin, HOST, "/healthz", 200, "ok");
+        left = 0;
+        for (size_t i = 0; i < CLIENTS; i++)
+            left += clients[i] != -1;
+    }
+    int64_t taken = test_now() - begun;
+    long used = process_processor_milliseconds(proximux->process) - before;
+    assert_true(length > CLIENTS * REQUESTS * answer.length);
+    print_message(
+        "# %d long answers in %d ms, %ld of the processor; the slowest exchange beside them took %d ms\n",
+        CLIENTS * REQUESTS, (int)taken, used, (int)slowest);
+    if (test_figures_count()) {
+        assert_true(slowest < 500);
+        assert_true(used * 3 < taken * 2);
+    }
+    web_free(&answer);
+    close(client);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 static void nothing_is_left_behind(void **state)
 {
     unsigned admin = peer_free_port();
@@ -686,6 +782,7 @@ int main(void)
         fixture_test(every_path_answers),
         fixture_test(only_addresses_and_localhost_are_names),
         fixture_test(nothing_but_reading),
+        fixture_test(half_closed_clients_are_answered_and_closed),
         fixture_test(the_allowlist_is_kept),
         fixture_test(figures_of_proxy_mode_are_exact),
         fixture_test(figures_of_shared_modes_are_exact),
@@ -694,6 +791,7 @@ int main(void)
         fixture_test(readiness_follows_targets_and_end),
         fixture_test(reloads_are_counted),
         fixture_test(slow_clients_hurt_nobody),
+        fixture_test(greedy_clients_hurt_nobody),
         fixture_test(nothing_is_left_behind),
         fixture_test(an_address_in_use_is_an_error),
         fixture_test(the_command_asks_a_running_instance),

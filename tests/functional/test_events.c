@@ -282,7 +282,12 @@ static void what_is_wrong_with_a_module_is_said(void **state)
     EXPECT_TEST(fixture, "neither an absolute path nor the name of a file in", "path = \"here/x.so\";");
     EXPECT_TEST(fixture, "it can't be loaded: ", "path = \"%s\";", fixture_path(fixture, "text.so", other));
     EXPECT_TEST(fixture, "built for version 2 of the interface of modules; this is version 1",
-                "path = \"%s\";", module_path("tests/modules/wrong.so"));
+                "path = \"%s\";", module_path("tests/modules/wrong_version.so"));
+    EXPECT_TEST(fixture, "wrong_name.so has no name", "path = \"%s\";",
+                module_path("tests/modules/wrong_name.so"));
+    EXPECT_TEST(fixture, "modules: which: its default \"c\" is none of its choices", "path = \"%s\";",
+                module_path("tests/modules/wrong_default.so"));
+    EXPECT_TEST(fixture, "", "path = \"%s\"; which = \"a\";", module_path("tests/modules/wrong_default.so"));
     EXPECT_TEST(fixture, "modules: output: is required by \"recorder\"", "path = \"%s\";",
                 module_path("tests/modules/recorder.so"));
     EXPECT_TEST(fixture, "modules: denny: unknown key of \"recorder\"; did you mean \"deny\"?",
@@ -301,6 +306,25 @@ static void what_is_wrong_with_a_module_is_said(void **state)
     EXPECT_TEST(fixture, "modules: listeners: there is no listener \"mian\"; did you mean \"main\"?",
                 "%s listeners = \"mian\";", path);
     EXPECT_TEST(fixture, "modules: a module is a group", "%s } , { path = 3; } , \"x\" , { %s", path, path);
+}
+
+/* By the name of its key, since modules have no other word for it. */
+static void secrets_of_modules_are_not_shown(void **state)
+{
+    char configuration[1000], output[8000];
+    snprintf(configuration, sizeof(configuration),
+             "modules = ( { path = \"%s\"; output = \"/tmp/seen\"; access_token = \"xyzzy\"; } );\n"
+             "listeners = ( { name = \"main\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; } );",
+             module_path("tests/modules/recorder.so"));
+    assert_int_equal(
+        proximux_run(*state,
+                     &((struct proximux_options){ .configuration = configuration,
+                                                  .arguments = (const char *const[]){ "-T", NULL } }),
+                     output, sizeof(output)),
+        0);
+    assert_non_null(strstr(output, "output = \"/tmp/seen\";"));
+    assert_non_null(strstr(output, "access_token = \"(hidden)\";"));
+    assert_null(strstr(output, "xyzzy"));
 }
 
 /* All errors at once: those of the modules beside the others. */
@@ -345,27 +369,62 @@ static void what_others_may_write_is_refused_to_root(void **state)
     assert_int_equal(chmod(fixture->directory, 0777), 0);
     EXPECT_TEST(fixture, "is refused: others than root may write to its folder",
                 "path = \"%s\"; output = \"/tmp/x\";", copy);
+    assert_int_equal(chmod(fixture->directory, 01777), 0); /* there it could not be replaced */
+    EXPECT_TEST(fixture, "", "path = \"%s\"; output = \"/tmp/x\";", copy);
     assert_int_equal(chmod(fixture->directory, 0700), 0);
+}
+
+/* Who may write above the folder can put another folder in its place; and a link leads elsewhere. */
+static void what_others_may_replace_is_refused_to_root(void **state)
+{
+    struct fixture *fixture = *state;
+    char folder[FIXTURE_PATH], copy[FIXTURE_PATH], link[FIXTURE_PATH], command[1200];
+    if (geteuid() != 0)
+        skip();
+    fixture_path(fixture, "above", folder);
+    fixture_path(fixture, "above/folder/copy.so", copy);
+    fixture_path(fixture, "link.so", link);
+    snprintf(command, sizeof(command), "mkdir -p -m 755 %s/folder && install -m 755 %s %s", folder,
+             module_path("tests/modules/recorder.so"), copy);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(symlink(copy, link), 0);
+    EXPECT_TEST(fixture, "", "path = \"%s\"; output = \"/tmp/x\";", link);
+    assert_int_equal(lchown(link, 1, 0), 0);
+    EXPECT_TEST(fixture, "is refused: others than root may write to its folder, or to one above it",
+                "path = \"%s\"; output = \"/tmp/x\";", link);
+    assert_int_equal(lchown(link, 0, 0), 0);
+    assert_int_equal(chown(folder, 1, 0), 0);
+    EXPECT_TEST(fixture, "is refused: others than root may write to its folder, or to one above it",
+                "path = \"%s\"; output = \"/tmp/x\";", copy);
+    EXPECT_TEST(fixture, "is refused: others than root may write to its folder, or to one above it",
+                "path = \"%s\"; output = \"/tmp/x\";", link);
 }
 
 /* A module that can't start stops the program, before it has accepted anybody; those before it are stopped.
  */
 static void a_failing_start_is_an_error(void **state)
 {
+    static const char *const rows[][2] = {
+        { "the stars are wrong", "recorder.so: the stars are wrong" },
+        { "", "recorder.so: it refuses, and does not say why" },
+    };
     struct fixture *fixture = *state;
-    char configuration[2000], output[4000];
+    char configuration[2000], output[4000], path[FIXTURE_PATH];
     const char *module = module_path("tests/modules/recorder.so");
-    snprintf(
-        configuration, sizeof(configuration),
-        "modules = ( { path = \"%s\"; output = \"%s/first\"; },"
-        "{ path = \"%s\"; output = \"%s/second\"; fail = \"the stars are wrong\"; } );"
-        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:2\" ); } );",
-        module, fixture->directory, module, fixture->directory, peer_free_port());
-    assert_int_equal(proximux_run(fixture, &((struct proximux_options){ .configuration = configuration }),
-                                  output, sizeof(output)),
-                     1);
-    assert_non_null(strstr(output, "recorder.so: the stars are wrong"));
-    module_expect_lines(fixture, "first", "start low 3\nstop\n");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(
+            configuration, sizeof(configuration),
+            "modules = ( { path = \"%s\"; output = \"%s/first\"; },"
+            "{ path = \"%s\"; output = \"%s/second\"; fail = \"%s\"; } );"
+            "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:2\" ); } );",
+            module, fixture->directory, module, fixture->directory, rows[i][0], peer_free_port());
+        assert_int_equal(proximux_run(fixture, &((struct proximux_options){ .configuration = configuration }),
+                                      output, sizeof(output)),
+                         1);
+        assert_non_null(strstr(output, rows[i][1]));
+        module_expect_lines(fixture, "first", "start low 3\nstop\n");
+        assert_int_equal(unlink(fixture_path(fixture, "first", path)), 0);
+    }
 }
 
 /* The configuration of the test below; `keys` are the module's. */
@@ -489,6 +548,39 @@ static void the_log_of_requests_needs_no_module(void **state)
     echo_stop(echo);
 }
 
+/* A body is no part of the request line, however long it is. */
+static void a_request_line_is_not_cut_by_its_body(void **state)
+{
+    enum { BODY = 30000 };
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    int listener = peer_listen("127.0.0.1", 0, 16);
+    char head[200], body[BODY + 1];
+    struct proximux *proximux = proximux_start(
+        fixture,
+        "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; protocol = \"http\";"
+        "request_log = true; targets = ( \"127.0.0.1:%u\" ); } );",
+        port, peer_port(listener));
+    int client = peer_connect("127.0.0.1", port);
+    snprintf(head, sizeof(head), "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", BODY);
+    memset(body, 'x', BODY);
+    body[BODY] = '\0';
+
+    peer_send_text(client, head);
+    peer_send_text(client, body);
+    int target = peer_accept(listener);
+    peer_expect_text(target, head);
+    peer_receive(target, body, BODY);
+    peer_send_text(target, "HTTP/1.1 204 No Content\r\n\r\n");
+    peer_expect_text(client, "HTTP/1.1 204 No Content\r\n\r\n");
+    proximux_wait_log(proximux, " ms: POST /up HTTP/1.1");
+    assert_int_equal(proximux_log_count(proximux, "HTTP/1.1..."), 0);
+    close(client);
+    close(target);
+    proximux_stop(proximux);
+    close(listener);
+}
+
 static void the_example_denies_by_the_hour(void **state)
 {
     struct fixture *fixture = *state;
@@ -531,11 +623,14 @@ int main(void)
         fixture_test(a_module_that_rejects_everybody_touches_nobody_else),
         fixture_test(instances_know_nothing_of_each_other),
         fixture_test(what_is_wrong_with_a_module_is_said),
+        fixture_test(secrets_of_modules_are_not_shown),
         fixture_test(all_errors_are_told),
         fixture_test(what_others_may_write_is_refused_to_root),
+        fixture_test(what_others_may_replace_is_refused_to_root),
         fixture_test(a_failing_start_is_an_error),
         fixture_test(a_reload_makes_new_instances),
         fixture_test(the_log_of_requests_needs_no_module),
+        fixture_test(a_request_line_is_not_cut_by_its_body),
         fixture_test(the_example_denies_by_the_hour),
     };
     return cmocka_run_group_tests_name("events", tests, NULL, NULL);

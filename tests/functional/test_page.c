@@ -59,6 +59,10 @@ static void expect_to_fit(struct browser *browser)
         browser_look(browser, rows[i].width, 800, rows[i].scheme);
         expect_on_page(browser, "getComputedStyle(document.body).backgroundColor", rows[i].background);
         expect_on_page(browser, "document.documentElement.scrollWidth <= innerWidth", "true");
+        expect_on_page(browser,
+                       "[...document.querySelectorAll('.scroll')].every(node => "
+                       "node.scrollWidth <= node.clientWidth)",
+                       "true");
     }
     browser_look(browser, 1280, 800, "light");
 }
@@ -108,9 +112,11 @@ static void the_page_shows_what_there_is(void **state)
         "admin: { listen = \"127.0.0.1:%u\"; };\n"
         "listeners = ( { name = \"web\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); },\n"
         "  { name = \"shared\"; mode = \"funnel\"; listen = \"127.0.0.1:%u\"; warmup = true; " SCENE_LINE
-        "    targets = ( \"127.0.0.1:%u\", \"unix:%s/<img src=x onerror=alert(1)>\" ); } );",
-        admin, port, echo_port(echo), peer_free_port(), echo_port(echo), fixture->directory);
-    proximux_wait_log(proximux, "is down");
+        "    targets = ( \"127.0.0.1:%u\", \"unix:%s/<img src=x onerror=alert(1)>\","
+        "      \"unix:%s/a-long-name-without-a-place-where-it-could-be-broken.sock\" ); } );",
+        admin, port, echo_port(echo), peer_free_port(), echo_port(echo), fixture->directory,
+        fixture->directory);
+    proximux_wait_log_times(proximux, "is down", 2);
     int client = peer_connect(HOST, port);
     peer_send_text(client, "hello");
     peer_expect_text(client, "hello");
@@ -121,7 +127,7 @@ static void the_page_shows_what_there_is(void **state)
     expect_on_page(browser, "document.querySelector('dd').textContent", "1"); /* client */
     expect_on_page(browser,
                    "[...document.querySelectorAll('.targets .badge')].map(node => node.textContent).join()",
-                   "up,up,down");
+                   "up,up,down,down");
     /* what looks like markup is text */
     expect_on_page(browser, "document.querySelectorAll('img').length", "0");
     expect_on_page(browser, "document.getElementById('errors').textContent.includes('<img src=x')", "true");

@@ -124,6 +124,27 @@ static void the_log_takes_queries_too(void **state)
     echo_stop(echo);
 }
 
+/* JSON in the log stays JSON: it is not cut, and holds nothing that the log shows its own way. */
+static void json_in_the_log_is_whole(void **state)
+{
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    struct proximux *proximux =
+        start(*state, port, echo_port(echo), "format = \"json\"; max_length = 8192;", LINE);
+    int client = peer_connect("127.0.0.1", port);
+    char text[6000] = "\xc3\xa4";
+
+    memset(text + 2, '"', sizeof text - 4);
+    text[sizeof text - 2] = '\n';
+    peer_send_text(client, text);
+    peer_send_text(client, "\xc3\xa4\n");
+    proximux_wait_log(proximux, "\"query\":\"\\u00e4\"}");
+    proximux_wait_log(proximux, "\\\"\\\"...\"}");
+    close(client);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 static void wrong_outputs_are_refused(void **state)
 {
     char configuration[1000], output[2000];
@@ -142,6 +163,45 @@ static void wrong_outputs_are_refused(void **state)
     const struct proximux_options run = { .configuration = configuration };
     assert_int_equal(proximux_run(*state, &run, output, sizeof(output)), 1);
     assert_non_null(strstr(output, "querylog.so: cannot open the log file /nowhere/at/all: No such file"));
+}
+
+/* However the words of an inline command are written, they are what the target gets, and redacted as such;
+ * what a target says of an error can repeat what it was sent. */
+static void inline_commands_are_redacted(void **state)
+{
+    static const char *const spellings[] = { "SET k SECRET", "  SET\tk\tSECRET", "\"SET\" k SECRET",
+                                             "'SET' k 'SECRET'", "\"\\x53ET\" k \"SECRET\"" };
+    struct fixture *fixture = *state;
+    char keys[200];
+    unsigned port = peer_free_port();
+    size_t count = sizeof spellings / sizeof spellings[0];
+    int listener = peer_listen("127.0.0.1", 0, 16);
+    snprintf(keys, sizeof(keys), "output = \"%s/queries\"; format = \"json\"; redact = true;",
+             fixture->directory);
+    struct proximux *proximux =
+        start(fixture, port, peer_port(listener), keys, "mode = \"funnel\"; protocol = \"redis\";");
+    int client = peer_connect("127.0.0.1", port);
+    int target = -1;
+
+    for (size_t i = 0; i < count; i++) {
+        peer_send_text(client, spellings[i]);
+        peer_send_text(client, "\r\n");
+        target = target == -1 ? peer_accept(listener) : target;
+        peer_expect_text(target, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6\r\nSECRET\r\n");
+        peer_send_text(target, "-ERR 'SECRET': no\r\n");
+        peer_expect_text(client, "-ERR 'SECRET': no\r\n");
+    }
+    close(client);
+    proximux_stop(proximux);
+    char *lines = module_wait_lines(fixture, "queries", count);
+    size_t found = 0;
+    for (const char *at = lines; (at = strstr(at, "\"query\":\"SET k ?\",\"error\":\"ERR\"}\n")) != NULL;
+         at++)
+        found++;
+    assert_int_equal(found, count);
+    free(lines);
+    close(target);
+    close(listener);
 }
 
 /* A real Redis behind a funnel: every command of every client is there once, with its redacted text. */
@@ -214,7 +274,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fixture_test(lines_say_who_asked_what),          fixture_test(only_slow_requests_can_be_wanted),
         fixture_test(the_file_is_reopened_with_the_log), fixture_test(the_log_takes_queries_too),
-        fixture_test(wrong_outputs_are_refused),         fixture_test(redis_through_a_funnel),
+        fixture_test(json_in_the_log_is_whole),          fixture_test(wrong_outputs_are_refused),
+        fixture_test(inline_commands_are_redacted),      fixture_test(redis_through_a_funnel),
     };
     return cmocka_run_group_tests_name("querylog", tests, NULL, NULL);
 }

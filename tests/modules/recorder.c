@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum key { KEY_OUTPUT, KEY_DENY, KEY_FAIL, KEY_LEVEL, KEY_COUNT };
+enum key { KEY_OUTPUT, KEY_DENY, KEY_FAIL, KEY_LEVEL, KEY_COUNT, KEY_TOKEN };
 
 static const char *const levels[] = { "low", "high", NULL };
 
@@ -15,6 +15,7 @@ static const struct proximux_key keys[] = {
     [KEY_FAIL] = { .name = "fail", .type = PROXIMUX_STRING },
     [KEY_LEVEL] = { .name = "level", .type = PROXIMUX_CHOICE, .fallback = "low", .choices = levels },
     [KEY_COUNT] = { .name = "count", .type = PROXIMUX_INTEGER, .fallback = "3", .minimum = 1, .maximum = 9 },
+    [KEY_TOKEN] = { .name = "access_token", .type = PROXIMUX_STRING },
     { .name = NULL },
 };
 

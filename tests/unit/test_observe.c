@@ -198,6 +198,57 @@ static void texts_have_others_attached(void **state)
     text_release(attached);
 }
 
+static void told_how_whole(void *owner, const struct observation *observation)
+{
+    *(bool *)owner = observation->is_cut;
+}
+
+static void told_nothing(void *owner, const struct observation *observation)
+{
+    (void)owner;
+    (void)observation;
+}
+
+/* Whether the text of a request of so many bytes, its beginning and its end aside, is said to be cut. */
+static bool is_said_to_be_cut(const char *protocol, const char *begin, size_t length, const char *end)
+{
+    static const struct observer_hooks hooks = { told_how_whole, told_nothing, told_nothing, NULL };
+    struct protocol_settings settings = observing_settings(protocol);
+    struct observer_settings observed = { &settings, 64, 64, 64 };
+    bool is_cut = false;
+    char *middle = malloc(length + 1);
+    assert_non_null(middle);
+    memset(middle, 'x', length);
+    struct observer *observer = observer_create(&observed, &hooks, &is_cut);
+    assert_non_null(observer);
+    if (begin[0] != '\0')
+        observer_client_bytes(observer, begin, strlen(begin), 1000);
+    observer_client_bytes(observer, middle, length, 1000);
+    if (end[0] != '\0')
+        observer_client_bytes(observer, end, strlen(end), 1000);
+    assert_false(observer_is_silent(observer));
+    observer_destroy(observer);
+    free(middle);
+    return is_cut;
+}
+
+static void what_is_cut_of_a_text_is_known(void **state)
+{
+    (void)state;
+    assert_false(is_said_to_be_cut("line", "", 1000, "\n"));
+    assert_true(is_said_to_be_cut("line", "", 100000, "\n"));
+    assert_false(is_said_to_be_cut("raw", "", 256, ""));
+    assert_true(is_said_to_be_cut("raw", "", 257, ""));
+    /* a body leaves the request line what it is */
+    assert_false(is_said_to_be_cut("http", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+                                   100000, ""));
+    assert_false(is_said_to_be_cut("memcached", "set key 0 0 100000\r\n", 100000, "\r\n"));
+    struct protocol_settings http = observing_settings("http");
+    assert_true(protocol_description_is_cut(&http, SLICE("\r\nGET /long"), 1000));
+    assert_false(protocol_description_is_cut(&http, SLICE("\r\nGET / HTTP/1.1\r\n"), 1000));
+    assert_false(protocol_description_is_cut(&http, SLICE("GET /"), 5));
+}
+
 static void a_store_of_texts_is_bounded(void **state)
 {
     (void)state;
@@ -285,6 +336,7 @@ int main(void)
         cmocka_unit_test(lines_are_followed),
         cmocka_unit_test(without_a_protocol_chunks_are_messages),
         cmocka_unit_test(messages_are_described),
+        cmocka_unit_test(what_is_cut_of_a_text_is_known),
         cmocka_unit_test(a_store_of_texts_is_bounded),
         cmocka_unit_test(texts_have_others_attached),
         cmocka_unit_test(what_is_pending_is_bounded),

@@ -21,6 +21,7 @@ struct made_up {
     struct counters counters[LISTENERS_MAX];
     struct target_counters of_targets[2];
     const char *failure;
+    const char *targets[2]; /* NULL: "same" */
 };
 
 static void show_process(void *owner, struct admin_process *process)
@@ -55,7 +56,7 @@ static void show_target(void *owner, size_t listener, size_t index, struct servi
     const struct made_up *made_up = owner;
     (void)listener;
     *view = (struct service_target){
-        .name = "same",
+        .name = made_up->targets[index] != NULL ? made_up->targets[index] : "same",
         .state = "down",
         .failure = made_up->failure,
         .counters = &made_up->of_targets[index],
@@ -200,6 +201,36 @@ static void test_everything_printed_is_well_formed(void **state)
     text = take_text(&buffer);
     for (const char *c = text; *c != '\0'; c++)
         assert_true(*c == '\n' || (*c >= 0x20 && *c < 0x7f));
+    free(text);
+    history_free(&book);
+}
+
+/* A name of a hundred bytes beside a short one, and one that is no UTF-8. */
+static void test_odd_names_hurt_nobody(void **state)
+{
+    (void)state;
+    static char long_name[101];
+    memset(long_name, 'n', sizeof long_name - 1);
+    struct made_up made_up = { .count = 1, .names = { "one" }, .mode = "proxy", .failure = "" };
+    struct admin_source source = source_of(&made_up);
+    struct history_book book;
+    struct buffer buffer = { 0 };
+    made_up.targets[0] = long_name;
+    made_up.targets[1] = "unix:/\xff\"\\\n";
+    history_init(&book);
+    metrics_print(&source, &buffer);
+    char *text = take_text(&buffer);
+    assert_has(text, "proximux_target_usable{listener=\"one\",target=\"unix:/\\\\xff\\\"\\\\\\\\x0a\"} 0\n");
+    free(text);
+    status_print_table(&source, &book, &buffer);
+    text = take_text(&buffer);
+    const char *first = strstr(text, long_name), *second = strstr(text, "unix:/\\xff");
+    assert_non_null(first);
+    assert_non_null(second);
+    const char *first_state = strstr(first, "down"), *second_state = strstr(second, "down");
+    assert_non_null(first_state);
+    assert_non_null(second_state);
+    assert_int_equal(first_state - first, second_state - second); /* their column begins at one place */
     free(text);
     history_free(&book);
 }
@@ -401,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_is_well_formed),
         cmocka_unit_test(test_everything_printed_is_well_formed),
+        cmocka_unit_test(test_odd_names_hurt_nobody),
         cmocka_unit_test(test_samples_are_rates),
         cmocka_unit_test(test_history_has_an_end),
         cmocka_unit_test(test_faults_of_proxy_mode),

@@ -1,0 +1,54 @@
+#include "base/shortage.h"
+
+#include "base/log.h"
+
+#include <stddef.h>
+
+#define SHORTAGE_PAUSE_SECONDS 1.0
+
+/* Returns whether there was anything to say. */
+static bool shortage_say(struct shortage *shortage)
+{
+    if (shortage->unsaid == 0)
+        return false;
+    log_error(NULL,
+              "memory or another thing of this machine is short: %llu more clients or requests were given up",
+              (unsigned long long)shortage->unsaid);
+    shortage->unsaid = 0;
+    return true;
+}
+
+static void shortage_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)events;
+    if (!shortage_say(watcher->data))
+        return;
+    ev_timer_set(watcher, SHORTAGE_PAUSE_SECONDS, 0.0);
+    ev_timer_start(loop, watcher);
+}
+
+void shortage_init(struct shortage *shortage, struct ev_loop *loop)
+{
+    *shortage = (struct shortage){ .loop = loop };
+    ev_timer_init(&shortage->pause, shortage_pause_over, SHORTAGE_PAUSE_SECONDS, 0.0);
+    shortage->pause.data = shortage;
+}
+
+void shortage_note(struct shortage *shortage, const char *source)
+{
+    if (ev_is_active(&shortage->pause)) {
+        shortage->unsaid++;
+        return;
+    }
+    log_error(source, "memory or another thing of this machine is short: a client or request was given up");
+    ev_timer_set(&shortage->pause, SHORTAGE_PAUSE_SECONDS, 0.0);
+    ev_timer_start(shortage->loop, &shortage->pause);
+}
+
+void shortage_stop(struct shortage *shortage)
+{
+    if (shortage->loop == NULL)
+        return;
+    shortage_say(shortage);
+    ev_timer_stop(shortage->loop, &shortage->pause);
+}
