@@ -83,7 +83,8 @@ static _Unwind_Reason_Code note_caller(struct _Unwind_Context *context, void *da
 
     if (callers->count == TORTURE_PLACES + 2)
         return _URC_END_OF_STACK;
-    *(uintptr_t *)&callers->frames[callers->count++] = _Unwind_GetIP(context);
+    uintptr_t place = _Unwind_GetIP(context);
+    memcpy(&callers->frames[callers->count++], &place, sizeof(place));
     return _URC_NO_REASON;
 }
 
