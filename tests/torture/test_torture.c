@@ -393,6 +393,20 @@ static pid_t wait_for_heir(struct torture *torture)
     return is_told ? -1 : 0;
 }
 
+/* The one that has ended had started another, which may be there still. */
+static void end_orphan(struct torture *torture)
+{
+    static const char begun[] = "upgrade: process ";
+    const char *found = strstr(torture_news(torture), begun);
+    pid_t orphan = found != NULL ? (pid_t)strtol(found + strlen(begun), NULL, 10) : 0;
+    int status;
+
+    if (orphan <= 1)
+        return;
+    kill(orphan, SIGKILL);
+    process_wait(orphan, PATIENCE, &status);
+}
+
 /* Another process takes over, or this one goes on. The calls of both count. */
 static void act_upgrade(struct torture *torture)
 {
@@ -416,6 +430,7 @@ static void act_upgrade(struct torture *torture)
         torture_problem(torture, "the upgrade does not end");
     if (heir <= 0 && !victim_runs(victim)) {
         torture_judge_end(torture);
+        end_orphan(torture);
         return;
     }
     if (heir > 0) {
