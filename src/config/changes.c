@@ -124,6 +124,8 @@ const char *changes_name(const struct config *before, const struct config *after
     name_group(&naming, before, after, NULL, before->written->global, after->written->global);
     if (!group_equal(before->written->log, after->written->log))
         name_add(&naming, "log");
+    if (!group_equal(before->written->admin, after->written->admin))
+        name_add(&naming, "admin");
     if (!modules_equal(before->written, after->written))
         name_add(&naming, "modules");
     return text;
