@@ -440,6 +440,8 @@ static void act_upgrade(struct torture *torture)
     }
     torture_serve_fresh(torture);
     torture_stop(torture);
+    if (heir <= 0)
+        end_orphan(torture);
 }
 
 static const struct scenario upgrade = {
