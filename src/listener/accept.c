@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,11 @@
 
 /* How long accepting rests when the kernel lacks what the account can't know of. */
 #define ACCEPT_PAUSE_SECONDS 0.2
+
+/* How long a socket that closes waits for the ends of handshakes that have begun. The loop waits too, so it
+ * is short: enough for peers nearby. */
+#define HANDSHAKE_MILLISECONDS 2
+#define HANDSHAKE_ROUNDS       8
 
 size_t listener_descriptors_each(const struct listener *listener)
 {
@@ -173,6 +179,7 @@ static enum accept_outcome listener_accept_failed(struct listener *listener, int
 {
     switch (error) {
     case EAGAIN:
+    case EINVAL: /* a unix socket that has stopped listening */
         return ACCEPT_EMPTY;
     case EMFILE:
     case ENFILE:
@@ -219,13 +226,26 @@ enum accept_outcome listener_accept_batch(struct listener *listener, int descrip
     return outcome;
 }
 
+bool listener_accept_last(struct listener *listener, const struct bound_socket *socket)
+{
+    struct pollfd watched = { .fd = socket->descriptor, .events = POLLIN };
+    bool is_over =
+        socket->path != NULL || socket->systemd_name != NULL; /* no handshakes, or not ours to end */
+    bind_stop_listening(socket);
+    for (int round = 0; round < HANDSHAKE_ROUNDS; round++) {
+        if (listener_accept_batch(listener, socket->descriptor, INT32_MAX) == ACCEPT_PAUSE)
+            return false;
+        if (is_over || poll(&watched, 1, HANDSHAKE_MILLISECONDS) != 1)
+            break;
+    }
+    return true;
+}
+
 void listener_accept_rest(struct listener *listener)
 {
-    for (size_t i = 0; i < listener->bound.count; i++) {
-        int descriptor = listener->bound.sockets[i].descriptor;
-        if (listener_accept_batch(listener, descriptor, INT32_MAX) == ACCEPT_PAUSE)
+    for (size_t i = 0; i < listener->bound.count; i++)
+        if (!listener_accept_last(listener, &listener->bound.sockets[i]))
             return; /* resumes when there are descriptors again */
-    }
     listener_drained(listener);
 }
 

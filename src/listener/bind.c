@@ -430,11 +430,21 @@ bool bind_open(const struct listener_settings *settings, const struct bind_wishe
     return true;
 }
 
+/* Whether mode and owner are as wanted: what root has given away can't be given once more without its rights.
+ */
+static bool unix_socket_is_as_wanted(const char *path, const struct unix_settings *wanted)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && (status.st_mode & 07777) == wanted->mode &&
+           (wanted->user == (uid_t)-1 || wanted->user == status.st_uid) &&
+           (wanted->group == (gid_t)-1 || wanted->group == status.st_gid);
+}
+
 /* What is allowed with a unix socket that stays. */
 static void bind_apply_unix(const struct listener_settings *settings, const struct bound_socket *socket)
 {
     const struct unix_settings *wanted = &settings->unix_socket;
-    if (socket->systemd_name != NULL)
+    if (socket->systemd_name != NULL || unix_socket_is_as_wanted(socket->path, wanted))
         return;
     if (chmod(socket->path, wanted->mode) == -1 || lchown(socket->path, wanted->user, wanted->group) == -1)
         log_warning(settings->name, "unix:%s: its mode or owner can't be set: %s", socket->path,
@@ -483,6 +493,16 @@ void bind_adopt(struct bound_sockets *bound)
         if (is_adopted && !socket_find_file(socket->path, &socket->file))
             log_debug(NULL, "%s: %s", socket->path, strerror(errno));
     }
+}
+
+void bind_stop_listening(const struct bound_socket *socket)
+{
+    if (socket->systemd_name != NULL)
+        return;
+    if (socket->path != NULL)
+        socket_stop_listening_unix(socket->descriptor);
+    else
+        socket_stop_listening(socket->descriptor);
 }
 
 static void bind_end(struct bound_sockets *bound, bool paths_too)

@@ -90,6 +90,11 @@ bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t ow
 /* What was inherited by address is ours alone from now on, its path to be removed by us. */
 void bind_adopt(struct bound_sockets *bound);
 
+/* Nobody comes to the socket any more, so that nobody is lost when it is closed; those in its backlog can
+ * still be accepted. One of systemd's stays as it is: systemd keeps it, and whoever comes finds its next
+ * owner. */
+void bind_stop_listening(const struct bound_socket *socket);
+
 /* Closes all in favour of another process that has the same sockets: paths stay. */
 void bind_leave(struct bound_sockets *bound);
 

@@ -146,9 +146,6 @@ void listener_leave(struct listener *listener, int64_t shutdown_timeout)
 {
     struct service *service = listener->current->service;
     listener_forget_taken(listener);
-    for (size_t i = 0; i < listener->bound.count; i++)
-        if (listener->bound.sockets[i].path == NULL)
-            socket_stop_listening(listener->bound.sockets[i].descriptor);
     listener->draining = true;
     if (shutdown_timeout >= 0) {
         ev_timer_set(&listener->expiry, (double)shutdown_timeout / 1e3, 0.0);

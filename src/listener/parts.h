@@ -81,6 +81,10 @@ void listener_pause(struct listener *listener);
 /* Accepts at most `limit` clients. */
 enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor, int limit);
 
+/* Has nobody come to a socket any more, and accepts those who have come: it can be closed then. False:
+ * something was short. */
+bool listener_accept_last(struct listener *listener, const struct bound_socket *socket);
+
 /* Accepts from all sockets until their backlogs are empty; closes them then, unless something was short. */
 void listener_accept_rest(struct listener *listener);
 

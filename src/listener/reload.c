@@ -4,13 +4,7 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-
-/* How long a socket that closes waits for the ends of handshakes that have begun. The loop waits too, so it
- * is short: enough for peers nearby. */
-#define HANDSHAKE_MILLISECONDS 2
-#define HANDSHAKE_ROUNDS       8
 
 bool listener_services_differ(const struct listener_settings *a, const struct listener_settings *b)
 {
@@ -123,13 +117,7 @@ static void listener_close_left(struct listener *listener, struct bound_sockets 
             continue;
         log_info(listener->settings->name, "not listening on %s any more",
                  bind_print(socket, text, sizeof text));
-        if (socket->path == NULL)
-            socket_stop_listening(socket->descriptor);
-        struct pollfd watched = { .fd = socket->descriptor, .events = POLLIN };
-        for (int round = 0; round < HANDSHAKE_ROUNDS; round++)
-            if (listener_accept_batch(listener, socket->descriptor, INT32_MAX) == ACCEPT_PAUSE ||
-                socket->path != NULL || poll(&watched, 1, HANDSHAKE_MILLISECONDS) != 1)
-                break;
+        listener_accept_last(listener, socket);
     }
     bind_close(left);
 }

@@ -63,6 +63,11 @@ void socket_stop_listening(int descriptor)
     setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
+void socket_stop_listening_unix(int descriptor)
+{
+    shutdown(descriptor, SHUT_RD);
+}
+
 static void unix_address(const char *path, struct sockaddr_un *address)
 {
     memset(address, 0, sizeof *address);

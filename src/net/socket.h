@@ -23,9 +23,12 @@ int socket_listen(const struct address *address, const struct socket_listen_opti
 /* Allows that others of the same user listen on the address too, or not any more. */
 void socket_set_reuse_port(int descriptor, bool reuse);
 
-/* Has a listening socket answer no further connection attempt: who comes tries again a moment later, and
- * finds the socket that has taken this one's place. Those in its backlog can still be accepted. */
+/* Has a listening socket answer no further connection attempt. Over TCP, who comes tries again a moment
+ * later, and finds the socket that has taken this one's place, or nobody; at a unix socket he is refused.
+ * Those in its backlog can still be accepted. All processes that have the socket are concerned, and there is
+ * no way back. */
 void socket_stop_listening(int descriptor);
+void socket_stop_listening_unix(int descriptor);
 
 struct socket_unix_options {
     int backlog;

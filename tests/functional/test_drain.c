@@ -2,6 +2,7 @@
 #include "harness/echo.h"
 #include "harness/fixture.h"
 #include "harness/peer.h"
+#include "harness/watcher.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -175,13 +176,61 @@ static void waiting_clients_are_served(void **state)
     echo_stop(echo);
 }
 
+/* Clients that come while it goes, to several sockets, which takes it a moment: who is connected is served,
+ * or is told the end in an orderly way; nobody's connection is reset. */
+static void nobody_comes_too_late(void **state)
+{
+    enum { PORTS = 12, CLIENTS = 6 };
+
+    for (size_t round = 0; round < test_scaled(20, 2); round++) {
+        char path[FIXTURE_PATH], addresses[PORTS * 24 + FIXTURE_PATH] = "";
+        unsigned ports[PORTS];
+        struct watcher clients[CLIENTS];
+        struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+        size_t length = 0;
+
+        for (size_t i = 0; i < PORTS; i++) {
+            ports[i] = peer_free_port();
+            length += (size_t)snprintf(addresses + length, sizeof(addresses) - length, "\"127.0.0.1:%u\", ",
+                                       ports[i]);
+        }
+        struct proximux *proximux = proximux_start(
+            *state,
+            "listeners = ( { name = \"main\"; listen = [ %s\"unix:%s\" ]; mode = \"funnel\"; protocol = "
+            "\"line\"; targets = ( \"127.0.0.1:%u\" ); } );",
+            addresses, fixture_path(*state, "socket", path), echo_port(echo));
+        for (size_t i = 0; i < CLIENTS; i++) {
+            clients[i] = (struct watcher){ .path = i == 0 ? path : NULL,
+                                           .port = ports[i],
+                                           .request = "ask\n",
+                                           .request_size = 4,
+                                           .beginning = "ask",
+                                           .end = "\n",
+                                           .hurries = true };
+            watcher_start(&clients[i]);
+        }
+        for (size_t i = 0; i < CLIENTS; i++)
+            test_wait_until(atomic_load(&clients[i].answers) >= 5 ||
+                            atomic_load(&clients[i].ended) != WATCHER_RUNS);
+        proximux_signal(proximux, SIGTERM);
+        proximux_expect_exit(proximux, 0);
+        for (size_t i = 0; i < CLIENTS; i++) {
+            test_wait_until(atomic_load(&clients[i].ended) != WATCHER_RUNS);
+            enum watcher_end end = watcher_stop(&clients[i]);
+            test_require(end == WATCHER_CLOSED || end == WATCHER_REFUSED, "client %zu: %s", i,
+                         clients[i].text);
+        }
+        echo_stop(echo);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(sessions_finish_after_term_and_int), fixture_test(nothing_to_finish_means_the_end),
         fixture_test(delay_leaves_the_door_open),         fixture_test(timeout_closes_the_rest),
         fixture_test(second_signal_closes_at_once),       fixture_test(clients_in_the_backlog_are_served),
-        fixture_test(waiting_clients_are_served),
+        fixture_test(waiting_clients_are_served),         fixture_test(nobody_comes_too_late),
     };
 
     return cmocka_run_group_tests_name("drain", tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "harness/backends.h"
 #include "harness/echo.h"
 #include "harness/fixture.h"
+#include "harness/forms.h"
 #include "harness/load.h"
 #include "harness/modules.h"
 #include "harness/peer.h"
@@ -32,182 +33,7 @@
 
 static struct backends backends;
 
-/* ---- The files that alternate ---- */
-
-/* What a $word of a form stands for. */
-struct word {
-    const char *name;
-    char text[120];
-};
-
-enum word_index {
-    WORD_ADMIN,
-    WORD_DATABASE,
-    WORD_CACHE,
-    WORD_WEB,
-    WORD_POSTGRESQL,
-    WORD_REDIS,
-    WORD_NGINX,
-    WORD_POSTGRESQL_SOCKET,
-    WORD_REDIS_SOCKET,
-    WORD_NGINX_SOCKET,
-    WORD_MORE,
-    WORD_OTHER,
-    WORD_ECHO,
-    WORD_CLOSED,
-    WORD_TAKEN,
-    WORD_LIST,
-    WORD_UNIX,
-    WORD_QUERYLOG,
-    WORD_QUERIES,
-    WORD_COUNT,
-};
-
-static struct word words[WORD_COUNT] = {
-    [WORD_ADMIN] = { .name = "admin" },
-    [WORD_DATABASE] = { .name = "database" },
-    [WORD_CACHE] = { .name = "cache" },
-    [WORD_WEB] = { .name = "web" },
-    [WORD_POSTGRESQL] = { .name = "postgresql" },
-    [WORD_REDIS] = { .name = "redis" },
-    [WORD_NGINX] = { .name = "nginx" },
-    [WORD_POSTGRESQL_SOCKET] = { .name = "postgresql_socket" },
-    [WORD_REDIS_SOCKET] = { .name = "redis_socket" },
-    [WORD_NGINX_SOCKET] = { .name = "nginx_socket" },
-    [WORD_MORE] = { .name = "more" },     /* a port that the listener "database" has at times */
-    [WORD_OTHER] = { .name = "other" },   /* that of another listener */
-    [WORD_ECHO] = { .name = "echo" },     /* its target's */
-    [WORD_CLOSED] = { .name = "closed" }, /* a port at which nobody listens */
-    [WORD_TAKEN] = { .name = "taken" },   /* one at which somebody else does */
-    [WORD_LIST] = { .name = "list" },     /* the path of a list */
-    [WORD_UNIX] = { .name = "unix" },     /* the path of another listener */
-    [WORD_QUERYLOG] = { .name = "querylog" },
-    [WORD_QUERIES] = { .name = "queries" },
-};
-
-/* One of the files: what it has more than, or other than, the plainest one. */
-struct form {
-    const char *what;
-    const char *host;    /* of the addresses that all have; NULL: 127.0.0.1 */
-    const char *globals; /* each may be NULL: nothing */
-    const char *database_listen;
-    const char *database_targets;
-    const char *database;
-    const char *cache_targets;
-    const char *cache;
-    const char *web_targets;
-    const char *web;
-    const char *listeners;
-};
-
-static const struct form plain = { .what = "plain" };
-
-static const struct form good[] = {
-    { .what = "limits",
-      .database = "max_connections = 90; max_connections_per_address = 80;",
-      .cache = "max_connections = 500; queue_limit = 200; pipeline_depth = 64;",
-      .web = "max_connections = 300; max_connections_per_address = 250; memory_limit = 16777216;" },
-    { .what = "timeouts",
-      .database = "inactivity_timeout = 60000; half_close_timeout = 20000; connect_timeout = 9000;",
-      .cache = "request_timeout = 25000; queue_timeout = 28000; client_idle_timeout = 45000;",
-      .web = "request_timeout = 40000; stall_timeout = 20000; client_keep_alive = false;" },
-    { .what = "lists",
-      .database = "blocklist = [ \"file:$list\", \"10.0.0.0/8\" ];",
-      .cache = "allowlist = [ \"127.0.0.0/8\", \"::1\" ];",
-      .web = "blocklist = [ \"192.0.2.0/24\", \"198.51.100.7-198.51.100.99\" ];" },
-    { .what = "listeners that come",
-      .database_listen = ", \"127.0.0.1:$more\"",
-      .listeners = ", { name = \"other\"; listen = [ \"127.0.0.1:$other\", \"unix:$unix\" ]; targets = ( "
-                   "\"127.0.0.1:$echo\" ); }" },
-    { .what = "targets beside those that stay",
-      .database_targets = ", \"unix:$postgresql_socket\"",
-      .cache_targets = ", { address = \"unix:$redis_socket\"; connections = 2; }",
-      .web_targets = ", { address = \"unix:$nginx_socket\"; backup = true; }" },
-    { .what = "targets that are not there",
-      .database_targets = ", \"127.0.0.1:$closed\"",
-      .cache_targets = ", { address = \"127.0.0.1:$closed\"; connections = 2; }",
-      .web_targets = ", { address = \"127.0.0.1:$closed\"; backup = true; }" },
-    { .what = "addresses that overlap", .host = "0.0.0.0" },
-    { .what = "modules, and another mode of the other listener",
-      .globals = "modules = ( { path = \"$querylog\"; output = \"$queries\"; slow = 100000; } );",
-      .listeners =
-          ", { name = \"other\"; listen = \"127.0.0.1:$other\"; mode = \"funnel\"; protocol = { type = "
-          "\"line\"; }; targets = ( \"127.0.0.1:$echo\" ); }" },
-    { .what = "other ways to balance, and buffers",
-      .database_targets = ", { address = \"unix:$postgresql_socket\"; weight = 3; }",
-      .database = "balance = \"round_robin\"; buffer_limit = 16384;",
-      .cache = "balance = \"source\"; buffer_limit = 262144;",
-      .web = "buffer_limit = 32768; request_gap = 0;" },
-};
-
-/* Files that are right but for one thing: whatever else is in them must not count either. */
-static const struct form broken[] = {
-    { .what = "syntax", .globals = "shutdown_timeout = = 5;", .web = "max_connections = 1;" },
-    { .what = "unknown key", .cache = "max_connection = 5; max_connections = 1;" },
-    { .what = "an address that is taken",
-      .database_listen = ", \"127.0.0.1:$taken\"",
-      .host = "0.0.0.0",
-      .web = "max_connections = 1;",
-      .listeners =
-          ", { name = \"new\"; listen = \"127.0.0.1:$other\"; targets = ( \"127.0.0.1:$echo\" ); }" },
-    { .what = "a list that is missing", .database = "blocklist = [ \"file:$list.none\", \"127.0.0.0/8\" ];" },
-    { .what = "a value out of range", .web_targets = ", \"127.0.0.1:70000\"", .cache = "queue_timeout = 0;" },
-};
-
-static unsigned port_of(enum word_index word)
-{
-    return (unsigned)strtoul(words[word].text, NULL, 10);
-}
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static const char *part(const char *text)
-{
-    return text != NULL ? text : "";
-}
-
-/* Replaces the words. */
-static void expand(const char *form, char *text, size_t size)
-{
-    size_t length = 0;
-
-    while (*form != '\0' && length + 1 < size) {
-        if (*form != '$') {
-            text[length++] = *form++;
-            continue;
-        }
-        size_t name = strspn(form + 1, "abcdefghijklmnopqrstuvwxyz_"), i = 0;
-        while (i < WORD_COUNT &&
-               (strlen(words[i].name) != name || strncmp(words[i].name, form + 1, name) != 0))
-            i++;
-        test_require(i < WORD_COUNT, "no such word: %.20s", form);
-        length += (size_t)snprintf(text + length, size - length, "%s", words[i].text);
-        form += 1 + name;
-    }
-    test_require(length + 1 < size, "the configuration is too long");
-    text[length] = '\0';
-}
-
-static void make_configuration(const struct form *form, char *text, size_t size)
-{
-    static char whole[8192];
-    const char *host = form->host != NULL ? form->host : "127.0.0.1";
-
-    snprintf(
-        whole, sizeof(whole),
-        "admin: { listen = \"127.0.0.1:$admin\"; };\nshutdown_timeout = 600000; %s\nlisteners = (\n"
-        "  { name = \"database\"; listen = [ \"%s:$database\"%s ]; mode = \"proxy\";\n"
-        "    protocol = \"postgresql\"; targets = ( \"127.0.0.1:$postgresql\"%s ); %s },\n"
-        "  { name = \"cache\"; listen = \"%s:$cache\"; mode = \"funnel\"; protocol = \"redis\";\n"
-        "    targets = ( { address = \"127.0.0.1:$redis\"; connections = 4; }%s ); warmup = true; %s },\n"
-        "  { name = \"web\"; listen = \"%s:$web\"; mode = \"fifo\"; protocol = \"http\";\n"
-        "    targets = ( \"127.0.0.1:$nginx\"%s ); warmup = true; %s }%s\n"
-        ");\n",
-        part(form->globals), host, part(form->database_listen), part(form->database_targets),
-        part(form->database), host, part(form->cache_targets), part(form->cache), host,
-        part(form->web_targets), part(form->web), part(form->listeners));
-    expand(whole, text, size);
-}
 
 /* ---- Who asks ---- */
 
@@ -335,7 +161,7 @@ static void run_reload(struct run *run, const struct form *form, bool is_good)
     size_t *count = is_good ? &run->done : &run->refused;
     int64_t deadline = test_deadline(3 * TEST_PATIENCE);
 
-    make_configuration(form, text, sizeof(text));
+    forms_make(form, text, sizeof(text));
     fixture_write(run->fixture, strrchr(run->proximux->configuration, '/') + 1, text);
     proximux_signal(run->proximux, SIGHUP);
     ++*count;
@@ -378,14 +204,14 @@ static void run_reload_often(struct run *run, size_t from, size_t to)
     run_start_watchers(run, false);
     for (size_t i = from; i < to; i++) {
         if (i % 3 == 2)
-            run_reload(run, &broken[i / 3 % COUNT(broken)], false);
+            run_reload(run, &forms_broken[i / 3 % forms_broken_count], false);
         else
-            run_reload(run, i % 3 == 0 ? &plain : &good[i / 3 % COUNT(good)], true);
+            run_reload(run, i % 3 == 0 ? &forms_plain : &forms_good[i / 3 % forms_good_count], true);
         run_let_all_ask(run);
         if (i % 20 == 0)
             session_ask(&run->session);
     }
-    run_reload(run, &plain, true);
+    run_reload(run, &forms_plain, true);
 }
 
 static void write_list(struct fixture *fixture)
@@ -397,9 +223,9 @@ static void write_list(struct fixture *fixture)
         length += (size_t)snprintf(text + length, sizeof(text) - length, "10.%zu.%zu.%zu\n", i / 4096,
                                    i / 16 % 256, i % 16 * 16);
     fixture_write(fixture, "list", text);
-    fixture_path(fixture, "list", words[WORD_LIST].text);
-    fixture_path(fixture, "unix", words[WORD_UNIX].text);
-    fixture_path(fixture, "queries", words[WORD_QUERIES].text);
+    forms_set(WORD_LIST, "%s/list", fixture->directory);
+    forms_set(WORD_UNIX, "%s/unix", fixture->directory);
+    forms_set(WORD_QUERIES, "%s/queries", fixture->directory);
 }
 
 static void run_begin(struct run *run)
@@ -407,7 +233,7 @@ static void run_begin(struct run *run)
     static char text[8192];
 
     write_list(run->fixture);
-    make_configuration(&plain, text, sizeof(text));
+    forms_make(&forms_plain, text, sizeof(text));
     run->proximux = proximux_start_with(
         run->fixture, (&(struct proximux_options){ .configuration = text, .own_log_level = true }));
 }
@@ -415,7 +241,8 @@ static void run_begin(struct run *run)
 static void run_start_clients(struct run *run)
 {
     memcpy(run->loads, all_loads, sizeof(all_loads));
-    backends_make_watchers(run->watchers, port_of(WORD_DATABASE), port_of(WORD_CACHE), port_of(WORD_WEB));
+    backends_make_watchers(run->watchers, forms_port(WORD_DATABASE), forms_port(WORD_CACHE),
+                           forms_port(WORD_WEB));
     session_begin(&run->session, run->fixture);
     run_start_watchers(run, true);
 }
@@ -537,7 +364,7 @@ static void expect_kept(const char *metrics, const char *listener, const char *t
 
 static void run_check_metrics(const struct run *run)
 {
-    struct web_answer answer = web_get("127.0.0.1", port_of(WORD_ADMIN), "localhost", "/metrics");
+    struct web_answer answer = web_get("127.0.0.1", forms_port(WORD_ADMIN), "localhost", "/metrics");
     const char *metrics = answer.body;
     /* at the end of a round wrk goes away in the middle of its requests */
     long long torn =
@@ -555,8 +382,8 @@ static void run_check_metrics(const struct run *run)
     expect_at_most(metrics, "requests_failed_total", "web", NULL, torn);
     expect_at_most(metrics, "requests_failed_total", "web",
                    (const char *const[]){ "\"client_closed\"", "\"client_reset\"", NULL }, 0);
-    expect_kept(metrics, "cache", words[WORD_REDIS].text, CACHE_CONNECTIONS);
-    expect_kept(metrics, "web", words[WORD_NGINX].text, 1);
+    expect_kept(metrics, "cache", forms_get(WORD_REDIS), CACHE_CONNECTIONS);
+    expect_kept(metrics, "web", forms_get(WORD_NGINX), 1);
     web_free(&answer);
 }
 
@@ -609,7 +436,7 @@ static void run_report(const struct run *run, int64_t took)
 static void nobody_notices(void **state)
 {
     struct run run = { .fixture = *state };
-    size_t reloads = test_scaled(200, 3 * COUNT(good));
+    size_t reloads = test_scaled(200, 3 * forms_good_count);
     size_t early = reloads >= 1000 ? reloads / 10 : reloads / 2; /* the heap has its shape by then */
     struct counted before;
 
@@ -634,16 +461,6 @@ static void nobody_notices(void **state)
     proximux_stop(run.proximux);
 }
 
-static void set_word(enum word_index index, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void set_word(enum word_index index, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(words[index].text, sizeof(words[index].text), format, arguments);
-    va_end(arguments);
-}
-
 /* What needs no fixture: ports, paths, and another server beside the real ones. */
 static void set_words(unsigned echo, unsigned taken)
 {
@@ -651,19 +468,19 @@ static void set_words(unsigned echo, unsigned taken)
                                                   WORD_MORE,  WORD_OTHER,    WORD_CLOSED };
 
     for (size_t i = 0; i < COUNT(free_ports); i++)
-        set_word(free_ports[i], "%u", peer_free_port());
-    set_word(WORD_POSTGRESQL, "%u", backends.database.server.port);
-    set_word(WORD_REDIS, "%u", backends.redis.port);
-    set_word(WORD_NGINX, "%u", backends.nginx.port);
-    set_word(WORD_POSTGRESQL_SOCKET, "%s", backends.database_socket);
-    set_word(WORD_REDIS_SOCKET, "%s", backends.redis_socket);
-    set_word(WORD_NGINX_SOCKET, "%s", backends.nginx_socket);
-    set_word(WORD_ECHO, "%u", echo);
-    set_word(WORD_TAKEN, "%u", taken);
-    set_word(WORD_QUERYLOG, "%s", module_path("modules/querylog.so"));
-    snprintf(database_port, sizeof(database_port), "%.8s", words[WORD_DATABASE].text);
-    snprintf(cache_port, sizeof(cache_port), "%.8s", words[WORD_CACHE].text);
-    snprintf(page, sizeof(page), "http://127.0.0.1:%.8s/page", words[WORD_WEB].text);
+        forms_set(free_ports[i], "%u", peer_free_port());
+    forms_set(WORD_POSTGRESQL, "%u", backends.database.server.port);
+    forms_set(WORD_REDIS, "%u", backends.redis.port);
+    forms_set(WORD_NGINX, "%u", backends.nginx.port);
+    forms_set(WORD_POSTGRESQL_SOCKET, "%s", backends.database_socket);
+    forms_set(WORD_REDIS_SOCKET, "%s", backends.redis_socket);
+    forms_set(WORD_NGINX_SOCKET, "%s", backends.nginx_socket);
+    forms_set(WORD_ECHO, "%u", echo);
+    forms_set(WORD_TAKEN, "%u", taken);
+    forms_set(WORD_QUERYLOG, "%s", module_path("modules/querylog.so"));
+    snprintf(database_port, sizeof(database_port), "%.8s", forms_get(WORD_DATABASE));
+    snprintf(cache_port, sizeof(cache_port), "%.8s", forms_get(WORD_CACHE));
+    snprintf(page, sizeof(page), "http://127.0.0.1:%.8s/page", forms_get(WORD_WEB));
     snprintf(pgbench, sizeof(pgbench), "%s/pgbench", backends.database.programs);
     snprintf(requests, sizeof(requests), "%zu", test_figures_count() ? (size_t)5000 : (size_t)500);
 }

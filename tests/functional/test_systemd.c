@@ -78,6 +78,49 @@ static void beside_sockets_of_our_own(void **state)
     echo_stop(echo);
 }
 
+/* What systemd has passed it keeps: when we leave, by a reload or for good, whoever comes waits for the next.
+ */
+static void systemd_goes_on_with_its_sockets(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        char path[FIXTURE_PATH], text[256];
+        struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+        int passed[] = { peer_listen("127.0.0.1", 0, 16),
+                         peer_listen(fixture_path(fixture, i == 0 ? "one" : "two", path), 0, 16) };
+        struct proximux *proximux =
+            start_with(fixture, "\"systemd:web\"", echo_port(echo), passed, 2, "web:web");
+
+        expect_echo("127.0.0.1", peer_port(passed[0]));
+        expect_echo(path, 0);
+        if (i == 0) {
+            snprintf(text, sizeof(text),
+                     "listeners = ( { name = \"other\"; listen = \"127.0.0.1:%u\"; targets = "
+                     "\"127.0.0.1:9\"; } );",
+                     peer_free_port());
+            fixture_write(fixture, strrchr(proximux->configuration, '/') + 1, text);
+            proximux_signal(proximux, SIGHUP);
+            proximux_wait_log(proximux, "main: served 2 clients");
+        } else {
+            proximux_stop(proximux);
+        }
+        for (size_t k = 0; k < 2; k++) {
+            int client = k == 0 ? peer_connect("127.0.0.1", peer_port(passed[0])) : peer_connect(path, 0);
+            int next = peer_accept(passed[k]);
+
+            peer_send_text(next, "served by another");
+            peer_expect_text(client, "served by another");
+            close(client);
+            close(next);
+            close(passed[k]);
+        }
+        if (i == 0)
+            proximux_stop(proximux);
+        echo_stop(echo);
+    }
+}
+
 /* Tries to start with one socket passed as `name`; it must fail, and say why. */
 static void expect_failure(struct fixture *fixture, int passed, const char *name, const char *said)
 {
@@ -185,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fixture_test(sockets_are_known_by_name),
         fixture_test(beside_sockets_of_our_own),
+        fixture_test(systemd_goes_on_with_its_sockets),
         fixture_test(sockets_that_are_missing_or_unfit),
         fixture_test(the_watchdog_is_told_that_the_loop_turns),
         fixture_test(the_manager_may_listen_on_a_name_that_is_no_file),

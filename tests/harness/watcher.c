@@ -71,11 +71,13 @@ static bool watcher_leave(struct watcher *watcher, int client)
 /* One connection. */
 static bool watcher_visit(struct watcher *watcher)
 {
-    int client = peer_try_connect(NULL, "127.0.0.1", watcher->port);
+    int client = peer_try_connect(NULL, watcher->path != NULL ? watcher->path : "127.0.0.1", watcher->port);
     bool is_well;
 
     if (client == -1)
-        return watcher_end(watcher, errno == ECONNREFUSED ? WATCHER_REFUSED : WATCHER_FAILED, "connecting");
+        return watcher_end(watcher,
+                           errno == ECONNREFUSED || errno == ENOENT ? WATCHER_REFUSED : WATCHER_FAILED,
+                           "connecting");
     do
         is_well = watcher_ask(watcher, client);
     while (is_well && watcher->stays && !atomic_load(&watcher->stop));

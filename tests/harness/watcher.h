@@ -20,7 +20,8 @@ enum watcher_end {
 /* Owned by the test; must stay where it is while it runs. The first members are the test's to fill in. */
 struct watcher {
     const char *name;
-    unsigned port; /* of 127.0.0.1 */
+    const char *path; /* of a unix socket; NULL: 127.0.0.1 */
+    unsigned port;
     const char *request;
     size_t request_size;
     const char *beginning; /* of each answer, and its end; what lies between is not looked at */

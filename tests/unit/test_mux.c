@@ -813,6 +813,39 @@ static void who_sends_much_keeps_its_turn(void **state)
     bench_stop(&bench);
 }
 
+/* The program is linked with these before malloc(): see Makefile.am. */
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+static bool memory_is_short;
+
+void *__wrap_malloc(size_t size)
+{
+    return memory_is_short ? NULL : __real_malloc(size);
+}
+
+static void what_cannot_be_taken_back_costs_its_client(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.depth = 4;
+    bench_start(&bench, settings);
+    open_link(&bench);
+    open_client(&bench, 0);
+    mux_client_bytes(bench.clients[0], "a1\na2\n", 6, bench.now); /* nothing is written */
+    assert_int_equal(mux_link_load(bench.links[0]), 2);
+    memory_is_short = true;
+    mux_link_fail(bench.links[0], REASON_TARGET_RESET, bench.now);
+    memory_is_short = false;
+    assert_true(mux_link_is_over(bench.links[0]));
+    assert_string_equal(mux_link_explanation(bench.links[0]), "");
+    assert_int_equal(mux_link_load(bench.links[0]), 0);
+    assert_int_not_equal(mux_client_fate(bench.clients[0]), MUX_GOES_ON);
+    assert_int_equal(mux_client_reason(bench.clients[0]), REASON_INTERNAL);
+    assert_int_equal(bench.endings, 2);
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -837,6 +870,7 @@ int main(void)
         cmocka_unit_test(links_that_fail_do_not_shorten_the_wait),
         cmocka_unit_test(who_goes_on_asking_does_not_keep_its_turn),
         cmocka_unit_test(who_sends_much_keeps_its_turn),
+        cmocka_unit_test(what_cannot_be_taken_back_costs_its_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
