@@ -3,6 +3,9 @@
 #include "base/log.h"
 #include "server/notify.h"
 
+/* systemd sends two to all processes of a service that it stops: at once, and when the main one has ended. */
+#define HANDED_OVER_SIGNALS 2
+
 void drain_check(struct drain *drain)
 {
     if (drain->stage != DRAIN_DRAINING || !listeners_are_empty(drain->listeners))
@@ -60,9 +63,9 @@ void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *
 
 void drain_signal(struct drain *drain)
 {
-    if (drain->handed_over && !drain->asked) {
+    if (drain->handed_over && drain->ignored < HANDED_OVER_SIGNALS) {
         log_info(NULL, "draining already: another process has taken over");
-        drain->asked = true;
+        drain->ignored++;
         return;
     }
     if (drain->stage != DRAIN_RUNNING) {

@@ -24,8 +24,8 @@ struct drain {
     const struct config *config;
     struct listeners *listeners;
     enum drain_stage stage;
-    bool handed_over; /* to another process, */
-    bool asked;       /* and a signal has come since */
+    bool handed_over; /* to another process */
+    unsigned ignored; /* signals since then */
     ev_timer timer;
 };
 
@@ -36,7 +36,7 @@ void drain_init(struct drain *drain, struct ev_loop *loop, const struct config *
 void drain_signal(struct drain *drain);
 
 /* Another process accepts from the same sockets now: leaves them to it, backlogs included, and drains. The
- * next signal changes nothing: a service manager sends it to all processes of a service. */
+ * next two signals change nothing: they are meant for the process that serves. */
 void drain_hand_over(struct drain *drain);
 
 /* A draining listener has become empty. */

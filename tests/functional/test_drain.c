@@ -185,7 +185,7 @@ static void nobody_comes_too_late(void **state)
     for (size_t round = 0; round < test_scaled(20, 2); round++) {
         char path[FIXTURE_PATH], addresses[PORTS * 24 + FIXTURE_PATH] = "";
         unsigned ports[PORTS];
-        struct watcher clients[CLIENTS];
+        static struct watcher clients[CLIENTS]; /* their threads may outlive a test that fails */
         struct echo *echo = echo_start("127.0.0.1", 0, NULL);
         size_t length = 0;
 

@@ -51,12 +51,12 @@ static const struct load all_loads[LOAD_COUNT] = {
     [LOAD_STAYS] = { .name = "pgbench",
                      .kind = LOAD_PGBENCH,
                      .environment = backends_environment,
-                     .arguments = (const char *const[]){ PGBENCH_TO, "-c", "4", "-T", "2", "-M", "prepared",
+                     .arguments = (const char *const[]){ PGBENCH_TO, "-c", "4", "-t", "100", "-M", "prepared",
                                                          BACKENDS_STAYS, NULL } },
     [LOAD_VISITS] = { .name = "pgbench-C",
                       .kind = LOAD_PGBENCH,
                       .environment = backends_environment,
-                      .arguments = (const char *const[]){ PGBENCH_TO, "-C", "-S", "-c", "1", "-T", "2",
+                      .arguments = (const char *const[]){ PGBENCH_TO, "-C", "-S", "-c", "1", "-t", "20",
                                                           BACKENDS_VISITS, NULL } },
     [LOAD_CACHE] = { .name = "redis-benchmark",
                      .kind = LOAD_REDIS_BENCHMARK,
@@ -435,11 +435,12 @@ static void run_report(const struct run *run, int64_t took)
 
 static void nobody_notices(void **state)
 {
-    struct run run = { .fixture = *state };
+    static struct run run; /* its threads may outlive a test that fails */
     size_t reloads = test_scaled(200, 3 * forms_good_count);
     size_t early = reloads >= 1000 ? reloads / 10 : reloads / 2; /* the heap has its shape by then */
     struct counted before;
 
+    run.fixture = *state;
     run_begin(&run);
     test_wait_until((count(&before), strlen(before.redis)) >= CACHE_CONNECTIONS * strlen("id=1 "));
     run.descriptors = process_descriptors(run.proximux->process);

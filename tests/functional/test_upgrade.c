@@ -516,8 +516,8 @@ static void stopped_while_it_is_under_way(void **state)
     echo_stop(echo);
 }
 
-/* A service manager that ends a service tells all its processes, those that have handed over, too. */
-static void the_first_signal_does_not_cut_what_the_old_one_finishes(void **state)
+/* systemd tells all processes of a service that it stops, and once more when the main one has ended. */
+static void the_signals_of_a_stop_do_not_cut_what_the_old_one_finishes(void **state)
 {
     struct fixture *fixture = *state;
     char pid_file[FIXTURE_PATH];
@@ -538,6 +538,8 @@ static void the_first_signal_does_not_cut_what_the_old_one_finishes(void **state
     proximux_signal(proximux, SIGTERM);
     proximux_wait_log(proximux, "draining already");
     proximux_stop(heir);
+    proximux_signal(proximux, SIGTERM);
+    proximux_wait_log_times(proximux, "draining already", 2);
     peer_send_text(session, "still here");
     peer_expect_text(session, "still here");
     proximux_signal(proximux, SIGTERM);
@@ -660,7 +662,7 @@ int main(void)
         fixture_test(what_fails_changes_nothing),
         fixture_test(a_new_binary_that_does_not_work),
         fixture_test(stopped_while_it_is_under_way),
-        fixture_test(the_first_signal_does_not_cut_what_the_old_one_finishes),
+        fixture_test(the_signals_of_a_stop_do_not_cut_what_the_old_one_finishes),
         fixture_test(process_1_of_a_container_is_not_upgraded),
         fixture_test(configuration_by_a_relative_path),
         fixture_test(sockets_of_systemd_known_by_address),

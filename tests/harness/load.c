@@ -5,27 +5,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What comes after the last place where the output has this, as a number; 0 if it is not there. */
-static double number_after(const char *output, const char *label)
-{
-    const char *found = NULL;
-
-    for (const char *next = strstr(output, label); next != NULL; next = strstr(next + 1, label))
-        found = next;
-    return found != NULL ? strtod(found + strlen(label), NULL) : 0;
-}
-
+/* With -t: so many transactions, and all of them. (With -T its time runs while it still logs in.) */
 static size_t read_pgbench(const char *output)
 {
     static const char failed[] = "number of failed transactions: 0 (0.000%)";
     static const char *const signs[] = { "aborted", "rror", "Reset", "reset", "unexpectedly", NULL };
+    size_t processed = 0, wanted = 0;
+    const char *found = strstr(output, "number of transactions actually processed: ");
 
     for (size_t i = 0; signs[i] != NULL; i++)
         if (strstr(output, signs[i]) != NULL)
             return 0;
-    return strstr(output, failed) != NULL
-               ? (size_t)number_after(output, "number of transactions actually processed: ")
-               : 0;
+    if (found == NULL || strstr(output, failed) == NULL)
+        return 0;
+    sscanf(strchr(found, ':'), ": %zu/%zu", &processed, &wanted);
+    return processed == wanted ? processed : 0;
 }
 
 /* With --csv: a head, and a line for each of the tests that have come to their end. Their requests are what

@@ -11,7 +11,7 @@
 #define STAGE_SOON 3000
 
 /* The timeouts that tests wait for, in milliseconds, before test_stretched(). */
-#define STAGE_SHORT 300
+#define STAGE_SHORT 500
 
 /* How many other clients go on asking. */
 #define STAGE_OTHERS 2

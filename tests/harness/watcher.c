@@ -32,7 +32,7 @@ static ssize_t receive(int client, char *bytes, size_t size)
 /* One request and its answer, which is all that may come. */
 static bool watcher_ask(struct watcher *watcher, int client)
 {
-    char answer[1024];
+    char answer[1024] = "";
     size_t length = 0, beginning = strlen(watcher->beginning), end = strlen(watcher->end);
 
     errno = 0;
