@@ -114,9 +114,12 @@ static void upgrade_done(struct upgrade *upgrade)
 static void upgrade_heard(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
-    (void)events;
     struct upgrade *upgrade = watcher->data;
     char word = 0;
+    if (events & EV_ERROR) { /* the kernel can't watch it */
+        upgrade_fail(upgrade, "can't be heard");
+        return;
+    }
     ssize_t got = recv(watcher->fd, &word, 1, 0);
     if (got == -1 && (errno == EAGAIN || errno == EINTR))
         return;
