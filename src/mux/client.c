@@ -1,4 +1,4 @@
-/* The client's side: requests in, answers out in their order. */
+/* The client's side: what it may send, answers in their order, and its end. */
 #include "mux/state.h"
 
 #include <stdlib.h>
@@ -24,8 +24,7 @@ static size_t client_held_requests(const struct mux_client *client)
     return client->request_bytes - incoming->bytes.length;
 }
 
-/* Whether it may have more requests here. */
-static bool client_can_take(const struct mux_client *client)
+bool client_can_take(const struct mux_client *client)
 {
     const struct mux_settings *settings = &client->mux->settings;
     return client->waiting < settings->pipeline_depth &&
@@ -327,160 +326,6 @@ void client_deliver(struct mux_client *client)
 
 /* ---- Input ---- */
 
-/* `held` bytes of its `answer` had been there before: an answer that came too early. */
-static void client_request_broken(struct mux_client *client, struct mux_exchange *exchange, size_t held)
-{
-    size_t length = exchange->answer.length;
-    if (exchange->request.begun && exchange == client_first(client)) {
-        buffer_truncate(&exchange->answer, held); /* no error can follow what it has of the answer */
-    } else if (exchange->request.begun) {
-        buffer_consume(&exchange->answer, held);
-        exchange->request.begun = false;
-    }
-    client->answer_bytes -= length - exchange->answer.length;
-    if (exchange->link != NULL && link_has_sent(exchange))
-        link_doom(exchange->link, REASON_PROTOCOL_ERROR, "");
-    else if (exchange->state == EXCHANGE_SENT)
-        link_take_back(exchange->link, exchange);
-    client->input_over = true;
-    client->reason = REASON_PROTOCOL_ERROR;
-    exchange->request.closes_client = true;
-    exchange->cut = exchange->answer.length == 0 || exchange->request.begun;
-    exchange_local(exchange, false, REASON_PROTOCOL_ERROR);
-}
-
-/* More of a request has come. */
-static void client_request_progress(struct mux_client *client, struct mux_exchange *exchange)
-{
-    bool is_long = exchange->request.decided && exchange->bytes.length >= client->mux->settings.buffer_limit;
-    if (exchange->state == EXCHANGE_READING && (exchange->complete || is_long))
-        exchange_wait(exchange);
-    else if (exchange->state == EXCHANGE_SENT)
-        link_pump(exchange->link);
-    if (exchange->answer.length > 0 && exchange == client_first(client))
-        client_deliver(client); /* an interim answer */
-}
-
-static void client_request_complete(struct mux_client *client, struct mux_exchange *exchange)
-{
-    client->incoming = NULL;
-    exchange->complete = true;
-    list_remove(&exchange->incomplete);
-    exchange_asked(exchange);
-    if (exchange->request.closes_client) {
-        client->input_over = true;
-        client->reason = REASON_CLIENT_CLOSED;
-    }
-    if (exchange->request.local)
-        exchange_local(exchange, !exchange->request.refused, REASON_REFUSED_COMMAND);
-    else
-        client_request_progress(client, exchange);
-}
-
-/* Refuses a request for its length. */
-static void client_request_too_long(struct mux_exchange *exchange)
-{
-    struct mux_client *client = exchange->client;
-    if (exchange->request.local) { /* the error takes the place of what was to answer it */
-        client->answer_bytes -= exchange->answer.length;
-        buffer_truncate(&exchange->answer, 0);
-    }
-    if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange))
-        link_doom(exchange->link, REASON_OVER_LIMIT, "");
-    else if (exchange->state == EXCHANGE_SENT)
-        link_take_back(exchange->link, exchange);
-    exchange->complete = false; /* what follows is not to be read as a request */
-    exchange_fail(exchange, REASON_OVER_LIMIT);
-}
-
-static void client_read_request(struct mux_client *client, struct slice *input)
-{
-    struct mux *mux = client->mux;
-    struct mux_exchange *exchange = client->incoming != NULL ? client->incoming : exchange_create(client);
-    if (exchange == NULL) {
-        client_over(client, REASON_INTERNAL, false);
-        return;
-    }
-    const char *bytes = input->bytes;
-    size_t input_length = input->length;
-    size_t length = exchange->bytes.length;
-    size_t answer_length = exchange->answer.length;
-    enum protocol_outcome outcome =
-        mux->protocol->read_request(mux->protocol_settings, client->framer, &exchange->request, input,
-                                    &exchange->bytes, &exchange->answer);
-    exchange->request_bytes += input_length - input->length;
-    if (exchange->observed != NULL)
-        exchange_observe_request(exchange, bytes, input_length - input->length);
-    client->request_bytes = client->request_bytes - length + exchange->bytes.length;
-    client->answer_bytes = client->answer_bytes - answer_length + exchange->answer.length;
-    if (exchange->bytes.failed || exchange->answer.failed)
-        client_cut_off(client, REASON_INTERNAL);
-    else if (outcome == PROTOCOL_BROKEN) {
-        client->incoming = NULL;
-        exchange->complete = true;
-        list_remove(&exchange->incomplete);
-        client_request_broken(client, exchange, answer_length);
-    } else if (exchange->max_message >= 0 && exchange->request_bytes > (uint64_t)exchange->max_message)
-        client_request_too_long(exchange);
-    else if (outcome == PROTOCOL_COMPLETE)
-        client_request_complete(client, exchange);
-    else
-        client_request_progress(client, exchange);
-}
-
-/* Where clients take turns there are no messages: what comes belongs to the client's turn, or to its next
- * one, once the answer to the present one has begun and others wait. */
-static void client_read_turn(struct mux_client *client, struct slice *input)
-{
-    struct mux_exchange *exchange = client->incoming;
-    if (exchange != NULL && exchange->request.begun) {
-        if (mux_somebody_else_waits(client->mux, client)) {
-            exchange->complete = true;
-            list_remove(&exchange->incomplete);
-            client->incoming = NULL;
-            link_pump(exchange->link);
-            exchange = NULL;
-        } else {
-            exchange->request.begun = false; /* the turn goes on: an answer is to come again */
-            timeout_stop(&exchange->link->turn);
-        }
-    }
-    if (exchange == NULL)
-        exchange = exchange_create(client);
-    if (exchange == NULL) {
-        client_over(client, REASON_INTERNAL, false);
-        return;
-    }
-    exchange->request.decided = true;
-    buffer_append(&exchange->bytes, input->bytes, input->length);
-    if (exchange->bytes.failed) {
-        client_cut_off(client, REASON_INTERNAL);
-        return;
-    }
-    exchange->request_bytes += input->length;
-    exchange_observe_request(exchange, input->bytes, input->length);
-    client->request_bytes += input->length;
-    slice_skip(input, input->length);
-    exchange_asked(exchange); /* nobody knows more of it */
-    if (exchange->state == EXCHANGE_READING)
-        exchange_wait(exchange);
-    else if (exchange->state == EXCHANGE_SENT)
-        link_pump(exchange->link);
-}
-
-/* Reads as much as may be; `once`: one request at the most. */
-static void client_read(struct mux_client *client, struct slice *input, bool once)
-{
-    while (input->length > 0 && !client->input_over && client_can_take(client)) {
-        if (client->mux->takes_turns)
-            client_read_turn(client, input);
-        else
-            client_read_request(client, input);
-        if (once && client->incoming == NULL && !client->over)
-            client_stop_input(client, REASON_DRAINED);
-    }
-}
-
 /* What was read has been dealt with: ends that came meanwhile take effect. */
 static void client_after_input(struct mux_client *client)
 {
@@ -498,7 +343,7 @@ void client_resume(struct mux_client *client)
     struct buffer held = client->held;
     struct slice input = buffer_slice(&held);
     client->held = (struct buffer){ 0 };
-    client_read(client, &input, false);
+    request_read(client, &input, false);
     if (!client->input_over && input.length > 0) {
         buffer_consume(&held, held.length - input.length);
         client->held = held;
@@ -536,7 +381,7 @@ void mux_client_bytes(struct mux_client *client, const char *bytes, size_t lengt
         return;
     client->stall_progress += length;
     client_restart_idle(client);
-    client_read(client, &input, client->draining);
+    request_read(client, &input, client->draining);
     if (!client->input_over && input.length > 0) {
         buffer_append(&client->held, input.bytes, input.length);
         if (client->held.failed)

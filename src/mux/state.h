@@ -289,6 +289,9 @@ void client_cut_off(struct mux_client *client, enum reason reason);
 /* No more requests: the incomplete one is dropped. */
 void client_stop_input(struct mux_client *client, enum reason reason);
 
+/* Whether it may have more requests here. */
+bool client_can_take(const struct mux_client *client);
+
 /* Whether it may be sent to now: how much is in flight or held. */
 bool client_is_eligible(const struct mux_client *client);
 
@@ -300,6 +303,11 @@ void client_queue_timed_out(struct mux_client *client);
 
 /* Starts the clock of its oldest request, if that waits. */
 void client_watch_queue(struct mux_client *client);
+
+/* ---- request.c ---- */
+
+/* Reads on in what the client sends, as much as may be; `once`: one request at the most. */
+void request_read(struct mux_client *client, struct slice *input, bool once);
 
 /* ---- link.c ---- */
 
