@@ -7,6 +7,7 @@
 #include <libconfig.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define SUBJECT_SIZE 192
 
@@ -430,13 +431,13 @@ static void read_global_structure(struct walk *walk, struct written_group *group
 }
 
 /* libconfig crashes when it does not get the memory that it asks for, so it is asked only if there is enough:
- * a value of one digit and its comma become a setting of a hundred bytes. */
+ * a value of one digit and its comma become a setting of a hundred bytes. Not by malloc(), which would keep
+ * as much from then on. */
 static bool has_memory_for(const char *text)
 {
-    void *volatile probe = malloc(strlen(text) * 64 + 65536);
-    bool enough = probe != NULL;
-    free(probe);
-    return enough;
+    size_t size = strlen(text) * 64 + 65536;
+    void *probe = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, size) == 0;
 }
 
 void file_read(struct written_configuration *written, const char *path)

@@ -69,6 +69,7 @@ void events_client_close(struct events_client *client, enum reason reason, uint6
 
 /* It has its target connection. */
 void events_client_connected(struct events_client *client, const char *target);
+
 /* Whether anybody wants to see them. */
 bool events_client_follows(const struct events_client *client);
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length);

@@ -115,8 +115,8 @@ static struct long_value *add_long_value(struct mysql *mysql, uint32_t statement
 static struct text *longer_text(const struct text *text, struct slice piece)
 {
     struct buffer bytes = { 0 };
-    if (text != NULL)
-        buffer_append(&bytes, text->bytes, text->length);
+    struct slice before = text_slice(text);
+    buffer_append(&bytes, before.bytes, before.length);
     buffer_append(&bytes, piece.bytes, piece.length < PARAMETER_MAX ? piece.length : PARAMETER_MAX);
     struct text *longer = bytes.failed ? NULL : text_create(buffer_slice(&bytes), PARAMETER_MAX);
     if (longer != NULL)
@@ -310,8 +310,7 @@ static bool find_types(struct mysql *mysql, struct execution *execution, const s
         struct text *types = read_types(execution, has_names);
         if (types == NULL)
             return false;
-        if (slice_equal((struct slice){ types->bytes, types->length },
-                        (struct slice){ (*attached)->bytes, (*attached)->length })) {
+        if (slice_equal(text_slice(types), text_slice(*attached))) {
             text_release(types);
         } else {
             text_store_attach(&mysql->statements, statement, types);
@@ -319,7 +318,8 @@ static bool find_types(struct mysql *mysql, struct execution *execution, const s
             *attached = types;
         }
     }
-    execution->types = (struct slice){ (*attached)->bytes + COUNT_SIZE, (*attached)->length - COUNT_SIZE };
+    execution->types = text_slice(*attached);
+    slice_skip(&execution->types, COUNT_SIZE);
     return execution->types.length >= TYPE_SIZE * execution->sent;
 }
 
@@ -330,8 +330,7 @@ static void read_values(const struct mysql *mysql, struct parameters *list, stru
     for (uint64_t i = 0; i < execution->count && !reader->failed && parameters_take_more(list); i++) {
         const struct long_value *value = find_long_value(mysql, execution->statement, i);
         if (value != NULL)
-            parameters_add_string(list, (struct slice){ value->text->bytes, value->text->length },
-                                  value->text->is_cut);
+            parameters_add_string(list, text_slice(value->text), value->text->is_cut);
         else if ((nulls.bytes[i / 8] >> (i % 8) & 1) != 0)
             parameters_add_word(list, "NULL");
         else

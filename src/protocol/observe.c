@@ -68,11 +68,6 @@ void observe_add_parameters(struct observer *observer, struct pending *pending, 
     observer->text_bytes += parameters->length;
 }
 
-static struct slice text_slice(const struct text *text)
-{
-    return (struct slice){ text != NULL ? text->bytes : "", text != NULL ? text->length : 0 };
-}
-
 static struct observation observation_of(const struct pending *pending)
 {
     const struct text *text = pending->text;

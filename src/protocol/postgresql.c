@@ -100,11 +100,6 @@ static void client_parse(struct observer *observer, struct postgresql *session, 
     text_release(text);
 }
 
-static struct slice text_slice(const struct text *text)
-{
-    return text == NULL ? SLICE("") : (struct slice){ text->bytes, text->length };
-}
-
 static void client_bind(struct observer *observer, struct postgresql *session, struct slice body)
 {
     struct slice portal = next_string(&body);

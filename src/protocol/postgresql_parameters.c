@@ -68,12 +68,10 @@ static int64_t signed_value(struct slice value)
     return (int64_t)(bits << unused) >> unused;
 }
 
-static void add_printed(struct parameters *list, const char *format, long long value)
-    __attribute__((format(printf, 2, 0)));
-static void add_printed(struct parameters *list, const char *format, long long value)
+static void add_integer(struct parameters *list, int64_t value)
 {
     char text[32];
-    snprintf(text, sizeof text, format, value);
+    snprintf(text, sizeof text, "%lld", (long long)value);
     parameters_add_string(list, (struct slice){ text, strlen(text) }, false);
 }
 
@@ -115,9 +113,9 @@ static void add_binary(struct parameters *list, struct slice value, uint32_t typ
         parameters_add_string(list, value.bytes[0] != 0 ? SLICE("t") : SLICE("f"), false);
     else if ((type == TYPE_INT2 && size == 2) || (type == TYPE_INT4 && size == 4) ||
              (type == TYPE_INT8 && size == 8))
-        add_printed(list, "%lld", (long long)signed_value(value));
+        add_integer(list, signed_value(value));
     else if (type == TYPE_OID && size == 4)
-        add_printed(list, "%lld", (long long)postgresql_integer(value.bytes));
+        add_integer(list, postgresql_integer(value.bytes));
     else if ((type == TYPE_FLOAT4 && size == 4) || (type == TYPE_FLOAT8 && size == 8))
         add_float(list, value);
     else if (type == TYPE_UUID && size == 16)

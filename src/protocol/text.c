@@ -31,6 +31,11 @@ void text_release(struct text *text)
         free(text);
 }
 
+struct slice text_slice(const struct text *text)
+{
+    return text == NULL ? SLICE("") : (struct slice){ text->bytes, text->length };
+}
+
 struct entry {
     struct list_node node;
     struct list_node in_bucket;

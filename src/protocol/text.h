@@ -23,6 +23,9 @@ struct text *text_create(struct slice bytes, size_t limit);
 struct text *text_reference(struct text *text); /* NULL is allowed, and returned */
 void text_release(struct text *text);           /* NULL is allowed */
 
+/* Its bytes; NULL has none. */
+struct slice text_slice(const struct text *text);
+
 /* Longest name that is kept; texts with a longer one are not found again. */
 #define TEXT_NAME_MAX 255
 

@@ -32,7 +32,7 @@ struct stream_client {
     struct events_client *told; /* what modules know of it; NULL: nobody wants to know */
     ev_io watcher;              /* its fd is the client's descriptor */
     struct timeout timeout;     /* of its service's linger_timer */
-    struct hangup hangup;
+    struct hangup hangup;       /* while it is not read */
     struct address address;
     enum reason reason; /* while it lingers */
     bool blocked;       /* its socket took less than it was offered, and has not called since */

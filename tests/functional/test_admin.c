@@ -1,11 +1,13 @@
 /* What can be asked at admin.listen, by whom, that its figures are exact, and that those who ask hurt nobody.
  */
+#include "base/buffer.h"
 #include "harness/echo.h"
 #include "harness/fixture.h"
 #include "harness/peer.h"
 #include "harness/scene.h"
 #include "harness/web.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -570,12 +572,18 @@ static void slow_clients_hurt_nobody(void **state)
     echo_stop(echo);
 }
 
-/* What it held for admin is given back; and clients of admin, who are there, keep nobody from ending. */
-/* Reads what has come; the bytes until now. Closes, and sets to -1, who has reached the end. */
+#define CLIENTS_MAX 16
+
+/* Waits a moment for more, and reads what has come; the bytes until now. Closes, and sets to -1, who has
+ * reached the end. */
 static size_t drain_clients(int *clients, size_t count)
 {
     static char bytes[65536];
+    struct pollfd watched[CLIENTS_MAX];
     size_t length = 0;
+    for (size_t i = 0; i < count; i++)
+        watched[i] = (struct pollfd){ .fd = clients[i], .events = POLLIN };
+    poll(watched, (nfds_t)count, 10);
     for (size_t i = 0; i < count; i++) {
         ssize_t got = 1;
         while (clients[i] != -1 && (got = recv(clients[i], bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
@@ -610,10 +618,11 @@ static void greedy_clients_hurt_nobody(void **state)
     }
     while (left > 0) {
         length += drain_clients(clients, CLIENTS);
-        int64_t passed = slowest_exchange(client, 1);
-        slowest = passed > slowest ? passed : slowest;
-        if (rounds++ % 50 == 0)
+        if (rounds++ % 50 == 0) {
+            int64_t passed = slowest_exchange(client, 1);
+            slowest = passed > slowest ? passed : slowest;
             expect_answer(HOST, admin, HOST, "/healthz", 200, "ok");
+        }
         left = 0;
         for (size_t i = 0; i < CLIENTS; i++)
             left += clients[i] != -1;
@@ -634,6 +643,72 @@ static void greedy_clients_hurt_nobody(void **state)
     echo_stop(echo);
 }
 
+/* So many listeners that an answer about them takes milliseconds, and one of TCP. */
+static struct proximux *start_with_many(struct fixture *fixture, unsigned admin, unsigned port,
+                                        unsigned target)
+{
+    enum { LISTENERS = 60 };
+    char path[FIXTURE_PATH];
+    struct buffer text = { 0 };
+    buffer_print(&text, "admin: { listen = \"127.0.0.1:%u\"; };\nlisteners = (\n", admin);
+    for (size_t i = 0; i < LISTENERS; i++)
+        buffer_print(&text,
+                     "{ name = \"l%zu\"; listen = \"unix:%s-%zu\"; targets = ( \"127.0.0.1:%u\" ); },\n", i,
+                     fixture_path(fixture, "s", path), i, target);
+    buffer_print(&text, "{ name = \"main\"; listen = \"127.0.0.1:%u\"; targets = ( \"127.0.0.1:%u\" ); } );",
+                 port, target);
+    buffer_append(&text, "", 1);
+    assert_false(text.failed);
+    struct proximux *proximux = proximux_start(fixture, "%s", buffer_bytes(&text));
+    buffer_free(&text);
+    return proximux;
+}
+
+/* Many who ask at the same moment do not have all their answers made at one stretch: the traffic waits for
+ * one answer or two. */
+static void many_long_answers_hurt_nobody(void **state)
+{
+    enum { CLIENTS = 16, ALONE = 10, TRIES = 3 };
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    unsigned admin = peer_free_port(), port = peer_free_port();
+    struct echo *echo = echo_start(HOST, 0, NULL);
+    struct proximux *proximux = start_with_many(*state, admin, port, echo_port(echo));
+    int client = peer_connect(HOST, port);
+    int64_t best = INT64_MAX;
+    slowest_exchange(client, 10);
+    long before = process_processor_milliseconds(proximux->process);
+    for (size_t i = 0; i < ALONE; i++)
+        expect_answer(HOST, admin, HOST, "/metrics", 200, "proximux_");
+    long all = (process_processor_milliseconds(proximux->process) - before) * CLIENTS / ALONE;
+    for (size_t try = 0; try < TRIES; try++) {
+        int clients[CLIENTS];
+        int64_t slowest = 0;
+        assert_int_equal(kill(proximux->process, SIGSTOP), 0);
+        for (size_t i = 0; i < CLIENTS; i++) {
+            clients[i] = peer_connect(HOST, admin);
+            peer_send_text(clients[i], request);
+        }
+        assert_int_equal(kill(proximux->process, SIGCONT), 0);
+        for (size_t left = CLIENTS; left > 0;) {
+            int64_t passed = slowest_exchange(client, 1);
+            slowest = passed > slowest ? passed : slowest;
+            drain_clients(clients, CLIENTS);
+            left = 0;
+            for (size_t i = 0; i < CLIENTS; i++)
+                left += clients[i] != -1;
+        }
+        best = slowest < best ? slowest : best;
+    }
+    print_message("# %d answers take %ld ms; the slowest exchange beside them took %d ms\n", CLIENTS, all,
+                  (int)best);
+    if (test_figures_count())
+        assert_true(best < all / 2);
+    close(client);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
+/* What it held for admin is given back; and clients of admin, who are there, keep nobody from ending. */
 static void nothing_is_left_behind(void **state)
 {
     unsigned admin = peer_free_port();
@@ -792,6 +867,7 @@ int main(void)
         fixture_test(reloads_are_counted),
         fixture_test(slow_clients_hurt_nobody),
         fixture_test(greedy_clients_hurt_nobody),
+        fixture_test(many_long_answers_hurt_nobody),
         fixture_test(nothing_is_left_behind),
         fixture_test(an_address_in_use_is_an_error),
         fixture_test(the_command_asks_a_running_instance),

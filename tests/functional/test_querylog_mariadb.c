@@ -151,14 +151,31 @@ static struct proximux *start_logging(struct fixture *fixture, unsigned port)
                           module_path("modules/querylog.so"), fixture->directory, port, database.server.port);
 }
 
-static void the_log_of_queries_matches_the_servers(void **state)
+/* The server begins to log what it is asked; returns who ends that. */
+static MYSQL *begin_server_log(void)
 {
-    static const char *const kinds[] = { "query", "prepare", "execute", NULL };
-    struct fixture *fixture = *state;
-    unsigned port = peer_free_port();
     MYSQL *admin = mariadb_login(database.server.port);
     mariadb_execute(admin, "SET GLOBAL log_output = 'TABLE'");
     mariadb_execute(admin, "SET GLOBAL general_log = 1");
+    return admin;
+}
+
+/* Compares our lines of one session with the server's log of it. */
+static void compare_session(MYSQL *admin, unsigned long thread, const char *lines)
+{
+    static const char *const kinds[] = { "query", "prepare", "execute", NULL };
+    char *ours = query_lines(lines, kinds, QUERY_FILLED_IN);
+    char *theirs = server_log(admin, thread);
+    compare_logs(ours, theirs);
+    free(ours);
+    free(theirs);
+}
+
+static void the_log_of_queries_matches_the_servers(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned port = peer_free_port();
+    MYSQL *admin = begin_server_log();
     struct proximux *proximux = start_logging(fixture, port);
     MYSQL *connection = mysql_init(NULL);
     assert_non_null(connection);
@@ -180,13 +197,9 @@ static void the_log_of_queries_matches_the_servers(void **state)
     assert_null(strstr(lines, "client_closed"));
     module_drop_lines(
         lines, "\"query\":\"SELECT nothing FROM nowhere\",\"error\""); /* the server logs it as an error */
-    char *ours = query_lines(lines, kinds, QUERY_FILLED_IN);
-    char *theirs = server_log(admin, thread);
-    assert_non_null(strstr(theirs, "query SELECT 'the last one'\n"));
-    compare_logs(ours, theirs);
+    assert_non_null(strstr(lines, "\"query\":\"SELECT 'the last one'\""));
+    compare_session(admin, thread, lines);
     free(lines);
-    free(ours);
-    free(theirs);
     mysql_close(admin);
 }
 
@@ -308,12 +321,9 @@ static void ask_at_once(MYSQL *connection)
 
 static void values_are_logged_as_by_the_server(void **state)
 {
-    static const char *const kinds[] = { "query", "prepare", "execute", NULL };
     struct fixture *fixture = *state;
     unsigned port = peer_free_port();
-    MYSQL *admin = mariadb_login(database.server.port);
-    mariadb_execute(admin, "SET GLOBAL log_output = 'TABLE'");
-    mariadb_execute(admin, "SET GLOBAL general_log = 1");
+    MYSQL *admin = begin_server_log();
     struct proximux *proximux = start_logging(fixture, port);
     MYSQL *connection = mariadb_login(port);
     unsigned long thread = mysql_thread_id(connection);
@@ -327,12 +337,8 @@ static void values_are_logged_as_by_the_server(void **state)
     assert_int_equal(proximux_log_count(proximux, "are not followed any more"), 0);
     char *text = module_wait_lines(fixture, "queries", 1);
     assert_non_null(strstr(text, "\"parameters\":\"(1, 'one'), (2, NULL), (3, 'it''s 3')\"}"));
-    char *theirs = server_log(admin, thread);
-    char *ours = query_lines(text, kinds, QUERY_FILLED_IN);
-    compare_logs(ours, theirs);
+    compare_session(admin, thread, text);
     free(text);
-    free(ours);
-    free(theirs);
     mysql_close(admin);
 }
 

@@ -1,6 +1,7 @@
 /* What the file may say: types and ranges of every key, unknown keys, includes, and what libconfig would
  * spoil. */
 #include "config/keys.h"
+#include "config/problem.h"
 #include "unit/config_place.h"
 
 #include <inttypes.h>
@@ -11,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -334,6 +338,47 @@ static void structures_have_their_shapes(void **state)
     assert_non_null(strstr(place->said, "there is no listener"));
 }
 
+/* In a process that may have only a little more memory than it has. The status says how it went. */
+static void read_with_little_memory(struct config_place *place)
+{
+    struct rlimit limit;
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
+        _exit(2);
+    fclose(file);
+    limit.rlim_cur = limit.rlim_max = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (16U << 20);
+    if (setrlimit(RLIMIT_AS, &limit) == -1)
+        _exit(2);
+    config_place_load(place, NULL);
+    _exit(place->config.problems->out_of_memory ? 0 : 1);
+}
+
+/* libconfig would crash. */
+static void what_needs_more_memory_than_there_is_is_refused(void **state)
+{
+    enum { VALUES = 1 << 19 };
+    struct config_place *place = *state;
+    char *text = malloc(2 * VALUES + 64);
+    int status;
+    if (getenv("TEST_SANITIZED") != NULL)
+        skip(); /* which takes all addresses there are */
+    assert_non_null(text);
+    size_t length = (size_t)sprintf(text, "x = [ ");
+    for (size_t i = 0; i < VALUES; i++, length += 2)
+        memcpy(text + length, "1,", 2);
+    length += (size_t)sprintf(text + length, "1 ];\n");
+    config_place_write_bytes(place, "main.conf", text, length);
+    free(text);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        read_with_little_memory(place);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +397,7 @@ int main(void)
         CONFIG_TEST(files_have_any_length_up_to_the_limit),
         CONFIG_TEST(includes_inside_comments_are_none),
         CONFIG_TEST(structures_have_their_shapes),
+        CONFIG_TEST(what_needs_more_memory_than_there_is_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
