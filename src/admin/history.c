@@ -29,7 +29,7 @@ static uint64_t count_faults(const struct admin_listener *view)
     uint64_t faults = 0;
     if (strcmp(view->mode, "proxy") != 0)
         return counters->refused + counters_sum(counters->failures);
-    for (int reason = 0; reason < REASON_COUNT; reason++)
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++)
         if (!is_ordinary((enum reason)reason))
             faults += counters->ends[reason];
     return faults;

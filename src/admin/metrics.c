@@ -141,7 +141,7 @@ static void print_samples(struct buffer *out, const struct counter *counter, con
         buffer_print(out, "} %" PRIu64 "\n", *numbers);
         break;
     case COUNTER_BY_REASON:
-        for (int reason = 0; reason < REASON_COUNT; reason++) {
+        for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
             print_name(out, counter->name, "", labels);
             buffer_print(out, ",reason=\"%s\"} %" PRIu64 "\n", reason_name((enum reason)reason),
                          numbers[reason]);

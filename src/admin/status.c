@@ -44,7 +44,7 @@ static void print_times(struct json *json, const char *key, const struct histogr
 static void print_reasons(struct json *json, const char *key, const uint64_t *numbers)
 {
     json_open(json, key, '{');
-    for (int reason = 0; reason < REASON_COUNT; reason++)
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++)
         if (numbers[reason] > 0)
             json_integer(json, reason_name((enum reason)reason), (int64_t)numbers[reason]);
     json_close(json, '}');

@@ -87,7 +87,7 @@ const struct counter *counters_of(enum counter_group group, size_t *count)
 uint64_t counters_sum(const uint64_t *by_reason)
 {
     uint64_t sum = 0;
-    for (int reason = 0; reason < REASON_COUNT; reason++)
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++)
         sum += by_reason[reason];
     return sum;
 }

@@ -3,6 +3,7 @@
 const char *reason_name(enum reason reason)
 {
     static const char *const names[REASON_COUNT] = {
+        [REASON_NONE] = "none",
         [REASON_CLIENT_CLOSED] = "client_closed",
         [REASON_CLIENT_RESET] = "client_reset",
         [REASON_CLIENT_STALLED] = "client_stalled",

@@ -3,6 +3,7 @@
 #define BASE_REASON_H
 
 enum reason {
+    REASON_NONE, /* nothing has ended, or nothing is wrong */
     REASON_CLIENT_CLOSED,
     REASON_CLIENT_RESET,
     REASON_CLIENT_STALLED,

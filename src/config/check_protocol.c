@@ -1,7 +1,7 @@
 #include "config/check_protocol.h"
 
 #include "config/bytes.h"
-#include "protocol/length.h"
+#include "protocol/length/length.h"
 
 #include <inttypes.h>
 #include <stdio.h>

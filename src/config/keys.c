@@ -1,6 +1,6 @@
 #include "config/keys.h"
 
-#include "protocol/length.h"
+#include "protocol/length/length.h"
 
 #include <ctype.h>
 #include <inttypes.h>

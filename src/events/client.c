@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "events/state.h"
-#include "protocol/observe.h"
+#include "protocol/observe/observe.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -108,7 +108,7 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
 {
     const struct keep_alive_settings *keep_alive = &listener->settings->client_keep_alive;
     enum reason reason = admission_enter(&listener->admission, client);
-    if (reason != REASON_COUNT) {
+    if (reason != REASON_NONE) {
         listener_refuse(listener, descriptor, client, reason);
         return;
     }
@@ -135,7 +135,7 @@ static void listener_greeted(void *owner, int descriptor, const struct address *
                              const struct address *client, enum reason reason)
 {
     struct listener *listener = owner;
-    if (reason == REASON_COUNT) {
+    if (reason == REASON_NONE) {
         listener_admit(listener, descriptor, sender, client);
     } else if (reason == REASON_CLIENT_CLOSED || reason == REASON_CLIENT_RESET) {
         /* A look at the door, as load balancers take one every few seconds. */

@@ -67,7 +67,7 @@ static enum reason count_address(struct admission *admission, const struct addre
         return REASON_OVER_LIMIT;
     }
     count->clients++;
-    return REASON_COUNT;
+    return REASON_NONE;
 }
 
 enum reason admission_enter(struct admission *admission, const struct address *client)
@@ -79,11 +79,11 @@ enum reason admission_enter(struct admission *admission, const struct address *c
         return REASON_OVER_LIMIT;
     if (counts_addresses(admission, client)) {
         enum reason reason = count_address(admission, client);
-        if (reason != REASON_COUNT)
+        if (reason != REASON_NONE)
             return reason;
     }
     admission->clients++;
-    return REASON_COUNT;
+    return REASON_NONE;
 }
 
 bool admission_blocks(const struct admission *admission, const struct address *client)

@@ -14,7 +14,7 @@ struct admission {
 
 void admission_init(struct admission *admission, const struct listener_settings *settings);
 
-/* Counts the client in and returns REASON_COUNT, or returns why it may not come in. */
+/* Counts the client in and returns REASON_NONE, or returns why it may not come in. */
 enum reason admission_enter(struct admission *admission, const struct address *client);
 
 /* Whether the lists keep the client out. */

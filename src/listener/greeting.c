@@ -26,7 +26,7 @@ static void greeting_end(struct greeting *greeting, enum reason reason)
 {
     struct greetings *greetings = greeting->greetings;
     struct address sender = greeting->sender;
-    bool is_named = reason == REASON_COUNT && greeting->header.has_addresses;
+    bool is_named = reason == REASON_NONE && greeting->header.has_addresses;
     struct address client = is_named ? greeting->header.source : sender;
     int descriptor = greeting->watcher.fd;
     ev_io_stop(greetings->runtime->loop, &greeting->watcher);
@@ -65,7 +65,7 @@ static void greeting_progress(struct greeting *greeting)
     else if (!greeting_take(greeting, used))
         greeting_end(greeting, REASON_INTERNAL);
     else if (result == PROXY_HEADER_DONE)
-        greeting_end(greeting, REASON_COUNT);
+        greeting_end(greeting, REASON_NONE);
 }
 
 static void greeting_ready(struct ev_loop *loop, ev_io *watcher, int events)

@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 /* A header has come: the client is `client`, whom the proxy at `sender` brings; or (`reason` other than
- * REASON_COUNT) there is none, and `client` is the proxy. The descriptor is the callee's now. */
+ * REASON_NONE) there is none, and `client` is the proxy. The descriptor is the callee's now. */
 typedef void greeting_ended(void *owner, int descriptor, const struct address *sender,
                             const struct address *client, enum reason reason);
 

@@ -8,7 +8,7 @@
 static bool refusals_say(struct refusals *refusals)
 {
     bool said = false;
-    for (int reason = 0; reason < REASON_COUNT; reason++) {
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
         if (refusals->unsaid[reason] == 0)
             continue;
         log_info(refusals->source, "%llu more clients refused: %s",

@@ -348,5 +348,5 @@ void exchange_answered(struct mux_exchange *exchange)
     if (!exchange->complete)
         exchange_close_request(exchange, REASON_CLIENT_CLOSED);
     exchange_drop_bytes(exchange);
-    exchange_local(exchange, true, REASON_COUNT);
+    exchange_local(exchange, true, REASON_NONE);
 }

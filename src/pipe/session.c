@@ -90,7 +90,7 @@ void pipe_session_requeue(struct pipe_session *session)
     }
 }
 
-/* Why the session is over, or REASON_COUNT if it is not. A reset end is over for both directions as soon as
+/* Why the session is over, or REASON_NONE if it is not. A reset end is over for both directions as soon as
  * what it said was passed on; a client that resets while it waits has nobody to pass anything on to. */
 static enum reason session_verdict(const struct pipe_session *session)
 {
@@ -102,7 +102,7 @@ static enum reason session_verdict(const struct pipe_session *session)
         return REASON_CLIENT_RESET;
     if (pipe_end_is_done(client) && pipe_end_is_done(target))
         return session->ended_first == client ? REASON_CLIENT_CLOSED : REASON_TARGET_CLOSED;
-    return REASON_COUNT;
+    return REASON_NONE;
 }
 
 /* Where the target takes nothing the client is not read, and the loop would not hear of its reset. */
@@ -135,7 +135,7 @@ void pipe_session_progress(struct pipe_session *session)
     pipe_end_pass_on(client);
     pipe_end_pass_on(target);
     enum reason verdict = session_verdict(session);
-    if (verdict != REASON_COUNT) {
+    if (verdict != REASON_NONE) {
         pipe_session_end(session, verdict);
         return;
     }

@@ -1,6 +1,6 @@
 #include "protocol/describe.h"
 
-#include "protocol/redis.h"
+#include "protocol/redis/redis.h"
 
 #define REDIS_ARGUMENTS    64
 #define REDIS_ARGUMENT_MAX ((size_t)1024)

@@ -1,7 +1,7 @@
 #include "protocol/protocol.h"
 
 #include "protocol/describe.h"
-#include "protocol/follow.h"
+#include "protocol/observe/follow.h"
 #include "protocol/protocols.h"
 
 /* clang-format off */

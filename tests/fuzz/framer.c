@@ -123,7 +123,8 @@ static void try_errors(const struct protocol_settings *settings, const struct pr
 {
     struct buffer out = { 0 };
     buffer_append_text(&out, BEFORE);
-    for (int reason = 0; reason < REASON_COUNT && settings->protocol->write_error != NULL; reason++) {
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT && settings->protocol->write_error != NULL;
+         reason++) {
         bool written = settings->protocol->write_error(settings, request, (enum reason)reason, &out);
         FUZZ_REQUIRE(written == out.length > strlen(BEFORE));
         FUZZ_REQUIRE(memcmp(buffer_bytes(&out), BEFORE, strlen(BEFORE)) == 0);

@@ -3,7 +3,7 @@
  * that reach it. However the bytes are cut, client and target get the same. */
 #include "fuzz/fuzz.h"
 
-#include "protocol/memcached.h"
+#include "protocol/memcached/memcached.h"
 #include "protocol/protocols.h"
 
 #define REQUESTS_MAX 256
@@ -159,7 +159,7 @@ static void write_errors(const struct protocol_settings *settings, const struct 
     for (size_t i = 0; i < asked->count; i++) {
         struct buffer out = { 0 };
         FUZZ_REQUIRE(protocol_memcached.write_error(settings, &asked->requests[i],
-                                                    (enum reason)(i % REASON_COUNT), &out));
+                                                    (enum reason)(1 + i % (REASON_COUNT - 1)), &out));
         FUZZ_REQUIRE((out.length == 0) == memcached_context(&asked->requests[i]).is_swallowed);
         buffer_free(&out);
     }

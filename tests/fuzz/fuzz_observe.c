@@ -5,7 +5,7 @@
  * bit and the others), and the bytes. */
 #include "fuzz/fuzz.h"
 
-#include "protocol/observe.h"
+#include "protocol/observe/observe.h"
 
 /* Bytes of the values of statements that are wanted. */
 #define PARAMETERS_MAX 2000

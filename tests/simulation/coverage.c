@@ -30,7 +30,7 @@ void coverage_print(const struct coverage *coverage)
            coverage->steps, coverage->clients, coverage->links, coverage->exchanges);
     for (size_t i = 0; i < SITUATION_COUNT; i++)
         printf("%8lu %s\n", coverage->situations[i], situation_words[i]);
-    for (size_t i = 0; i < REASON_COUNT; i++)
+    for (size_t i = REASON_NONE + 1; i < REASON_COUNT; i++)
         if (coverage->reasons[i] > 0)
             printf("%8lu ended as %s\n", coverage->reasons[i], reason_name((enum reason)i));
 }
@@ -44,7 +44,7 @@ bool coverage_is_full(const struct coverage *coverage)
             full = false;
         }
     }
-    for (size_t i = 0; i < REASON_COUNT; i++) {
+    for (size_t i = REASON_NONE + 1; i < REASON_COUNT; i++) {
         if (coverage->reasons[i] == 0 && !coverage_is_impossible((enum reason)i)) {
             printf("never ended as %s\n", reason_name((enum reason)i));
             full = false;

@@ -5,7 +5,7 @@
  * fixed seed. */
 #include "unit/framing.h"
 
-#include "protocol/http.h"
+#include "protocol/http/http.h"
 #include "protocol/protocols.h"
 
 #include <http_parser.h>

@@ -2,7 +2,7 @@
 #include "unit/observing.h"
 
 #include "protocol/describe.h"
-#include "protocol/follow.h"
+#include "protocol/observe/follow.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Messages that begin with their length. */
 #include "unit/framing_once.h"
 
-#include "protocol/length.h"
+#include "protocol/length/length.h"
 #include "protocol/protocols.h"
 
 #include <stdio.h>

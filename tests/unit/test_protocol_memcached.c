@@ -1,7 +1,7 @@
 /* Requests to memcached: doc/protocol.txt of memcached, and what its versions do where that is silent. */
 #include "unit/framing.h"
 
-#include "protocol/memcached.h"
+#include "protocol/memcached/memcached.h"
 #include "protocol/protocols.h"
 
 #include <stdio.h>

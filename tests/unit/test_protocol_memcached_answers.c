@@ -1,7 +1,7 @@
 /* Answers of memcached, and errors that take their place. */
 #include "unit/framing.h"
 
-#include "protocol/memcached.h"
+#include "protocol/memcached/memcached.h"
 #include "protocol/protocols.h"
 
 #include <stdio.h>
@@ -332,7 +332,7 @@ static void errors_are_said_as_memcached_says_them(void **state)
     /* Its client reads on up to the MN. */
     framing_expect_error(&settings, "mg a q\r\nmn\r\n", REASON_QUEUE_FULL,
                          "SERVER_ERROR proximux: too many requests are waiting\r\nMN\r\n");
-    for (int reason = 0; reason < REASON_COUNT; reason++) {
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
         struct protocol_request request = { 0 };
         struct buffer out = { 0 };
         assert_true(protocol_memcached.write_error(&settings, &request, (enum reason)reason, &out));

@@ -2,7 +2,7 @@
 #include "unit/framing.h"
 
 #include "protocol/protocols.h"
-#include "protocol/redis.h"
+#include "protocol/redis/redis.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -1019,7 +1019,7 @@ static void errors_are_in_plain_words(void **state)
     framing_expect_error(&settings, "*2\r\n$3\r\nGET\r\n", REASON_QUEUE_FULL,
                          "-ERR proximux: too many requests wait for the target\r\n");
     framing_expect_error(&settings, "", REASON_INTERNAL, "-ERR proximux: internal error\r\n");
-    for (int reason = 0; reason < REASON_COUNT; reason++) {
+    for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
         struct protocol_request request = { 0 };
         struct buffer out = { 0 };
         assert_true(protocol_redis.write_error(&settings, &request, (enum reason)reason, &out));

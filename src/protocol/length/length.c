@@ -1,0 +1,175 @@
+/* Messages with a header that says how long they are, and maybe an id that the answer repeats. */
+#include "protocol/length/length.h"
+
+#include "protocol/error_reply.h"
+#include "protocol/number.h"
+#include "protocol/pass.h"
+#include "protocol/protocols.h"
+
+#define ID_COUNT_MAX (UINT64_C(1) << 32)
+
+_Static_assert(LENGTH_ID_MAX <= PROTOCOL_CONTEXT_SIZE, "a request's context holds its own id");
+
+struct length_client {
+    uint64_t remaining; /* bytes of a decided request that have to come */
+};
+
+/* The header is kept until it is known whose answer it begins, and how that client's id has to be put back.
+ */
+struct length_link {
+    unsigned char head[LENGTH_HEAD_MAX];
+    size_t head_length;
+    bool in_body;
+    uint64_t remaining; /* bytes of the body that have to come */
+};
+
+static size_t length_id_width(const struct protocol_settings *settings)
+{
+    return settings->length.id_width <= LENGTH_ID_MAX ? (size_t)settings->length.id_width : 0;
+}
+
+/* How many bytes have to be there before anything is known. */
+static size_t length_head_size(const struct protocol_settings *settings)
+{
+    size_t size = (size_t)(settings->length.offset + settings->length.width);
+    size_t id_end = (size_t)settings->length.id_offset + length_id_width(settings);
+    return length_id_width(settings) > 0 && id_end > size ? id_end : size;
+}
+
+static struct number_format length_format(const struct protocol_settings *settings)
+{
+    return (struct number_format){ settings->length.encoding, settings->length.little_endian };
+}
+
+/* The size of a whole message whose length field has this value. False beyond 63 bits. */
+static bool length_add(const struct protocol_settings *settings, uint64_t value, int64_t *total)
+{
+    return !__builtin_add_overflow(settings->length.offset + settings->length.width, settings->length.adjust,
+                                   total) &&
+           !__builtin_add_overflow(value, *total, total);
+}
+
+/* Reads how many bytes follow the first `head_length`. False if the header is wrong. */
+static bool length_read_head(const struct protocol_settings *settings, const unsigned char *head,
+                             size_t head_length, uint64_t *remaining)
+{
+    uint64_t value;
+    int64_t total;
+    if (!number_read(length_format(settings), head + settings->length.offset, (size_t)settings->length.width,
+                     &value) ||
+        !length_add(settings, value, &total) || total < (int64_t)head_length)
+        return false;
+    *remaining = (uint64_t)total - head_length;
+    return true;
+}
+
+/* Moves bytes of a body; true when it ends. */
+static bool length_pass_body(uint64_t *remaining, struct slice *input, struct buffer *out)
+{
+    size_t count = pass_available(input, *remaining);
+    pass(input, count, out);
+    *remaining -= count;
+    return *remaining == 0;
+}
+
+static enum protocol_outcome length_read_request(const struct protocol_settings *settings, void *client_state,
+                                                 struct protocol_request *request, struct slice *input,
+                                                 struct buffer *out, struct buffer *answer)
+{
+    struct length_client *client = client_state;
+    if (!request->decided) {
+        size_t head_size = length_head_size(settings);
+        size_t wanted = head_size > out->length ? head_size - out->length : 0;
+        size_t count = pass_available(input, wanted);
+        if (out->length + count > settings->head_limit)
+            return error_reply_break(settings, answer);
+        pass(input, count, out);
+        if (out->failed || count < wanted)
+            return PROTOCOL_MORE;
+        const unsigned char *head = (const unsigned char *)buffer_bytes(out);
+        if (!length_read_head(settings, head, out->length, &client->remaining))
+            return error_reply_break(settings, answer);
+        memcpy(request->context, head + settings->length.id_offset, length_id_width(settings));
+        request->decided = true;
+    }
+    return length_pass_body(&client->remaining, input, out) ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+/* Says whose answer it is. The last byte of the header is looked at but not taken: so there is something to
+ * call for again even where the header is all of the answer. */
+static enum protocol_outcome length_say_whose(const struct protocol_settings *settings,
+                                              struct length_link *link, struct slice *input, uint64_t *id)
+{
+    size_t head_size = length_head_size(settings);
+    uint64_t remaining;
+    if (!pass_collect(link->head, &link->head_length, head_size - 1, input) || input->length == 0)
+        return PROTOCOL_MORE;
+    link->head[head_size - 1] = (unsigned char)input->bytes[0];
+    if (!length_read_head(settings, link->head, head_size, &remaining) ||
+        !number_read(length_format(settings), link->head + settings->length.id_offset,
+                     length_id_width(settings), id))
+        return PROTOCOL_BROKEN;
+    return PROTOCOL_WHOSE;
+}
+
+static enum protocol_outcome length_read_response(const struct protocol_settings *settings, void *link_state,
+                                                  struct protocol_request *request, struct slice *input,
+                                                  struct buffer *out, uint64_t *id)
+{
+    struct length_link *link = link_state;
+    if (!link->in_body) {
+        if (request == NULL)
+            return length_say_whose(settings, link, input, id);
+        if (!pass_collect(link->head, &link->head_length, length_head_size(settings), input))
+            return PROTOCOL_MORE;
+        if (!length_read_head(settings, link->head, link->head_length, &link->remaining))
+            return PROTOCOL_BROKEN;
+        memcpy(link->head + settings->length.id_offset, request->context, length_id_width(settings));
+        buffer_append(out, (const char *)link->head, link->head_length);
+        link->in_body = true;
+    }
+    if (!length_pass_body(&link->remaining, input, out))
+        return PROTOCOL_MORE;
+    link->in_body = false;
+    link->head_length = 0;
+    return PROTOCOL_COMPLETE;
+}
+
+static uint64_t length_id_count(const struct protocol_settings *settings)
+{
+    if (length_id_width(settings) == 0)
+        return 0;
+    uint64_t count = number_capacity(settings->length.encoding, length_id_width(settings));
+    return count < ID_COUNT_MAX ? count : ID_COUNT_MAX;
+}
+
+static void length_set_id(const struct protocol_settings *settings, struct protocol_request *request,
+                          char *bytes, uint64_t id)
+{
+    (void)request;
+    number_write(length_format(settings), (unsigned char *)bytes + settings->length.id_offset,
+                 length_id_width(settings), id);
+}
+
+static size_t length_largest_answer(const struct protocol_settings *settings)
+{
+    size_t limit = settings->max_message > 0 ? (size_t)settings->max_message : 0;
+    uint64_t capacity = number_capacity(settings->length.encoding, (size_t)settings->length.width);
+    int64_t total;
+    if (capacity == UINT64_MAX || !length_add(settings, capacity - 1, &total) || total <= 0 ||
+        (uint64_t)total > SIZE_MAX)
+        return limit;
+    return limit > 0 && limit < (size_t)total ? limit : (size_t)total;
+}
+
+const struct protocol protocol_length = {
+    .name = "length",
+    .client_size = sizeof(struct length_client),
+    .link_size = sizeof(struct length_link),
+    .read_request = length_read_request,
+    .read_response = length_read_response,
+    .write_error = error_reply_write,
+    .id_count = length_id_count,
+    .set_id = length_set_id,
+    .largest_answer = length_largest_answer,
+};

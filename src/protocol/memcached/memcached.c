@@ -1,0 +1,287 @@
+/* memcached, text protocol: classic and meta commands (doc/protocol.txt of memcached).
+ *
+ * What can't be relied on is silence: errors are said also in answer to a noreply or a quiet flag, and the
+ * next client would get them. So nothing is sent to which there may be no answer. A noreply goes out without
+ * the word, and its answer is swallowed. Quiet commands that follow each other in the bytes at hand go out as
+ * one request, a run, with an `mn` behind them: what comes before its MN is the client's.
+ *
+ * An `mn` of the client directly behind a run, in the same bytes, is that `mn`; any other is answered here,
+ * in its place among the answers, which is all that it is for. `version` is not: it is the target's to say
+ * which it is.
+ *
+ * A dump by lru_crawler holds its target connection until it is done, and what was sent behind it waits:
+ * memcached (1.6.18) looks at that only when still more bytes come. */
+#include "protocol/memcached/memcached.h"
+
+#include "protocol/describe.h"
+#include "protocol/protocols.h"
+
+/* The first byte of the binary protocol's requests. */
+#define BINARY_MAGIC 0x80
+
+#define MN "mn\r\n"
+
+static void take(struct slice *input, size_t count, struct buffer *out)
+{
+    buffer_append(out, input->bytes, count);
+    slice_skip(input, count);
+}
+
+static size_t available(const struct slice *input, uint64_t wanted)
+{
+    return wanted < input->length ? (size_t)wanted : input->length;
+}
+
+/* Where the line ends that the bytes begin with, its \n included; 0: not within `limit` bytes. */
+static size_t line_end(struct memcached_client *client, struct slice bytes, size_t limit)
+{
+    size_t count = available(&bytes, limit);
+    const char *newline = memchr(bytes.bytes, '\n', count);
+    size_t end = newline != NULL ? (size_t)(newline - bytes.bytes) + 1 : 0;
+    client->looked_at += end > 0 ? end : count;
+    return end;
+}
+
+static bool begins_with(struct slice bytes, struct slice prefix)
+{
+    return bytes.length >= prefix.length && memcmp(bytes.bytes, prefix.bytes, prefix.length) == 0;
+}
+
+static size_t line_limit(const struct protocol_settings *settings, struct slice line)
+{
+    if (begins_with(line, SLICE("get ")) || begins_with(line, SLICE("gets ")) ||
+        settings->head_limit < MEMCACHED_LINE_MAX)
+        return settings->head_limit;
+    return MEMCACHED_LINE_MAX;
+}
+
+static enum protocol_outcome break_request(struct buffer *answer, const char *text)
+{
+    buffer_append_text(answer, text);
+    return PROTOCOL_BROKEN;
+}
+
+/* Collects the line in `out`. COMPLETE: it is there. */
+static enum protocol_outcome read_line(const struct protocol_settings *settings,
+                                       struct memcached_client *client, struct slice *input,
+                                       struct buffer *out, struct buffer *answer)
+{
+    if (out->length == 0 && input->length > 0 && (unsigned char)input->bytes[0] == BINARY_MAGIC)
+        return break_request(answer, "CLIENT_ERROR the binary protocol is not supported\r\n");
+    size_t room = settings->head_limit - out->length;
+    size_t end = line_end(client, *input, room);
+    size_t wanted = end > 0 ? end : input->length;
+    take(input, wanted < room ? wanted : room, out);
+    if (out->failed)
+        return PROTOCOL_MORE;
+    if (wanted > room || out->length > line_limit(settings, buffer_slice(out)))
+        return break_request(answer, "CLIENT_ERROR line too long\r\n");
+    return end > 0 ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+/* Leaves the noreply out, which ended the line. */
+static void shorten_line(struct buffer *out, size_t length)
+{
+    struct slice line = buffer_slice(out);
+    size_t end_length = line.length - memcached_line_text(line).length;
+    if (length + end_length == line.length)
+        return;
+    memmove(buffer_bytes(out) + length, line.bytes + line.length - end_length, end_length);
+    buffer_truncate(out, length + end_length);
+}
+
+static enum protocol_outcome answer_here(const struct memcached_command *command,
+                                         struct protocol_request *request, struct buffer *out,
+                                         struct buffer *answer)
+{
+    buffer_truncate(out, 0);
+    buffer_append_text(answer, command->text);
+    request->local = true;
+    request->refused = command->is_refused;
+    request->closes_client = request->closes_client || command->is_quit;
+    return PROTOCOL_COMPLETE;
+}
+
+/* The line is in `out`. MORE: it goes to the target, and what belongs to it is still to be read. */
+static enum protocol_outcome judge_line(struct memcached_client *client, struct protocol_request *request,
+                                        struct buffer *out, struct buffer *answer)
+{
+    struct memcached_command command = memcached_command_read(memcached_line_text(buffer_slice(out)));
+    if (command.fate == MEMCACHED_BROKEN)
+        return break_request(answer, command.text);
+    if (command.fate == MEMCACHED_LOCAL)
+        return answer_here(&command, request, out, answer);
+    memcpy(request->context, &command.context, sizeof command.context);
+    shorten_line(out, command.length);
+    request->decided = true;
+    client->is_quiet = command.is_quiet;
+    client->in_block = command.context.has_block;
+    client->block = client->in_block ? command.block + 2 : 0;
+    return PROTOCOL_MORE;
+}
+
+/* Passes data on. They end with \r\n; if not, memcached and the client disagree about what comes next. */
+static enum protocol_outcome read_block(struct memcached_client *client,
+                                        const struct protocol_request *request, struct slice *input,
+                                        struct buffer *out, struct buffer *answer)
+{
+    if (client->block > 2) {
+        size_t count = available(input, client->block - 2);
+        take(input, count, out);
+        client->block -= count;
+    }
+    for (; client->block > 0 && client->block <= 2 && input->length > 0; client->block--) {
+        if (input->bytes[0] != (client->block == 2 ? '\r' : '\n'))
+            return break_request(
+                answer, memcached_context(request).is_swallowed ? "" : "CLIENT_ERROR bad data chunk\r\n");
+        take(input, 1, out);
+    }
+    return client->block > 0 ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
+}
+
+/* The quiet command that the bytes begin with, with its data, if it is right and all of it is there: how many
+ * bytes it has, else 0. */
+static size_t whole_quiet_command(const struct memcached_command *command, struct slice bytes, size_t end)
+{
+    if (command->fate != MEMCACHED_FORWARD || !command->is_quiet)
+        return 0;
+    if (!command->context.has_block)
+        return end;
+    if (bytes.length - end < command->block + 2)
+        return 0;
+    size_t length = end + (size_t)command->block;
+    return memcmp(bytes.bytes + length, "\r\n", 2) == 0 ? length + 2 : 0;
+}
+
+/* Takes what belongs to the run out of the bytes at hand, and ends it. Commands with data and others do not
+ * share one: some errors mean more where there are data (see memcached_answer.c). */
+static void extend_run(const struct protocol_settings *settings, struct memcached_client *client,
+                       struct protocol_request *request, struct slice *input, struct buffer *out)
+{
+    struct memcached_context context = memcached_context(request);
+    size_t length = 0;
+    while (input->length > 0 && length < settings->head_limit / 2) {
+        size_t end = line_end(client, *input, line_limit(settings, *input));
+        if (end == 0)
+            break;
+        struct memcached_command command =
+            memcached_command_read(memcached_line_text((struct slice){ input->bytes, end }));
+        if (command.is_mn) {
+            context.has_client_mn = true;
+            slice_skip(input, end);
+            break;
+        }
+        size_t count = whole_quiet_command(&command, *input, end);
+        if (count == 0 || command.context.has_block != context.has_block)
+            break;
+        take(input, count, out);
+        length += count;
+    }
+    buffer_append_text(out, MN);
+    memcpy(request->context, &context, sizeof context);
+}
+
+static enum protocol_outcome memcached_read_request(const struct protocol_settings *settings, void *state,
+                                                    struct protocol_request *request, struct slice *input,
+                                                    struct buffer *out, struct buffer *answer)
+{
+    struct memcached_client *client = state;
+    if (!request->decided) {
+        enum protocol_outcome outcome = read_line(settings, client, input, out, answer);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
+        outcome = judge_line(client, request, out, answer);
+        if (outcome != PROTOCOL_MORE)
+            return outcome;
+    }
+    if (client->in_block) {
+        enum protocol_outcome outcome = read_block(client, request, input, out, answer);
+        if (outcome != PROTOCOL_COMPLETE)
+            return outcome;
+        client->in_block = false;
+    }
+    if (client->is_quiet)
+        extend_run(settings, client, request, input, out);
+    client->is_quiet = false;
+    return PROTOCOL_COMPLETE;
+}
+
+static const char *words_of_reason(enum reason reason)
+{
+    switch (reason) {
+    case REASON_TARGET_CLOSED:
+        return "the server closed the connection";
+    case REASON_TARGET_RESET:
+        return "the server reset the connection";
+    case REASON_TARGET_REFUSED:
+        return "no connection to the server";
+    case REASON_CONNECT_TIMEOUT:
+        return "connecting to the server took too long";
+    case REASON_REQUEST_TIMEOUT:
+        return "no answer from the server in time";
+    case REASON_QUEUE_TIMEOUT:
+        return "no server connection became free in time";
+    case REASON_QUEUE_FULL:
+        return "too many requests are waiting";
+    case REASON_PROTOCOL_ERROR:
+        return "the server's answer was not understood";
+    case REASON_CLIENT_STALLED:
+        return "the request came too slowly";
+    case REASON_OVER_LIMIT:
+        return "a limit was exceeded";
+    case REASON_DRAINED:
+        return "shutting down";
+    default:
+        return "the request failed";
+    }
+}
+
+static bool memcached_write_error(const struct protocol_settings *settings,
+                                  const struct protocol_request *request, enum reason reason,
+                                  struct buffer *out)
+{
+    (void)settings;
+    struct memcached_context context = memcached_context(request);
+    if (request->begun)
+        return false;
+    if (context.is_swallowed)
+        return true;
+    buffer_print(out, "SERVER_ERROR proximux: %s\r\n", words_of_reason(reason));
+    /* The client reads on up to it. */
+    if (context.has_client_mn)
+        buffer_append_text(out, "MN\r\n");
+    return true;
+}
+
+/* A noreply is trusted here, and what would be answered here is answered by the target. Of quiet commands the
+ * end is known only if their client's own `mn` came with them. */
+static bool memcached_observes(const struct protocol_settings *settings, struct protocol_request *request,
+                               struct slice bytes)
+{
+    (void)settings;
+    const char *end = memchr(bytes.bytes, '\n', bytes.length);
+    struct slice line = { bytes.bytes, end != NULL ? (size_t)(end - bytes.bytes) + 1 : bytes.length };
+    struct memcached_command command = memcached_command_read(memcached_line_text(line));
+    struct memcached_context context = memcached_context(request);
+    request->unanswered = command.context.is_swallowed || command.is_quit;
+    if (!request->local)
+        return !command.is_quiet || context.has_client_mn;
+    request->local = false;
+    context = (struct memcached_context){ .answer = command.is_mn ? MEMCACHED_QUIET : MEMCACHED_ANY,
+                                          .has_client_mn = command.is_mn };
+    memcpy(request->context, &context, sizeof context);
+    return !command.is_refused;
+}
+
+const struct protocol protocol_memcached = {
+    .name = "memcached",
+    .client_size = sizeof(struct memcached_client),
+    .link_size = sizeof(struct memcached_link),
+    .is_async = true,
+    .read_request = memcached_read_request,
+    .read_response = memcached_answer_read,
+    .write_error = memcached_write_error,
+    .describe = describe_first_line,
+    .describe_error = describe_memcached_error,
+    .observes = memcached_observes,
+};

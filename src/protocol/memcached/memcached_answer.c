@@ -1,0 +1,261 @@
+/* What memcached answers. A line is known by its first word, and only the words pass that can be part of an
+ * answer to the command in question: anything else shows that requests and answers are out of step, and
+ * nobody is to get it. */
+#include "protocol/memcached/memcached.h"
+
+#define VALUE_MAX ((uint64_t)UINT32_MAX)
+
+#define TO(answer)    (1u << (answer))
+#define ONE_LINE_META (TO(MEMCACHED_META) | TO(MEMCACHED_QUIET))
+
+enum role {
+    ROLE_STRAY, /* not to be expected */
+    ROLE_NEXT,  /* further lines follow */
+    ROLE_LAST,  /* ends the answer */
+    ROLE_DATA,  /* data follow */
+};
+
+/* First words, what they answer, and what they are then. 1.6.9 says OK where later versions say HD. */
+static const struct {
+    struct slice word;
+    unsigned answers;
+    enum role role;
+} words[] = {
+    { SLICE("VALUE"), TO(MEMCACHED_VALUES), ROLE_DATA },
+    { SLICE("END"), TO(MEMCACHED_VALUES) | TO(MEMCACHED_STATS) | TO(MEMCACHED_METADUMP), ROLE_LAST },
+    { SLICE("STORED"), TO(MEMCACHED_STORE), ROLE_LAST },
+    { SLICE("VA"), ONE_LINE_META, ROLE_DATA },
+    { SLICE("HD"), ONE_LINE_META, ROLE_LAST },
+    { SLICE("EN"), ONE_LINE_META | TO(MEMCACHED_DEBUG) | TO(MEMCACHED_MGDUMP), ROLE_LAST },
+    { SLICE("NF"), ONE_LINE_META, ROLE_LAST },
+    { SLICE("NS"), ONE_LINE_META, ROLE_LAST },
+    { SLICE("EX"), ONE_LINE_META, ROLE_LAST },
+    { SLICE("ME"), TO(MEMCACHED_DEBUG), ROLE_LAST },
+    { SLICE("STAT"), TO(MEMCACHED_STATS), ROLE_NEXT },
+    { SLICE("ITEM"), TO(MEMCACHED_STATS), ROLE_NEXT },
+    { SLICE("PREFIX"), TO(MEMCACHED_STATS), ROLE_NEXT },
+    { SLICE("RESET"), TO(MEMCACHED_STATS), ROLE_LAST },
+    { SLICE("OK"), TO(MEMCACHED_MGDUMP), ROLE_NEXT },
+    { SLICE("OK"), ONE_LINE_META | TO(MEMCACHED_STATS), ROLE_LAST },
+    { SLICE("NOT_FOUND"), TO(MEMCACHED_STORE) | TO(MEMCACHED_CHANGE), ROLE_LAST },
+    { SLICE("NOT_STORED"), TO(MEMCACHED_STORE), ROLE_LAST },
+    { SLICE("EXISTS"), TO(MEMCACHED_STORE), ROLE_LAST },
+    { SLICE("DELETED"), TO(MEMCACHED_CHANGE), ROLE_LAST },
+    { SLICE("TOUCHED"), TO(MEMCACHED_CHANGE), ROLE_LAST },
+    { SLICE("VERSION"), TO(MEMCACHED_VERSION), ROLE_LAST },
+    { SLICE("mg"), TO(MEMCACHED_MGDUMP), ROLE_NEXT },
+    { SLICE("BUSY"), TO(MEMCACHED_METADUMP) | TO(MEMCACHED_MGDUMP), ROLE_LAST },
+    { SLICE("BADCLASS"), TO(MEMCACHED_METADUMP) | TO(MEMCACHED_MGDUMP), ROLE_LAST },
+    { SLICE("NOTSTARTED"), TO(MEMCACHED_METADUMP) | TO(MEMCACHED_MGDUMP), ROLE_LAST },
+};
+
+/* Errors after which the connection is not to be relied on, and to what. */
+static const struct {
+    struct slice text;
+    unsigned answers;
+    bool with_block; /* only if the command came with data */
+} spoilers[] = {
+    /* It wants credentials first, and takes data for commands until then. */
+    { SLICE("CLIENT_ERROR unauthenticated"), ~0u, false },
+    /* memcached has thrown away what it had to say to the commands before that one: this may stand in the
+     * place of another answer. With a long key likewise, but none was sent. */
+    { SLICE("SERVER_ERROR out of memory writing get response"), ~0u, false },
+    { SLICE("CLIENT_ERROR bad command line format"), TO(MEMCACHED_VALUES), false },
+    /* It knows no meta commands, so there will be no MN. */
+    { SLICE("ERROR"), TO(MEMCACHED_QUIET), false },
+    /* The line was not understood, as that of ms before 1.6.10, and the data are taken for commands. */
+    { SLICE("ERROR"), ~0u, true },
+    { SLICE("CLIENT_ERROR bad command line format"), ~0u, true },
+    { SLICE("CLIENT_ERROR bad data chunk"), ~0u, true },
+    { SLICE("CLIENT_ERROR invalid flag"), ~0u, true },
+};
+
+static bool is_spoiler(const struct memcached_context *context, struct slice text)
+{
+    for (size_t i = 0; i < sizeof spoilers / sizeof spoilers[0]; i++)
+        if ((spoilers[i].answers & TO(context->answer)) != 0 &&
+            (context->has_block || !spoilers[i].with_block) && slice_equal(text, spoilers[i].text))
+            return true;
+    return false;
+}
+
+/* ERROR, "ERROR too bad", "ERROR: too bad"; CLIENT_ERROR and SERVER_ERROR likewise. */
+static bool is_error(struct slice word)
+{
+    if (word.length > 0 && word.bytes[word.length - 1] == ':')
+        word.length--;
+    return slice_equal(word, SLICE("ERROR")) || slice_equal(word, SLICE("CLIENT_ERROR")) ||
+           slice_equal(word, SLICE("SERVER_ERROR"));
+}
+
+/* What the two kinds of lines that have no first word of their own are. */
+static enum role role_of_others(enum memcached_answer answer, struct slice word)
+{
+    if (answer == MEMCACHED_ANY)
+        return ROLE_LAST;
+    if (answer == MEMCACHED_CHANGE && word.bytes[0] >= '0' && word.bytes[0] <= '9')
+        return ROLE_LAST;
+    if (answer == MEMCACHED_METADUMP && word.length >= 4 && memcmp(word.bytes, "key=", 4) == 0)
+        return ROLE_NEXT;
+    return ROLE_STRAY;
+}
+
+static enum role role_of(const struct memcached_context *context, struct slice word)
+{
+    if (word.length == 0)
+        return ROLE_STRAY;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if ((words[i].answers & TO(context->answer)) != 0 && slice_equal(words[i].word, word))
+            return words[i].role;
+    return is_error(word) ? ROLE_LAST : role_of_others(context->answer, word);
+}
+
+/* VALUE key flags bytes [unique], VA bytes flag... */
+static bool read_value_line(const struct memcached_context *context, struct slice text, uint64_t *bytes)
+{
+    struct slice word = { 0 };
+    int place = context->answer == MEMCACHED_VALUES ? 3 : 1;
+    for (int i = 0; i <= place; i++)
+        if (!memcached_word_next(&text, &word))
+            return false;
+    return memcached_number_read(word, VALUE_MAX, bytes);
+}
+
+static void give(const struct memcached_context *context, struct buffer *out, const char *bytes,
+                 size_t length)
+{
+    if (!context->is_swallowed)
+        buffer_append(out, bytes, length);
+}
+
+/* The line's beginning is there; its end as well, unless it is very long. */
+struct beginning {
+    struct slice line;
+    struct slice text; /* without its end */
+    bool is_whole;
+};
+
+/* A line inside the answers to quiet commands. Our MN is not the client's. */
+static enum protocol_outcome end_quiet_line(const struct memcached_context *context,
+                                            struct memcached_link *link, const struct beginning *beginning,
+                                            enum role role, struct buffer *out)
+{
+    /* Here it can't be said which of the commands it was, and where their answers end. */
+    if (role == ROLE_STRAY || is_spoiler(context, beginning->text))
+        return PROTOCOL_BROKEN;
+    give(context, out, beginning->line.bytes, beginning->line.length);
+    link->in_rest = !beginning->is_whole;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome end_line(struct memcached_context *context, struct memcached_link *link,
+                                      struct protocol_request *request, const struct beginning *beginning,
+                                      struct buffer *out)
+{
+    struct slice rest = beginning->text, word;
+    memcached_word_next(&rest, &word);
+    if (word.bytes != beginning->text.bytes) /* a space was before it */
+        return PROTOCOL_BROKEN;
+    if (context->answer == MEMCACHED_QUIET && beginning->is_whole &&
+        slice_equal(beginning->text, SLICE("MN"))) {
+        if (context->has_client_mn)
+            give(context, out, beginning->line.bytes, beginning->line.length);
+        return PROTOCOL_COMPLETE;
+    }
+    enum role role = role_of(context, word);
+    if (role == ROLE_DATA) {
+        if (!beginning->is_whole || !read_value_line(context, beginning->text, &link->block))
+            return PROTOCOL_BROKEN;
+        link->block += 2;
+        link->in_block = true;
+        link->is_last = context->answer == MEMCACHED_META;
+        give(context, out, beginning->line.bytes, beginning->line.length);
+        return PROTOCOL_MORE;
+    }
+    if (context->answer == MEMCACHED_QUIET)
+        return end_quiet_line(context, link, beginning, role, out);
+    if (role == ROLE_STRAY)
+        return PROTOCOL_BROKEN;
+    if (is_spoiler(context, beginning->text))
+        request->closes_target = true;
+    give(context, out, beginning->line.bytes, beginning->line.length);
+    link->in_rest = !beginning->is_whole;
+    link->is_last = role == ROLE_LAST;
+    return role == ROLE_LAST && beginning->is_whole ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+/* Collects a line until its end is there, or there is no more room for it. */
+static enum protocol_outcome read_line(struct memcached_context *context, struct memcached_link *link,
+                                       struct protocol_request *request, struct slice *input,
+                                       struct buffer *out)
+{
+    size_t room = sizeof link->line - link->length;
+    size_t count = room < input->length ? room : input->length;
+    const char *newline = memchr(input->bytes, '\n', count);
+    if (newline != NULL)
+        count = (size_t)(newline - input->bytes) + 1;
+    memcpy(link->line + link->length, input->bytes, count);
+    slice_skip(input, count);
+    link->looked_at += count;
+    link->length += count;
+    if (newline == NULL && link->length < sizeof link->line)
+        return PROTOCOL_MORE;
+    struct beginning beginning = { { link->line, link->length },
+                                   { link->line, link->length },
+                                   newline != NULL };
+    if (beginning.is_whole)
+        beginning.text = memcached_line_text(beginning.line);
+    link->length = 0;
+    return end_line(context, link, request, &beginning, out);
+}
+
+static enum protocol_outcome read_rest(const struct memcached_context *context, struct memcached_link *link,
+                                       struct slice *input, struct buffer *out)
+{
+    const char *newline = memchr(input->bytes, '\n', input->length);
+    size_t count = newline != NULL ? (size_t)(newline - input->bytes) + 1 : input->length;
+    give(context, out, input->bytes, count);
+    slice_skip(input, count);
+    link->looked_at += count;
+    if (newline == NULL)
+        return PROTOCOL_MORE;
+    link->in_rest = false;
+    return link->is_last ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+static enum protocol_outcome read_block(const struct memcached_context *context, struct memcached_link *link,
+                                        struct slice *input, struct buffer *out)
+{
+    size_t count = 1;
+    if (link->block > 2)
+        count = link->block - 2 < input->length ? (size_t)(link->block - 2) : input->length;
+    else if (input->bytes[0] != (link->block == 2 ? '\r' : '\n'))
+        return PROTOCOL_BROKEN;
+    give(context, out, input->bytes, count);
+    slice_skip(input, count);
+    link->block -= count;
+    link->in_block = link->block > 0;
+    return link->is_last && !link->in_block ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *state,
+                                            struct protocol_request *request, struct slice *input,
+                                            struct buffer *out, uint64_t *id)
+{
+    (void)settings;
+    (void)id;
+    struct memcached_link *link = state;
+    struct memcached_context context = memcached_context(request);
+    enum protocol_outcome outcome = PROTOCOL_MORE;
+    while (outcome == PROTOCOL_MORE && input->length > 0) {
+        if (link->in_block)
+            outcome = read_block(&context, link, input, out);
+        else if (link->in_rest)
+            outcome = read_rest(&context, link, input, out);
+        else
+            outcome = read_line(&context, link, request, input, out);
+    }
+    if (outcome == PROTOCOL_COMPLETE)
+        link->is_last = false;
+    return outcome;
+}

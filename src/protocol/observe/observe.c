@@ -1,0 +1,291 @@
+#include "protocol/observe/observe.h"
+
+#include "protocol/observe/follow.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- What followers call ---- */
+
+void observe_take(struct observer *observer, enum observe_side side, struct slice *input, size_t count)
+{
+    struct observed_side *observed = &observer->sides[side];
+    if (observed->head.length < observed->limit) {
+        size_t room = observed->limit - observed->head.length;
+        buffer_append(&observed->head, input->bytes, count < room ? count : room);
+    }
+    observed->count += count;
+    slice_skip(input, count);
+}
+
+void observe_drop(struct observer *observer, enum observe_side side)
+{
+    struct observed_side *observed = &observer->sides[side];
+    observed->count = 0;
+    buffer_free(&observed->head);
+}
+
+static void pending_free(struct observer *observer, struct pending *pending)
+{
+    list_remove(&pending->node);
+    observer->pending_count--;
+    if (pending->text != NULL)
+        observer->text_bytes -= pending->text->length;
+    if (pending->parameters != NULL)
+        observer->text_bytes -= pending->parameters->length;
+    text_release(pending->text);
+    text_release(pending->parameters);
+    free(pending);
+}
+
+struct pending *observe_add(struct observer *observer, const char *kind, struct text *text, int code)
+{
+    struct pending *pending = NULL;
+    if (observer->pending_count < OBSERVE_PENDING_MAX)
+        pending = calloc(1, sizeof *pending);
+    if (pending == NULL) {
+        observe_lose(observer, "too many requests without an answer");
+        return NULL;
+    }
+    pending->kind = kind;
+    pending->code = code;
+    if (text != NULL && text->length <= OBSERVE_TEXTS_MAX - observer->text_bytes) {
+        pending->text = text_reference(text);
+        observer->text_bytes += text->length;
+    }
+    list_append(&observer->pending, &pending->node);
+    observer->pending_count++;
+    return pending;
+}
+
+void observe_add_parameters(struct observer *observer, struct pending *pending, struct text *parameters)
+{
+    if (pending == NULL || parameters == NULL ||
+        parameters->length > OBSERVE_TEXTS_MAX - observer->text_bytes)
+        return;
+    pending->parameters = text_reference(parameters);
+    observer->text_bytes += parameters->length;
+}
+
+static struct observation observation_of(const struct pending *pending)
+{
+    const struct text *text = pending->text;
+    const struct text *parameters = pending->parameters;
+    return (struct observation){
+        .number = pending->number,
+        .kind = pending->kind,
+        .text = text_slice(text),
+        .is_cut = text != NULL && text->is_cut,
+        .parameters = text_slice(parameters),
+        .parameters_are_cut = parameters != NULL && parameters->is_cut,
+        .request_bytes = pending->request_bytes,
+        .asked = pending->asked,
+    };
+}
+
+void observe_tell(struct observer *observer, struct pending *pending)
+{
+    struct observed_side *client = &observer->sides[OBSERVE_CLIENT];
+    pending->is_told = true;
+    pending->number = ++observer->numbers;
+    pending->request_bytes = client->count;
+    pending->asked = observer->now;
+    struct observation observation = observation_of(pending);
+    observation.request = buffer_slice(&client->head);
+    observer->hooks.asked(observer->owner, &observation);
+    observe_drop(observer, OBSERVE_CLIENT);
+}
+
+struct pending *observe_ask(struct observer *observer, const char *kind, struct slice bytes, int code)
+{
+    struct text *text = bytes.length > 0 ? text_create(bytes, OBSERVE_TEXT_MAX) : NULL;
+    struct pending *pending = observe_add(observer, kind, text, code);
+    text_release(text);
+    if (pending != NULL)
+        observe_tell(observer, pending);
+    return pending;
+}
+
+struct pending *observe_first(const struct observer *observer)
+{
+    struct list_node *first = list_first(&observer->pending);
+    return first == NULL ? NULL : list_entry(first, struct pending, node);
+}
+
+void observe_note_error(struct observer *observer, struct slice error)
+{
+    if (observer->error_length > 0)
+        return;
+    observer->error_length = error.length < OBSERVE_ERROR_MAX ? error.length : OBSERVE_ERROR_MAX;
+    if (observer->error_length > 0)
+        memcpy(observer->error, error.bytes, observer->error_length);
+}
+
+void observe_print_error(struct observer *observer, const char *format, ...)
+{
+    char text[OBSERVE_ERROR_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (length > 0)
+        observe_note_error(observer, (struct slice){ text, strlen(text) });
+}
+
+void observe_answer(struct observer *observer, struct pending *pending)
+{
+    struct observed_side *target = &observer->sides[OBSERVE_TARGET];
+    if (pending->is_told) {
+        struct observation observation = observation_of(pending);
+        observation.response = buffer_slice(&target->head);
+        observation.response_bytes = target->count;
+        observation.error = (struct slice){ observer->error, observer->error_length };
+        observer->hooks.answered(observer->owner, &observation);
+        observe_drop(observer, OBSERVE_TARGET);
+        observer->error_length = 0;
+    }
+    pending_free(observer, pending);
+}
+
+void observe_lose(struct observer *observer, const char *why)
+{
+    if (observer->is_silent)
+        return;
+    observer_end(observer);
+    observe_drop(observer, OBSERVE_CLIENT);
+    observe_drop(observer, OBSERVE_TARGET);
+    observer->is_silent = true;
+    if (observer->hooks.lost != NULL)
+        observer->hooks.lost(observer->owner, why);
+}
+
+/* ---- Packets ---- */
+
+bool packet_read_head(struct packet *packet, struct observer *observer, enum observe_side side,
+                      struct slice *input, size_t size)
+{
+    if (packet->has_head)
+        return false;
+    size_t count = size - packet->head_length < input->length ? size - packet->head_length : input->length;
+    memcpy(packet->head + packet->head_length, input->bytes, count);
+    packet->head_length = (unsigned char)(packet->head_length + count);
+    observe_take(observer, side, input, count);
+    packet->has_head = packet->head_length == size;
+    return packet->has_head;
+}
+
+bool packet_read_body(struct packet *packet, struct observer *observer, enum observe_side side,
+                      struct slice *input, struct slice *body)
+{
+    if (!packet->has_head)
+        return false;
+    size_t count = packet->left < input->length ? (size_t)packet->left : input->length;
+    size_t room = packet->keep - packet->body.length;
+    struct slice kept = { input->bytes, count < room ? count : room };
+    packet->left -= count;
+    observe_take(observer, side, input, count);
+    if (packet->left > 0 || packet->body.length > 0) {
+        buffer_append(&packet->body, kept.bytes, kept.length);
+        kept = buffer_slice(&packet->body);
+    }
+    *body = kept;
+    return packet->left == 0;
+}
+
+void packet_next(struct packet *packet)
+{
+    packet->has_head = false;
+    packet->head_length = 0;
+    buffer_free(&packet->body);
+}
+
+/* ---- The interface ---- */
+
+static const struct follower *find_follower(const struct protocol_settings *settings)
+{
+    if (settings->follower != NULL)
+        return settings->follower;
+    if (settings->protocol == NULL || settings->protocol->takes_turns)
+        return &follower_raw;
+    return &follower_framer;
+}
+
+struct observer *observer_create(const struct observer_settings *settings, const struct observer_hooks *hooks,
+                                 void *owner)
+{
+    const struct follower *follower = find_follower(settings->protocol);
+    size_t size = follower->size;
+    if (follower == &follower_framer)
+        size += observe_framer_size(settings->protocol);
+    struct observer *observer = calloc(1, sizeof *observer + size);
+    if (observer == NULL)
+        return NULL;
+    observer->protocol = settings->protocol;
+    observer->follower = follower;
+    observer->hooks = *hooks;
+    observer->owner = owner;
+    observer->parameter_limit = settings->parameter_limit;
+    observer->sides[OBSERVE_CLIENT].limit = settings->request_limit;
+    observer->sides[OBSERVE_TARGET].limit = settings->response_limit;
+    list_init(&observer->pending);
+    if (follower->open != NULL)
+        follower->open(observer, observer->state);
+    return observer;
+}
+
+void observer_destroy(struct observer *observer)
+{
+    if (observer == NULL)
+        return;
+    struct pending *pending;
+    while ((pending = observe_first(observer)) != NULL)
+        pending_free(observer, pending);
+    if (observer->follower->close != NULL)
+        observer->follower->close(observer, observer->state);
+    observe_drop(observer, OBSERVE_CLIENT);
+    observe_drop(observer, OBSERVE_TARGET);
+    free(observer);
+}
+
+void observer_client_bytes(struct observer *observer, const char *bytes, size_t length, int64_t now)
+{
+    struct slice input = { bytes, length };
+    observer->now = now;
+    while (input.length > 0 && !observer->is_silent)
+        observer->follower->client(observer, observer->state, &input);
+}
+
+void observer_target_bytes(struct observer *observer, const char *bytes, size_t length, int64_t now)
+{
+    struct slice input = { bytes, length };
+    observer->now = now;
+    while (input.length > 0 && !observer->is_silent)
+        observer->follower->target(observer, observer->state, &input);
+}
+
+void observer_target_end(struct observer *observer, int64_t now)
+{
+    observer->now = now;
+    if (!observer->is_silent && observer->follower->target_end != NULL)
+        observer->follower->target_end(observer, observer->state);
+}
+
+void observer_end(struct observer *observer)
+{
+    struct pending *pending;
+    while ((pending = observe_first(observer)) != NULL) {
+        if (pending->is_told) {
+            struct observation observation = observation_of(pending);
+            observation.response_bytes = observer->sides[OBSERVE_TARGET].count;
+            observe_drop(observer, OBSERVE_TARGET);
+            observer->hooks.unanswered(observer->owner, &observation);
+        }
+        pending_free(observer, pending);
+    }
+}
+
+bool observer_is_silent(const struct observer *observer)
+{
+    return observer->is_silent;
+}

@@ -1,0 +1,140 @@
+#include "protocol/observe/parameters.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool parameters_take_more(const struct parameters *parameters)
+{
+    return !parameters->is_cut && !parameters->text.failed;
+}
+
+static void add(struct parameters *parameters, const char *bytes, size_t length)
+{
+    size_t room = parameters->limit - parameters->text.length;
+    if (length > room) {
+        length = room;
+        parameters->is_cut = true;
+    }
+    buffer_append(&parameters->text, bytes, length);
+}
+
+static void begin(struct parameters *parameters)
+{
+    if (parameters->is_begun)
+        add(parameters, ", ", 2);
+    parameters->is_begun = true;
+}
+
+static void add_quoted(struct parameters *parameters, struct slice value)
+{
+    add(parameters, "'", 1);
+    while (value.length > 0) {
+        const char *quote = memchr(value.bytes, '\'', value.length);
+        size_t count = quote != NULL ? (size_t)(quote - value.bytes) + 1 : value.length;
+        add(parameters, value.bytes, count);
+        if (quote != NULL)
+            add(parameters, "'", 1);
+        slice_skip(&value, count);
+    }
+    add(parameters, "'", 1);
+}
+
+void parameters_add_string(struct parameters *parameters, struct slice value, bool is_cut)
+{
+    begin(parameters);
+    if (value.length > PARAMETER_MAX) {
+        value.length = PARAMETER_MAX;
+        is_cut = true;
+    }
+    add_quoted(parameters, value);
+    if (is_cut)
+        add(parameters, "...", 3);
+}
+
+void parameters_add_word(struct parameters *parameters, const char *word)
+{
+    begin(parameters);
+    add(parameters, word, strlen(word));
+}
+
+void parameters_print(struct parameters *parameters, const char *format, ...)
+{
+    char text[64];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    parameters_add_word(parameters, text);
+}
+
+/* The shortest that reads back as the same number. */
+static void print_double(char *text, size_t size, double value, bool is_float)
+{
+    int most = is_float ? 9 : 17;
+    for (int digits = is_float ? 6 : 15; digits <= most; digits++) {
+        snprintf(text, size, "%.*g", digits, value);
+        if (is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
+            break;
+    }
+}
+
+void parameters_add_double(struct parameters *parameters, double value)
+{
+    char text[40];
+    print_double(text, sizeof text, value, false);
+    char *exponent = strchr(text, 'e');
+    if (isfinite(value) && exponent != NULL) /* MySQL: 1e20, PostgreSQL: 1e+20 */
+        snprintf(exponent, sizeof text - (size_t)(exponent - text), "e%d", atoi(exponent + 1));
+    if (isfinite(value))
+        parameters_add_word(parameters, text);
+    else
+        parameters_add_string(parameters, (struct slice){ text, strlen(text) }, false);
+}
+
+void parameters_add_quoted_double(struct parameters *parameters, double value, bool is_float)
+{
+    char text[40];
+    print_double(text, sizeof text, value, is_float);
+    parameters_add_string(parameters, (struct slice){ text, strlen(text) }, false);
+}
+
+void parameters_add_hex(struct parameters *parameters, struct slice value)
+{
+    static const char digits[] = "0123456789abcdef";
+    bool is_cut = value.length > PARAMETER_MAX / 2;
+    begin(parameters);
+    add(parameters, "'\\x", 3);
+    if (is_cut)
+        value.length = PARAMETER_MAX / 2;
+    for (size_t i = 0; i < value.length; i++) {
+        unsigned char byte = (unsigned char)value.bytes[i];
+        add(parameters, (const char[]){ digits[byte >> 4], digits[byte & 15] }, 2);
+    }
+    add(parameters, is_cut ? "'..." : "'", is_cut ? 4 : 1);
+}
+
+void parameters_open(struct parameters *parameters)
+{
+    begin(parameters);
+    add(parameters, "(", 1);
+    parameters->is_begun = false;
+}
+
+void parameters_close(struct parameters *parameters)
+{
+    add(parameters, ")", 1);
+    parameters->is_begun = true;
+}
+
+struct text *parameters_finish(struct parameters *parameters, bool is_cut)
+{
+    struct text *text = NULL;
+    if (!parameters->text.failed && parameters->text.length > 0)
+        text = text_create(buffer_slice(&parameters->text), parameters->limit);
+    if (text != NULL)
+        text->is_cut = parameters->is_cut || is_cut;
+    buffer_free(&parameters->text);
+    return text;
+}

@@ -1,0 +1,18 @@
+/* The parts of the follower of PostgreSQL sessions. Only postgresql*.c include this. After the documentation
+ * of the frontend/backend protocol, version 3. */
+#ifndef PROTOCOL_POSTGRESQL_H
+#define PROTOCOL_POSTGRESQL_H
+
+#include "base/slice.h"
+#include "protocol/observe/text.h"
+
+#include <stdint.h>
+
+/* Numbers are in network order. */
+uint32_t postgresql_integer(const char *bytes);
+
+/* The values of a Bind, from behind its names, to be released; at most `limit` bytes. NULL if there are none,
+ * or memory is short. `types`: object ids of the types, four bytes each, as far as they are known. */
+struct text *postgresql_parameters(struct slice body, struct slice types, size_t limit);
+
+#endif

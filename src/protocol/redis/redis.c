@@ -1,0 +1,150 @@
+/* Redis: RESP2 and RESP3. Commands that need a connection of their own are refused, what is about the
+ * client's connection is answered here, and everything else passes as it came. */
+#include "protocol/redis/redis.h"
+
+#include "protocol/describe.h"
+#include "protocol/protocols.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+/* Longest number that is taken: everything with so many digits fits 63 bits. */
+#define DIGITS_MAX 18
+
+enum redis_step redis_number_read(struct redis_number *number, char c)
+{
+    if (number->ended)
+        return c == '\n' ? REDIS_DONE : REDIS_BAD;
+    if (c == '\r') {
+        if (number->digits == 0 || (number->negative && number->value == 0))
+            return REDIS_BAD;
+        if (number->negative)
+            number->value = -number->value;
+        number->ended = true;
+        return REDIS_MORE;
+    }
+    if (c == '-' && number->digits == 0 && !number->negative) {
+        number->negative = true;
+        return REDIS_MORE;
+    }
+    if (c < '0' || c > '9' || number->digits == DIGITS_MAX || (number->digits > 0 && number->value == 0))
+        return REDIS_BAD;
+    number->value = number->value * 10 + (c - '0');
+    number->digits++;
+    return REDIS_MORE;
+}
+
+bool redis_number_parse(struct slice text, int64_t *value)
+{
+    struct redis_number number = { 0 };
+    for (size_t i = 0; i < text.length; i++)
+        if (text.bytes[i] == '\r' || redis_number_read(&number, text.bytes[i]) != REDIS_MORE)
+            return false;
+    if (redis_number_read(&number, '\r') != REDIS_MORE)
+        return false;
+    *value = number.value;
+    return true;
+}
+
+void redis_append_escaped(struct buffer *buffer, struct slice text)
+{
+    size_t length = text.length < REDIS_ESCAPED_MAX ? text.length : REDIS_ESCAPED_MAX;
+    for (size_t i = 0; i < length; i++) {
+        char c = text.bytes[i];
+        if (c >= ' ' && c <= '~')
+            buffer_append(buffer, &c, 1);
+        else
+            buffer_print(buffer, "\\x%02x", (unsigned char)c);
+    }
+    if (text.length > length)
+        buffer_append_text(buffer, "...");
+}
+
+static void open_client(const struct protocol_settings *settings, void *client, uint64_t number)
+{
+    (void)settings;
+    ((struct redis_client *)client)->number = number;
+}
+
+static void close_client(void *client)
+{
+    free(((struct redis_client *)client)->name);
+}
+
+static bool write_error(const struct protocol_settings *settings, const struct protocol_request *request,
+                        enum reason reason, struct buffer *out)
+{
+    static const char *const texts[REASON_COUNT] = {
+        [REASON_CLIENT_STALLED] = "the client stalled",
+        [REASON_CLIENT_IDLE] = "the client was idle for too long",
+        [REASON_TARGET_CLOSED] = "the target closed the connection",
+        [REASON_TARGET_RESET] = "the target reset the connection",
+        [REASON_TARGET_REFUSED] = "the target refuses connections",
+        [REASON_CONNECT_TIMEOUT] = "the target could not be reached in time",
+        [REASON_REQUEST_TIMEOUT] = "the target did not answer in time",
+        [REASON_QUEUE_TIMEOUT] = "no connection to the target was free in time",
+        [REASON_QUEUE_FULL] = "too many requests wait for the target",
+        [REASON_PROTOCOL_ERROR] = "the target broke the protocol",
+        [REASON_REFUSED_COMMAND] = "refused",
+        [REASON_BLOCKED] = "the client is blocked",
+        [REASON_OVER_LIMIT] = "over a limit",
+        [REASON_DRAINED] = "shutting down",
+    };
+    (void)settings;
+    if (request->begun)
+        return false;
+    const char *text = texts[reason] != NULL ? texts[reason] : "internal error";
+    buffer_print(out, "-ERR proximux: %s\r\n", text);
+    return true;
+}
+
+/* Copies a word in lower case to `name`, which has room for it, and moves behind it. */
+static size_t copy_word(struct slice *text, char *name)
+{
+    size_t length = 0;
+    for (; length < text->length && length < REDIS_NAME_MAX && text->bytes[length] != ' '; length++)
+        name[length] = (char)tolower((unsigned char)text->bytes[length]);
+    slice_skip(text, length < text->length ? length + 1 : length);
+    return length;
+}
+
+/* Everything is answered, also what is refused or answered here in shared modes; but not always once. */
+static bool observes(const struct protocol_settings *settings, struct protocol_request *request,
+                     struct slice bytes)
+{
+    struct buffer text = { 0 };
+    char name[REDIS_NAME_MAX + 1 + REDIS_NAME_MAX + 1];
+    if (bytes.length > 4 * REDIS_NAME_MAX) /* the first two words are enough */
+        bytes.length = 4 * REDIS_NAME_MAX;
+    describe_redis(settings, bytes, &text);
+    struct slice words = text.length > 0 ? buffer_slice(&text) : SLICE("");
+    size_t length = copy_word(&words, name);
+    name[length] = '\0';
+    const struct redis_command *command = redis_command_find(name);
+    if (command != NULL && command->class == REDIS_CONTAINER) {
+        name[length] = '|';
+        name[length + 1 + copy_word(&words, name + length + 1)] = '\0';
+        command = redis_command_find(name);
+    }
+    buffer_free(&text);
+    request->local = false;
+    return command == NULL || command->class != REDIS_UNPAIRED;
+}
+
+const struct protocol protocol_redis = {
+    .name = "redis",
+    .client_size = sizeof(struct redis_client),
+    .link_size = sizeof(struct redis_link),
+    .is_async = true,
+    .has_pushes = true,
+    .open_client = open_client,
+    .close_client = close_client,
+    .read_request = redis_read_request,
+    .read_response = redis_read_response,
+    .write_error = write_error,
+    .greet = redis_greet,
+    .read_greeting = redis_read_greeting,
+    .describe = describe_redis,
+    .describe_error = describe_redis_error,
+    .observes = observes,
+};

@@ -1,0 +1,388 @@
+/* Responses: where they end, however deep they are nested; and the answers to what is sent first. */
+#include "protocol/redis/redis.h"
+
+#include <stdio.h>
+
+/* More elements than this, in all, are not believed. Far from where sums would overflow. */
+#define ELEMENTS_MAX (INT64_C(1) << 60)
+
+/* A call of redis_read_response(). */
+struct reader {
+    struct redis_link *link;
+    struct slice *input;
+    const char *start; /* of the bytes that were not given out yet */
+    struct buffer *out;
+    bool is_expected; /* there is a request */
+};
+
+/* Gives out what was read, but of pushes. */
+static void give_out(struct reader *reader)
+{
+    if (!reader->link->is_push)
+        buffer_append(reader->out, reader->start, (size_t)(reader->input->bytes - reader->start));
+    reader->start = reader->input->bytes;
+}
+
+/* ---- Elements ------------------------------------------------------------------------------------------ */
+
+static bool is_streamed_level(const struct redis_link *link)
+{
+    return link->depth > 0 && link->open[link->depth] == 0;
+}
+
+/* An element ends. COMPLETE if it was the last one of a response. */
+static enum protocol_outcome end_element(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    link->phase = REDIS_RESPONSE_TYPE;
+    link->open[link->depth]--;
+    if (link->depth > 0 || link->open[0] > 0)
+        return PROTOCOL_MORE;
+    bool was_push = link->is_push;
+    give_out(reader);
+    link->is_active = false;
+    link->is_push = false;
+    return was_push ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
+}
+
+/* An aggregate of so many elements begins. That of an attribute belongs to the element that follows, and is
+ * none itself. */
+static enum protocol_outcome begin_aggregate(struct reader *reader, int64_t count)
+{
+    struct redis_link *link = reader->link;
+    int64_t each = link->type == '%' || link->type == '|' ? 2 : 1;
+    if (count < 0 && (count != -1 || link->type != '*'))
+        return PROTOCOL_BROKEN;
+    if (count > (ELEMENTS_MAX - link->open[link->depth]) / each)
+        return PROTOCOL_BROKEN;
+    if (count > 0)
+        link->open[link->depth] += count * each;
+    link->phase = REDIS_RESPONSE_TYPE;
+    return link->type == '|' ? PROTOCOL_MORE : end_element(reader);
+}
+
+/* An aggregate begins that ends with a '.'. */
+static enum protocol_outcome begin_streamed(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    if (link->type == '$') {
+        link->phase = REDIS_RESPONSE_CHUNK;
+        return PROTOCOL_MORE;
+    }
+    if (link->depth == REDIS_STREAMED_DEPTH_MAX)
+        return PROTOCOL_BROKEN;
+    link->open[++link->depth] = 0;
+    link->phase = REDIS_RESPONSE_TYPE;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome end_streamed(struct reader *reader)
+{
+    reader->link->depth--;
+    return end_element(reader);
+}
+
+/* The length of a string is known. */
+static enum protocol_outcome begin_string(struct reader *reader, int64_t length)
+{
+    struct redis_link *link = reader->link;
+    if (length == -1 && link->type == '$')
+        return end_element(reader);
+    if (length < 0)
+        return PROTOCOL_BROKEN;
+    if (length == 0 && link->type == ';')
+        return end_element(reader);
+    link->left = length;
+    link->phase = length > 0 ? REDIS_RESPONSE_DATA : REDIS_RESPONSE_CR;
+    return PROTOCOL_MORE;
+}
+
+/* ---- Bytes --------------------------------------------------------------------------------------------- */
+
+/* Begins the response or push whose first byte this is. False if it is neither. */
+static bool begin_response(struct reader *reader, char c)
+{
+    struct redis_link *link = reader->link;
+    if (c != '>' && !reader->is_expected)
+        return false;
+    link->is_active = true;
+    link->is_push = c == '>';
+    link->depth = 0;
+    link->open[0] = 1;
+    return true;
+}
+
+static enum redis_response_phase phase_of(char type)
+{
+    switch (type) {
+    case '+':
+    case '-':
+        return REDIS_RESPONSE_TEXT;
+    case ':':
+    case ',':
+    case '(':
+    case '#':
+    case '_':
+        return REDIS_RESPONSE_WORD;
+    case '.':
+        return REDIS_RESPONSE_CR;
+    default:
+        return REDIS_RESPONSE_LENGTH;
+    }
+}
+
+static enum protocol_outcome read_type(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    char c = reader->input->bytes[0];
+    bool is_first = !link->is_active;
+    if (c == '\0' || strchr("+-:,(#_$!=*~%|>.", c) == NULL)
+        return PROTOCOL_BROKEN;
+    if (is_first && !begin_response(reader, c))
+        return PROTOCOL_BROKEN;
+    if (c == '>' && !is_first)
+        return PROTOCOL_BROKEN;
+    if (c == '.' && !is_streamed_level(link))
+        return PROTOCOL_BROKEN;
+    if (c != '.' && is_streamed_level(link))
+        link->open[link->depth] = 1;
+    link->type = c;
+    link->phase = phase_of(c);
+    link->number = (struct redis_number){ 0 };
+    link->left = 0;
+    slice_skip(reader->input, 1);
+    return PROTOCOL_MORE;
+}
+
+/* Status and error: any bytes up to CRLF, as client libraries read it. */
+static enum protocol_outcome read_text(struct reader *reader)
+{
+    struct slice *input = reader->input;
+    const char *end = memchr(input->bytes, '\r', input->length);
+    if (end == NULL) {
+        slice_skip(input, input->length);
+        return PROTOCOL_MORE;
+    }
+    slice_skip(input, (size_t)(end - input->bytes) + 1);
+    reader->link->phase = REDIS_RESPONSE_TEXT_LF;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome read_text_end(struct reader *reader)
+{
+    char c = reader->input->bytes[0];
+    slice_skip(reader->input, 1);
+    if (c == '\n')
+        return end_element(reader);
+    if (c != '\r')
+        reader->link->phase = REDIS_RESPONSE_TEXT;
+    return PROTOCOL_MORE;
+}
+
+/* Numbers, booleans, null: what they say is the client's business, but it has to be a word. */
+static enum protocol_outcome read_word(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    struct slice *input = reader->input;
+    bool is_null = link->type == '_';
+    while (input->length > 0 && input->bytes[0] != '\r') {
+        if (input->bytes[0] <= ' ' || input->bytes[0] > '~' || is_null)
+            return PROTOCOL_BROKEN;
+        link->left = 1;
+        slice_skip(input, 1);
+    }
+    if (input->length == 0)
+        return PROTOCOL_MORE;
+    if (link->left == 0 && !is_null)
+        return PROTOCOL_BROKEN;
+    link->phase = REDIS_RESPONSE_CR;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome read_length(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    char c = reader->input->bytes[0];
+    if (c == '?' && link->number.digits == 0 && !link->number.negative) {
+        if (strchr("$*~%", link->type) == NULL)
+            return PROTOCOL_BROKEN;
+        slice_skip(reader->input, 1);
+        link->begins_stream = true;
+        link->phase = REDIS_RESPONSE_CR;
+        return PROTOCOL_MORE;
+    }
+    enum redis_step step = redis_number_read(&link->number, c);
+    if (step == REDIS_BAD)
+        return PROTOCOL_BROKEN;
+    slice_skip(reader->input, 1);
+    if (step == REDIS_MORE)
+        return PROTOCOL_MORE;
+    return strchr("$!=;", link->type) != NULL ? begin_string(reader, link->number.value)
+                                              : begin_aggregate(reader, link->number.value);
+}
+
+static enum protocol_outcome read_chunk(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    if (reader->input->bytes[0] != ';')
+        return PROTOCOL_BROKEN;
+    slice_skip(reader->input, 1);
+    link->type = ';';
+    link->number = (struct redis_number){ 0 };
+    link->phase = REDIS_RESPONSE_LENGTH;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome read_data(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    size_t length = reader->input->length;
+    if ((int64_t)length > link->left)
+        length = (size_t)link->left;
+    slice_skip(reader->input, length);
+    link->left -= (int64_t)length;
+    if (link->left == 0)
+        link->phase = REDIS_RESPONSE_CR;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome read_end(struct reader *reader)
+{
+    struct redis_link *link = reader->link;
+    bool is_cr = link->phase == REDIS_RESPONSE_CR;
+    if (reader->input->bytes[0] != (is_cr ? '\r' : '\n'))
+        return PROTOCOL_BROKEN;
+    slice_skip(reader->input, 1);
+    if (is_cr) {
+        link->phase = REDIS_RESPONSE_LF;
+        return PROTOCOL_MORE;
+    }
+    if (link->begins_stream) {
+        link->begins_stream = false;
+        return begin_streamed(reader);
+    }
+    if (link->type == '.')
+        return end_streamed(reader);
+    if (link->type != ';')
+        return end_element(reader);
+    link->phase = REDIS_RESPONSE_CHUNK;
+    return PROTOCOL_MORE;
+}
+
+static enum protocol_outcome read_step(struct reader *reader)
+{
+    switch (reader->link->phase) {
+    case REDIS_RESPONSE_TYPE:
+        return read_type(reader);
+    case REDIS_RESPONSE_TEXT:
+        return read_text(reader);
+    case REDIS_RESPONSE_TEXT_LF:
+        return read_text_end(reader);
+    case REDIS_RESPONSE_WORD:
+        return read_word(reader);
+    case REDIS_RESPONSE_LENGTH:
+        return read_length(reader);
+    case REDIS_RESPONSE_DATA:
+        return read_data(reader);
+    case REDIS_RESPONSE_CHUNK:
+        return read_chunk(reader);
+    case REDIS_RESPONSE_CR:
+    case REDIS_RESPONSE_LF:
+        break;
+    }
+    return read_end(reader);
+}
+
+enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *link,
+                                          struct protocol_request *request, struct slice *input,
+                                          struct buffer *out, uint64_t *id)
+{
+    (void)settings;
+    (void)id;
+    struct reader reader = {
+        .link = link,
+        .input = input,
+        .start = input->bytes,
+        .out = out,
+        .is_expected = request != NULL,
+    };
+    size_t length = input->length;
+    enum protocol_outcome outcome = PROTOCOL_MORE;
+    while (input->length > 0 && outcome == PROTOCOL_MORE)
+        outcome = read_step(&reader);
+    if (outcome != PROTOCOL_COMPLETE)
+        give_out(&reader);
+    reader.link->looked_at += length - input->length;
+    return outcome;
+}
+
+/* ---- Greeting ------------------------------------------------------------------------------------------ */
+
+static void append_argument(struct buffer *out, struct slice argument)
+{
+    buffer_print(out, "$%zu\r\n", argument.length);
+    buffer_append(out, argument.bytes, argument.length);
+    buffer_append_text(out, "\r\n");
+}
+
+void redis_greet(const struct protocol_settings *settings, void *link, struct buffer *out)
+{
+    (void)link;
+    struct slice username = settings->redis.username;
+    if (settings->redis.password.length > 0) {
+        buffer_append_text(out, username.length > 0 ? "*3\r\n$4\r\nAUTH\r\n" : "*2\r\n$4\r\nAUTH\r\n");
+        if (username.length > 0)
+            append_argument(out, username);
+        append_argument(out, settings->redis.password);
+    }
+    if (settings->redis.database != 0) {
+        char number[24];
+        int length = snprintf(number, sizeof number, "%lld", (long long)settings->redis.database);
+        buffer_append_text(out, "*2\r\n$6\r\nSELECT\r\n");
+        append_argument(out, (struct slice){ number, (size_t)length });
+    }
+}
+
+/* The line in answer to the next one of our commands is there, or as much of it as we read. */
+static enum protocol_outcome take_greeting(const struct protocol_settings *settings, struct redis_link *link,
+                                           struct buffer *error)
+{
+    bool is_login = settings->redis.password.length > 0 && link->greeted == 0;
+    const char *command = is_login ? "AUTH" : "SELECT";
+    struct slice line = { link->line, link->line_length };
+    if (slice_equal(line, SLICE("+OK\r\n"))) {
+        link->greeted++;
+        link->line_length = 0;
+        return PROTOCOL_COMPLETE;
+    }
+    if (line.bytes[0] == '-') {
+        buffer_print(error, "it refuses our %s: ", command);
+        slice_skip(&line, 1);
+        while (line.length > 0 &&
+               (line.bytes[line.length - 1] == '\n' || line.bytes[line.length - 1] == '\r'))
+            line.length--;
+        redis_append_escaped(error, line);
+    } else {
+        buffer_print(error, "its answer to our %s is not understood", command);
+    }
+    return PROTOCOL_BROKEN;
+}
+
+enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *link,
+                                          struct slice *input, struct buffer *error)
+{
+    struct redis_link *redis = link;
+    unsigned expected =
+        (settings->redis.password.length > 0 ? 1U : 0U) + (settings->redis.database != 0 ? 1U : 0U);
+    while (input->length > 0 && redis->greeted < expected) {
+        char c = input->bytes[0];
+        slice_skip(input, 1);
+        redis->line[redis->line_length++] = c;
+        redis->looked_at++;
+        if (c != '\n' && redis->line_length < REDIS_GREETING_MAX)
+            continue;
+        if (take_greeting(settings, redis, error) == PROTOCOL_BROKEN)
+            return PROTOCOL_BROKEN;
+    }
+    return redis->greeted == expected ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
