@@ -1,5 +1,5 @@
 /* One request with its answer, from its first byte to its end. */
-#include "mux/state.h"
+#include "mux/mux_state.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ struct mux_exchange *exchange_create(struct mux_client *client)
 
 static struct mux *exchange_mux(const struct mux_exchange *exchange)
 {
-    return exchange->client != NULL ? exchange->client->mux : exchange->link->mux;
+    return exchange->client != NULL ? exchange->client->mux : exchange->connection->mux;
 }
 
 /* ---- What is kept to be seen ---- */
@@ -104,7 +104,7 @@ static void exchange_tell_end(const struct mux_exchange *exchange, bool answered
     int64_t begun = exchange->sent != 0 ? exchange->sent : mux->now;
     struct mux_ending ending = {
         .client = exchange->client->owner,
-        .link = exchange->link == NULL ? NULL : exchange->link->owner,
+        .connection = exchange->connection == NULL ? NULL : exchange->connection->owner,
         .request = &exchange->request,
         .answered = answered,
         .reason = reason,
@@ -180,9 +180,9 @@ void exchange_wait_again(struct mux_exchange *exchange)
 {
     struct mux_client *client = exchange->client;
     struct mux *mux = client->mux;
-    list_remove(&exchange->in_link);
+    list_remove(&exchange->in_connection);
     exchange->state = EXCHANGE_WAITING;
-    exchange->link = NULL;
+    exchange->connection = NULL;
     exchange->sent = 0;
     exchange->untimed = false;
     exchange_count_waiting(client, true);
@@ -209,33 +209,33 @@ static void exchange_leave_queue(struct mux_exchange *exchange)
         exchange_queue_next(client, exchange);
 }
 
-static void exchange_leave_link(struct mux_exchange *exchange)
+static void exchange_leave_connection(struct mux_exchange *exchange)
 {
-    struct mux_link *link = exchange->link;
+    struct mux_connection *connection = exchange->connection;
     struct mux_client *client = exchange->client;
     timeout_stop(&exchange->answering);
-    list_remove(&exchange->in_link);
-    list_append(&link->finished, &exchange->in_link);
+    list_remove(&exchange->in_connection);
+    list_append(&connection->finished, &exchange->in_connection);
     if (exchange->in_flight)
-        link->load--;
+        connection->load--;
     exchange->in_flight = false;
-    if (link->reserved == exchange)
-        link->reserved = NULL;
-    if (link->streaming == exchange)
-        link->streaming = NULL;
-    if (link->current == exchange)
-        link->current = NULL;
-    if (link->slots != NULL && link->slots[exchange->id % link->slot_count] == exchange) {
-        link->slots[exchange->id % link->slot_count] = NULL;
-        link->slots_used--;
+    if (connection->reserved == exchange)
+        connection->reserved = NULL;
+    if (connection->streaming == exchange)
+        connection->streaming = NULL;
+    if (connection->current == exchange)
+        connection->current = NULL;
+    if (connection->slots != NULL && connection->slots[exchange->id % connection->slot_count] == exchange) {
+        connection->slots[exchange->id % connection->slot_count] = NULL;
+        connection->slots_used--;
     }
     if (client != NULL) {
         if (--client->in_flight == 0)
-            client->link = NULL;
+            client->connection = NULL;
         if (client->waiting > 0) /* another connection may have had room for it all the time */
             mux_try(client->mux, client);
     }
-    link_released(link);
+    connection_released(connection);
 }
 
 void exchange_detach(struct mux_exchange *exchange)
@@ -246,7 +246,7 @@ void exchange_detach(struct mux_exchange *exchange)
         break;
     case EXCHANGE_RESERVED:
     case EXCHANGE_SENT:
-        exchange_leave_link(exchange);
+        exchange_leave_connection(exchange);
         break;
     case EXCHANGE_READING:
     case EXCHANGE_ANSWERED:
@@ -276,7 +276,7 @@ void exchange_free(struct mux_exchange *exchange)
     exchange_drop_bytes(exchange);
     exchange_drop_answer(exchange);
     exchange_detach(exchange);
-    list_remove(&exchange->in_link);
+    list_remove(&exchange->in_connection);
     list_remove(&exchange->incomplete);
     if (client != NULL) {
         if (client->incoming == exchange)
@@ -336,11 +336,11 @@ void exchange_local(struct mux_exchange *exchange, bool answered, enum reason re
 
 void exchange_answered(struct mux_exchange *exchange)
 {
-    struct mux_link *link = exchange->link;
-    bool whole = link_has_sent_all(exchange);
+    struct mux_connection *connection = exchange->connection;
+    bool whole = connection_has_sent_all(exchange);
     /* What follows an answer that came too early can't be told from the rest of its request. */
     if (!whole || exchange->request.closes_target)
-        link_doom(link, REASON_TARGET_CLOSED, "");
+        connection_doom(connection, REASON_TARGET_CLOSED, "");
     if (exchange->client == NULL) {
         exchange_free(exchange);
         return;

@@ -1,5 +1,5 @@
-/* What all clients and links share: the queue, the clocks, the limits. */
-#include "mux/state.h"
+/* What all clients and connections share: the queue, the clocks, the limits. */
+#include "mux/mux_state.h"
 
 #include <stdlib.h>
 
@@ -34,9 +34,9 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
     mux->memory_allowed = settings->memory_limit;
     mux_derive(mux);
     list_init(&mux->clients);
-    list_init(&mux->links);
+    list_init(&mux->connections);
     list_init(&mux->changed_clients);
-    list_init(&mux->changed_links);
+    list_init(&mux->changed_connections);
     list_init(&mux->doomed);
     list_init(&mux->resumables);
     list_init(&mux->untried);
@@ -95,44 +95,45 @@ struct mux_client *mux_changed_client(struct mux *mux)
     return list_entry(node, struct mux_client, changed);
 }
 
-struct mux_link *mux_changed_link(struct mux *mux)
+struct mux_connection *mux_changed_connection(struct mux *mux)
 {
-    struct list_node *node = list_first(&mux->changed_links);
+    struct list_node *node = list_first(&mux->changed_connections);
     if (node == NULL)
         return NULL;
     list_remove(node);
-    return list_entry(node, struct mux_link, changed);
+    return list_entry(node, struct mux_connection, changed);
 }
 
 /* ---- The queue ---- */
 
-/* The link that takes the next request of this client; NULL: none. `go_on`: another client's may be taken all
+/* The connection that takes the next request of this client; NULL: none. `go_on`: another client's may be taken all
  * the same.
  */
-static struct mux_link *mux_find_link(struct mux *mux, const struct mux_client *client, bool *go_on)
+static struct mux_connection *mux_find_connection(struct mux *mux, const struct mux_client *client,
+                                                  bool *go_on)
 {
     *go_on = true;
-    if (client->link != NULL) { /* its requests stay together, so that it reads its own writes */
-        bool has_room = mux_link_has_room(client->link);
+    if (client->connection != NULL) { /* its requests stay together, so that it reads its own writes */
+        bool has_room = mux_connection_has_room(client->connection);
         *go_on = has_room || !mux->settings.in_order;
-        return has_room ? client->link : NULL;
+        return has_room ? client->connection : NULL;
     }
-    if (client->late_link != NULL && mux_link_has_room(client->late_link))
-        return client->late_link;
-    struct mux_link *link = mux->hooks.choose(mux->owner, client->owner);
-    *go_on = link != NULL;
-    return link;
+    if (client->late_connection != NULL && mux_connection_has_room(client->late_connection))
+        return client->late_connection;
+    struct mux_connection *connection = mux->hooks.choose(mux->owner, client->owner);
+    *go_on = connection != NULL;
+    return connection;
 }
 
-/* Gives the request a link if there is one for it; false: there is none for those behind it either. */
+/* Gives the request a connection if there is one for it; false: there is none for those behind it either. */
 static bool mux_hand_out(struct mux *mux, struct mux_exchange *exchange)
 {
     bool go_on = true;
     if (!client_is_eligible(exchange->client))
         return true;
-    struct mux_link *link = mux_find_link(mux, exchange->client, &go_on);
-    if (link != NULL)
-        link_assign(link, exchange);
+    struct mux_connection *connection = mux_find_connection(mux, exchange->client, &go_on);
+    if (connection != NULL)
+        connection_assign(connection, exchange);
     return go_on;
 }
 
@@ -222,7 +223,7 @@ void mux_settle(struct mux *mux)
     mux->settling = true;
     do {
         while ((node = list_first(&mux->doomed)) != NULL)
-            link_collapse(list_entry(node, struct mux_link, doomed));
+            connection_collapse(list_entry(node, struct mux_connection, doomed));
         while ((node = list_first(&mux->resumables)) != NULL) {
             list_remove(node);
             client_resume(list_entry(node, struct mux_client, resumable));
@@ -281,49 +282,49 @@ static void mux_tick_answers(struct mux *mux)
 {
     struct timeout *timeout;
     while ((timeout = timeout_list_expire(&mux->exchange_timeouts, mux->now)) != NULL) {
-        link_exchange_overdue(list_entry(timeout, struct mux_exchange, answering));
+        connection_exchange_overdue(list_entry(timeout, struct mux_exchange, answering));
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->answering_timeouts, mux->now)) != NULL) {
-        link_answer_overdue(list_entry(timeout, struct mux_link, answering));
+        connection_answer_overdue(list_entry(timeout, struct mux_connection, answering));
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->taking_timeouts, mux->now)) != NULL) {
-        link_taking_overdue(list_entry(timeout, struct mux_link, taking));
+        connection_taking_overdue(list_entry(timeout, struct mux_connection, taking));
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->turn_timeouts, mux->now)) != NULL) {
-        response_turn_over(list_entry(timeout, struct mux_link, turn));
+        response_turn_over(list_entry(timeout, struct mux_connection, turn));
         mux_settle(mux);
     }
 }
 
-static void mux_tick_links(struct mux *mux)
+static void mux_tick_connections(struct mux *mux)
 {
     struct timeout *timeout;
     while ((timeout = timeout_list_expire(&mux->discard_timeouts, mux->now)) != NULL) {
-        link_doom(list_entry(timeout, struct mux_link, discard), REASON_TARGET_CLOSED, "");
+        connection_doom(list_entry(timeout, struct mux_connection, discard), REASON_TARGET_CLOSED, "");
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->inactivity_timeouts, mux->now)) != NULL) {
-        link_retire(list_entry(timeout, struct mux_link, inactivity), REASON_INACTIVITY);
+        connection_retire(list_entry(timeout, struct mux_connection, inactivity), REASON_INACTIVITY);
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->ttl_timeouts, mux->now)) != NULL) {
-        link_retire(list_entry(timeout, struct mux_link, ttl), REASON_DRAINED);
+        connection_retire(list_entry(timeout, struct mux_connection, ttl), REASON_DRAINED);
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->delay_timeouts, mux->now)) != NULL) {
-        link_pause_over(list_entry(timeout, struct mux_link, pause));
+        connection_pause_over(list_entry(timeout, struct mux_connection, pause));
         mux_settle(mux);
     }
     while ((timeout = timeout_list_expire(&mux->gap_timeouts, mux->now)) != NULL) {
-        link_pause_over(list_entry(timeout, struct mux_link, pause));
+        connection_pause_over(list_entry(timeout, struct mux_connection, pause));
         mux_settle(mux);
     }
 }
 
-/* Comes last, because links that fail give requests back whose time is up. */
+/* Comes last, because connections that fail give requests back whose time is up. */
 static void mux_tick_queue(struct mux *mux)
 {
     struct timeout *timeout;
@@ -338,6 +339,6 @@ void mux_tick(struct mux *mux, int64_t now)
     mux->now = now;
     mux_tick_clients(mux);
     mux_tick_answers(mux);
-    mux_tick_links(mux);
+    mux_tick_connections(mux);
     mux_tick_queue(mux);
 }

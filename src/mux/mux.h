@@ -2,24 +2,24 @@
  * client.
  *
  * Pure logic over bytes and time: no socket, no loop, no clock. Who drives it says what happened ("bytes
- * came, closed, connected, this is the time") and asks afterwards what each client and link that changed
- * wants ("these bytes are to be written, read on or not, close"). Links are target connections.
+ * came, closed, connected, this is the time") and asks afterwards what each client and connection that changed
+ * wants ("these bytes are to be written, read on or not, close"). Connections are target connections.
  *
  * A request becomes an exchange, which stands in its client's list (the order of answers) and, once it has
- * been given a link, in that link's list (the pairing). It ends in exactly one function, with one reason.
+ * been given a connection, in that connection's list (the pairing). It ends in exactly one function, with one reason.
  *
- *             complete, or too long to be held      a link has room      the answer is whole      its turn at
+ *             complete, or too long to be held      a connection has room      the answer is whole      its turn at
  * the client READING ------------------------------> WAITING --------------> SENT ------------------>
  * ANSWERED -----------> over |                                       |  ^                   | ^ | |
  * +-------------------+ not a byte was sent      |
  *      +---------------------------------------+---- answered here, or an error -----------------+
  *
- * A request longer than `buffer_limit` is RESERVED between WAITING and SENT: its link takes nothing else
+ * A request longer than `buffer_limit` is RESERVED between WAITING and SENT: its connection takes nothing else
  * while it waits for the answers before it, and streams it alone.
  *
- * Every function that takes `now` (microseconds, never decreasing) may change any client and any link; all
- * that changed are told by mux_changed_client() and mux_changed_link(). Nothing is freed but by
- * mux_client_close() and mux_link_close(). */
+ * Every function that takes `now` (microseconds, never decreasing) may change any client and any connection; all
+ * that changed are told by mux_changed_client() and mux_changed_connection(). Nothing is freed but by
+ * mux_client_close() and mux_connection_close(). */
 #ifndef MUX_MUX_H
 #define MUX_MUX_H
 
@@ -33,13 +33,13 @@
 
 struct mux;
 struct mux_client;
-struct mux_link;
+struct mux_connection;
 
 /* Plain numbers. Times in milliseconds, negative: never. */
 struct mux_settings {
     const struct protocol_settings *protocol; /* must outlive the multiplexer */
     bool in_order;         /* requests go out as they became complete; else clients take turns */
-    size_t depth;          /* requests in flight on one link; 1 unless `async` */
+    size_t depth;          /* requests in flight on one connection; 1 unless `async` */
     size_t pipeline_depth; /* requests of one client that may wait */
     size_t buffer_limit;
     size_t memory_limit;
@@ -53,7 +53,7 @@ struct mux_settings {
     int64_t connect_delay;
     int64_t request_gap;
     int64_t connection_ttl;
-    int64_t max_requests; /* per link; negative: no limit */
+    int64_t max_requests; /* per connection; negative: no limit */
     bool abort_on_close;
     size_t
         observe_request;   /* bytes of each request that are kept for `hooks`; 0: none, and nothing to tell */
@@ -70,8 +70,8 @@ struct mux_asking {
 
 /* How one exchange ended. */
 struct mux_ending {
-    void *client; /* as given to mux_client_open() */
-    void *link;   /* as given to mux_link_open(); NULL: it was never given one */
+    void *client;     /* as given to mux_client_open() */
+    void *connection; /* as given to mux_connection_open(); NULL: it was never given one */
     const struct protocol_request *request;
     bool answered;      /* by its response; else by `reason` */
     enum reason reason; /* valid unless answered */
@@ -86,12 +86,12 @@ struct mux_ending {
     uint64_t given_bytes;      /* of the answer, also of one that was made here */
 };
 
-/* Called from inside the multiplexer; may ask it (mux_link_has_room() and the like), but not change it. */
+/* Called from inside the multiplexer; may ask it (mux_connection_has_room() and the like), but not change it. */
 struct mux_hooks {
-    /* Which link takes the next request of this client: one that has room, or NULL if none has now. The
+    /* Which connection takes the next request of this client: one that has room, or NULL if none has now. The
      * callee may note that one more target connection is wanted. */
-    struct mux_link *(*choose)(void *owner, void *client);
-    /* Target connections that are being made, and are not links yet. May be NULL. */
+    struct mux_connection *(*choose)(void *owner, void *client);
+    /* Target connections that are being made, and are not connections yet. May be NULL. */
     size_t (*opening)(void *owner);
     /* A request was read whole, or ends without being so: once for each, before `ended`. Only where requests
      * are kept. May be NULL. */
@@ -103,33 +103,33 @@ struct mux_hooks {
 /* NULL when memory is short. */
 struct mux *mux_create(const struct mux_settings *settings, const struct mux_hooks *hooks, void *owner);
 
-/* Goes on with other settings: for clients, the queue and idle links at once, except that nothing that waits,
+/* Goes on with other settings: for clients, the queue and idle connections at once, except that nothing that waits,
  * or has come, ends because a limit or time has become smaller; for requests that were sent those count under
  * which they were. Mode and protocol must be the same: only `protocol->head_limit` and what it points to may
  * differ. */
 void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now);
 
-/* Has queue_timeout stand still, or go on: no link can be had for reasons that are not the target's. */
+/* Has queue_timeout stand still, or go on: no connection can be had for reasons that are not the target's. */
 void mux_hold_queue(struct mux *mux, bool hold, int64_t now);
 
-/* All clients and links must have been closed. NULL is allowed. */
+/* All clients and connections must have been closed. NULL is allowed. */
 void mux_destroy(struct mux *mux);
 
 /* When mux_tick() is wanted, or INT64_MAX. */
 int64_t mux_due(const struct mux *mux);
 void mux_tick(struct mux *mux, int64_t now);
 
-/* Hands waiting requests out: hooks.choose() may find a link now. */
+/* Hands waiting requests out: hooks.choose() may find a connection now. */
 void mux_dispatch(struct mux *mux, int64_t now);
 
-/* Clients that have a request waiting for a link; bytes held for clients; clients there are. */
+/* Clients that have a request waiting for a connection; bytes held for clients; clients there are. */
 size_t mux_waiting(const struct mux *mux);
 size_t mux_memory(const struct mux *mux);
 size_t mux_clients(const struct mux *mux);
 
 /* One that changed since it was last told here, or NULL. */
 struct mux_client *mux_changed_client(struct mux *mux);
-struct mux_link *mux_changed_link(struct mux *mux);
+struct mux_connection *mux_changed_connection(struct mux *mux);
 
 /* ---- Clients ---- */
 
@@ -140,7 +140,7 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);
 
 /* It has ended its stream (FIN). With `abort_on_close` those of its requests are dropped that wait for a busy
- * link; not those that are next for one that is being made or made ready, or rests between requests. */
+ * connection; not those that are next for one that is being made or made ready, or rests between requests. */
 void mux_client_end(struct mux_client *client, int64_t now);
 
 /* It is gone, or has to go at once: its exchanges end with this reason. Answers to what was sent are thrown
@@ -173,42 +173,42 @@ enum mux_fate mux_client_fate(const struct mux_client *client);
 bool mux_client_has_ended(const struct mux_client *client);     /* FIN came from it */
 enum reason mux_client_reason(const struct mux_client *client); /* why it ends; valid if it does not go on */
 
-/* ---- Links ---- */
+/* ---- Connections ---- */
 
 /* A target connection was made. NULL when memory is short. */
-struct mux_link *mux_link_open(struct mux *mux, void *owner, int64_t now);
+struct mux_connection *mux_connection_open(struct mux *mux, void *owner, int64_t now);
 
-/* What one read gave. Only while mux_link_wants_bytes(). */
-void mux_link_bytes(struct mux_link *link, const char *bytes, size_t length, int64_t now);
+/* What one read gave. Only while mux_connection_wants_bytes(). */
+void mux_connection_bytes(struct mux_connection *connection, const char *bytes, size_t length, int64_t now);
 
 /* The target has ended its stream. */
-void mux_link_end(struct mux_link *link, int64_t now);
+void mux_connection_end(struct mux_connection *connection, int64_t now);
 
 /* The connection broke. */
-void mux_link_fail(struct mux_link *link, enum reason reason, int64_t now);
+void mux_connection_fail(struct mux_connection *connection, enum reason reason, int64_t now);
 
 /* So many bytes of its output were written. */
-void mux_link_written(struct mux_link *link, size_t count, int64_t now);
+void mux_connection_written(struct mux_connection *connection, size_t count, int64_t now);
 
 /* It is to go: takes no new request, and is over when the last answer is in. */
-void mux_link_retire(struct mux_link *link, int64_t now);
+void mux_connection_retire(struct mux_connection *connection, int64_t now);
 
 /* To be called last, at any time; frees it. */
-void mux_link_close(struct mux_link *link, int64_t now);
+void mux_connection_close(struct mux_connection *connection, int64_t now);
 
 /* Whether it takes another request now; exchanges that it works on. */
-bool mux_link_has_room(const struct mux_link *link);
-size_t mux_link_load(const struct mux_link *link);
+bool mux_connection_has_room(const struct mux_connection *connection);
+size_t mux_connection_load(const struct mux_connection *connection);
 
-void *mux_link_owner(const struct mux_link *link);
-struct slice mux_link_output(const struct mux_link *link);
-bool mux_link_wants_bytes(const struct mux_link *link);
-bool mux_link_is_over(const struct mux_link *link);
+void *mux_connection_owner(const struct mux_connection *connection);
+struct slice mux_connection_output(const struct mux_connection *connection);
+bool mux_connection_wants_bytes(const struct mux_connection *connection);
+bool mux_connection_is_over(const struct mux_connection *connection);
 
 /* Of one that is over: whether it ended before any request went out on it, which says that its target is of
  * no use at present, and why ("" if there is no more to say than the reason). */
-bool mux_link_was_useless(const struct mux_link *link);
-enum reason mux_link_reason(const struct mux_link *link);
-const char *mux_link_explanation(const struct mux_link *link);
+bool mux_connection_was_useless(const struct mux_connection *connection);
+enum reason mux_connection_reason(const struct mux_connection *connection);
+const char *mux_connection_explanation(const struct mux_connection *connection);
 
 #endif

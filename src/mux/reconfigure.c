@@ -1,5 +1,5 @@
 /* Other settings for what is under way. */
-#include "mux/state.h"
+#include "mux/mux_state.h"
 
 /* A pause that was not wanted before, or is not any more, lasts no time. */
 static int64_t reconfigure_pause(int64_t milliseconds)
@@ -39,7 +39,8 @@ void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64
     mux->queue_allowed = larger(settings->queue_limit, mux->waiter_count);
     mux->memory_allowed = larger(settings->memory_limit, mux->memory);
     reconfigure_clocks(mux);
-    list_foreach(&mux->links, node) link_reconfigure(list_entry(node, struct mux_link, node), was_untimed);
+    list_foreach(&mux->connections, node)
+        connection_reconfigure(list_entry(node, struct mux_connection, node), was_untimed);
     list_foreach(&mux->clients, node) client_reconfigure(list_entry(node, struct mux_client, node));
     mux->wants_dispatch = true;
     mux_settle(mux);

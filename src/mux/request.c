@@ -1,5 +1,5 @@
 /* Requests: from what is read of a client to exchanges that wait, or are answered here. */
-#include "mux/state.h"
+#include "mux/mux_state.h"
 
 /* `held` bytes of its `answer` had been there before: an answer that came too early. */
 static void request_broken(struct mux_client *client, struct mux_exchange *exchange, size_t held)
@@ -12,10 +12,10 @@ static void request_broken(struct mux_client *client, struct mux_exchange *excha
         exchange->request.begun = false;
     }
     client->answer_bytes -= length - exchange->answer.length;
-    if (exchange->link != NULL && link_has_sent(exchange))
-        link_doom(exchange->link, REASON_PROTOCOL_ERROR, "");
+    if (exchange->connection != NULL && connection_has_sent(exchange))
+        connection_doom(exchange->connection, REASON_PROTOCOL_ERROR, "");
     else if (exchange->state == EXCHANGE_SENT)
-        link_take_back(exchange->link, exchange);
+        connection_take_back(exchange->connection, exchange);
     client->input_over = true;
     client->reason = REASON_PROTOCOL_ERROR;
     exchange->request.closes_client = true;
@@ -30,7 +30,7 @@ static void request_progress(struct mux_client *client, struct mux_exchange *exc
     if (exchange->state == EXCHANGE_READING && (exchange->complete || is_long))
         exchange_wait(exchange);
     else if (exchange->state == EXCHANGE_SENT)
-        link_pump(exchange->link);
+        connection_pump(exchange->connection);
     if (exchange->answer.length > 0 && exchange == client_first(client))
         client_deliver(client); /* an interim answer */
 }
@@ -59,10 +59,10 @@ static void request_too_long(struct mux_exchange *exchange)
         client->answer_bytes -= exchange->answer.length;
         buffer_truncate(&exchange->answer, 0);
     }
-    if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange))
-        link_doom(exchange->link, REASON_OVER_LIMIT, "");
+    if (exchange->state == EXCHANGE_SENT && connection_has_sent(exchange))
+        connection_doom(exchange->connection, REASON_OVER_LIMIT, "");
     else if (exchange->state == EXCHANGE_SENT)
-        link_take_back(exchange->link, exchange);
+        connection_take_back(exchange->connection, exchange);
     exchange->complete = false; /* what follows is not to be read as a request */
     exchange_fail(exchange, REASON_OVER_LIMIT);
 }
@@ -112,11 +112,11 @@ static void request_read_turn(struct mux_client *client, struct slice *input)
             exchange->complete = true;
             list_remove(&exchange->incomplete);
             client->incoming = NULL;
-            link_pump(exchange->link);
+            connection_pump(exchange->connection);
             exchange = NULL;
         } else {
             exchange->request.begun = false; /* the turn goes on: an answer is to come again */
-            timeout_stop(&exchange->link->turn);
+            timeout_stop(&exchange->connection->turn);
         }
     }
     if (exchange == NULL)
@@ -139,7 +139,7 @@ static void request_read_turn(struct mux_client *client, struct slice *input)
     if (exchange->state == EXCHANGE_READING)
         exchange_wait(exchange);
     else if (exchange->state == EXCHANGE_SENT)
-        link_pump(exchange->link);
+        connection_pump(exchange->connection);
 }
 
 void request_read(struct mux_client *client, struct slice *input, bool once)

@@ -1,5 +1,5 @@
 /* Responses: which exchange the bytes of a target answer, and what follows from them. */
-#include "mux/state.h"
+#include "mux/mux_state.h"
 
 /* Takes note of what a call of the framer has given out. */
 static void response_account(struct mux_exchange *exchange, const struct buffer *out, size_t grown,
@@ -16,21 +16,21 @@ static void response_account(struct mux_exchange *exchange, const struct buffer 
         client->answer_bytes += grown;
 }
 
-static struct buffer *response_sink(struct mux_link *link, struct mux_exchange *exchange)
+static struct buffer *response_sink(struct mux_connection *connection, struct mux_exchange *exchange)
 {
     if (exchange == NULL || exchange->client == NULL)
-        return &link->mux->discarded;
+        return &connection->mux->discarded;
     return exchange == client_first(exchange->client) ? &exchange->client->output : &exchange->answer;
 }
 
 /* Whose response begins here: sets `current`. */
-static void response_find(struct mux_link *link, uint64_t id)
+static void response_find(struct mux_connection *connection, uint64_t id)
 {
-    struct mux_exchange *exchange = link->slots[id % link->slot_count];
-    if (exchange == NULL || exchange->id != id || !link_has_sent(exchange))
-        link_doom(link, REASON_PROTOCOL_ERROR, "an answer has an unknown id");
+    struct mux_exchange *exchange = connection->slots[id % connection->slot_count];
+    if (exchange == NULL || exchange->id != id || !connection_has_sent(exchange))
+        connection_doom(connection, REASON_PROTOCOL_ERROR, "an answer has an unknown id");
     else
-        link->current = exchange;
+        connection->current = exchange;
 }
 
 /* The client that closes after this answer is told so in it, where the protocol has a word for that. */
@@ -50,49 +50,51 @@ static bool response_is_too_long(const struct mux_exchange *exchange)
 }
 
 /* The exchange that the next bytes answer. False: they answer nothing that was asked. */
-static bool response_expected(struct mux_link *link, struct mux_exchange **exchange)
+static bool response_expected(struct mux_connection *connection, struct mux_exchange **exchange)
 {
-    *exchange = link_answering(link);
-    if (link->mux->id_count > 0)
+    *exchange = connection_answering(connection);
+    if (connection->mux->id_count > 0)
         return true; /* the framer says whose it is */
-    if (*exchange != NULL && ((*exchange)->request.unanswered || !link_has_sent(*exchange)))
+    if (*exchange != NULL && ((*exchange)->request.unanswered || !connection_has_sent(*exchange)))
         *exchange = NULL;
-    return *exchange != NULL || link->mux->protocol->has_pushes;
+    return *exchange != NULL || connection->mux->protocol->has_pushes;
 }
 
 /* Carries out what the framer said of a response. `exchange` may be freed by it. */
-static void response_follow(struct mux_link *link, struct mux_exchange *exchange,
+static void response_follow(struct mux_connection *connection, struct mux_exchange *exchange,
                             enum protocol_outcome outcome, uint64_t id)
 {
     if (outcome == PROTOCOL_WHOSE)
-        response_find(link, id);
-    else if (outcome == PROTOCOL_INTERIM && link->mux->id_count > 0)
-        link->current = NULL; /* another one's may follow */
+        response_find(connection, id);
+    else if (outcome == PROTOCOL_INTERIM && connection->mux->id_count > 0)
+        connection->current = NULL; /* another one's may follow */
     else if (outcome == PROTOCOL_BROKEN)
-        link_doom(link, REASON_PROTOCOL_ERROR,
-                  exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");
+        connection_doom(connection, REASON_PROTOCOL_ERROR,
+                        exchange == NULL ? "bytes came that answer nothing"
+                                         : "an answer breaks the protocol");
     else if (exchange != NULL && response_is_too_long(exchange))
-        link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
+        connection_doom(connection, REASON_OVER_LIMIT, "an answer is longer than max_message");
     else if (exchange != NULL && outcome == PROTOCOL_COMPLETE)
         exchange_answered(exchange);
 }
 
-bool response_read(struct mux_link *link, struct slice *input)
+bool response_read(struct mux_connection *connection, struct slice *input)
 {
-    struct mux *mux = link->mux;
+    struct mux *mux = connection->mux;
     struct mux_exchange *exchange;
-    if (!response_expected(link, &exchange)) {
-        link_doom(link, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
+    if (!response_expected(connection, &exchange)) {
+        connection_doom(connection, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
         return false;
     }
     struct mux_client *client = exchange == NULL ? NULL : exchange->client;
-    struct buffer *out = response_sink(link, exchange);
+    struct buffer *out = response_sink(connection, exchange);
     size_t length = out->length;
     uint64_t id = 0;
     if (exchange != NULL)
         response_mark_last(exchange);
-    enum protocol_outcome outcome = mux->protocol->read_response(
-        mux->protocol_settings, link->framer, exchange == NULL ? NULL : &exchange->request, input, out, &id);
+    enum protocol_outcome outcome =
+        mux->protocol->read_response(mux->protocol_settings, connection->framer,
+                                     exchange == NULL ? NULL : &exchange->request, input, out, &id);
     if (exchange != NULL) {
         response_account(exchange, out, out->length - length, outcome == PROTOCOL_INTERIM);
         if (exchange->observed != NULL && out->length > length && outcome != PROTOCOL_INTERIM)
@@ -105,7 +107,7 @@ bool response_read(struct mux_link *link, struct slice *input)
         buffer_truncate(out, 0);
         out->failed = false;
     }
-    response_follow(link, exchange, outcome, id);
+    response_follow(connection, exchange, outcome, id);
     if (client != NULL && failed)
         client_over(client, REASON_INTERNAL, true); /* the rest of the answer is thrown away */
     else if (client != NULL)
@@ -113,15 +115,15 @@ bool response_read(struct mux_link *link, struct slice *input)
     return outcome == PROTOCOL_WHOSE;
 }
 
-void response_read_turn(struct mux_link *link, struct slice *input)
+void response_read_turn(struct mux_connection *connection, struct slice *input)
 {
-    struct mux_exchange *exchange = link_first(link);
-    struct mux_client *client = exchange == NULL ? link->last_owner : exchange->client;
-    if (client == NULL || (exchange != NULL && !link_has_sent(exchange))) {
-        link_doom(link, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
+    struct mux_exchange *exchange = connection_first(connection);
+    struct mux_client *client = exchange == NULL ? connection->last_owner : exchange->client;
+    if (client == NULL || (exchange != NULL && !connection_has_sent(exchange))) {
+        connection_doom(connection, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
         return;
     }
-    link->taken = SIZE_MAX;
+    connection->taken = SIZE_MAX;
     buffer_append(&client->output, input->bytes, input->length);
     if (client->output.failed) {
         client_over(client, REASON_INTERNAL, true);
@@ -130,20 +132,20 @@ void response_read_turn(struct mux_link *link, struct slice *input)
         exchange_observe_answer(exchange, input->bytes, input->length);
         exchange->seen = true;
         exchange->request.begun = true;
-        timeout_stop(&link->turn); /* it starts over */
+        timeout_stop(&connection->turn); /* it starts over */
         if (response_is_too_long(exchange))
-            link_doom(link, REASON_OVER_LIMIT, "an answer is longer than max_message");
+            connection_doom(connection, REASON_OVER_LIMIT, "an answer is longer than max_message");
     }
     slice_skip(input, input->length);
     client_update(client);
 }
 
-void response_turn_over(struct mux_link *link)
+void response_turn_over(struct mux_connection *connection)
 {
-    struct mux_exchange *exchange = link_first(link);
+    struct mux_exchange *exchange = connection_first(connection);
     struct mux_client *client = exchange->client;
-    if (exchange->bytes.length > 0 || link->output.length > 0) {
-        timeout_start(&link->mux->turn_timeouts, &link->turn, link->mux->now);
+    if (exchange->bytes.length > 0 || connection->output.length > 0) {
+        timeout_start(&connection->mux->turn_timeouts, &connection->turn, connection->mux->now);
         return;
     }
     exchange->complete = true;
@@ -151,23 +153,23 @@ void response_turn_over(struct mux_link *link)
     if (client->incoming == exchange)
         client->incoming = NULL;
     exchange_answered(exchange);
-    if (!client->over && client->link == NULL && !link_is_ending(link)) {
-        link->last_owner = client;
-        client->late_link = link;
+    if (!client->over && client->connection == NULL && !connection_is_ending(connection)) {
+        connection->last_owner = client;
+        client->late_connection = connection;
     }
 }
 
-void response_end(struct mux_link *link)
+void response_end(struct mux_connection *connection)
 {
-    struct mux *mux = link->mux;
-    struct mux_exchange *exchange = link_answering(link);
-    if (link_is_ending(link) || link->state != LINK_READY || exchange == NULL || !link_has_sent(exchange) ||
-        mux->protocol->end_response == NULL)
+    struct mux *mux = connection->mux;
+    struct mux_exchange *exchange = connection_answering(connection);
+    if (connection_is_ending(connection) || connection->state != CONNECTION_READY || exchange == NULL ||
+        !connection_has_sent(exchange) || mux->protocol->end_response == NULL)
         return;
     struct mux_client *client = exchange->client;
-    struct buffer *out = response_sink(link, exchange);
+    struct buffer *out = response_sink(connection, exchange);
     size_t length = out->length;
-    if (mux->protocol->end_response(mux->protocol_settings, link->framer, &exchange->request, out) ==
+    if (mux->protocol->end_response(mux->protocol_settings, connection->framer, &exchange->request, out) ==
         PROTOCOL_COMPLETE) {
         response_account(exchange, out, out->length - length, false);
         exchange_answered(exchange);

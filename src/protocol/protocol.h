@@ -75,7 +75,7 @@ struct protocol {
     /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller before the first
      * use. */
     size_t client_size;
-    size_t link_size;
+    size_t connection_size;
 
     bool is_async;        /* default of `async` */
     bool aborts_on_close; /* default of `abort_on_close` */
@@ -88,7 +88,7 @@ struct protocol {
 
     /* Frees what the states hold beyond themselves. May be NULL. */
     void (*close_client)(void *client);
-    void (*close_link)(void *link);
+    void (*close_connection)(void *connection);
 
     /* Reads on in a client's bytes. `input` is moved on by what was taken. `out` holds this request's bytes
      * for the target: until it is `decided`, all of them from its first, and the framer may change them;
@@ -104,13 +104,13 @@ struct protocol {
      * there is none, or if ids say which it is (then it returns WHOSE as soon as it knows, and sets `id`).
      * What is for the client is appended to `out`; only appended, since other bytes may stand before it.
      * Returns any outcome. */
-    enum protocol_outcome (*read_response)(const struct protocol_settings *settings, void *link,
+    enum protocol_outcome (*read_response)(const struct protocol_settings *settings, void *connection,
                                            struct protocol_request *request, struct slice *input,
                                            struct buffer *out, uint64_t *id);
 
     /* The target has ended its stream inside the answer to `request` (or before it). Returns COMPLETE if that
      * is how this answer ends, else BROKEN. NULL: it never is. */
-    enum protocol_outcome (*end_response)(const struct protocol_settings *settings, void *link,
+    enum protocol_outcome (*end_response)(const struct protocol_settings *settings, void *connection,
                                           struct protocol_request *request, struct buffer *out);
 
     /* Appends the error by which `request` ends instead of an answer; it may be incomplete. False if the
@@ -132,11 +132,11 @@ struct protocol {
     size_t (*largest_answer)(const struct protocol_settings *settings);
 
     /* What is sent first on each new target connection; nothing appended: there is no need. NULL likewise. */
-    void (*greet)(const struct protocol_settings *settings, void *link, struct buffer *out);
+    void (*greet)(const struct protocol_settings *settings, void *connection, struct buffer *out);
 
     /* Reads what the target says to that. COMPLETE: it is ready. BROKEN: it can't be used, for the reason, in
      * one phrase, that was appended to `error`. */
-    enum protocol_outcome (*read_greeting)(const struct protocol_settings *settings, void *link,
+    enum protocol_outcome (*read_greeting)(const struct protocol_settings *settings, void *connection,
                                            struct slice *input, struct buffer *error);
 
     /* For events and logs: appends what a request asks for, as people would write it, from its first bytes as

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "stream/parts.h"
+#include "stream/stream_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -33,21 +33,22 @@ void stream_note_client(struct stream_client *client, int events)
         list_insert_before(client->service->dirty_clients.head.next, &client->dirty);
 }
 
-void stream_note_link(struct stream_link *link, int events)
+void stream_note_connection(struct stream_connection *connection, int events)
 {
-    struct stream_service *service = link->pool->service;
-    link->events |= events;
-    if (!list_linked(&link->dirty))
-        list_insert_before(service->dirty_links.head.next, &link->dirty);
+    struct stream_service *service = connection->pool->service;
+    connection->events |= events;
+    if (!list_linked(&connection->dirty))
+        list_insert_before(service->dirty_connections.head.next, &connection->dirty);
 }
 
 static void stream_log_failure(const struct stream_service *service, const struct mux_ending *ending)
 {
     const struct stream_client *client = ending->client;
-    const struct stream_link *link = ending->link;
+    const struct stream_connection *connection = ending->connection;
     log_debug(service->settings->name,
               "request of client %llu to %s failed: %s, %llu bytes, waited %lld ms, then %lld ms",
-              (unsigned long long)client->number, link != NULL ? link->target->settings->name : "no target",
+              (unsigned long long)client->number,
+              connection != NULL ? connection->target->settings->name : "no target",
               reason_name(ending->reason), (unsigned long long)ending->request_bytes,
               (long long)(ending->wait / 1000), (long long)(ending->service / 1000));
 }
@@ -55,17 +56,17 @@ static void stream_log_failure(const struct stream_service *service, const struc
 /* What was answered here has not waited, and had no target. */
 static void stream_count(struct counters *counters, const struct mux_ending *ending)
 {
-    const struct stream_link *link = ending->link;
+    const struct stream_connection *connection = ending->connection;
     counters->requests++;
     if (ending->answered)
         counters->answered++;
     else
         counters->failures[ending->reason]++;
-    if (link != NULL || ending->wait > 0)
+    if (connection != NULL || ending->wait > 0)
         histogram_record(&counters->wait, ending->wait);
-    if (link == NULL)
+    if (connection == NULL)
         return;
-    struct target_counters *of_target = &link->target->counters;
+    struct target_counters *of_target = &connection->target->counters;
     if (ending->answered) {
         of_target->answered++;
         histogram_record(&of_target->service, ending->service);
@@ -88,12 +89,12 @@ static void stream_request_asked(void *owner, const struct mux_asking *asking)
     events_exchange_asked(client->told, &exchange);
 }
 
-static void stream_tell_end(const struct stream_client *client, const struct stream_link *link,
+static void stream_tell_end(const struct stream_client *client, const struct stream_connection *connection,
                             const struct mux_ending *ending)
 {
     const struct events_exchange exchange = {
         .number = ending->number,
-        .target = link != NULL ? link->target->settings->name : NULL,
+        .target = connection != NULL ? connection->target->settings->name : NULL,
         .request = ending->request_head,
         .response = ending->answer_head,
         .request_bytes = ending->request_bytes,
@@ -112,14 +113,14 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
     struct stream_service *service = owner;
     struct counters *counters = service->owner.counters;
     struct stream_client *client = ending->client;
-    struct stream_link *link = ending->link;
+    struct stream_connection *connection = ending->connection;
     client->requests++;
     stream_count(counters, ending);
     if (client->told != NULL && ending->number > 0) /* 0: it came after a reload that wants to know of none */
-        stream_tell_end(client, link, ending);
+        stream_tell_end(client, connection, ending);
     if (ending->answered) {
-        if (link != NULL)
-            link->answered = true;
+        if (connection != NULL)
+            connection->answered = true;
         return;
     }
     if (ending->reason == REASON_INTERNAL)
@@ -130,15 +131,15 @@ static void stream_request_ended(void *owner, const struct mux_ending *ending)
 
 /* ---- The turn of the loop ---- */
 
-static struct stream_link *stream_next_link(struct stream_service *service)
+static struct stream_connection *stream_next_connection(struct stream_service *service)
 {
-    struct list_node *node = list_first(&service->dirty_links);
+    struct list_node *node = list_first(&service->dirty_connections);
     if (node != NULL) {
         list_remove(node);
-        return list_entry(node, struct stream_link, dirty);
+        return list_entry(node, struct stream_connection, dirty);
     }
-    struct mux_link *changed = mux_changed_link(service->mux);
-    return changed == NULL ? NULL : mux_link_owner(changed);
+    struct mux_connection *changed = mux_changed_connection(service->mux);
+    return changed == NULL ? NULL : mux_connection_owner(changed);
 }
 
 static struct stream_client *stream_next_client(struct stream_service *service)
@@ -185,7 +186,8 @@ static void stream_turn_begins(struct ev_loop *loop, ev_check *watcher, int even
 /* Targets first: what they said, or that they closed, comes before what is asked of them. */
 static void stream_read_all(struct stream_service *service)
 {
-    list_foreach(&service->dirty_links, node) stream_link_read(list_entry(node, struct stream_link, dirty));
+    list_foreach(&service->dirty_connections, node)
+        stream_connection_read(list_entry(node, struct stream_connection, dirty));
     list_foreach(&service->dirty_clients, node)
         stream_client_read(list_entry(node, struct stream_client, dirty));
 }
@@ -195,9 +197,9 @@ static void stream_write_all(struct stream_service *service)
 {
     for (;;) {
         stream_pool_review(&service->pool, clock_now());
-        struct stream_link *link = stream_next_link(service);
-        if (link != NULL) {
-            stream_link_progress(link, clock_now());
+        struct stream_connection *connection = stream_next_connection(service);
+        if (connection != NULL) {
+            stream_connection_progress(connection, clock_now());
             continue;
         }
         struct stream_client *client = stream_next_client(service);
@@ -305,7 +307,7 @@ void stream_return_descriptor(struct stream_service *service)
     descriptors_return(&service->runtime->descriptors, 1);
 }
 
-/* What the links need that are there, and may be made, whichever settings count in the end. */
+/* What the connections need that are there, and may be made, whichever settings count in the end. */
 static bool stream_prepare(struct service *service, struct listener_settings *settings,
                            const struct events_listener *events)
 {
@@ -418,11 +420,11 @@ static size_t stream_waiting(const struct service *service)
 static size_t stream_load(const struct stream_service *stream, const struct target *target)
 {
     size_t load = 0;
-    list_foreach(&stream->pool.links, node)
+    list_foreach(&stream->pool.connections, node)
     {
-        const struct stream_link *link = list_entry(node, const struct stream_link, node);
-        if (link->mux != NULL && (target == NULL || link->target == target))
-            load += mux_link_load(link->mux);
+        const struct stream_connection *connection = list_entry(node, const struct stream_connection, node);
+        if (connection->mux != NULL && (target == NULL || connection->target == target))
+            load += mux_connection_load(connection->mux);
     }
     return load;
 }
@@ -535,7 +537,7 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
     service->owner = *owner;
     list_init(&service->clients);
     list_init(&service->dirty_clients);
-    list_init(&service->dirty_links);
+    list_init(&service->dirty_connections);
     timer_init(&service->linger_timer, runtime->loop, LINGER_MILLISECONDS, stream_client_lingered, service);
     stream_watch_turns(service);
     service->mux = stream_make_mux(service);

@@ -218,7 +218,7 @@ static void read_requests(const struct protocol_settings *settings, struct slice
 struct answerer {
     const struct protocol_settings *settings;
     uint32_t seed;
-    void *link;
+    void *connection;
     struct requests *requests;
     size_t next;
     struct protocol_request *current; /* the one that ids say */
@@ -275,8 +275,8 @@ static void answerer_read(struct answerer *answerer, struct slice input)
             return;
         }
         uint64_t id = 0;
-        enum protocol_outcome outcome =
-            settings->protocol->read_response(settings, answerer->link, request, &input, &answerer->out, &id);
+        enum protocol_outcome outcome = settings->protocol->read_response(
+            settings, answerer->connection, request, &input, &answerer->out, &id);
         struct slice bytes = answerer_bytes(answerer);
         FUZZ_REQUIRE(request != NULL || bytes.length == 0);
         if (request != NULL)
@@ -314,16 +314,16 @@ static void read_responses(const struct protocol_settings *settings, struct slic
     struct answerer answerer = {
         .settings = settings, .seed = seed, .requests = requests, .transcript = transcript
     };
-    answerer.link = calloc(1, protocol->link_size + 1);
-    FUZZ_REQUIRE(answerer.link != NULL);
+    answerer.connection = calloc(1, protocol->connection_size + 1);
+    FUZZ_REQUIRE(answerer.connection != NULL);
     buffer_append_text(&answerer.out, BEFORE);
     while (cutter.rest.length > 0 && !answerer.stopped)
         answerer_read(&answerer, cutter_next(&cutter));
     if (!answerer.stopped && answerer_bytes(&answerer).length > 0)
         framer_note(transcript, FRAMER_MORE, answerer_bytes(&answerer));
-    if (protocol->close_link != NULL)
-        protocol->close_link(answerer.link);
-    free(answerer.link);
+    if (protocol->close_connection != NULL)
+        protocol->close_connection(answerer.connection);
+    free(answerer.connection);
     free(cutter.piece);
     buffer_free(&answerer.out);
 }

@@ -110,7 +110,7 @@ static void feed_request(void *data, struct slice input)
 struct answering {
     const struct choice *choice;
     struct buffer *transcript;
-    char *link;
+    char *connection;
     struct protocol_request request;
     struct buffer out;
     bool is_over;
@@ -135,17 +135,17 @@ static struct protocol_request ask(const struct choice *choice)
 /* What goes to the client is one response of the kind. */
 static void expect_one_response(const struct answering *answering, enum protocol_outcome kind)
 {
-    char *link = calloc(1, protocol_http.link_size);
+    char *connection = calloc(1, protocol_http.connection_size);
     struct protocol_settings settings = answering->choice->settings;
     struct protocol_request request = ask(answering->choice);
     struct slice input = buffer_slice(&answering->out);
     struct buffer out = { 0 };
-    FUZZ_REQUIRE(link != NULL);
+    FUZZ_REQUIRE(connection != NULL);
     settings.head_limit = 1 << 20;
-    FUZZ_REQUIRE(protocol_http.read_response(&settings, link, &request, &input, &out, NULL) == kind);
+    FUZZ_REQUIRE(protocol_http.read_response(&settings, connection, &request, &input, &out, NULL) == kind);
     FUZZ_REQUIRE(input.length == 0 && slice_equal(buffer_slice(&out), buffer_slice(&answering->out)));
-    protocol_http.close_link(link);
-    free(link);
+    protocol_http.close_connection(connection);
+    free(connection);
     buffer_free(&out);
 }
 
@@ -156,7 +156,7 @@ static void feed_response(void *data, struct slice input)
     while (input.length > 0 && !answering->is_over) {
         size_t before = input.length;
         enum protocol_outcome outcome = protocol_http.read_response(
-            settings, answering->link, &answering->request, &input, &answering->out, NULL);
+            settings, answering->connection, &answering->request, &input, &answering->out, NULL);
         if (outcome == PROTOCOL_MORE) {
             FUZZ_REQUIRE(input.length == 0);
             continue;
@@ -183,7 +183,7 @@ static void end_response(struct answering *answering)
 {
     if (answering->is_over || !answering->choice->ends)
         return;
-    bool is_complete = protocol_http.end_response(&answering->choice->settings, answering->link,
+    bool is_complete = protocol_http.end_response(&answering->choice->settings, answering->connection,
                                                   &answering->request, &answering->out) == PROTOCOL_COMPLETE;
     FUZZ_REQUIRE(!is_complete || (answering->request.closes_client && answering->request.closes_target));
     note(answering->transcript, is_complete ? "\nended " : "\ncut ", &answering->out);
@@ -221,15 +221,15 @@ static void read_requests(const struct choice *choice, struct slice input, struc
 static void read_responses(const struct choice *choice, struct slice input, struct buffer *transcript)
 {
     struct answering answering = { .choice = choice, .transcript = transcript };
-    answering.link = calloc(1, protocol_http.link_size);
-    FUZZ_REQUIRE(answering.link != NULL);
+    answering.connection = calloc(1, protocol_http.connection_size);
+    FUZZ_REQUIRE(answering.connection != NULL);
     answering.request = ask(choice);
     feed(input, choice->seed, feed_response, &answering);
     end_response(&answering);
     if (!answering.is_over && !choice->ends)
         note(transcript, "\nmore ", &answering.out);
-    protocol_http.close_link(answering.link);
-    free(answering.link);
+    protocol_http.close_connection(answering.connection);
+    free(answering.connection);
     buffer_free(&answering.out);
 }
 

@@ -128,7 +128,7 @@ static void ask(const struct protocol_settings *settings, struct slice input, un
 static void answer(const struct protocol_settings *settings, const struct asked *asked, struct slice input,
                    unsigned state, struct buffer *told)
 {
-    struct memcached_link link = { 0 };
+    struct memcached_connection connection = { 0 };
     size_t next = 0, length = input.length;
     enum protocol_outcome outcome = PROTOCOL_COMPLETE;
     struct protocol_request request = { 0 };
@@ -140,7 +140,7 @@ static void answer(const struct protocol_settings *settings, const struct asked 
             size_t before = piece.length, given = told->length;
             if (outcome == PROTOCOL_COMPLETE)
                 request = asked->requests[next++];
-            outcome = protocol_memcached.read_response(settings, &link, &request, &piece, told, NULL);
+            outcome = protocol_memcached.read_response(settings, &connection, &request, &piece, told, NULL);
             FUZZ_REQUIRE(outcome != PROTOCOL_MORE || piece.length == 0);
             FUZZ_REQUIRE(outcome != PROTOCOL_COMPLETE || piece.length < before);
             FUZZ_REQUIRE(!memcached_context(&request).is_swallowed || told->length == given);
@@ -151,7 +151,7 @@ static void answer(const struct protocol_settings *settings, const struct asked 
         }
         free(memory);
     }
-    FUZZ_REQUIRE(link.looked_at <= length);
+    FUZZ_REQUIRE(connection.looked_at <= length);
 }
 
 static void write_errors(const struct protocol_settings *settings, const struct asked *asked)

@@ -166,7 +166,7 @@ static void ask(void *data, struct slice input)
 
 struct answerer {
     struct protocol_settings settings;
-    void *link;
+    void *connection;
     struct protocol_request requests[WAITING];
     size_t next;
     struct buffer out;
@@ -217,8 +217,8 @@ static void answer(void *data, struct slice input)
         struct protocol_request *request =
             answerer->next < WAITING ? &answerer->requests[answerer->next] : NULL;
         size_t before = input.length;
-        enum protocol_outcome outcome = protocol_redis.read_response(&answerer->settings, answerer->link,
-                                                                     request, &input, &answerer->out, NULL);
+        enum protocol_outcome outcome = protocol_redis.read_response(
+            &answerer->settings, answerer->connection, request, &input, &answerer->out, NULL);
         if (outcome == PROTOCOL_MORE) {
             FUZZ_REQUIRE(input.length == 0);
         } else if (outcome == PROTOCOL_COMPLETE) {
@@ -273,11 +273,11 @@ static struct buffer requests_transcript(uint8_t choices, struct slice bytes, si
 static struct buffer responses_transcript(uint8_t choices, struct slice bytes, size_t step)
 {
     struct answerer answerer = { .settings = make_settings(choices) };
-    answerer.link = calloc(1, protocol_redis.link_size);
-    FUZZ_REQUIRE(answerer.link != NULL);
+    answerer.connection = calloc(1, protocol_redis.connection_size);
+    FUZZ_REQUIRE(answerer.connection != NULL);
     give_pieces(bytes, step, answer, &answerer);
     write_down(&answerer.transcript, answerer.ended ? "broken" : "more", &answerer.out);
-    free(answerer.link);
+    free(answerer.connection);
     buffer_free(&answerer.out);
     return answerer.transcript;
 }

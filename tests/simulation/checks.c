@@ -32,16 +32,16 @@ static int64_t request_waits_since(const struct request *request)
 }
 
 /* Something, its own request_timeout among it, that brings down a connection by itself. */
-static bool link_may_fall(const struct link *link)
+static bool connection_may_fall(const struct connection *connection)
 {
-    const struct world *world = link->world;
-    return link->end_told || link->closing_answer || link->early || world->settings.request_timeout >= 0 ||
-           world->settings.stall_timeout >= 0;
+    const struct world *world = connection->world;
+    return connection->end_told || connection->closing_answer || connection->early ||
+           world->settings.request_timeout >= 0 || world->settings.stall_timeout >= 0;
 }
 
-static bool link_may_break(const struct link *link)
+static bool connection_may_break(const struct connection *connection)
 {
-    return link->spoilt || link->broke;
+    return connection->spoilt || connection->broke;
 }
 
 static bool milliseconds_passed(const struct world *world, int64_t since, int64_t milliseconds)
@@ -99,10 +99,10 @@ static bool client_goes(const struct request *request, enum reason reason)
 }
 
 /* Whether this request may be the one of which that connection got too little to know it. */
-static bool link_may_have_begun(const struct link *link, const struct request *request)
+static bool connection_may_have_begun(const struct connection *connection, const struct request *request)
 {
-    const struct features *features = &link->world->features;
-    struct slice head = buffer_slice(&link->head);
+    const struct features *features = &connection->world->features;
+    struct slice head = buffer_slice(&connection->head);
     if (head.length == 0 || head.length > request->forward.length)
         return false;
     for (size_t i = 0; i < head.length; i++) {
@@ -122,25 +122,26 @@ static bool client_was_refused(const struct client *client)
     return false;
 }
 
-static bool request_may_end_on(const struct request *request, const struct link *link, enum reason reason)
+static bool request_may_end_on(const struct request *request, const struct connection *connection,
+                               enum reason reason)
 {
     const struct world *world = request->client->world;
     switch (reason) {
     case REASON_TARGET_CLOSED:
-        return link != NULL && link_may_fall(link);
+        return connection != NULL && connection_may_fall(connection);
     case REASON_TARGET_RESET:
-        return link != NULL && link->reset_told;
+        return connection != NULL && connection->reset_told;
     case REASON_REQUEST_TIMEOUT:
         return milliseconds_passed(world, request->error_made ? request->error_at - request->quiet : 0,
                                    world->settings.request_timeout);
     case REASON_QUEUE_TIMEOUT:
-        return request->link == NULL &&
+        return request->connection == NULL &&
                milliseconds_passed(world, request_waits_since(request), world->settings.queue_timeout);
     case REASON_QUEUE_FULL:
         return world_has(world, FAULT_SHORT_QUEUE) &&
-               (request->link == NULL || client_was_refused(request->client));
+               (request->connection == NULL || client_was_refused(request->client));
     case REASON_PROTOCOL_ERROR:
-        return client_has_broken(request->client) || (link != NULL && link_may_break(link));
+        return client_has_broken(request->client) || (connection != NULL && connection_may_break(connection));
     case REASON_REFUSED_COMMAND:
         return request->kind == REQUEST_REFUSED || (request->local && request->closes_client);
     default:
@@ -151,11 +152,11 @@ static bool request_may_end_on(const struct request *request, const struct link 
 static bool request_may_end(const struct request *request, enum reason reason)
 {
     const struct world *world = request->client->world;
-    if (request_may_end_on(request, request->link, reason))
+    if (request_may_end_on(request, request->connection, reason))
         return true;
-    for (size_t i = 0; i < world->link_count && request->link == NULL; i++)
-        if (link_may_have_begun(world->links[i], request) &&
-            request_may_end_on(request, world->links[i], reason))
+    for (size_t i = 0; i < world->connection_count && request->connection == NULL; i++)
+        if (connection_may_have_begun(world->connections[i], request) &&
+            request_may_end_on(request, world->connections[i], reason))
             return true;
     return false;
 }
@@ -165,7 +166,8 @@ static void check_answered(const struct request *request)
     const struct world *world = request->client->world;
     uint32_t client = request->client->number;
     if (request->local) {
-        world_require(world, request->link == NULL, "client %u: a local request reached the target", client);
+        world_require(world, request->connection == NULL, "client %u: a local request reached the target",
+                      client);
         coverage_count(world->coverage, SITUATION_ANSWERED_LOCALLY);
         return;
     }
@@ -177,7 +179,7 @@ static void check_answered(const struct request *request)
     }
     world_require(world, request->answer_told,
                   "client %u: request %u is answered, but its answer has not come", client, request->number);
-    world_require(world, request->answer_kind != ANSWER_TO_END || request->link->end_told,
+    world_require(world, request->answer_kind != ANSWER_TO_END || request->connection->end_told,
                   "client %u: request %u is answered before the stream's end, which ends it", client,
                   request->number);
     coverage_count(world->coverage, SITUATION_ANSWERED);
@@ -235,12 +237,12 @@ static void check_gave_up(const struct request *request)
 {
     struct client *client = request->client;
     struct world *world = client->world;
-    bool is_next = request_is_for_target(request) && request->complete && request->link == NULL &&
+    bool is_next = request_is_for_target(request) && request->complete && request->connection == NULL &&
                    request->chosen == NULL && !request_is_behind(request) && mux_waiting(world->mux) == 1;
     if (!is_next || !client->fin_given || client->failed || client->has_ended_last || client->drained)
         return;
-    for (size_t i = world->first_link; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN)
+    for (size_t i = world->first_connection; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN)
             return;
     world_require(world, targets_opening(world) == 0,
                   "request %u of client %u is dropped, although a connection is being made for it",
@@ -262,7 +264,9 @@ void check_ended(void *owner, const struct mux_ending *ending)
     world_require(world, !request->ended, "request %u of client %u ends twice", request->number,
                   client->number);
     world_require(world, ending->client == client, "request %u ends for another client", request->number);
-    world_require(world, ending->link == NULL || request->link == NULL || ending->link == request->link,
+    world_require(world,
+                  ending->connection == NULL || request->connection == NULL ||
+                      ending->connection == request->connection,
                   "request %u of client %u ends on another connection", request->number, client->number);
     request->ended = true;
     request->answered = ending->answered;
@@ -308,7 +312,7 @@ static long match_expectation(struct request *request, enum expectation expectat
                    ? -1
                    : match(bytes, &request->interim_expected[request->interims_seen]);
     case EXPECT_ANSWER:
-        if (!here_over || request->link == NULL || request->broken || request->local ||
+        if (!here_over || request->connection == NULL || request->broken || request->local ||
             request->kind == REQUEST_UNANSWERED || request->interims_seen < request->interims)
             return -1;
         return world->dialect->match_answer == NULL ? match(bytes, &request->expected)
@@ -455,52 +459,54 @@ void check_client_gone(struct client *client)
 /* With the target, and nobody has given it up. */
 static bool request_is_open(const struct request *request)
 {
-    return request->link != NULL && !request->ended && !request->error_made && !request->answer_told &&
+    return request->connection != NULL && !request->ended && !request->error_made && !request->answer_told &&
            !(request->kind == REQUEST_UNANSWERED && request->sent_whole);
 }
 
 /* The client's earlier requests are on their way, and on the same connection. */
-static void check_earlier(const struct link *link, const struct request *request)
+static void check_earlier(const struct connection *connection, const struct request *request)
 {
     const struct client *client = request->client;
     for (size_t i = 0; i < request->number; i++) {
         const struct request *earlier = &client->requests[i];
-        world_require(link->world,
-                      !request_is_for_target(earlier) || earlier->link != NULL || earlier->ended ||
+        world_require(connection->world,
+                      !request_is_for_target(earlier) || earlier->connection != NULL || earlier->ended ||
                           earlier->error_made,
                       "client %u: request %u is sent before request %u", client->number, request->number,
                       earlier->number);
-        world_require(link->world, !request_is_open(earlier) || earlier->link == link,
+        world_require(connection->world, !request_is_open(earlier) || earlier->connection == connection,
                       "client %u: request %u is sent while request %u is on another connection",
                       client->number, request->number, earlier->number);
     }
 }
 
-static void check_room(const struct link *link, const struct request *request)
+static void check_room(const struct connection *connection, const struct request *request)
 {
-    const struct world *world = link->world;
+    const struct world *world = connection->world;
     size_t open = 0;
-    for (size_t i = 0; i < link->work_count; i++)
-        open += request_is_open(link->works[i].request);
-    world_require(world, open < world->settings.depth, "connection %u: %zu requests in flight", link->number,
-                  open + 1);
+    for (size_t i = 0; i < connection->work_count; i++)
+        open += request_is_open(connection->works[i].request);
+    world_require(world, open < world->settings.depth, "connection %u: %zu requests in flight",
+                  connection->number, open + 1);
     world_require(world,
-                  world->settings.max_requests < 0 || link->started <= (size_t)world->settings.max_requests,
-                  "connection %u: more than max_requests", link->number);
-    world_require(world, world->now >= link->up_at + world->settings.connect_delay * 1000,
-                  "connection %u: a request before connect_delay is over", link->number);
+                  world->settings.max_requests < 0 ||
+                      connection->started <= (size_t)world->settings.max_requests,
+                  "connection %u: more than max_requests", connection->number);
+    world_require(world, world->now >= connection->up_at + world->settings.connect_delay * 1000,
+                  "connection %u: a request before connect_delay is over", connection->number);
     world_require(world, request->complete || open == 0,
-                  "connection %u: request %u of client %u streams before its turn", link->number,
+                  "connection %u: request %u of client %u streams before its turn", connection->number,
                   request->number, request->client->number);
     if (request->bytes.length < world->settings.buffer_limit) { /* else it was given its place earlier */
-        world_require(world, link->silent_in_a_row < 3 || request->completed_step <= link->silent_step,
-                      "connection %u: a request after three without an answer", link->number);
-        world_require(world, !link->retired || request->completed_step <= link->retired_step,
-                      "connection %u: a request after it was retired", link->number);
+        world_require(world,
+                      connection->silent_in_a_row < 3 || request->completed_step <= connection->silent_step,
+                      "connection %u: a request after three without an answer", connection->number);
+        world_require(world, !connection->retired || request->completed_step <= connection->retired_step,
+                      "connection %u: a request after it was retired", connection->number);
     }
-    if (open == 0 && link->rested_since > 0)
-        world_require(world, world->now >= link->rested_since + world->settings.request_gap * 1000,
-                      "connection %u: a request before request_gap is over", link->number);
+    if (open == 0 && connection->rested_since > 0)
+        world_require(world, world->now >= connection->rested_since + world->settings.request_gap * 1000,
+                      "connection %u: a request before request_gap is over", connection->number);
 }
 
 static size_t client_in_flight(const struct client *client)
@@ -512,10 +518,10 @@ static size_t client_in_flight(const struct client *client)
 }
 
 /* One connection: what became complete first goes first, unless its client may not be sent to. */
-static void check_fifo(const struct link *link, const struct request *request)
+static void check_fifo(const struct connection *connection, const struct request *request)
 {
-    const struct world *world = link->world;
-    bool was_moved = request->chosen != NULL && request->chosen != link; /* it has kept its place */
+    const struct world *world = connection->world;
+    bool was_moved = request->chosen != NULL && request->chosen != connection; /* it has kept its place */
     if (was_moved || !world->settings.in_order || !world->single || !request->complete ||
         request->bytes.length >= world->settings.buffer_limit)
         return;
@@ -525,7 +531,7 @@ static void check_fifo(const struct link *link, const struct request *request)
             continue;
         for (size_t j = 0; j < other->count; j++) {
             const struct request *waiting = &other->requests[j];
-            if (!request_is_for_target(waiting) || waiting->link != NULL || waiting->ended ||
+            if (!request_is_for_target(waiting) || waiting->connection != NULL || waiting->ended ||
                 waiting->error_made)
                 continue;
             bool eligible = other->busy_at < request->completed_step && client_in_flight(other) == 0 &&
@@ -541,15 +547,15 @@ static void check_fifo(const struct link *link, const struct request *request)
     }
 }
 
-void check_request_begins(struct link *link, struct request *request)
+void check_request_begins(struct connection *connection, struct request *request)
 {
-    const struct world *world = link->world;
+    const struct world *world = connection->world;
     const struct client *client = request->client;
     size_t start = request->number == 0 ? 0 : client->ends[request->number - 1];
-    world_require(world, request->link == NULL, "request %u of client %u is sent twice", request->number,
-                  client->number);
+    world_require(world, request->connection == NULL, "request %u of client %u is sent twice",
+                  request->number, client->number);
     bool over = request->ended || request->error_made;
-    world_require(world, !over || link->head_step <= request->over_at,
+    world_require(world, !over || connection->head_step <= request->over_at,
                   "request %u of client %u is sent after its end", request->number, client->number);
     world_require(world, request_is_for_target(request), "a request reaches the target that must not");
     world_require(world,
@@ -562,14 +568,14 @@ void check_request_begins(struct link *link, struct request *request)
         coverage_count(world->coverage, SITUATION_RESERVED);
     if (world->dialect->has_turns)
         return;
-    check_earlier(link, request);
-    check_room(link, request);
-    check_fifo(link, request);
-    if (request->chosen != NULL && request->chosen != link)
+    check_earlier(connection, request);
+    check_room(connection, request);
+    check_fifo(connection, request);
+    if (request->chosen != NULL && request->chosen != connection)
         coverage_count(world->coverage, SITUATION_MOVED);
 }
 
-void check_choose(struct client *client, struct link *link)
+void check_choose(struct client *client, struct connection *connection)
 {
     const struct world *world = client->world;
     bool found = false;
@@ -578,28 +584,28 @@ void check_choose(struct client *client, struct link *link)
         size_t start = i == 0 ? 0 : client->ends[i - 1];
         bool turns = world->dialect->has_turns && client->sent > start;
         bool has_come = turns || request->complete || client->read_on >= start + world->settings.buffer_limit;
-        if (!request_is_for_target(request) || !has_come || request->link != NULL || request->ended)
+        if (!request_is_for_target(request) || !has_come || request->connection != NULL || request->ended)
             continue;
         if (request->chosen == NULL)
-            request->chosen = link;
-        request->chosen_busy = !request->complete && link != NULL && link->works_open > 0;
+            request->chosen = connection;
+        request->chosen_busy = !request->complete && connection != NULL && connection->works_open > 0;
         found = true;
         break;
     }
     world_require(world, found, "client %u, which asks nothing, is given a connection", client->number);
 }
 
-void check_link_gone(struct link *link)
+void check_connection_gone(struct connection *connection)
 {
-    struct world *world = link->world;
+    struct world *world = connection->world;
     if (world->dialect->has_turns)
         return;
     for (size_t i = 0; i < world->client_count; i++) {
         for (size_t j = 0; j < world->clients[i].count; j++) {
             const struct request *request = &world->clients[i].requests[j];
-            world_require(world, request->link != link || !request_is_open(request),
+            world_require(world, request->connection != connection || !request_is_open(request),
                           "connection %u is gone, and nobody is told of request %u of client %u",
-                          link->number, request->number, request->client->number);
+                          connection->number, request->number, request->client->number);
         }
     }
 }
@@ -664,10 +670,11 @@ static void check_client(const struct client *client)
                       client->fate == mux_client_fate(client->mux_client),
                   "client %u has changed, and nobody was told", client->number);
     /* What was on its way to a connection that went is the client's again. */
-    size_t output_most = world->links_gone > 0 ? bound : 0;
-    for (size_t i = world->first_link; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN)
-            output_most += mux_link_output(world->links[i]->mux_link).length + world->links[i]->head.length;
+    size_t output_most = world->connections_gone > 0 ? bound : 0;
+    for (size_t i = world->first_connection; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN)
+            output_most += mux_connection_output(world->connections[i]->mux_connection).length +
+                           world->connections[i]->head.length;
     size_t held = client_requests_held(client);
     world_require(world, client_input_is_over(client) || held <= bound + output_most,
                   "client %u: %zu bytes of requests are held, of %zu, and %zu in outputs", client->number,
@@ -680,16 +687,17 @@ static void check_client(const struct client *client)
                   "client %u: %zu bytes of answers are held", client->number, held);
 }
 
-static void check_link(const struct link *link)
+static void check_connection(const struct connection *connection)
 {
-    const struct world *world = link->world;
-    size_t length = mux_link_output(link->mux_link).length;
+    const struct world *world = connection->world;
+    size_t length = mux_connection_output(connection->mux_connection).length;
     world_require(world,
-                  link->reads == mux_link_wants_bytes(link->mux_link) && !mux_link_is_over(link->mux_link),
-                  "connection %u has changed, and nobody was told", link->number);
+                  connection->reads == mux_connection_wants_bytes(connection->mux_connection) &&
+                      !mux_connection_is_over(connection->mux_connection),
+                  "connection %u has changed, and nobody was told", connection->number);
     size_t bound = 2 * world->settings.buffer_limit + world->read_size;
-    world_require(world, length <= (world->links_gone > 0 ? 2 * bound : bound),
-                  "connection %u: %zu bytes wait to be sent", link->number, length);
+    world_require(world, length <= (world->connections_gone > 0 ? 2 * bound : bound),
+                  "connection %u: %zu bytes wait to be sent", connection->number, length);
 }
 
 void check_world(struct world *world)
@@ -705,9 +713,9 @@ void check_world(struct world *world)
         if (client->put_out > client->taken || client_in_flight(client) > 0)
             client->busy_at = world->steps;
     }
-    for (size_t i = world->first_link; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN)
-            check_link(world->links[i]);
+    for (size_t i = world->first_connection; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN)
+            check_connection(world->connections[i]);
     world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
                   mux_clients(world->mux), clients);
     world_require(world, mux_memory(world->mux) <= world->settings.memory_limit, "memory_limit is exceeded");
@@ -718,9 +726,10 @@ void check_world(struct world *world)
 
 static bool world_hangs(const struct world *world)
 {
-    for (size_t i = world->first_link; i < world->link_count; i++) {
-        const struct link *link = world->links[i];
-        if (link->state == LINK_OPEN && (link->silent || link->deaf) && world->settings.request_timeout < 0)
+    for (size_t i = world->first_connection; i < world->connection_count; i++) {
+        const struct connection *connection = world->connections[i];
+        if (connection->state == CONNECTION_OPEN && (connection->silent || connection->deaf) &&
+            world->settings.request_timeout < 0)
             return true;
     }
     if (world->good || world->settings.stall_timeout >= 0)

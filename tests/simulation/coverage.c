@@ -27,7 +27,7 @@ static bool coverage_is_impossible(enum reason reason)
 void coverage_print(const struct coverage *coverage)
 {
     printf("%lu runs, %lu steps, %lu clients, %lu target connections, %lu exchanges\n", coverage->runs,
-           coverage->steps, coverage->clients, coverage->links, coverage->exchanges);
+           coverage->steps, coverage->clients, coverage->connections, coverage->exchanges);
     for (size_t i = 0; i < SITUATION_COUNT; i++)
         printf("%8lu %s\n", coverage->situations[i], situation_words[i]);
     for (size_t i = REASON_NONE + 1; i < REASON_COUNT; i++)

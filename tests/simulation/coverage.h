@@ -35,7 +35,7 @@
     X(USELESS, "connection of no use")                                                                       \
     X(REPLACED, "connection gone without fault: ttl, count, inactivity")                                     \
     X(RETIRED_BUSY, "connection retired with answers due")                                                   \
-    X(LINK_PAUSED, "connection not read")                                                                    \
+    X(CONNECTION_PAUSED, "connection not read")                                                              \
     X(CLIENT_PAUSED, "client not read")                                                                      \
     X(PARTIAL_WRITE, "partial write")                                                                        \
     X(HALF_CLOSED, "client ended early, and was answered")                                                   \
@@ -61,7 +61,7 @@ struct coverage {
     unsigned long steps;
     unsigned long exchanges;
     unsigned long clients;
-    unsigned long links;
+    unsigned long connections;
     unsigned long situations[SITUATION_COUNT];
     unsigned long reasons[REASON_COUNT]; /* ends of exchanges */
 };

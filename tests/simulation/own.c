@@ -26,7 +26,7 @@ struct own_client {
     size_t left;
 };
 
-struct own_link {
+struct own_connection {
     unsigned char head[HEAD];
     size_t have;
     size_t left;
@@ -193,14 +193,14 @@ static size_t own_largest_answer(const struct protocol_settings *settings)
 
 /* ---- Responses ---- */
 
-static void pass_head(struct own_link *link, struct protocol_request *request, struct buffer *out)
+static void pass_head(struct own_connection *connection, struct protocol_request *request, struct buffer *out)
 {
     struct own_context *context = (struct own_context *)request->context;
-    unsigned char flags = link->head[1];
+    unsigned char flags = connection->head[1];
     unsigned char head[HEAD];
-    memcpy(head, link->head, HEAD);
+    memcpy(head, connection->head, HEAD);
     memcpy(head + 2, context->head + 2, 2);
-    if (link->head[0] == 'A') {
+    if (connection->head[0] == 'A') {
         context->to_end = (flags & FLAG_TO_END) != 0;
         if ((flags & (FLAG_CLOSES | FLAG_TO_END)) != 0)
             request->closes_target = true;
@@ -208,31 +208,32 @@ static void pass_head(struct own_link *link, struct protocol_request *request, s
             head[1] = flags | FLAG_LAST;
     }
     buffer_append(out, (const char *)head, HEAD);
-    link->begun = true;
+    connection->begun = true;
 }
 
 /* The head is whole: whose it is, and whether it may be. Returns MORE if it is to be read on. */
-static enum protocol_outcome read_answer_head(const struct protocol_settings *settings, struct own_link *link,
+static enum protocol_outcome read_answer_head(const struct protocol_settings *settings,
+                                              struct own_connection *connection,
                                               struct protocol_request *request, struct buffer *out,
                                               uint64_t *id)
 {
     const struct features *features = own_features(settings);
-    size_t length = get_number(link->head + 12, 4);
-    bool is_push = link->head[0] == 'P';
-    bool is_answer = link->head[0] == 'A' || link->head[0] == 'I';
+    size_t length = get_number(connection->head + 12, 4);
+    bool is_push = connection->head[0] == 'P';
+    bool is_answer = connection->head[0] == 'A' || connection->head[0] == 'I';
     if (length < HEAD || (!is_push && !is_answer))
         return PROTOCOL_BROKEN;
     if (is_answer && request == NULL) {
         if (!features->ids)
             return PROTOCOL_BROKEN;
-        *id = get_number(link->head + 2, 2);
+        *id = get_number(connection->head + 2, 2);
         return PROTOCOL_WHOSE;
     }
-    link->left = length - HEAD;
+    connection->left = length - HEAD;
     if (is_answer)
-        pass_head(link, request, out);
+        pass_head(connection, request, out);
     else
-        link->begun = true;
+        connection->begun = true;
     return PROTOCOL_MORE;
 }
 
@@ -240,30 +241,30 @@ static enum protocol_outcome own_read_response(const struct protocol_settings *s
                                                struct protocol_request *request, struct slice *input,
                                                struct buffer *out, uint64_t *id)
 {
-    struct own_link *link = state;
+    struct own_connection *connection = state;
     do {
-        if (!link->begun) {
-            if (!take_head(link->head, &link->have, input))
+        if (!connection->begun) {
+            if (!take_head(connection->head, &connection->have, input))
                 return PROTOCOL_MORE;
-            enum protocol_outcome outcome = read_answer_head(settings, link, request, out, id);
+            enum protocol_outcome outcome = read_answer_head(settings, connection, request, out, id);
             if (outcome != PROTOCOL_MORE)
                 return outcome;
         }
-        bool is_answer = link->head[0] != 'P';
-        bool to_end = link->head[0] == 'A' && (link->head[1] & FLAG_TO_END) != 0;
-        size_t count = to_end || input->length < link->left ? input->length : link->left;
+        bool is_answer = connection->head[0] != 'P';
+        bool to_end = connection->head[0] == 'A' && (connection->head[1] & FLAG_TO_END) != 0;
+        size_t count = to_end || input->length < connection->left ? input->length : connection->left;
         if (is_answer)
             buffer_append(out, input->bytes, count);
         slice_skip(input, count);
         if (to_end)
             return PROTOCOL_MORE;
-        link->left -= count;
-        if (link->left > 0)
+        connection->left -= count;
+        if (connection->left > 0)
             return PROTOCOL_MORE;
-        link->have = 0;
-        link->begun = false;
+        connection->have = 0;
+        connection->begun = false;
         if (is_answer)
-            return link->head[0] == 'I' ? PROTOCOL_INTERIM : PROTOCOL_COMPLETE;
+            return connection->head[0] == 'I' ? PROTOCOL_INTERIM : PROTOCOL_COMPLETE;
     } while (input->length > 0); /* on after a push */
     return PROTOCOL_MORE;
 }
@@ -284,9 +285,9 @@ static enum protocol_outcome own_end_response(const struct protocol_settings *se
 #define GREETING_ANSWER  "HOW ARE YOU? ...."
 #define GREETING_REFUSAL "FAR TOO EARLY"
 
-static void own_greet(const struct protocol_settings *settings, void *link, struct buffer *out)
+static void own_greet(const struct protocol_settings *settings, void *connection, struct buffer *out)
 {
-    (void)link;
+    (void)connection;
     if (own_features(settings)->greeting)
         buffer_append_text(out, GREETING);
 }
@@ -294,18 +295,18 @@ static void own_greet(const struct protocol_settings *settings, void *link, stru
 static enum protocol_outcome own_read_greeting(const struct protocol_settings *settings, void *state,
                                                struct slice *input, struct buffer *error)
 {
-    struct own_link *link = state;
+    struct own_connection *connection = state;
     (void)settings;
     while (input->length > 0) {
         char got = input->bytes[0];
         size_t wanted = strlen(GREETING_ANSWER);
-        if (got != GREETING_ANSWER[link->have]) {
+        if (got != GREETING_ANSWER[connection->have]) {
             buffer_append_text(error, "the target said no");
             return PROTOCOL_BROKEN;
         }
         slice_skip(input, 1);
-        if (++link->have == wanted) {
-            link->have = 0;
+        if (++connection->have == wanted) {
+            connection->have = 0;
             return PROTOCOL_COMPLETE;
         }
     }
@@ -313,7 +314,7 @@ static enum protocol_outcome own_read_greeting(const struct protocol_settings *s
 }
 
 #define OWN_FUNCTIONS                                                                                        \
-    .client_size = sizeof(struct own_client), .link_size = sizeof(struct own_link),                          \
+    .client_size = sizeof(struct own_client), .connection_size = sizeof(struct own_connection),              \
     .read_request = own_read_request, .read_response = own_read_response, .end_response = own_end_response,  \
     .write_error = own_write_error, .id_count = own_id_count, .set_id = own_set_id,                          \
     .largest_answer = own_largest_answer, .greet = own_greet, .read_greeting = own_read_greeting

@@ -12,14 +12,15 @@ struct recorder_client {
     size_t out;   /* bytes of the request that are not decided */
 };
 
-struct recorder_link {
-    struct link *link;
+struct recorder_connection {
+    struct connection *connection;
 };
 
 /* The framer's own state may hold anything. */
 #define FRONT ((size_t)32)
 
-_Static_assert(sizeof(struct recorder_client) <= FRONT && sizeof(struct recorder_link) <= FRONT, "too long");
+_Static_assert(sizeof(struct recorder_client) <= FRONT && sizeof(struct recorder_connection) <= FRONT,
+               "too long");
 
 static struct world *recorder_world(const struct protocol_settings *settings)
 {
@@ -147,7 +148,7 @@ static int64_t recorder_quiet(const struct world *world, const struct request *r
 {
     bool answers = request->sent_whole && request->heard_at > request->sent_at;
     int64_t since = answers ? request->heard_at : request->sent_at;
-    if (request->link == NULL)
+    if (request->connection == NULL)
         since = request->begun_at;
     return world->now - since;
 }
@@ -162,9 +163,9 @@ static bool recorder_write_error(const struct protocol_settings *settings,
     world_require(world, !request->error_made, "two errors are made for one request");
     bool written = world->dialect->protocol->write_error(settings, read, reason, out);
     request->error_made = true;
-    if (reason == REASON_REQUEST_TIMEOUT && request->link != NULL) {
-        request->link->silent_in_a_row++;
-        request->link->silent_step = world->steps;
+    if (reason == REASON_REQUEST_TIMEOUT && request->connection != NULL) {
+        request->connection->silent_in_a_row++;
+        request->connection->silent_step = world->steps;
     }
     request->over_at = world->steps;
     request->error_written = written;
@@ -177,104 +178,106 @@ static bool recorder_write_error(const struct protocol_settings *settings,
 
 /* ---- Responses ---- */
 
-static struct link *recorder_link(struct world *world, void *state)
+static struct connection *recorder_connection(struct world *world, void *state)
 {
-    struct recorder_link *recorded = state;
-    if (recorded->link == NULL) {
-        world_require(world, world->link_at != NULL, "the framer is called for an unknown connection");
-        recorded->link = world->link_at;
+    struct recorder_connection *recorded = state;
+    if (recorded->connection == NULL) {
+        world_require(world, world->connection_at != NULL, "the framer is called for an unknown connection");
+        recorded->connection = world->connection_at;
     }
-    return recorded->link;
+    return recorded->connection;
 }
 
-static void recorder_close_link(void *state)
+static void recorder_close_connection(void *state)
 {
-    const struct recorder_link *recorded = state;
-    if (recorded->link != NULL)
-        recorded->link->world->dialect->protocol->close_link(inner(state));
+    const struct recorder_connection *recorded = state;
+    if (recorded->connection != NULL)
+        recorded->connection->world->dialect->protocol->close_connection(inner(state));
 }
 
 static void recorder_greet(const struct protocol_settings *settings, void *state, struct buffer *out)
 {
     struct world *world = recorder_world(settings);
-    recorder_link(world, state);
+    recorder_connection(world, state);
     if (world->dialect->protocol->greet != NULL)
         world->dialect->protocol->greet(settings, inner(state), out);
 }
 
 /* The bytes have to be the next ones of what the target said. */
-static void check_answer_input(struct link *link, struct slice input)
+static void check_answer_input(struct connection *connection, struct slice input)
 {
-    struct slice delivered = buffer_slice(&link->delivered);
-    world_require(link->world,
+    struct slice delivered = buffer_slice(&connection->delivered);
+    world_require(connection->world,
                   input.length <= delivered.length &&
                       (input.length == 0 || memcmp(delivered.bytes, input.bytes, input.length) == 0),
-                  "the framer of connection %u is given other bytes than those that came", link->number);
+                  "the framer of connection %u is given other bytes than those that came",
+                  connection->number);
 }
 
-static void recorder_take(struct link *link, size_t count)
+static void recorder_take(struct connection *connection, size_t count)
 {
-    buffer_consume(&link->delivered, count);
-    link->read_on += count;
+    buffer_consume(&connection->delivered, count);
+    connection->read_on += count;
 }
 
 /* The part that the next bytes belong to, or NULL. After "whose?" the framer may have taken all of it
  * already. */
-static const struct part *recorder_part(struct link *link)
+static const struct part *recorder_part(struct connection *connection)
 {
-    uint64_t place = link->whose ? link->read_on - 1 : link->read_on;
-    while (link->part_now < link->part_count && link->parts[link->part_now].end <= place)
-        link->part_now++;
-    return link->part_now < link->part_count ? &link->parts[link->part_now] : NULL;
+    uint64_t place = connection->whose ? connection->read_on - 1 : connection->read_on;
+    while (connection->part_now < connection->part_count &&
+           connection->parts[connection->part_now].end <= place)
+        connection->part_now++;
+    return connection->part_now < connection->part_count ? &connection->parts[connection->part_now] : NULL;
 }
 
 static enum protocol_outcome recorder_read_greeting(const struct protocol_settings *settings, void *state,
                                                     struct slice *input, struct buffer *error)
 {
     struct world *world = recorder_world(settings);
-    struct link *link = recorder_link(world, state);
-    check_answer_input(link, *input);
+    struct connection *connection = recorder_connection(world, state);
+    check_answer_input(connection, *input);
     size_t length = input->length;
     enum protocol_outcome outcome =
         world->dialect->protocol->read_greeting(settings, inner(state), input, error);
-    recorder_take(link, length - input->length);
+    recorder_take(connection, length - input->length);
     if (outcome == PROTOCOL_BROKEN)
         coverage_count(world->coverage, SITUATION_GREETING_REFUSED);
     return outcome;
 }
 
 /* The pairing: the target has said for whom this is. */
-static void check_pairing(struct link *link, const struct request *request)
+static void check_pairing(struct connection *connection, const struct request *request)
 {
-    const struct part *part = recorder_part(link);
+    const struct part *part = recorder_part(connection);
     if (part == NULL || request == NULL)
         return;
     if (part->kind == PART_STRAY)
-        world_fail(link->world,
+        world_fail(connection->world,
                    "connection %u: stray bytes are taken for the answer to request %u of client %u",
-                   link->number, request->number, request->client->number);
+                   connection->number, request->number, request->client->number);
     if (part->kind != PART_ANSWER && part->kind != PART_INTERIM)
         return;
-    world_require(link->world, part->request == request,
+    world_require(connection->world, part->request == request,
                   "connection %u: the answer to request %u of client %u is taken for that to request %u of "
                   "client %u",
-                  link->number, part->request->number, part->request->client->number, request->number,
+                  connection->number, part->request->number, part->request->client->number, request->number,
                   request->client->number);
 }
 
 /* Which request this is. What was given up may live on in another place, to catch its late answer; then the
  * target knows better. */
-static struct request *recorder_answered(struct link *link, const struct protocol_request *read)
+static struct request *recorder_answered(struct connection *connection, const struct protocol_request *read)
 {
-    struct request_slot *slot = recorder_slot(link->world, read);
-    const struct part *part = recorder_part(link);
-    bool is_known = slot->key == read && slot->request->link == link && !slot->request->ended;
+    struct request_slot *slot = recorder_slot(connection->world, read);
+    const struct part *part = recorder_part(connection);
+    bool is_known = slot->key == read && slot->request->connection == connection && !slot->request->ended;
     if (is_known || part == NULL || part->request == NULL || !part->request->ended)
         return slot->request;
     slot->key = read;
     slot->request = part->request;
     if (part->request->error_reason == REASON_REQUEST_TIMEOUT)
-        coverage_count(link->world->coverage, SITUATION_LATE_ANSWER);
+        coverage_count(connection->world->coverage, SITUATION_LATE_ANSWER);
     return slot->request;
 }
 
@@ -297,19 +300,19 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
                                                     struct buffer *out, uint64_t *id)
 {
     struct world *world = recorder_world(settings);
-    struct link *link = recorder_link(world, state);
-    struct request *request = read == NULL ? NULL : recorder_answered(link, read);
-    check_answer_input(link, *input);
-    check_pairing(link, request);
+    struct connection *connection = recorder_connection(world, state);
+    struct request *request = read == NULL ? NULL : recorder_answered(connection, read);
+    check_answer_input(connection, *input);
+    check_pairing(connection, request);
     size_t length = input->length;
     size_t out_length = out->length;
     enum protocol_outcome outcome =
         world->dialect->protocol->read_response(settings, inner(state), read, input, out, id);
     bool appended = out->length > out_length;
-    link->whose = outcome == PROTOCOL_WHOSE;
-    world_trace(world, "connection %u: the framer reads %zu bytes: %s", link->number, length - input->length,
-                outcome_words[outcome]);
-    recorder_take(link, length - input->length);
+    connection->whose = outcome == PROTOCOL_WHOSE;
+    world_trace(world, "connection %u: the framer reads %zu bytes: %s", connection->number,
+                length - input->length, outcome_words[outcome]);
+    recorder_take(connection, length - input->length);
     if (request != NULL && appended && request->ended)
         coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);
     if (request != NULL && appended && outcome == PROTOCOL_INTERIM)
@@ -321,7 +324,7 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
     if (request != NULL && !request->ended)
         request->given_out += out->length - out_length;
     if (outcome == PROTOCOL_BROKEN) {
-        link->broke = true;
+        connection->broke = true;
         coverage_count(world->coverage, SITUATION_BROKEN_ANSWER);
     }
     return outcome;
@@ -343,15 +346,15 @@ void recorder_make(struct world *world)
     struct protocol *recorder = &world->recorder;
     *recorder = *protocol;
     recorder->client_size = protocol->client_size + FRONT;
-    recorder->link_size = protocol->link_size + FRONT;
+    recorder->connection_size = protocol->connection_size + FRONT;
     recorder->open_client = recorder_open_client;
     recorder->greet = recorder_greet;
     recorder->read_request = recorder_read_request;
     recorder->read_response = recorder_read_response;
     if (protocol->close_client != NULL)
         recorder->close_client = recorder_close_client;
-    if (protocol->close_link != NULL)
-        recorder->close_link = recorder_close_link;
+    if (protocol->close_connection != NULL)
+        recorder->close_connection = recorder_close_connection;
     if (protocol->end_response != NULL)
         recorder->end_response = recorder_end_response;
     if (protocol->write_error != NULL)

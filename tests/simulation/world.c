@@ -147,20 +147,21 @@ static void choose_settings(struct world *world)
     world->single = settings->in_order;
     world->target_count = random_between(random, 1, TARGETS_MAX);
     for (size_t i = 0; i < world->target_count; i++)
-        world->targets[i].limit = world->single ? 1 : random_between(random, 1, LINKS_MAX);
+        world->targets[i].limit = world->single ? 1 : random_between(random, 1, CONNECTIONS_MAX);
 }
 
 /* ---- Time ---- */
 
 /* The connections that there are now. */
-static size_t world_open_links(struct world *world, struct link **open)
+static size_t world_open_connections(struct world *world, struct connection **open)
 {
     size_t count = 0;
-    while (world->first_link < world->link_count && world->links[world->first_link]->state == LINK_GONE)
-        world->first_link++;
-    for (size_t i = world->first_link; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN)
-            open[count++] = world->links[i];
+    while (world->first_connection < world->connection_count &&
+           world->connections[world->first_connection]->state == CONNECTION_GONE)
+        world->first_connection++;
+    for (size_t i = world->first_connection; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN)
+            open[count++] = world->connections[i];
     return count;
 }
 
@@ -173,14 +174,15 @@ static int64_t world_next(const struct world *world)
         if (client->state == CLIENT_COMING && client->arrives < next)
             next = client->arrives;
     }
-    for (size_t i = world->first_link; i < world->link_count; i++) {
-        const struct link *link = world->links[i];
-        if (link->state == LINK_CONNECTING && link->connected_at < next)
-            next = link->connected_at;
-        for (size_t j = 0; link->state == LINK_OPEN && j < link->work_count; j++)
-            if (!link->works[j].over && !link->silent && !link->closed && !link->was_reset &&
-                link->works[j].due > world->now && link->works[j].due < next)
-                next = link->works[j].due;
+    for (size_t i = world->first_connection; i < world->connection_count; i++) {
+        const struct connection *connection = world->connections[i];
+        if (connection->state == CONNECTION_CONNECTING && connection->connected_at < next)
+            next = connection->connected_at;
+        for (size_t j = 0; connection->state == CONNECTION_OPEN && j < connection->work_count; j++)
+            if (!connection->works[j].over && !connection->silent && !connection->closed &&
+                !connection->was_reset && connection->works[j].due > world->now &&
+                connection->works[j].due < next)
+                next = connection->works[j].due;
     }
     return next;
 }
@@ -198,12 +200,12 @@ static void world_tick(struct world *world)
 /* Where answers end in time, what can be read is read before any time passes. */
 static void world_read_all(struct world *world)
 {
-    struct link *open[OPEN_LINKS_MAX];
-    size_t count = world_open_links(world, open);
+    struct connection *open[OPEN_CONNECTIONS_MAX];
+    size_t count = world_open_connections(world, open);
     if (!world->dialect->has_turns)
         return;
     for (size_t i = 0; i < count; i++) {
-        while (open[i]->state == LINK_OPEN && link_deliver(open[i]))
+        while (open[i]->state == CONNECTION_OPEN && connection_deliver(open[i]))
             world_settle(world);
     }
 }
@@ -242,10 +244,10 @@ static bool world_skip_time(struct world *world, int64_t most)
 void world_settle(struct world *world)
 {
     struct mux_client *client;
-    struct mux_link *link;
+    struct mux_connection *connection;
     for (;; world->changes++) {
-        if ((link = mux_changed_link(world->mux)) != NULL)
-            link_look(mux_link_owner(link));
+        if ((connection = mux_changed_connection(world->mux)) != NULL)
+            connection_look(mux_connection_owner(connection));
         else if ((client = mux_changed_client(world->mux)) != NULL)
             client_look(mux_client_owner(client));
         else
@@ -265,9 +267,9 @@ static void world_reload(struct world *world)
 /* Somebody does something, or time passes. False: nothing can happen any more, for `most` microseconds. */
 static bool world_step(struct world *world, int64_t most)
 {
-    struct link *open[OPEN_LINKS_MAX];
-    size_t links = world_open_links(world, open);
-    size_t actors = world->client_count + links + 1;
+    struct connection *open[OPEN_CONNECTIONS_MAX];
+    size_t connections = world_open_connections(world, open);
+    size_t actors = world->client_count + connections + 1;
     world->steps++;
     if (random_chance(&world->random, 10))
         world_pass_time(world);
@@ -276,9 +278,9 @@ static bool world_step(struct world *world, int64_t most)
     size_t start = random_below(&world->random, actors);
     for (size_t i = 0; i < actors; i++) {
         size_t actor = (start + i) % actors;
-        bool acted = actor < links         ? link_act(open[actor])
+        bool acted = actor < connections   ? connection_act(open[actor])
                      : actor == actors - 1 ? targets_connect(world)
-                                           : client_act(&world->clients[actor - links]);
+                                           : client_act(&world->clients[actor - connections]);
         if (!acted)
             continue;
         world_settle(world);
@@ -317,16 +319,16 @@ static void world_free(struct world *world)
 {
     for (size_t i = 0; i < world->client_count; i++)
         client_free(&world->clients[i]);
-    for (size_t i = 0; i < world->link_count; i++)
-        link_free(world->links[i]);
-    free(world->links);
+    for (size_t i = 0; i < world->connection_count; i++)
+        connection_free(world->connections[i]);
+    free(world->connections);
 }
 
 static void world_end(struct world *world)
 {
-    for (size_t i = 0; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN)
-            link_close(world->links[i]);
+    for (size_t i = 0; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN)
+            connection_close(world->connections[i]);
     world_settle(world);
     world_require(world, mux_memory(world->mux) == 0, "%zu bytes are held for nobody",
                   mux_memory(world->mux));
@@ -357,9 +359,10 @@ void world_run(struct world *world)
     world->good = true;
     world_rest(world);
     check_quiet(world, false);
-    for (size_t i = 0; i < world->link_count; i++)
-        if (world->links[i]->state == LINK_OPEN && (world->links[i]->silent || world->links[i]->deaf))
-            link_give_up(world->links[i]);
+    for (size_t i = 0; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN &&
+            (world->connections[i]->silent || world->connections[i]->deaf))
+            connection_give_up(world->connections[i]);
     world_rest(world);
     check_quiet(world, true);
     world_end(world);

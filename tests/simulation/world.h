@@ -14,14 +14,14 @@
 #include "simulation/coverage.h"
 #include "simulation/random.h"
 
-#define CLIENTS_MAX       8
-#define TARGETS_MAX       3
-#define LINKS_MAX         3 /* of one target, at a time */
-#define OPEN_LINKS_MAX    (TARGETS_MAX * LINKS_MAX)
-#define REQUESTS_MAX      24 /* of one client */
-#define INTERIMS_MAX      2
-#define REQUEST_MAP_SLOTS 4096
-#define NOT_ANSWERING     SIZE_MAX
+#define CLIENTS_MAX          8
+#define TARGETS_MAX          3
+#define CONNECTIONS_MAX      3 /* of one target, at a time */
+#define OPEN_CONNECTIONS_MAX (TARGETS_MAX * CONNECTIONS_MAX)
+#define REQUESTS_MAX         24 /* of one client */
+#define INTERIMS_MAX         2
+#define REQUEST_MAP_SLOTS    4096
+#define NOT_ANSWERING        SIZE_MAX
 
 /* What may go wrong in a run. */
 enum fault {
@@ -70,7 +70,7 @@ enum answer_kind {
 
 struct world;
 struct client;
-struct link;
+struct connection;
 
 /* A request from beginning to end. Owned by its client. */
 struct request {
@@ -109,17 +109,17 @@ struct request {
     unsigned long completed_step;
 
     /* Seen at the target. */
-    struct link *link;
+    struct connection *connection;
     size_t sent;
     bool sent_whole;
     uint64_t id;
-    int64_t sent_at;     /* its last byte so far */
-    int64_t heard_at;    /* the last byte of its answer, or of what it was mixed with, that was handed over */
-    size_t told;         /* bytes of its answer that were handed to the multiplexer */
-    bool answer_told;    /* all of it */
-    size_t given_out;    /* bytes of it that the framer passed on */
-    struct link *chosen; /* by choose(), first */
-    bool chosen_busy;    /* with requests of others before it */
+    int64_t sent_at;  /* its last byte so far */
+    int64_t heard_at; /* the last byte of its answer, or of what it was mixed with, that was handed over */
+    size_t told;      /* bytes of its answer that were handed to the multiplexer */
+    bool answer_told; /* all of it */
+    size_t given_out; /* bytes of it that the framer passed on */
+    struct connection *chosen; /* by choose(), first */
+    bool chosen_busy;          /* with requests of others before it */
 
     /* Told by the multiplexer. */
     bool ended;
@@ -187,7 +187,7 @@ struct client {
     int64_t first_since;     /* when the earlier requests of its oldest one had ended */
 };
 
-enum link_state { LINK_UNUSED, LINK_CONNECTING, LINK_OPEN, LINK_GONE };
+enum connection_state { CONNECTION_UNUSED, CONNECTION_CONNECTING, CONNECTION_OPEN, CONNECTION_GONE };
 
 /* One part of what a target says. */
 enum part_kind { PART_ANSWER, PART_INTERIM, PART_STRAY, PART_GARBAGE, PART_GREETING, PART_PUSH };
@@ -209,15 +209,15 @@ struct work {
 };
 
 /* A target connection. Owned by the world. */
-struct link {
+struct connection {
     struct world *world;
     unsigned number;
     unsigned target;
-    enum link_state state;
+    enum connection_state state;
     int64_t connected_at;
     int64_t up_at;        /* connected, and greeted */
     int64_t rested_since; /* 0: it has not worked yet */
-    struct mux_link *mux_link;
+    struct mux_connection *mux_connection;
 
     /* What the target gets. */
     size_t greeting; /* bytes of the greeting that came */
@@ -314,17 +314,17 @@ struct world {
     size_t client_count;
     struct target targets[TARGETS_MAX];
     size_t target_count;
-    struct link **links; /* of the whole run */
-    size_t link_count;
-    size_t link_space;
-    size_t links_gone;
-    size_t first_link;        /* all before it are gone */
-    struct link *link_at;     /* the one for which the multiplexer is called */
-    bool wanted;              /* choose() had none to give */
-    bool retires;             /* connections are retired at times */
-    size_t requests_max;      /* of a client */
-    unsigned long completed;  /* requests so far */
-    unsigned long last_place; /* fifo: place of the last one that went out */
+    struct connection **connections; /* of the whole run */
+    size_t connection_count;
+    size_t connection_space;
+    size_t connections_gone;
+    size_t first_connection;          /* all before it are gone */
+    struct connection *connection_at; /* the one for which the multiplexer is called */
+    bool wanted;                      /* choose() had none to give */
+    bool retires;                     /* connections are retired at times */
+    size_t requests_max;              /* of a client */
+    unsigned long completed;          /* requests so far */
+    unsigned long last_place;         /* fifo: place of the last one that went out */
     struct request_slot map[REQUEST_MAP_SLOTS];
 };
 
@@ -375,21 +375,21 @@ bool client_is_finished(const struct client *client);
 /* ---- targets.c ---- */
 
 size_t targets_opening(void *owner);
-struct mux_link *targets_choose(void *owner, void *client);
+struct mux_connection *targets_choose(void *owner, void *client);
 
 /* Opens a connection, or sees one come up. */
 bool targets_connect(struct world *world);
 
-bool link_act(struct link *link);
+bool connection_act(struct connection *connection);
 
 /* Hands over a part of what the target has said. */
-bool link_deliver(struct link *link);
-void link_look(struct link *link);
-void link_close(struct link *link);
-void link_free(struct link *link);
+bool connection_deliver(struct connection *connection);
+void connection_look(struct connection *connection);
+void connection_close(struct connection *connection);
+void connection_free(struct connection *connection);
 
 /* Ends the stream of the target, so that what hangs on it goes on. */
-void link_give_up(struct link *link);
+void connection_give_up(struct connection *connection);
 
 /* ---- recorder.c ---- */
 
@@ -404,7 +404,7 @@ struct request *recorder_find(const struct world *world, const struct protocol_r
 void check_ended(void *owner, const struct mux_ending *ending);
 
 /* A connection is chosen for a client; NULL: there is none. */
-void check_choose(struct client *client, struct link *link);
+void check_choose(struct client *client, struct connection *connection);
 
 /* New bytes in a client's output. */
 void check_output(struct client *client, struct slice bytes);
@@ -413,10 +413,10 @@ void check_output(struct client *client, struct slice bytes);
 void check_client_gone(struct client *client);
 
 /* A connection was closed. */
-void check_link_gone(struct link *link);
+void check_connection_gone(struct connection *connection);
 
 /* A request begins at this target connection. */
-void check_request_begins(struct link *link, struct request *request);
+void check_request_begins(struct connection *connection, struct request *request);
 
 /* After every step. */
 void check_world(struct world *world);

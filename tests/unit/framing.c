@@ -239,7 +239,7 @@ char *framing_requests(const struct protocol_settings *settings, struct slice in
 /* Everything that reading responses needs. */
 struct answerer {
     const struct protocol_settings *settings;
-    void *link;
+    void *connection;
     struct protocol_request *requests;
     size_t count;
     size_t next;                      /* without ids: the one that is being answered */
@@ -294,8 +294,8 @@ static void answerer_feed(void *data, struct slice input)
             answerer->broken = true;
             return;
         }
-        switch (protocol->read_response(answerer->settings, answerer->link, request, &input, &answerer->out,
-                                        &id)) {
+        switch (protocol->read_response(answerer->settings, answerer->connection, request, &input,
+                                        &answerer->out, &id)) {
         case PROTOCOL_MORE:
             assert_int_equal(input.length, 0);
             break;
@@ -330,7 +330,7 @@ static void answerer_end(struct answerer *answerer, bool end)
         if (answerer->out.length > 0)
             answerer_write(answerer, "more", NULL);
     } else if (request != NULL && protocol->end_response != NULL &&
-               protocol->end_response(answerer->settings, answerer->link, request, &answerer->out) ==
+               protocol->end_response(answerer->settings, answerer->connection, request, &answerer->out) ==
                    PROTOCOL_COMPLETE) {
         answerer_write(answerer, "ended", request);
     } else {
@@ -352,17 +352,17 @@ char *framing_responses(const struct protocol_settings *settings, struct slice r
         asker.forwarded[asker.count++] = asker.request;
     struct answerer answerer = {
         .settings = settings,
-        .link = calloc(1, settings->protocol->link_size + 1),
+        .connection = calloc(1, settings->protocol->connection_size + 1),
         .requests = asker.forwarded,
         .count = asker.count,
         .stream = stream,
     };
-    assert_non_null(answerer.link);
+    assert_non_null(answerer.connection);
     feed_pieces(responses, first, step, answerer_feed, &answerer);
     answerer_end(&answerer, end);
-    if (settings->protocol->close_link != NULL)
-        settings->protocol->close_link(answerer.link);
-    free(answerer.link);
+    if (settings->protocol->close_connection != NULL)
+        settings->protocol->close_connection(answerer.connection);
+    free(answerer.connection);
     buffer_free(&answerer.out);
     asker_free(&asker);
     assert_int_equal(fclose(stream), 0);

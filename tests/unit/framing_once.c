@@ -55,20 +55,20 @@ void framing_expect_response_once(const struct protocol_settings *settings, stru
     const struct protocol *protocol = settings->protocol;
     struct protocol_request state = { 0 };
     struct buffer out = { 0 };
-    void *link = make_state(protocol->link_size);
+    void *connection = make_state(protocol->connection_size);
     bool is_known = !protocol_has_ids(settings);
     read_request(settings, request, SIZE_MAX, &state);
-    assert_null(protocol->close_link);
+    assert_null(protocol->close_connection);
     for (size_t i = 0; i < response.length; i++) {
         char byte = response.bytes[i];
         struct slice input = { &byte, 1 };
         uint64_t id;
         enum protocol_outcome expected = i + 1 < response.length ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
         enum protocol_outcome outcome =
-            protocol->read_response(settings, link, is_known ? &state : NULL, &input, &out, &id);
+            protocol->read_response(settings, connection, is_known ? &state : NULL, &input, &out, &id);
         if (outcome == PROTOCOL_WHOSE) {
             is_known = true;
-            outcome = protocol->read_response(settings, link, &state, &input, &out, &id);
+            outcome = protocol->read_response(settings, connection, &state, &input, &out, &id);
         }
         assert_int_equal(outcome, expected);
         assert_int_equal(input.length, 0);
@@ -76,5 +76,5 @@ void framing_expect_response_once(const struct protocol_settings *settings, stru
     }
     assert_int_equal(out.length, response.length);
     buffer_free(&out);
-    free(link);
+    free(connection);
 }

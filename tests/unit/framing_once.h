@@ -3,7 +3,7 @@
  *   - the byte that was handed to it is overwritten,
  *   - what it has appended is overwritten too, but for the first `head` bytes of an undecided request, and is
  *     taken away once it is decided,
- *   - it has no memory but its state, whose size is fixed (no close_client or close_link) and at most
+ *   - it has no memory but its state, whose size is fixed (no close_client or close_connection) and at most
  *     FRAMING_ONCE_STATE bytes.
  * A framer that scans again from the beginning finds other bytes there, and no end. */
 #ifndef UNIT_FRAMING_ONCE_H

@@ -82,7 +82,7 @@ static void ask(struct protocol_request *request, char method)
 static struct opinion ours_of_responses(struct slice input, const char *methods)
 {
     struct protocol_settings settings = framing_settings(&protocol_http);
-    struct http_link link = { 0 };
+    struct http_connection connection = { 0 };
     struct protocol_request request;
     struct buffer out = { 0 };
     struct opinion opinion = { 0 };
@@ -90,7 +90,7 @@ static struct opinion ours_of_responses(struct slice input, const char *methods)
     enum protocol_outcome outcome = PROTOCOL_INTERIM;
     ask(&request, *methods);
     while (rest.length > 0 && outcome == PROTOCOL_INTERIM && !opinion.is_last) {
-        outcome = protocol_http.read_response(&settings, &link, &request, &rest, &out, NULL);
+        outcome = protocol_http.read_response(&settings, &connection, &request, &rest, &out, NULL);
         if (outcome != PROTOCOL_COMPLETE)
             continue;
         add_cut(&opinion, input.length - rest.length);
@@ -101,9 +101,9 @@ static struct opinion ours_of_responses(struct slice input, const char *methods)
     }
     opinion.is_refused = outcome == PROTOCOL_BROKEN;
     opinion.ends = outcome == PROTOCOL_MORE &&
-                   protocol_http.end_response(&settings, &link, &request, &out) == PROTOCOL_COMPLETE;
-    opinion.is_in_head = outcome == PROTOCOL_MORE && !link.in_body;
-    protocol_http.close_link(&link);
+                   protocol_http.end_response(&settings, &connection, &request, &out) == PROTOCOL_COMPLETE;
+    opinion.is_in_head = outcome == PROTOCOL_MORE && !connection.in_body;
+    protocol_http.close_connection(&connection);
     buffer_free(&out);
     return opinion;
 }

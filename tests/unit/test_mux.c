@@ -1,8 +1,8 @@
-/* The multiplexer by hand: one client and one link at a time, each row of the design's table of failures in
+/* The multiplexer by hand: one client and one connection at a time, each row of the design's table of failures in
  * the smallest form. The simulation does the same at random, thousands of times. */
 #include "harness/test.h"
 
-#include "mux/state.h"
+#include "mux/mux_state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,12 +42,12 @@ static enum protocol_outcome line_request(const struct protocol_settings *settin
     return outcome;
 }
 
-static enum protocol_outcome line_response(const struct protocol_settings *settings, void *link,
+static enum protocol_outcome line_response(const struct protocol_settings *settings, void *connection,
                                            struct protocol_request *request, struct slice *input,
                                            struct buffer *out, uint64_t *id)
 {
     (void)settings;
-    (void)link;
+    (void)connection;
     (void)request;
     (void)id;
     return read_line(input, out);
@@ -99,29 +99,29 @@ static const struct protocol turns = { .name = "turns", .takes_turns = true, .wr
 
 #define PEERS 8
 
-/* One multiplexer, and what its clients and links have been given so far. */
+/* One multiplexer, and what its clients and connections have been given so far. */
 struct bench {
     struct mux *mux;
     struct protocol_settings protocol;
     int64_t now;
     struct mux_client *clients[PEERS];
-    struct mux_link *links[PEERS];
-    size_t link_count;
-    size_t opening;          /* links that are being made */
+    struct mux_connection *connections[PEERS];
+    size_t connection_count;
+    size_t opening;          /* connections that are being made */
     char got[PEERS][4096];   /* by clients */
-    char asked[PEERS][4096]; /* of links */
+    char asked[PEERS][4096]; /* of connections */
     size_t endings;
     size_t answered;
     enum reason last_reason;
 };
 
-static struct mux_link *choose(void *owner, void *client)
+static struct mux_connection *choose(void *owner, void *client)
 {
     struct bench *bench = owner;
     (void)client;
-    for (size_t i = 0; i < bench->link_count; i++)
-        if (bench->links[i] != NULL && mux_link_has_room(bench->links[i]))
-            return bench->links[i];
+    for (size_t i = 0; i < bench->connection_count; i++)
+        if (bench->connections[i] != NULL && mux_connection_has_room(bench->connections[i]))
+            return bench->connections[i];
     return NULL;
 }
 
@@ -185,15 +185,15 @@ static void take(char *to, struct slice output)
 /* Writes everything out. */
 static void settle(struct bench *bench)
 {
-    while (mux_changed_client(bench->mux) != NULL || mux_changed_link(bench->mux) != NULL)
+    while (mux_changed_client(bench->mux) != NULL || mux_changed_connection(bench->mux) != NULL)
         ;
     for (size_t i = 0; i < PEERS; i++) {
         struct slice output = { NULL, 0 };
-        if (bench->links[i] != NULL)
-            output = mux_link_output(bench->links[i]);
+        if (bench->connections[i] != NULL)
+            output = mux_connection_output(bench->connections[i]);
         if (output.length > 0) {
             take(bench->asked[i], output);
-            mux_link_written(bench->links[i], output.length, bench->now);
+            mux_connection_written(bench->connections[i], output.length, bench->now);
         }
     }
     for (size_t i = 0; i < PEERS; i++) {
@@ -212,8 +212,8 @@ static void bench_stop(struct bench *bench)
     for (size_t i = 0; i < PEERS; i++) {
         if (bench->clients[i] != NULL)
             mux_client_close(bench->clients[i], bench->now);
-        if (bench->links[i] != NULL)
-            mux_link_close(bench->links[i], bench->now);
+        if (bench->connections[i] != NULL)
+            mux_connection_close(bench->connections[i], bench->now);
     }
     assert_int_equal(mux_memory(bench->mux), 0);
     assert_int_equal(mux_clients(bench->mux), 0);
@@ -227,11 +227,12 @@ static void open_client(struct bench *bench, size_t i)
     assert_non_null(bench->clients[i]);
 }
 
-static void open_link(struct bench *bench)
+static void open_connection(struct bench *bench)
 {
-    struct mux_link *link = mux_link_open(bench->mux, &bench->links[bench->link_count], bench->now);
-    assert_non_null(link);
-    bench->links[bench->link_count++] = link;
+    struct mux_connection *connection =
+        mux_connection_open(bench->mux, &bench->connections[bench->connection_count], bench->now);
+    assert_non_null(connection);
+    bench->connections[bench->connection_count++] = connection;
     mux_dispatch(bench->mux, bench->now);
     settle(bench);
 }
@@ -245,8 +246,8 @@ static void ask(struct bench *bench, size_t i, const char *text)
 
 static void answer(struct bench *bench, size_t i, const char *text)
 {
-    assert_true(mux_link_wants_bytes(bench->links[i]));
-    mux_link_bytes(bench->links[i], text, strlen(text), bench->now);
+    assert_true(mux_connection_wants_bytes(bench->connections[i]));
+    mux_connection_bytes(bench->connections[i], text, strlen(text), bench->now);
     settle(bench);
 }
 
@@ -257,7 +258,7 @@ static void pass(struct bench *bench, int64_t milliseconds)
     settle(bench);
 }
 
-static void requests_take_turns_on_one_link(void **state)
+static void requests_take_turns_on_one_connection(void **state)
 {
     (void)state;
     struct bench bench;
@@ -268,7 +269,7 @@ static void requests_take_turns_on_one_link(void **state)
     ask(&bench, 1, "b1\n");
     ask(&bench, 2, "c1\n");
     assert_int_equal(mux_waiting(bench.mux), 3);
-    open_link(&bench);
+    open_connection(&bench);
     assert_string_equal(bench.asked[0], "a1\n");
     answer(&bench, 0, "A1\n");
     assert_string_equal(bench.got[0], "A1\n");
@@ -297,7 +298,7 @@ static void in_order_means_in_order(void **state)
     ask(&bench, 0, "a1\na2\n");
     ask(&bench, 1, "b1\n");
     ask(&bench, 0, "a3\nquit\nignored\n");
-    open_link(&bench);
+    open_connection(&bench);
     assert_string_equal(bench.asked[0], "a1\na2\nb1\na3\n");
     answer(&bench, 0, "A1\nA2\nB1\n");
     assert_string_equal(bench.got[0], "A1\nA2\n");
@@ -316,7 +317,7 @@ static void what_was_sent_of_a_client_that_left_is_thrown_away(void **state)
     bench_start(&bench, usual);
     open_client(&bench, 0);
     open_client(&bench, 1);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "a1\n");
     ask(&bench, 1, "b1\n");
     mux_client_fail(bench.clients[0], REASON_CLIENT_RESET, bench.now);
@@ -327,12 +328,12 @@ static void what_was_sent_of_a_client_that_left_is_thrown_away(void **state)
     answer(&bench, 0, "ng\n");
     answer(&bench, 0, "B1\n");
     assert_string_equal(bench.got[1], "B1\n");
-    assert_false(mux_link_is_over(bench.links[0]));
+    assert_false(mux_connection_is_over(bench.connections[0]));
     assert_int_equal(bench.endings, 2);
     bench_stop(&bench);
 }
 
-static void a_silent_target_costs_an_error_and_the_link(void **state)
+static void a_silent_target_costs_an_error_and_the_connection(void **state)
 {
     (void)state;
     struct bench bench;
@@ -342,7 +343,7 @@ static void a_silent_target_costs_an_error_and_the_link(void **state)
     open_client(&bench, 0);
     open_client(&bench, 1);
     open_client(&bench, 2);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "a1\n");
     ask(&bench, 1, "b1\n");
     ask(&bench, 2, "c1\n");
@@ -351,10 +352,10 @@ static void a_silent_target_costs_an_error_and_the_link(void **state)
     pass(&bench, 1);
     assert_string_equal(bench.got[0], "error request_timeout\n");
     assert_string_equal(bench.got[1], "error target_closed\n");
-    assert_string_equal(bench.got[2], ""); /* not sent: it waits for another link */
-    assert_true(mux_link_is_over(bench.links[0]));
-    assert_false(mux_link_was_useless(bench.links[0]));
-    open_link(&bench);
+    assert_string_equal(bench.got[2], ""); /* not sent: it waits for another connection */
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    assert_false(mux_connection_was_useless(bench.connections[0]));
+    open_connection(&bench);
     assert_string_equal(bench.asked[1], "c1\n");
     answer(&bench, 1, "C1\n");
     assert_string_equal(bench.got[2], "C1\n");
@@ -367,10 +368,10 @@ static void a_cut_answer_resets_its_client(void **state)
     struct bench bench;
     bench_start(&bench, usual);
     open_client(&bench, 0);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "a1\n");
     answer(&bench, 0, "half");
-    mux_link_end(bench.links[0], bench.now);
+    mux_connection_end(bench.connections[0], bench.now);
     settle(&bench);
     assert_string_equal(bench.got[0], "half");
     assert_int_equal(mux_client_fate(bench.clients[0]), MUX_RESET);
@@ -378,21 +379,22 @@ static void a_cut_answer_resets_its_client(void **state)
     bench_stop(&bench);
 }
 
-static void stray_bytes_cost_the_link_only(void **state)
+static void stray_bytes_cost_the_connection_only(void **state)
 {
     (void)state;
     struct bench bench;
     bench_start(&bench, usual);
     open_client(&bench, 0);
-    open_link(&bench);
-    mux_client_bytes(bench.clients[0], "a1\n", 3, bench.now); /* given to the link, but not yet written */
-    mux_link_bytes(bench.links[0], "stray\n", 6, bench.now);
+    open_connection(&bench);
+    mux_client_bytes(bench.clients[0], "a1\n", 3,
+                     bench.now); /* given to the connection, but not yet written */
+    mux_connection_bytes(bench.connections[0], "stray\n", 6, bench.now);
     settle(&bench);
-    assert_true(mux_link_is_over(bench.links[0]));
-    assert_true(mux_link_was_useless(bench.links[0]));
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    assert_true(mux_connection_was_useless(bench.connections[0]));
     assert_string_equal(bench.got[0], "");
     assert_int_equal(bench.endings, 0);
-    open_link(&bench);
+    open_connection(&bench);
     assert_string_equal(bench.asked[1], "a1\n");
     answer(&bench, 1, "A1\n");
     assert_string_equal(bench.got[0], "A1\n");
@@ -431,7 +433,7 @@ static void a_long_request_streams_alone(void **state)
     piece[40] = '\0';
     open_client(&bench, 0);
     open_client(&bench, 1);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 1, "b1\n");
     ask(&bench, 0, piece);
     assert_string_equal(bench.asked[0], "b1\n");
@@ -445,8 +447,8 @@ static void a_long_request_streams_alone(void **state)
     pass(&bench, 200); /* stall_timeout passes, b2 waits, a's client sent less than buffer_limit meanwhile */
     assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
     assert_int_equal(bench.last_reason, REASON_CLIENT_STALLED);
-    assert_true(mux_link_is_over(bench.links[0]));
-    open_link(&bench);
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    open_connection(&bench);
     assert_string_equal(bench.asked[1], "b2\n");
     bench_stop(&bench);
 }
@@ -457,7 +459,7 @@ static void requests_without_answer_are_over_when_sent(void **state)
     struct bench bench;
     bench_start(&bench, usual);
     open_client(&bench, 0);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "quiet\nx\n");
     settle(&bench);
     assert_string_equal(bench.asked[0], "quiet\nx\n");
@@ -473,7 +475,7 @@ static void a_client_that_ends_gets_its_answers(void **state)
     struct bench bench;
     bench_start(&bench, usual);
     open_client(&bench, 0);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "a1\na2\nhalf of a3");
     mux_client_end(bench.clients[0], bench.now);
     settle(&bench);
@@ -487,7 +489,7 @@ static void a_client_that_ends_gets_its_answers(void **state)
 
 /* Who asks and ends its stream at once has not given up because a connection had to be made for it; who waits
  * behind others has. */
-static void who_is_next_for_a_link_to_come_is_answered(void **state)
+static void who_is_next_for_a_connection_to_come_is_answered(void **state)
 {
     (void)state;
     struct bench bench;
@@ -507,7 +509,7 @@ static void who_is_next_for_a_link_to_come_is_answered(void **state)
     mux_client_end(bench.clients[0], bench.now); /* its second one waits for the first */
     assert_int_equal(bench.endings, 2);
     bench.opening = 0;
-    open_link(&bench); /* and its connect_delay runs */
+    open_connection(&bench); /* and its connect_delay runs */
     mux_client_end(bench.clients[1], bench.now);
     assert_int_equal(bench.endings, 3);
     pass(&bench, 10);
@@ -529,7 +531,7 @@ static void who_is_next_after_a_gap_is_answered(void **state)
     bench_start(&bench, settings);
     for (size_t i = 0; i < 3; i++)
         open_client(&bench, i);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "a1\n");
     answer(&bench, 0, "A1\n");
     ask(&bench, 1, "b1\n");
@@ -573,7 +575,7 @@ static void a_lower_limit_turns_nobody_away(void **state)
     reconfigure(&bench, settings);
     ask(&bench, 3, "y\n"); /* the next one is */
     assert_int_equal(bench.endings, 1);
-    open_link(&bench);
+    open_connection(&bench);
     answer(&bench, 0, "a long answer\n"); /* to what came before */
     assert_string_equal(bench.got[0], "a long answer\n");
     bench_stop(&bench);
@@ -590,7 +592,7 @@ static void times_change_for_what_waits(void **state)
     bench_start(&bench, settings);
     open_client(&bench, 0);
     open_client(&bench, 1);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "sent\n");
     ask(&bench, 1, "waits\n");
     settings.queue_timeout = 100;
@@ -666,7 +668,7 @@ static void exchanges_can_be_seen(void **state)
     ask(&bench, 0, "first one\nsecond\nthi");
     assert_true(mux_memory(bench.mux) >= before + strlen("first one\nsecond\nthi") + 4 + 4);
     assert_string_equal(told, "asked 1 firs 10|asked 2 seco 7|");
-    open_link(&bench);
+    open_connection(&bench);
     answer(&bench, 0, "ANSWER\n");
     assert_string_equal(told, "asked 1 firs 10|asked 2 seco 7|ended 1 firs 10 ANS 7 answered|");
     ask(&bench, 1, "b\n");
@@ -692,7 +694,7 @@ static void a_head_as_long_as_may_be_is_read_on(void **state)
     head[64] = '\0';
     open_client(&bench, 0);
     open_client(&bench, 1);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, head);
     ask(&bench, 1, head);
     ask(&bench, 0, "\n");
@@ -706,22 +708,22 @@ static void a_head_as_long_as_may_be_is_read_on(void **state)
     bench_stop(&bench);
 }
 
-/* A link comes, is given the request, and fails before a byte is written. */
-static void link_fails_at_once(struct bench *bench, size_t i)
+/* A connection comes, is given the request, and fails before a byte is written. */
+static void connection_fails_at_once(struct bench *bench, size_t i)
 {
-    struct mux_link *link = mux_link_open(bench->mux, &bench->links[i], bench->now);
-    assert_non_null(link);
-    bench->links[i] = link;
-    bench->link_count = i + 1;
+    struct mux_connection *connection = mux_connection_open(bench->mux, &bench->connections[i], bench->now);
+    assert_non_null(connection);
+    bench->connections[i] = connection;
+    bench->connection_count = i + 1;
     mux_dispatch(bench->mux, bench->now);
-    assert_int_equal(mux_link_output(link).length, 2);
-    mux_link_end(link, bench->now);
-    mux_link_close(link, bench->now);
-    bench->links[i] = NULL;
+    assert_int_equal(mux_connection_output(connection).length, 2);
+    mux_connection_end(connection, bench->now);
+    mux_connection_close(connection, bench->now);
+    bench->connections[i] = NULL;
 }
 
-/* Were the wait to begin anew with each link, it would never end at a target that only closes. */
-static void links_that_fail_do_not_prolong_the_wait(void **state)
+/* Were the wait to begin anew with each connection, it would never end at a target that only closes. */
+static void connections_that_fail_do_not_prolong_the_wait(void **state)
 {
     (void)state;
     struct bench bench;
@@ -730,7 +732,7 @@ static void links_that_fail_do_not_prolong_the_wait(void **state)
     ask(&bench, 0, "a\n");
     for (size_t i = 0; i < 3; i++) {
         pass(&bench, 300);
-        link_fails_at_once(&bench, i);
+        connection_fails_at_once(&bench, i);
     }
     pass(&bench, 99);
     assert_string_equal(bench.got[0], "");
@@ -740,7 +742,7 @@ static void links_that_fail_do_not_prolong_the_wait(void **state)
 }
 
 /* Nor do they shorten it by the time for which a reload has held the queue. */
-static void links_that_fail_do_not_shorten_the_wait(void **state)
+static void connections_that_fail_do_not_shorten_the_wait(void **state)
 {
     (void)state;
     struct bench bench;
@@ -751,11 +753,11 @@ static void links_that_fail_do_not_shorten_the_wait(void **state)
     mux_hold_queue(bench.mux, true, bench.now);
     pass(&bench, 5000);
     mux_hold_queue(bench.mux, false, bench.now);
-    link_fails_at_once(&bench, 0);
+    connection_fails_at_once(&bench, 0);
     pass(&bench, 300);
     mux_hold_queue(bench.mux, true, bench.now);
     pass(&bench, 5000);
-    link_fails_at_once(&bench, 1);
+    connection_fails_at_once(&bench, 1);
     mux_hold_queue(bench.mux, false, bench.now);
     pass(&bench, 300);
     assert_string_equal(bench.got[0], "");
@@ -771,7 +773,7 @@ static void who_goes_on_asking_does_not_keep_its_turn(void **state)
     bench_start_with(&bench, usual, &turns);
     open_client(&bench, 0);
     open_client(&bench, 1);
-    open_link(&bench);
+    open_connection(&bench);
     for (size_t i = 0; i < 5; i++) { /* alone it may take its time */
         ask(&bench, 0, "a");
         pass(&bench, 400);
@@ -783,8 +785,8 @@ static void who_goes_on_asking_does_not_keep_its_turn(void **state)
     assert_string_equal(bench.asked[0], "aaaaaa");
     pass(&bench, 10);
     assert_string_equal(bench.got[0], "error request_timeout\n");
-    assert_true(mux_link_is_over(bench.links[0]));
-    open_link(&bench);
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    open_connection(&bench);
     assert_string_equal(bench.asked[1], "b");
     bench_stop(&bench);
 }
@@ -799,7 +801,7 @@ static void who_sends_much_keeps_its_turn(void **state)
     bench_start_with(&bench, settings, &turns);
     open_client(&bench, 0);
     open_client(&bench, 1);
-    open_link(&bench);
+    open_connection(&bench);
     ask(&bench, 0, "a");
     ask(&bench, 1, "b");
     for (size_t i = 0; i < 5; i++) {
@@ -830,16 +832,16 @@ static void what_cannot_be_taken_back_costs_its_client(void **state)
     struct mux_settings settings = usual;
     settings.depth = 4;
     bench_start(&bench, settings);
-    open_link(&bench);
+    open_connection(&bench);
     open_client(&bench, 0);
     mux_client_bytes(bench.clients[0], "a1\na2\n", 6, bench.now); /* nothing is written */
-    assert_int_equal(mux_link_load(bench.links[0]), 2);
+    assert_int_equal(mux_connection_load(bench.connections[0]), 2);
     memory_is_short = true;
-    mux_link_fail(bench.links[0], REASON_TARGET_RESET, bench.now);
+    mux_connection_fail(bench.connections[0], REASON_TARGET_RESET, bench.now);
     memory_is_short = false;
-    assert_true(mux_link_is_over(bench.links[0]));
-    assert_string_equal(mux_link_explanation(bench.links[0]), "");
-    assert_int_equal(mux_link_load(bench.links[0]), 0);
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    assert_string_equal(mux_connection_explanation(bench.connections[0]), "");
+    assert_int_equal(mux_connection_load(bench.connections[0]), 0);
     assert_int_not_equal(mux_client_fate(bench.clients[0]), MUX_GOES_ON);
     assert_int_equal(mux_client_reason(bench.clients[0]), REASON_INTERNAL);
     assert_int_equal(bench.endings, 2);
@@ -849,25 +851,25 @@ static void what_cannot_be_taken_back_costs_its_client(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_take_turns_on_one_link),
+        cmocka_unit_test(requests_take_turns_on_one_connection),
         cmocka_unit_test(in_order_means_in_order),
         cmocka_unit_test(what_was_sent_of_a_client_that_left_is_thrown_away),
-        cmocka_unit_test(a_silent_target_costs_an_error_and_the_link),
+        cmocka_unit_test(a_silent_target_costs_an_error_and_the_connection),
         cmocka_unit_test(a_cut_answer_resets_its_client),
-        cmocka_unit_test(stray_bytes_cost_the_link_only),
+        cmocka_unit_test(stray_bytes_cost_the_connection_only),
         cmocka_unit_test(limits_and_waits_end_in_errors),
         cmocka_unit_test(a_long_request_streams_alone),
         cmocka_unit_test(requests_without_answer_are_over_when_sent),
         cmocka_unit_test(a_client_that_ends_gets_its_answers),
-        cmocka_unit_test(who_is_next_for_a_link_to_come_is_answered),
+        cmocka_unit_test(who_is_next_for_a_connection_to_come_is_answered),
         cmocka_unit_test(who_is_next_after_a_gap_is_answered),
         cmocka_unit_test(a_lower_limit_turns_nobody_away),
         cmocka_unit_test(times_change_for_what_waits),
         cmocka_unit_test(the_queue_can_be_held),
         cmocka_unit_test(exchanges_can_be_seen),
         cmocka_unit_test(a_head_as_long_as_may_be_is_read_on),
-        cmocka_unit_test(links_that_fail_do_not_prolong_the_wait),
-        cmocka_unit_test(links_that_fail_do_not_shorten_the_wait),
+        cmocka_unit_test(connections_that_fail_do_not_prolong_the_wait),
+        cmocka_unit_test(connections_that_fail_do_not_shorten_the_wait),
         cmocka_unit_test(who_goes_on_asking_does_not_keep_its_turn),
         cmocka_unit_test(who_sends_much_keeps_its_turn),
         cmocka_unit_test(what_cannot_be_taken_back_costs_its_client),

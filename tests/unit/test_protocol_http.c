@@ -874,21 +874,21 @@ static void an_answer_can_be_too_long(void **state)
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_http);
     struct protocol_request request = { .decided = true };
-    struct http_link link = { 0 };
+    struct http_connection connection = { 0 };
     struct slice input = SLICE("HTTP/1.1 200 OK\r\nA: ");
     struct buffer out = { 0 };
-    assert_int_equal(protocol_http.read_response(&settings, &link, &request, &input, &out, NULL),
+    assert_int_equal(protocol_http.read_response(&settings, &connection, &request, &input, &out, NULL),
                      PROTOCOL_MORE);
     assert_int_equal(out.length, 0);
-    assert_true(link.head.length > 0);
+    assert_true(connection.head.length > 0);
     assert_true(protocol_http.write_error(&settings, &request, REASON_OVER_LIMIT, &out));
     assert_memory_equal(buffer_bytes(&out), "HTTP/1.1 502 ", 13);
     /* What was kept of the head goes with the connection, or with the head. */
     input = SLICE("\r\nContent-Length: 1\r\n\r\n");
-    assert_int_equal(protocol_http.read_response(&settings, &link, &request, &input, &out, NULL),
+    assert_int_equal(protocol_http.read_response(&settings, &connection, &request, &input, &out, NULL),
                      PROTOCOL_MORE);
-    assert_null(link.head.memory);
-    protocol_http.close_link(&link);
+    assert_null(connection.head.memory);
+    protocol_http.close_connection(&connection);
     buffer_free(&out);
 }
 
@@ -919,12 +919,12 @@ static void an_answer_says_that_the_client_is_closed(void **state)
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_http);
     struct protocol_request request = { .decided = true, .closes_client = true };
-    struct http_link link = { 0 };
+    struct http_connection connection = { 0 };
     struct slice input = SLICE("HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
     struct buffer out = { 0 };
-    assert_int_equal(protocol_http.read_response(&settings, &link, &request, &input, &out, NULL),
+    assert_int_equal(protocol_http.read_response(&settings, &connection, &request, &input, &out, NULL),
                      PROTOCOL_INTERIM);
-    assert_int_equal(protocol_http.read_response(&settings, &link, &request, &input, &out, NULL),
+    assert_int_equal(protocol_http.read_response(&settings, &connection, &request, &input, &out, NULL),
                      PROTOCOL_COMPLETE);
     static const char expected[] =
         "HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
@@ -957,7 +957,7 @@ static void bytes_are_looked_at_once_as_they_come(void **state)
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_http);
     struct http_client client = { 0 };
-    struct http_link link = { 0 };
+    struct http_connection connection = { 0 };
     struct protocol_request request = { 0 };
     struct buffer out = { 0 }, answer = { 0 };
     enum protocol_outcome outcome = PROTOCOL_MORE;
@@ -981,15 +981,15 @@ static void bytes_are_looked_at_once_as_they_come(void **state)
     for (size_t i = 0; i < size; i++) {
         struct slice input = { text + i, 1 };
         assert_int_equal(outcome, PROTOCOL_MORE);
-        outcome = protocol_http.read_response(&settings, &link, &request, &input, &out, NULL);
+        outcome = protocol_http.read_response(&settings, &connection, &request, &input, &out, NULL);
     }
     assert_int_equal(outcome, PROTOCOL_COMPLETE);
     assert_int_equal(out.length, size);
-    assert_true(link.scanner.looked_at + link.body.looked_at <= 2 * size);
-    assert_true(link.scanner.looked_at >= 30000);
-    assert_true(link.body.looked_at >= 14000);
+    assert_true(connection.scanner.looked_at + connection.body.looked_at <= 2 * size);
+    assert_true(connection.scanner.looked_at >= 30000);
+    assert_true(connection.body.looked_at >= 14000);
     free(text);
-    protocol_http.close_link(&link);
+    protocol_http.close_connection(&connection);
     buffer_free(&out);
     buffer_free(&answer);
 }

@@ -220,7 +220,7 @@ static void ids_can_be_changed(void **state)
     struct protocol_settings settings = with_id();
     struct protocol_request request = { 0 };
     void *client = calloc(1, protocol_length.client_size);
-    void *link = calloc(1, protocol_length.link_size);
+    void *connection = calloc(1, protocol_length.connection_size);
     struct buffer out = { 0 }, answer = { 0 };
     struct slice input = SLICE("AID\0\1a"), response = SLICE("b\x12\x34\0\0");
     uint64_t id = 0;
@@ -231,17 +231,17 @@ static void ids_can_be_changed(void **state)
     protocol_length.set_id(&settings, &request, buffer_bytes(&out), 0x1234);
     assert_memory_equal(buffer_bytes(&out), "A\x12\x34\0\1a", 6);
     buffer_truncate(&out, 0);
-    assert_int_equal(protocol_length.read_response(&settings, link, NULL, &response, &out, &id),
+    assert_int_equal(protocol_length.read_response(&settings, connection, NULL, &response, &out, &id),
                      PROTOCOL_WHOSE);
     assert_int_equal(id, 0x1234);
     assert_int_equal(out.length, 0);
-    assert_int_equal(protocol_length.read_response(&settings, link, &request, &response, &out, &id),
+    assert_int_equal(protocol_length.read_response(&settings, connection, &request, &response, &out, &id),
                      PROTOCOL_COMPLETE);
     assert_int_equal(response.length, 0);
     assert_memory_equal(buffer_bytes(&out), "bID\0\0", 5);
     buffer_free(&out);
     free(client);
-    free(link);
+    free(connection);
 }
 
 static void ids_are_counted(void **state)

@@ -275,7 +275,7 @@ static void runs_give_the_same_answers_however_they_are_cut(void **state)
     struct protocol_settings settings = framing_settings(&protocol_memcached);
     for (size_t cut = 1; cut < sizeof requests; cut++) {
         struct memcached_client client = { 0 };
-        struct memcached_link link = { 0 };
+        struct memcached_connection connection = { 0 };
         struct buffer out = { 0 }, answer = { 0 }, target = { 0 }, received = { 0 };
         struct protocol_request request = { 0 };
         for (size_t piece = 0; piece < 2; piece++) {
@@ -295,8 +295,8 @@ static void runs_give_the_same_answers_however_they_are_cut(void **state)
                 }
                 struct slice answers = buffer_slice(&target);
                 if (!request.local)
-                    assert_int_equal(protocol_memcached.read_response(&settings, &link, &request, &answers,
-                                                                      &received, NULL),
+                    assert_int_equal(protocol_memcached.read_response(&settings, &connection, &request,
+                                                                      &answers, &received, NULL),
                                      PROTOCOL_COMPLETE);
                 assert_int_equal(answers.length, 0);
                 buffer_truncate(&target, 0);
@@ -347,7 +347,7 @@ static void bytes_of_answers_are_looked_at_once(void **state)
 {
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_memcached);
-    struct memcached_link link = { 0 };
+    struct memcached_connection connection = { 0 };
     struct memcached_context context = { .answer = MEMCACHED_STATS };
     struct protocol_request request = { 0 };
     struct buffer out = { 0 };
@@ -356,10 +356,11 @@ static void bytes_of_answers_are_looked_at_once(void **state)
     memcpy(line, "STAT ", 5);
     for (size_t i = 0; i < 100000; i++) {
         struct slice piece = { line + i, 1 };
-        assert_int_equal(protocol_memcached.read_response(&settings, &link, &request, &piece, &out, NULL),
-                         PROTOCOL_MORE);
+        assert_int_equal(
+            protocol_memcached.read_response(&settings, &connection, &request, &piece, &out, NULL),
+            PROTOCOL_MORE);
     }
-    assert_true(link.looked_at == 100000);
+    assert_true(connection.looked_at == 100000);
     assert_int_equal(out.length, 100000);
     buffer_free(&out);
     free(line);

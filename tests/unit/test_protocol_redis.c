@@ -990,7 +990,7 @@ static void answers_nest_at_any_depth(void **state)
     (void)state;
     enum { DEPTH = 20000 };
     struct protocol_settings settings = plain();
-    struct redis_link link = { 0 };
+    struct redis_connection connection = { 0 };
     struct buffer in = { 0 }, out = { 0 };
     struct protocol_request request = { 0 };
     for (int i = 0; i < DEPTH; i++)
@@ -998,9 +998,11 @@ static void answers_nest_at_any_depth(void **state)
     for (int i = 0; i < DEPTH; i++)
         buffer_append_text(&in, i % 2 == 0 ? "" : ":1\r\n");
     struct slice input = buffer_slice(&in);
-    assert_int_equal(redis_read_response(&settings, &link, &request, &input, &out, NULL), PROTOCOL_MORE);
+    assert_int_equal(redis_read_response(&settings, &connection, &request, &input, &out, NULL),
+                     PROTOCOL_MORE);
     struct slice last = SLICE("+end\r\n+next\r\n");
-    assert_int_equal(redis_read_response(&settings, &link, &request, &last, &out, NULL), PROTOCOL_COMPLETE);
+    assert_int_equal(redis_read_response(&settings, &connection, &request, &last, &out, NULL),
+                     PROTOCOL_COMPLETE);
     assert_int_equal(last.length, 7);
     assert_int_equal(out.length, in.length + 6);
     assert_memory_equal(buffer_bytes(&out), buffer_bytes(&in), in.length);
@@ -1035,9 +1037,9 @@ static void errors_are_in_plain_words(void **state)
 
 static void expect_greeting(const struct protocol_settings *settings, const char *expected)
 {
-    struct redis_link link = { 0 };
+    struct redis_connection connection = { 0 };
     struct buffer out = { 0 };
-    protocol_redis.greet(settings, &link, &out);
+    protocol_redis.greet(settings, &connection, &out);
     assert_int_equal(out.length, strlen(expected));
     if (out.length > 0)
         assert_memory_equal(buffer_bytes(&out), expected, out.length);
@@ -1048,13 +1050,13 @@ static void expect_greeting(const struct protocol_settings *settings, const char
 static void expect_greeted(const struct protocol_settings *settings, struct slice said, size_t step,
                            enum protocol_outcome expected, const char *text, size_t rest)
 {
-    struct redis_link link = { 0 };
+    struct redis_connection connection = { 0 };
     struct buffer error = { 0 };
     enum protocol_outcome outcome = PROTOCOL_MORE;
     while (said.length > 0 && outcome == PROTOCOL_MORE) {
         struct slice piece = { said.bytes, step < said.length ? step : said.length };
         size_t given = piece.length;
-        outcome = protocol_redis.read_greeting(settings, &link, &piece, &error);
+        outcome = protocol_redis.read_greeting(settings, &connection, &piece, &error);
         assert_true(outcome != PROTOCOL_MORE || piece.length == 0);
         slice_skip(&said, given - piece.length);
     }
@@ -1146,14 +1148,15 @@ static void slow_bytes_are_looked_at_once(void **state)
         buffer_free(&input);
     }
     struct protocol_settings settings = plain();
-    struct redis_link link = { 0 };
+    struct redis_connection connection = { 0 };
     struct protocol_request request = { 0 };
     struct buffer out = { 0 };
     for (int k = 0; k < LENGTH; k++) {
         struct slice byte = { k == 0 ? "+" : "v", 1 };
-        assert_int_equal(redis_read_response(&settings, &link, &request, &byte, &out, NULL), PROTOCOL_MORE);
+        assert_int_equal(redis_read_response(&settings, &connection, &request, &byte, &out, NULL),
+                         PROTOCOL_MORE);
     }
-    assert_int_equal(link.looked_at, LENGTH);
+    assert_int_equal(connection.looked_at, LENGTH);
     buffer_free(&out);
 }
 

@@ -267,13 +267,14 @@ static void answer_head(const struct protocol_request *request, const struct htt
 }
 
 /* MORE: what comes next is a body, or another head. */
-static enum protocol_outcome accept_response(struct http_link *link, struct protocol_request *request,
-                                             struct slice bytes, struct buffer *out)
+static enum protocol_outcome accept_response(struct http_connection *connection,
+                                             struct protocol_request *request, struct slice bytes,
+                                             struct buffer *out)
 {
     struct http_context *context = context_of(request);
     struct http_head head;
     enum http_body_kind kind;
-    link->scanner.looked_at += bytes.length;
+    connection->scanner.looked_at += bytes.length;
     if (http_read_response_head(bytes, &head) != NULL || !find_body(context, &head, &kind))
         return PROTOCOL_BROKEN;
     if (head.status < 200) {
@@ -292,37 +293,39 @@ static enum protocol_outcome accept_response(struct http_link *link, struct prot
     answer_head(request, context, bytes, &head, out);
     if (kind == HTTP_BODY_NONE)
         return PROTOCOL_COMPLETE;
-    http_body_start(&link->body, kind, head.length);
-    link->in_body = true;
+    http_body_start(&connection->body, kind, head.length);
+    connection->in_body = true;
     return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome read_response_head(const struct protocol_settings *settings,
-                                                struct http_link *link, struct protocol_request *request,
-                                                struct slice *input, struct buffer *out)
+                                                struct http_connection *connection,
+                                                struct protocol_request *request, struct slice *input,
+                                                struct buffer *out)
 {
     struct slice piece = *input;
-    size_t room = settings->head_limit > link->head.length ? settings->head_limit - link->head.length : 0;
+    size_t room =
+        settings->head_limit > connection->head.length ? settings->head_limit - connection->head.length : 0;
     size_t used;
-    if (!begins_well(&link->head, *input))
+    if (!begins_well(&connection->head, *input))
         return PROTOCOL_BROKEN;
     if (piece.length > room)
         piece.length = room;
-    enum http_scan scan = http_scan(&link->scanner, piece, &used);
+    enum http_scan scan = http_scan(&connection->scanner, piece, &used);
     piece.length = used;
     slice_skip(input, used);
     if (scan == HTTP_SCAN_BAD || (scan == HTTP_SCAN_MORE && input->length > 0))
         return PROTOCOL_BROKEN;
-    if (scan == HTTP_SCAN_MORE || link->head.length > 0) {
-        buffer_append(&link->head, piece.bytes, piece.length);
-        if (link->head.failed)
+    if (scan == HTTP_SCAN_MORE || connection->head.length > 0) {
+        buffer_append(&connection->head, piece.bytes, piece.length);
+        if (connection->head.failed)
             return PROTOCOL_BROKEN;
-        piece = buffer_slice(&link->head);
+        piece = buffer_slice(&connection->head);
     }
     if (scan == HTTP_SCAN_MORE)
         return PROTOCOL_MORE;
-    enum protocol_outcome outcome = accept_response(link, request, piece, out);
-    buffer_free(&link->head);
+    enum protocol_outcome outcome = accept_response(connection, request, piece, out);
+    buffer_free(&connection->head);
     return outcome;
 }
 
@@ -331,18 +334,18 @@ static enum protocol_outcome http_read_response(const struct protocol_settings *
                                                 struct buffer *out, uint64_t *id)
 {
     (void)id;
-    struct http_link *link = state;
+    struct http_connection *connection = state;
     context_of(request)->answered = true;
-    while (!link->in_body && input->length > 0) {
-        enum protocol_outcome outcome = read_response_head(settings, link, request, input, out);
+    while (!connection->in_body && input->length > 0) {
+        enum protocol_outcome outcome = read_response_head(settings, connection, request, input, out);
         if (outcome != PROTOCOL_MORE)
             return outcome;
     }
-    if (!link->in_body)
+    if (!connection->in_body)
         return PROTOCOL_MORE;
-    switch (http_body_read(&link->body, input, out)) {
+    switch (http_body_read(&connection->body, input, out)) {
     case HTTP_BODY_END:
-        link->in_body = false;
+        connection->in_body = false;
         return PROTOCOL_COMPLETE;
     case HTTP_BODY_BAD:
         return PROTOCOL_BROKEN;
@@ -357,14 +360,15 @@ static enum protocol_outcome http_end_response(const struct protocol_settings *s
     (void)settings;
     (void)request;
     (void)out;
-    const struct http_link *link = state;
-    return link->in_body && link->body.kind == HTTP_BODY_UNTIL_CLOSE ? PROTOCOL_COMPLETE : PROTOCOL_BROKEN;
+    const struct http_connection *connection = state;
+    return connection->in_body && connection->body.kind == HTTP_BODY_UNTIL_CLOSE ? PROTOCOL_COMPLETE
+                                                                                 : PROTOCOL_BROKEN;
 }
 
-static void http_close_link(void *state)
+static void http_close_connection(void *state)
 {
-    struct http_link *link = state;
-    buffer_free(&link->head);
+    struct http_connection *connection = state;
+    buffer_free(&connection->head);
 }
 
 /* ---- Errors ------------------------------------------------------------------------------------------- */
@@ -406,10 +410,10 @@ static bool http_write_error(const struct protocol_settings *settings, const str
 const struct protocol protocol_http = {
     .name = "http",
     .client_size = sizeof(struct http_client),
-    .link_size = sizeof(struct http_link),
+    .connection_size = sizeof(struct http_connection),
     .aborts_on_close = true,
     .announces_close = true,
-    .close_link = http_close_link,
+    .close_connection = http_close_connection,
     .read_request = http_read_request,
     .read_response = http_read_response,
     .end_response = http_end_response,

@@ -15,8 +15,8 @@ struct http_client {
     bool in_body;
 };
 
-/* Of a link. A response's head is kept only if it does not come in one piece. */
-struct http_link {
+/* Of a connection. A response's head is kept only if it does not come in one piece. */
+struct http_connection {
     struct http_scanner scanner;
     struct http_body body;
     struct buffer head;

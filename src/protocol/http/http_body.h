@@ -14,7 +14,7 @@
 
 enum http_body_kind { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED, HTTP_BODY_UNTIL_CLOSE };
 
-/* Where in a body we are; lives in the state of a client or of a link. */
+/* Where in a body we are; lives in the state of a client or of a connection. */
 struct http_body {
     unsigned char kind;
     unsigned char step;

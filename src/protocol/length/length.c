@@ -16,7 +16,7 @@ struct length_client {
 
 /* The header is kept until it is known whose answer it begins, and how that client's id has to be put back.
  */
-struct length_link {
+struct length_connection {
     unsigned char head[LENGTH_HEAD_MAX];
     size_t head_length;
     bool in_body;
@@ -98,40 +98,41 @@ static enum protocol_outcome length_read_request(const struct protocol_settings 
 /* Says whose answer it is. The last byte of the header is looked at but not taken: so there is something to
  * call for again even where the header is all of the answer. */
 static enum protocol_outcome length_say_whose(const struct protocol_settings *settings,
-                                              struct length_link *link, struct slice *input, uint64_t *id)
+                                              struct length_connection *connection, struct slice *input,
+                                              uint64_t *id)
 {
     size_t head_size = length_head_size(settings);
     uint64_t remaining;
-    if (!pass_collect(link->head, &link->head_length, head_size - 1, input) || input->length == 0)
+    if (!pass_collect(connection->head, &connection->head_length, head_size - 1, input) || input->length == 0)
         return PROTOCOL_MORE;
-    link->head[head_size - 1] = (unsigned char)input->bytes[0];
-    if (!length_read_head(settings, link->head, head_size, &remaining) ||
-        !number_read(length_format(settings), link->head + settings->length.id_offset,
+    connection->head[head_size - 1] = (unsigned char)input->bytes[0];
+    if (!length_read_head(settings, connection->head, head_size, &remaining) ||
+        !number_read(length_format(settings), connection->head + settings->length.id_offset,
                      length_id_width(settings), id))
         return PROTOCOL_BROKEN;
     return PROTOCOL_WHOSE;
 }
 
-static enum protocol_outcome length_read_response(const struct protocol_settings *settings, void *link_state,
-                                                  struct protocol_request *request, struct slice *input,
-                                                  struct buffer *out, uint64_t *id)
+static enum protocol_outcome length_read_response(const struct protocol_settings *settings,
+                                                  void *connection_state, struct protocol_request *request,
+                                                  struct slice *input, struct buffer *out, uint64_t *id)
 {
-    struct length_link *link = link_state;
-    if (!link->in_body) {
+    struct length_connection *connection = connection_state;
+    if (!connection->in_body) {
         if (request == NULL)
-            return length_say_whose(settings, link, input, id);
-        if (!pass_collect(link->head, &link->head_length, length_head_size(settings), input))
+            return length_say_whose(settings, connection, input, id);
+        if (!pass_collect(connection->head, &connection->head_length, length_head_size(settings), input))
             return PROTOCOL_MORE;
-        if (!length_read_head(settings, link->head, link->head_length, &link->remaining))
+        if (!length_read_head(settings, connection->head, connection->head_length, &connection->remaining))
             return PROTOCOL_BROKEN;
-        memcpy(link->head + settings->length.id_offset, request->context, length_id_width(settings));
-        buffer_append(out, (const char *)link->head, link->head_length);
-        link->in_body = true;
+        memcpy(connection->head + settings->length.id_offset, request->context, length_id_width(settings));
+        buffer_append(out, (const char *)connection->head, connection->head_length);
+        connection->in_body = true;
     }
-    if (!length_pass_body(&link->remaining, input, out))
+    if (!length_pass_body(&connection->remaining, input, out))
         return PROTOCOL_MORE;
-    link->in_body = false;
-    link->head_length = 0;
+    connection->in_body = false;
+    connection->head_length = 0;
     return PROTOCOL_COMPLETE;
 }
 
@@ -165,7 +166,7 @@ static size_t length_largest_answer(const struct protocol_settings *settings)
 const struct protocol protocol_length = {
     .name = "length",
     .client_size = sizeof(struct length_client),
-    .link_size = sizeof(struct length_link),
+    .connection_size = sizeof(struct length_connection),
     .read_request = length_read_request,
     .read_response = length_read_response,
     .write_error = error_reply_write,

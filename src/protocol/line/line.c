@@ -13,7 +13,7 @@ struct line_client {
 };
 
 /* All zeros between two answers. */
-struct line_link {
+struct line_connection {
     struct match delimiter;
     bool is_other;        /* this line does not begin with reply_until */
     size_t until_matched; /* how much of reply_until this line has begun with */
@@ -51,42 +51,42 @@ static enum protocol_outcome line_read_request(const struct protocol_settings *s
 
 /* Compares the next bytes of a line with what the last line of an answer begins with. The delimiter counts as
  * part of the line: ".\r\n" is the line that is "." and nothing else. */
-static void line_compare_until(struct line_link *link, struct slice until, struct slice bytes)
+static void line_compare_until(struct line_connection *connection, struct slice until, struct slice bytes)
 {
-    if (link->is_other || link->until_matched >= until.length)
+    if (connection->is_other || connection->until_matched >= until.length)
         return;
-    size_t count = pass_available(&bytes, until.length - link->until_matched);
-    if (memcmp(until.bytes + link->until_matched, bytes.bytes, count) == 0)
-        link->until_matched += count;
+    size_t count = pass_available(&bytes, until.length - connection->until_matched);
+    if (memcmp(until.bytes + connection->until_matched, bytes.bytes, count) == 0)
+        connection->until_matched += count;
     else
-        link->is_other = true;
+        connection->is_other = true;
 }
 
 /* Notes that a line has ended. True if it is the last one of its answer. */
-static bool line_end(struct line_link *link, const struct protocol_settings *settings)
+static bool line_end(struct line_connection *connection, const struct protocol_settings *settings)
 {
     size_t until = settings->line.reply_until.length;
-    bool is_until = !link->is_other && link->until_matched >= until;
-    link->lines++;
-    link->is_other = false;
-    link->until_matched = 0;
-    return until > 0 ? is_until : link->lines >= settings->line.reply_lines;
+    bool is_until = !connection->is_other && connection->until_matched >= until;
+    connection->lines++;
+    connection->is_other = false;
+    connection->until_matched = 0;
+    return until > 0 ? is_until : connection->lines >= settings->line.reply_lines;
 }
 
-static enum protocol_outcome line_read_response(const struct protocol_settings *settings, void *link_state,
-                                                struct protocol_request *request, struct slice *input,
-                                                struct buffer *out, uint64_t *id)
+static enum protocol_outcome line_read_response(const struct protocol_settings *settings,
+                                                void *connection_state, struct protocol_request *request,
+                                                struct slice *input, struct buffer *out, uint64_t *id)
 {
     (void)request;
     (void)id;
-    struct line_link *link = link_state;
+    struct line_connection *connection = connection_state;
     while (input->length > 0) {
         size_t taken;
-        bool ends = match_find(&link->delimiter, settings->line.delimiter, *input, &taken);
-        line_compare_until(link, settings->line.reply_until, (struct slice){ input->bytes, taken });
+        bool ends = match_find(&connection->delimiter, settings->line.delimiter, *input, &taken);
+        line_compare_until(connection, settings->line.reply_until, (struct slice){ input->bytes, taken });
         pass(input, taken, out);
-        if (ends && line_end(link, settings)) {
-            *link = (struct line_link){ 0 };
+        if (ends && line_end(connection, settings)) {
+            *connection = (struct line_connection){ 0 };
             return PROTOCOL_COMPLETE;
         }
     }
@@ -96,7 +96,7 @@ static enum protocol_outcome line_read_response(const struct protocol_settings *
 const struct protocol protocol_line = {
     .name = "line",
     .client_size = sizeof(struct line_client),
-    .link_size = sizeof(struct line_link),
+    .connection_size = sizeof(struct line_connection),
     .read_request = line_read_request,
     .read_response = line_read_response,
     .write_error = error_reply_write,

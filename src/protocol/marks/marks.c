@@ -6,7 +6,7 @@
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
 
-/* Of a client and of a link alike. All zeros between two messages. */
+/* Of a client and of a connection alike. All zeros between two messages. */
 struct marks_reader {
     size_t started; /* how much of the start mark has come */
     struct match end;
@@ -53,13 +53,13 @@ static enum protocol_outcome marks_read_request(const struct protocol_settings *
     return PROTOCOL_COMPLETE;
 }
 
-static enum protocol_outcome marks_read_response(const struct protocol_settings *settings, void *link,
+static enum protocol_outcome marks_read_response(const struct protocol_settings *settings, void *connection,
                                                  struct protocol_request *request, struct slice *input,
                                                  struct buffer *out, uint64_t *id)
 {
     (void)request;
     (void)id;
-    struct marks_reader *reader = link;
+    struct marks_reader *reader = connection;
     struct slice start = settings->marks.start;
     size_t starting = marks_starting(reader, start, input);
     if (starting > 0) {
@@ -83,7 +83,7 @@ static enum protocol_outcome marks_read_response(const struct protocol_settings 
 const struct protocol protocol_marks = {
     .name = "marks",
     .client_size = sizeof(struct marks_reader),
-    .link_size = sizeof(struct marks_reader),
+    .connection_size = sizeof(struct marks_reader),
     .read_request = marks_read_request,
     .read_response = marks_read_response,
     .write_error = error_reply_write,

@@ -276,7 +276,7 @@ static bool memcached_observes(const struct protocol_settings *settings, struct 
 const struct protocol protocol_memcached = {
     .name = "memcached",
     .client_size = sizeof(struct memcached_client),
-    .link_size = sizeof(struct memcached_link),
+    .connection_size = sizeof(struct memcached_connection),
     .is_async = true,
     .read_request = memcached_read_request,
     .read_response = memcached_answer_read,

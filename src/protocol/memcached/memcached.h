@@ -77,7 +77,7 @@ struct memcached_client {
 };
 
 /* The state of one target connection; `line` apart, all zeros between two answers. */
-struct memcached_link {
+struct memcached_connection {
     bool in_block;
     bool in_rest;       /* of a line longer than `line`: passed on up to its end */
     bool is_last;       /* what is being passed on ends the answer */
@@ -88,7 +88,7 @@ struct memcached_link {
 };
 
 /* The read_response() of struct protocol. */
-enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *link,
+enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *connection,
                                             struct protocol_request *request, struct slice *input,
                                             struct buffer *out, uint64_t *id);
 

@@ -137,18 +137,20 @@ struct beginning {
 
 /* A line inside the answers to quiet commands. Our MN is not the client's. */
 static enum protocol_outcome end_quiet_line(const struct memcached_context *context,
-                                            struct memcached_link *link, const struct beginning *beginning,
-                                            enum role role, struct buffer *out)
+                                            struct memcached_connection *connection,
+                                            const struct beginning *beginning, enum role role,
+                                            struct buffer *out)
 {
     /* Here it can't be said which of the commands it was, and where their answers end. */
     if (role == ROLE_STRAY || is_spoiler(context, beginning->text))
         return PROTOCOL_BROKEN;
     give(context, out, beginning->line.bytes, beginning->line.length);
-    link->in_rest = !beginning->is_whole;
+    connection->in_rest = !beginning->is_whole;
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome end_line(struct memcached_context *context, struct memcached_link *link,
+static enum protocol_outcome end_line(struct memcached_context *context,
+                                      struct memcached_connection *connection,
                                       struct protocol_request *request, const struct beginning *beginning,
                                       struct buffer *out)
 {
@@ -164,78 +166,81 @@ static enum protocol_outcome end_line(struct memcached_context *context, struct 
     }
     enum role role = role_of(context, word);
     if (role == ROLE_DATA) {
-        if (!beginning->is_whole || !read_value_line(context, beginning->text, &link->block))
+        if (!beginning->is_whole || !read_value_line(context, beginning->text, &connection->block))
             return PROTOCOL_BROKEN;
-        link->block += 2;
-        link->in_block = true;
-        link->is_last = context->answer == MEMCACHED_META;
+        connection->block += 2;
+        connection->in_block = true;
+        connection->is_last = context->answer == MEMCACHED_META;
         give(context, out, beginning->line.bytes, beginning->line.length);
         return PROTOCOL_MORE;
     }
     if (context->answer == MEMCACHED_QUIET)
-        return end_quiet_line(context, link, beginning, role, out);
+        return end_quiet_line(context, connection, beginning, role, out);
     if (role == ROLE_STRAY)
         return PROTOCOL_BROKEN;
     if (is_spoiler(context, beginning->text))
         request->closes_target = true;
     give(context, out, beginning->line.bytes, beginning->line.length);
-    link->in_rest = !beginning->is_whole;
-    link->is_last = role == ROLE_LAST;
+    connection->in_rest = !beginning->is_whole;
+    connection->is_last = role == ROLE_LAST;
     return role == ROLE_LAST && beginning->is_whole ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
 /* Collects a line until its end is there, or there is no more room for it. */
-static enum protocol_outcome read_line(struct memcached_context *context, struct memcached_link *link,
+static enum protocol_outcome read_line(struct memcached_context *context,
+                                       struct memcached_connection *connection,
                                        struct protocol_request *request, struct slice *input,
                                        struct buffer *out)
 {
-    size_t room = sizeof link->line - link->length;
+    size_t room = sizeof connection->line - connection->length;
     size_t count = room < input->length ? room : input->length;
     const char *newline = memchr(input->bytes, '\n', count);
     if (newline != NULL)
         count = (size_t)(newline - input->bytes) + 1;
-    memcpy(link->line + link->length, input->bytes, count);
+    memcpy(connection->line + connection->length, input->bytes, count);
     slice_skip(input, count);
-    link->looked_at += count;
-    link->length += count;
-    if (newline == NULL && link->length < sizeof link->line)
+    connection->looked_at += count;
+    connection->length += count;
+    if (newline == NULL && connection->length < sizeof connection->line)
         return PROTOCOL_MORE;
-    struct beginning beginning = { { link->line, link->length },
-                                   { link->line, link->length },
+    struct beginning beginning = { { connection->line, connection->length },
+                                   { connection->line, connection->length },
                                    newline != NULL };
     if (beginning.is_whole)
         beginning.text = memcached_line_text(beginning.line);
-    link->length = 0;
-    return end_line(context, link, request, &beginning, out);
+    connection->length = 0;
+    return end_line(context, connection, request, &beginning, out);
 }
 
-static enum protocol_outcome read_rest(const struct memcached_context *context, struct memcached_link *link,
-                                       struct slice *input, struct buffer *out)
+static enum protocol_outcome read_rest(const struct memcached_context *context,
+                                       struct memcached_connection *connection, struct slice *input,
+                                       struct buffer *out)
 {
     const char *newline = memchr(input->bytes, '\n', input->length);
     size_t count = newline != NULL ? (size_t)(newline - input->bytes) + 1 : input->length;
     give(context, out, input->bytes, count);
     slice_skip(input, count);
-    link->looked_at += count;
+    connection->looked_at += count;
     if (newline == NULL)
         return PROTOCOL_MORE;
-    link->in_rest = false;
-    return link->is_last ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    connection->in_rest = false;
+    return connection->is_last ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
-static enum protocol_outcome read_block(const struct memcached_context *context, struct memcached_link *link,
-                                        struct slice *input, struct buffer *out)
+static enum protocol_outcome read_block(const struct memcached_context *context,
+                                        struct memcached_connection *connection, struct slice *input,
+                                        struct buffer *out)
 {
     size_t count = 1;
-    if (link->block > 2)
-        count = link->block - 2 < input->length ? (size_t)(link->block - 2) : input->length;
-    else if (input->bytes[0] != (link->block == 2 ? '\r' : '\n'))
+    if (connection->block > 2)
+        count = connection->block - 2 < input->length ? (size_t)(connection->block - 2) : input->length;
+    else if (input->bytes[0] != (connection->block == 2 ? '\r' : '\n'))
         return PROTOCOL_BROKEN;
     give(context, out, input->bytes, count);
     slice_skip(input, count);
-    link->block -= count;
-    link->in_block = link->block > 0;
-    return link->is_last && !link->in_block ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    connection->block -= count;
+    connection->in_block = connection->block > 0;
+    return connection->is_last && !connection->in_block ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
 enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *state,
@@ -244,18 +249,18 @@ enum protocol_outcome memcached_answer_read(const struct protocol_settings *sett
 {
     (void)settings;
     (void)id;
-    struct memcached_link *link = state;
+    struct memcached_connection *connection = state;
     struct memcached_context context = memcached_context(request);
     enum protocol_outcome outcome = PROTOCOL_MORE;
     while (outcome == PROTOCOL_MORE && input->length > 0) {
-        if (link->in_block)
-            outcome = read_block(&context, link, input, out);
-        else if (link->in_rest)
-            outcome = read_rest(&context, link, input, out);
+        if (connection->in_block)
+            outcome = read_block(&context, connection, input, out);
+        else if (connection->in_rest)
+            outcome = read_rest(&context, connection, input, out);
         else
-            outcome = read_line(&context, link, request, input, out);
+            outcome = read_line(&context, connection, request, input, out);
     }
     if (outcome == PROTOCOL_COMPLETE)
-        link->is_last = false;
+        connection->is_last = false;
     return outcome;
 }

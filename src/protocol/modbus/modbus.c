@@ -67,7 +67,7 @@ struct modbus_client {
 };
 
 /* The head is kept until it is known whose answer it begins. */
-struct modbus_link {
+struct modbus_connection {
     unsigned char head[MODBUS_HEAD];
     size_t head_length;
     bool in_body;
@@ -228,59 +228,61 @@ static void modbus_set_id(const struct protocol_settings *settings, struct proto
 
 /* Says whose answer it is. The last byte of the head is not taken yet: so there is something to call for
  * again even where the head is all of the answer. */
-static enum protocol_outcome modbus_say_whose(const struct modbus_link *link, const struct slice *input,
-                                              uint64_t *id)
+static enum protocol_outcome modbus_say_whose(const struct modbus_connection *connection,
+                                              const struct slice *input, uint64_t *id)
 {
     if (input->length == 0)
         return PROTOCOL_MORE;
-    *id = (uint64_t)link->head[0] << 8 | link->head[1];
+    *id = (uint64_t)connection->head[0] << 8 | connection->head[1];
     return PROTOCOL_WHOSE;
 }
 
 /* Takes bytes of an answer's head, up to `size`. */
-static enum protocol_outcome modbus_collect(struct modbus_link *link, size_t size, struct slice *input)
+static enum protocol_outcome modbus_collect(struct modbus_connection *connection, size_t size,
+                                            struct slice *input)
 {
-    bool is_there = pass_collect(link->head, &link->head_length, size, input);
-    if (!modbus_head_is_right(link->head, link->head_length))
+    bool is_there = pass_collect(connection->head, &connection->head_length, size, input);
+    if (!modbus_head_is_right(connection->head, connection->head_length))
         return PROTOCOL_BROKEN;
     return is_there ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
 /* Whether the head is that of an answer to the request. Puts the client's transaction id back. */
-static bool modbus_begin_answer(struct modbus_link *link, const struct protocol_request *request)
+static bool modbus_begin_answer(struct modbus_connection *connection, const struct protocol_request *request)
 {
     struct modbus_context context = modbus_context(request);
-    if (link->head[6] != context.unit || (link->head[7] & ~MODBUS_IS_EXCEPTION) != context.function)
+    if (connection->head[6] != context.unit ||
+        (connection->head[7] & ~MODBUS_IS_EXCEPTION) != context.function)
         return false;
-    memcpy(link->head, context.transaction, sizeof context.transaction);
-    link->remaining = modbus_body_size(link->head);
-    link->in_body = true;
+    memcpy(connection->head, context.transaction, sizeof context.transaction);
+    connection->remaining = modbus_body_size(connection->head);
+    connection->in_body = true;
     return true;
 }
 
-static enum protocol_outcome modbus_read_response(const struct protocol_settings *settings, void *link_state,
-                                                  struct protocol_request *request, struct slice *input,
-                                                  struct buffer *out, uint64_t *id)
+static enum protocol_outcome modbus_read_response(const struct protocol_settings *settings,
+                                                  void *connection_state, struct protocol_request *request,
+                                                  struct slice *input, struct buffer *out, uint64_t *id)
 {
     (void)settings;
-    struct modbus_link *link = link_state;
-    if (!link->in_body) {
+    struct modbus_connection *connection = connection_state;
+    if (!connection->in_body) {
         size_t size = request == NULL ? MODBUS_HEAD - 1 : MODBUS_HEAD;
-        enum protocol_outcome outcome = modbus_collect(link, size, input);
+        enum protocol_outcome outcome = modbus_collect(connection, size, input);
         if (outcome != PROTOCOL_COMPLETE)
             return outcome;
         if (request == NULL)
-            return modbus_say_whose(link, input, id);
-        if (!modbus_begin_answer(link, request))
+            return modbus_say_whose(connection, input, id);
+        if (!modbus_begin_answer(connection, request))
             return PROTOCOL_BROKEN;
-        buffer_append(out, (const char *)link->head, MODBUS_HEAD);
+        buffer_append(out, (const char *)connection->head, MODBUS_HEAD);
     }
-    size_t count = pass_available(input, link->remaining);
+    size_t count = pass_available(input, connection->remaining);
     pass(input, count, out);
-    link->remaining -= count;
-    if (link->remaining > 0)
+    connection->remaining -= count;
+    if (connection->remaining > 0)
         return PROTOCOL_MORE;
-    *link = (struct modbus_link){ 0 };
+    *connection = (struct modbus_connection){ 0 };
     return PROTOCOL_COMPLETE;
 }
 
@@ -316,7 +318,7 @@ static bool modbus_write_error(const struct protocol_settings *settings,
 const struct protocol protocol_modbus = {
     .name = "modbus",
     .client_size = sizeof(struct modbus_client),
-    .link_size = sizeof(struct modbus_link),
+    .connection_size = sizeof(struct modbus_connection),
     .aborts_on_close = true,
     .read_request = modbus_read_request,
     .read_response = modbus_read_response,

@@ -18,7 +18,7 @@ struct framer_state {
     struct buffer answer;    /* a response's first bytes, as the framer gives them */
     struct pending *current; /* with ids: whose response is being read */
     size_t client_at;        /* places of the framer's own states in `own` */
-    size_t link_at;
+    size_t connection_at;
     uint64_t own[];
 };
 
@@ -30,7 +30,7 @@ static size_t round_up(size_t size)
 size_t observe_framer_size(const struct protocol_settings *settings)
 {
     return sizeof(uint64_t) *
-           (round_up(settings->protocol->client_size) + round_up(settings->protocol->link_size));
+           (round_up(settings->protocol->client_size) + round_up(settings->protocol->connection_size));
 }
 
 static void *framer_client_state(struct framer_state *state)
@@ -38,16 +38,16 @@ static void *framer_client_state(struct framer_state *state)
     return state->own + state->client_at;
 }
 
-static void *framer_link_state(struct framer_state *state)
+static void *framer_connection_state(struct framer_state *state)
 {
-    return state->own + state->link_at;
+    return state->own + state->connection_at;
 }
 
 static void framer_open(struct observer *observer, void *data)
 {
     struct framer_state *state = data;
     const struct protocol *protocol = observer->protocol->protocol;
-    state->link_at = round_up(protocol->client_size);
+    state->connection_at = round_up(protocol->client_size);
     if (protocol->open_client != NULL)
         protocol->open_client(observer->protocol, framer_client_state(state), 0);
 }
@@ -58,8 +58,8 @@ static void framer_close(struct observer *observer, void *data)
     const struct protocol *protocol = observer->protocol->protocol;
     if (protocol->close_client != NULL)
         protocol->close_client(framer_client_state(state));
-    if (protocol->close_link != NULL)
-        protocol->close_link(framer_link_state(state));
+    if (protocol->close_connection != NULL)
+        protocol->close_connection(framer_connection_state(state));
     buffer_free(&state->seen);
     buffer_free(&state->out);
     buffer_free(&state->scratch);
@@ -75,13 +75,14 @@ static bool framer_own_id(const struct observer *observer, const struct framer_s
     const struct protocol *protocol = observer->protocol->protocol;
     struct slice bytes = buffer_slice(&state->seen);
     struct buffer out = { 0 };
-    void *link = calloc(1, protocol->link_size > 0 ? protocol->link_size : 1);
-    if (link == NULL)
+    void *connection = calloc(1, protocol->connection_size > 0 ? protocol->connection_size : 1);
+    if (connection == NULL)
         return false;
-    enum protocol_outcome outcome = protocol->read_response(observer->protocol, link, NULL, &bytes, &out, id);
-    if (protocol->close_link != NULL)
-        protocol->close_link(link);
-    free(link);
+    enum protocol_outcome outcome =
+        protocol->read_response(observer->protocol, connection, NULL, &bytes, &out, id);
+    if (protocol->close_connection != NULL)
+        protocol->close_connection(connection);
+    free(connection);
     buffer_free(&out);
     return outcome == PROTOCOL_WHOSE;
 }
@@ -234,7 +235,7 @@ static void framer_target(struct observer *observer, void *data, struct slice *i
     struct slice rest = *input;
     uint64_t id = 0;
     enum protocol_outcome outcome =
-        protocol->read_response(observer->protocol, framer_link_state(state),
+        protocol->read_response(observer->protocol, framer_connection_state(state),
                                 pending == NULL ? NULL : &pending->request, &rest, &state->answer, &id);
     size_t taken = input->length - rest.length;
     observe_take(observer, OBSERVE_TARGET, input, taken);
@@ -253,7 +254,7 @@ static void framer_target_end(struct observer *observer, void *data)
     struct pending *first = observe_first(observer);
     if (first == NULL || protocol->end_response == NULL)
         return;
-    if (protocol->end_response(observer->protocol, framer_link_state(state), &first->request,
+    if (protocol->end_response(observer->protocol, framer_connection_state(state), &first->request,
                                &state->answer) == PROTOCOL_COMPLETE)
         framer_answered(observer, state, first);
 }

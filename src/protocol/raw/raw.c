@@ -17,12 +17,12 @@ static enum protocol_outcome raw_read_request(const struct protocol_settings *se
     return PROTOCOL_COMPLETE;
 }
 
-static enum protocol_outcome raw_read_response(const struct protocol_settings *settings, void *link,
+static enum protocol_outcome raw_read_response(const struct protocol_settings *settings, void *connection,
                                                struct protocol_request *request, struct slice *input,
                                                struct buffer *out, uint64_t *id)
 {
     (void)settings;
-    (void)link;
+    (void)connection;
     (void)request;
     (void)id;
     if (input->length == 0)

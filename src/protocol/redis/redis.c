@@ -134,7 +134,7 @@ static bool observes(const struct protocol_settings *settings, struct protocol_r
 const struct protocol protocol_redis = {
     .name = "redis",
     .client_size = sizeof(struct redis_client),
-    .link_size = sizeof(struct redis_link),
+    .connection_size = sizeof(struct redis_connection),
     .is_async = true,
     .has_pushes = true,
     .open_client = open_client,

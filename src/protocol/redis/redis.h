@@ -167,7 +167,7 @@ enum redis_response_phase {
 };
 
 /* A target connection's state. */
-struct redis_link {
+struct redis_connection {
     uint64_t looked_at; /* as above */
 
     enum redis_response_phase phase;
@@ -186,11 +186,11 @@ struct redis_link {
     char line[REDIS_GREETING_MAX];
 };
 
-enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *link,
+enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *connection,
                                           struct protocol_request *request, struct slice *input,
                                           struct buffer *out, uint64_t *id);
-void redis_greet(const struct protocol_settings *settings, void *link, struct buffer *out);
-enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *link,
+void redis_greet(const struct protocol_settings *settings, void *connection, struct buffer *out);
+enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *connection,
                                           struct slice *input, struct buffer *error);
 
 #endif

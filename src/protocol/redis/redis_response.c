@@ -8,7 +8,7 @@
 
 /* A call of redis_read_response(). */
 struct reader {
-    struct redis_link *link;
+    struct redis_connection *connection;
     struct slice *input;
     const char *start; /* of the bytes that were not given out yet */
     struct buffer *out;
@@ -18,30 +18,30 @@ struct reader {
 /* Gives out what was read, but of pushes. */
 static void give_out(struct reader *reader)
 {
-    if (!reader->link->is_push)
+    if (!reader->connection->is_push)
         buffer_append(reader->out, reader->start, (size_t)(reader->input->bytes - reader->start));
     reader->start = reader->input->bytes;
 }
 
 /* ---- Elements ------------------------------------------------------------------------------------------ */
 
-static bool is_streamed_level(const struct redis_link *link)
+static bool is_streamed_level(const struct redis_connection *connection)
 {
-    return link->depth > 0 && link->open[link->depth] == 0;
+    return connection->depth > 0 && connection->open[connection->depth] == 0;
 }
 
 /* An element ends. COMPLETE if it was the last one of a response. */
 static enum protocol_outcome end_element(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
-    link->phase = REDIS_RESPONSE_TYPE;
-    link->open[link->depth]--;
-    if (link->depth > 0 || link->open[0] > 0)
+    struct redis_connection *connection = reader->connection;
+    connection->phase = REDIS_RESPONSE_TYPE;
+    connection->open[connection->depth]--;
+    if (connection->depth > 0 || connection->open[0] > 0)
         return PROTOCOL_MORE;
-    bool was_push = link->is_push;
+    bool was_push = connection->is_push;
     give_out(reader);
-    link->is_active = false;
-    link->is_push = false;
+    connection->is_active = false;
+    connection->is_push = false;
     return was_push ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
 }
 
@@ -49,51 +49,51 @@ static enum protocol_outcome end_element(struct reader *reader)
  * none itself. */
 static enum protocol_outcome begin_aggregate(struct reader *reader, int64_t count)
 {
-    struct redis_link *link = reader->link;
-    int64_t each = link->type == '%' || link->type == '|' ? 2 : 1;
-    if (count < 0 && (count != -1 || link->type != '*'))
+    struct redis_connection *connection = reader->connection;
+    int64_t each = connection->type == '%' || connection->type == '|' ? 2 : 1;
+    if (count < 0 && (count != -1 || connection->type != '*'))
         return PROTOCOL_BROKEN;
-    if (count > (ELEMENTS_MAX - link->open[link->depth]) / each)
+    if (count > (ELEMENTS_MAX - connection->open[connection->depth]) / each)
         return PROTOCOL_BROKEN;
     if (count > 0)
-        link->open[link->depth] += count * each;
-    link->phase = REDIS_RESPONSE_TYPE;
-    return link->type == '|' ? PROTOCOL_MORE : end_element(reader);
+        connection->open[connection->depth] += count * each;
+    connection->phase = REDIS_RESPONSE_TYPE;
+    return connection->type == '|' ? PROTOCOL_MORE : end_element(reader);
 }
 
 /* An aggregate begins that ends with a '.'. */
 static enum protocol_outcome begin_streamed(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
-    if (link->type == '$') {
-        link->phase = REDIS_RESPONSE_CHUNK;
+    struct redis_connection *connection = reader->connection;
+    if (connection->type == '$') {
+        connection->phase = REDIS_RESPONSE_CHUNK;
         return PROTOCOL_MORE;
     }
-    if (link->depth == REDIS_STREAMED_DEPTH_MAX)
+    if (connection->depth == REDIS_STREAMED_DEPTH_MAX)
         return PROTOCOL_BROKEN;
-    link->open[++link->depth] = 0;
-    link->phase = REDIS_RESPONSE_TYPE;
+    connection->open[++connection->depth] = 0;
+    connection->phase = REDIS_RESPONSE_TYPE;
     return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome end_streamed(struct reader *reader)
 {
-    reader->link->depth--;
+    reader->connection->depth--;
     return end_element(reader);
 }
 
 /* The length of a string is known. */
 static enum protocol_outcome begin_string(struct reader *reader, int64_t length)
 {
-    struct redis_link *link = reader->link;
-    if (length == -1 && link->type == '$')
+    struct redis_connection *connection = reader->connection;
+    if (length == -1 && connection->type == '$')
         return end_element(reader);
     if (length < 0)
         return PROTOCOL_BROKEN;
-    if (length == 0 && link->type == ';')
+    if (length == 0 && connection->type == ';')
         return end_element(reader);
-    link->left = length;
-    link->phase = length > 0 ? REDIS_RESPONSE_DATA : REDIS_RESPONSE_CR;
+    connection->left = length;
+    connection->phase = length > 0 ? REDIS_RESPONSE_DATA : REDIS_RESPONSE_CR;
     return PROTOCOL_MORE;
 }
 
@@ -102,13 +102,13 @@ static enum protocol_outcome begin_string(struct reader *reader, int64_t length)
 /* Begins the response or push whose first byte this is. False if it is neither. */
 static bool begin_response(struct reader *reader, char c)
 {
-    struct redis_link *link = reader->link;
+    struct redis_connection *connection = reader->connection;
     if (c != '>' && !reader->is_expected)
         return false;
-    link->is_active = true;
-    link->is_push = c == '>';
-    link->depth = 0;
-    link->open[0] = 1;
+    connection->is_active = true;
+    connection->is_push = c == '>';
+    connection->depth = 0;
+    connection->open[0] = 1;
     return true;
 }
 
@@ -133,23 +133,23 @@ static enum redis_response_phase phase_of(char type)
 
 static enum protocol_outcome read_type(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
+    struct redis_connection *connection = reader->connection;
     char c = reader->input->bytes[0];
-    bool is_first = !link->is_active;
+    bool is_first = !connection->is_active;
     if (c == '\0' || strchr("+-:,(#_$!=*~%|>.", c) == NULL)
         return PROTOCOL_BROKEN;
     if (is_first && !begin_response(reader, c))
         return PROTOCOL_BROKEN;
     if (c == '>' && !is_first)
         return PROTOCOL_BROKEN;
-    if (c == '.' && !is_streamed_level(link))
+    if (c == '.' && !is_streamed_level(connection))
         return PROTOCOL_BROKEN;
-    if (c != '.' && is_streamed_level(link))
-        link->open[link->depth] = 1;
-    link->type = c;
-    link->phase = phase_of(c);
-    link->number = (struct redis_number){ 0 };
-    link->left = 0;
+    if (c != '.' && is_streamed_level(connection))
+        connection->open[connection->depth] = 1;
+    connection->type = c;
+    connection->phase = phase_of(c);
+    connection->number = (struct redis_number){ 0 };
+    connection->left = 0;
     slice_skip(reader->input, 1);
     return PROTOCOL_MORE;
 }
@@ -164,7 +164,7 @@ static enum protocol_outcome read_text(struct reader *reader)
         return PROTOCOL_MORE;
     }
     slice_skip(input, (size_t)(end - input->bytes) + 1);
-    reader->link->phase = REDIS_RESPONSE_TEXT_LF;
+    reader->connection->phase = REDIS_RESPONSE_TEXT_LF;
     return PROTOCOL_MORE;
 }
 
@@ -175,103 +175,103 @@ static enum protocol_outcome read_text_end(struct reader *reader)
     if (c == '\n')
         return end_element(reader);
     if (c != '\r')
-        reader->link->phase = REDIS_RESPONSE_TEXT;
+        reader->connection->phase = REDIS_RESPONSE_TEXT;
     return PROTOCOL_MORE;
 }
 
 /* Numbers, booleans, null: what they say is the client's business, but it has to be a word. */
 static enum protocol_outcome read_word(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
+    struct redis_connection *connection = reader->connection;
     struct slice *input = reader->input;
-    bool is_null = link->type == '_';
+    bool is_null = connection->type == '_';
     while (input->length > 0 && input->bytes[0] != '\r') {
         if (input->bytes[0] <= ' ' || input->bytes[0] > '~' || is_null)
             return PROTOCOL_BROKEN;
-        link->left = 1;
+        connection->left = 1;
         slice_skip(input, 1);
     }
     if (input->length == 0)
         return PROTOCOL_MORE;
-    if (link->left == 0 && !is_null)
+    if (connection->left == 0 && !is_null)
         return PROTOCOL_BROKEN;
-    link->phase = REDIS_RESPONSE_CR;
+    connection->phase = REDIS_RESPONSE_CR;
     return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome read_length(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
+    struct redis_connection *connection = reader->connection;
     char c = reader->input->bytes[0];
-    if (c == '?' && link->number.digits == 0 && !link->number.negative) {
-        if (strchr("$*~%", link->type) == NULL)
+    if (c == '?' && connection->number.digits == 0 && !connection->number.negative) {
+        if (strchr("$*~%", connection->type) == NULL)
             return PROTOCOL_BROKEN;
         slice_skip(reader->input, 1);
-        link->begins_stream = true;
-        link->phase = REDIS_RESPONSE_CR;
+        connection->begins_stream = true;
+        connection->phase = REDIS_RESPONSE_CR;
         return PROTOCOL_MORE;
     }
-    enum redis_step step = redis_number_read(&link->number, c);
+    enum redis_step step = redis_number_read(&connection->number, c);
     if (step == REDIS_BAD)
         return PROTOCOL_BROKEN;
     slice_skip(reader->input, 1);
     if (step == REDIS_MORE)
         return PROTOCOL_MORE;
-    return strchr("$!=;", link->type) != NULL ? begin_string(reader, link->number.value)
-                                              : begin_aggregate(reader, link->number.value);
+    return strchr("$!=;", connection->type) != NULL ? begin_string(reader, connection->number.value)
+                                                    : begin_aggregate(reader, connection->number.value);
 }
 
 static enum protocol_outcome read_chunk(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
+    struct redis_connection *connection = reader->connection;
     if (reader->input->bytes[0] != ';')
         return PROTOCOL_BROKEN;
     slice_skip(reader->input, 1);
-    link->type = ';';
-    link->number = (struct redis_number){ 0 };
-    link->phase = REDIS_RESPONSE_LENGTH;
+    connection->type = ';';
+    connection->number = (struct redis_number){ 0 };
+    connection->phase = REDIS_RESPONSE_LENGTH;
     return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome read_data(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
+    struct redis_connection *connection = reader->connection;
     size_t length = reader->input->length;
-    if ((int64_t)length > link->left)
-        length = (size_t)link->left;
+    if ((int64_t)length > connection->left)
+        length = (size_t)connection->left;
     slice_skip(reader->input, length);
-    link->left -= (int64_t)length;
-    if (link->left == 0)
-        link->phase = REDIS_RESPONSE_CR;
+    connection->left -= (int64_t)length;
+    if (connection->left == 0)
+        connection->phase = REDIS_RESPONSE_CR;
     return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome read_end(struct reader *reader)
 {
-    struct redis_link *link = reader->link;
-    bool is_cr = link->phase == REDIS_RESPONSE_CR;
+    struct redis_connection *connection = reader->connection;
+    bool is_cr = connection->phase == REDIS_RESPONSE_CR;
     if (reader->input->bytes[0] != (is_cr ? '\r' : '\n'))
         return PROTOCOL_BROKEN;
     slice_skip(reader->input, 1);
     if (is_cr) {
-        link->phase = REDIS_RESPONSE_LF;
+        connection->phase = REDIS_RESPONSE_LF;
         return PROTOCOL_MORE;
     }
-    if (link->begins_stream) {
-        link->begins_stream = false;
+    if (connection->begins_stream) {
+        connection->begins_stream = false;
         return begin_streamed(reader);
     }
-    if (link->type == '.')
+    if (connection->type == '.')
         return end_streamed(reader);
-    if (link->type != ';')
+    if (connection->type != ';')
         return end_element(reader);
-    link->phase = REDIS_RESPONSE_CHUNK;
+    connection->phase = REDIS_RESPONSE_CHUNK;
     return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome read_step(struct reader *reader)
 {
-    switch (reader->link->phase) {
+    switch (reader->connection->phase) {
     case REDIS_RESPONSE_TYPE:
         return read_type(reader);
     case REDIS_RESPONSE_TEXT:
@@ -293,14 +293,14 @@ static enum protocol_outcome read_step(struct reader *reader)
     return read_end(reader);
 }
 
-enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *link,
+enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *connection,
                                           struct protocol_request *request, struct slice *input,
                                           struct buffer *out, uint64_t *id)
 {
     (void)settings;
     (void)id;
     struct reader reader = {
-        .link = link,
+        .connection = connection,
         .input = input,
         .start = input->bytes,
         .out = out,
@@ -312,7 +312,7 @@ enum protocol_outcome redis_read_response(const struct protocol_settings *settin
         outcome = read_step(&reader);
     if (outcome != PROTOCOL_COMPLETE)
         give_out(&reader);
-    reader.link->looked_at += length - input->length;
+    reader.connection->looked_at += length - input->length;
     return outcome;
 }
 
@@ -325,9 +325,9 @@ static void append_argument(struct buffer *out, struct slice argument)
     buffer_append_text(out, "\r\n");
 }
 
-void redis_greet(const struct protocol_settings *settings, void *link, struct buffer *out)
+void redis_greet(const struct protocol_settings *settings, void *connection, struct buffer *out)
 {
-    (void)link;
+    (void)connection;
     struct slice username = settings->redis.username;
     if (settings->redis.password.length > 0) {
         buffer_append_text(out, username.length > 0 ? "*3\r\n$4\r\nAUTH\r\n" : "*2\r\n$4\r\nAUTH\r\n");
@@ -344,15 +344,15 @@ void redis_greet(const struct protocol_settings *settings, void *link, struct bu
 }
 
 /* The line in answer to the next one of our commands is there, or as much of it as we read. */
-static enum protocol_outcome take_greeting(const struct protocol_settings *settings, struct redis_link *link,
-                                           struct buffer *error)
+static enum protocol_outcome take_greeting(const struct protocol_settings *settings,
+                                           struct redis_connection *connection, struct buffer *error)
 {
-    bool is_login = settings->redis.password.length > 0 && link->greeted == 0;
+    bool is_login = settings->redis.password.length > 0 && connection->greeted == 0;
     const char *command = is_login ? "AUTH" : "SELECT";
-    struct slice line = { link->line, link->line_length };
+    struct slice line = { connection->line, connection->line_length };
     if (slice_equal(line, SLICE("+OK\r\n"))) {
-        link->greeted++;
-        link->line_length = 0;
+        connection->greeted++;
+        connection->line_length = 0;
         return PROTOCOL_COMPLETE;
     }
     if (line.bytes[0] == '-') {
@@ -368,10 +368,10 @@ static enum protocol_outcome take_greeting(const struct protocol_settings *setti
     return PROTOCOL_BROKEN;
 }
 
-enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *link,
+enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *connection,
                                           struct slice *input, struct buffer *error)
 {
-    struct redis_link *redis = link;
+    struct redis_connection *redis = connection;
     unsigned expected =
         (settings->redis.password.length > 0 ? 1U : 0U) + (settings->redis.database != 0 ? 1U : 0U);
     while (input->length > 0 && redis->greeted < expected) {

@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/socket.h"
-#include "stream/parts.h"
+#include "stream/stream_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>

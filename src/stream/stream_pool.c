@@ -1,5 +1,5 @@
 /* Which target connection takes the next request, and when connections are made. */
-#include "stream/parts.h"
+#include "stream/stream_parts.h"
 
 #include "base/clock.h"
 #include "target/balance.h"
@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-/* What the links of one target look like at a moment. */
+/* What the connections of one target look like at a moment. */
 struct outlook {
-    struct stream_link *best; /* of those with room the one with the least load; NULL: none has room */
+    struct stream_connection *best; /* of those with room the one with the least load; NULL: none has room */
     size_t best_load;
     int64_t load;
     bool works; /* it has a connection that can be used, now or later */
@@ -47,7 +47,7 @@ static bool pool_may_open(const struct stream_pool *pool, struct target *target)
 
 static void pool_open(struct stream_pool *pool, struct target *target)
 {
-    if (!stream_link_connect(pool, target))
+    if (!stream_connection_connect(pool, target))
         target_fail(target, REASON_INTERNAL, "memory is short");
 }
 
@@ -56,22 +56,22 @@ static size_t pool_look(struct stream_pool *pool, struct outlook *outlooks)
 {
     size_t opening = 0;
     memset(outlooks, 0, pool->targets->count * sizeof *outlooks);
-    list_foreach(&pool->links, node)
+    list_foreach(&pool->connections, node)
     {
-        struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (link->target->is_retired)
+        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        if (connection->target->is_retired)
             continue;
-        struct outlook *outlook = &outlooks[link->target->index];
-        bool has_room = stream_link_has_room(link);
-        if (!link->was_ready)
+        struct outlook *outlook = &outlooks[connection->target->index];
+        bool has_room = stream_connection_has_room(connection);
+        if (!connection->was_ready)
             opening++;
-        if (link->mux == NULL || link->retired || mux_link_is_over(link->mux))
+        if (connection->mux == NULL || connection->retired || mux_connection_is_over(connection->mux))
             continue;
-        size_t load = mux_link_load(link->mux);
+        size_t load = mux_connection_load(connection->mux);
         outlook->load += (int64_t)load;
-        outlook->works = outlook->works || link->was_ready;
+        outlook->works = outlook->works || connection->was_ready;
         if (has_room && (outlook->best == NULL || load < outlook->best_load)) {
-            outlook->best = link;
+            outlook->best = connection;
             outlook->best_load = load;
         }
     }
@@ -107,9 +107,9 @@ static size_t pool_candidates(const struct stream_pool *pool, const struct outlo
     return count;
 }
 
-/* Of several targets' free links the one with the least load. */
-static struct stream_link *pool_best(const struct outlook *outlooks, struct target *const *candidates,
-                                     size_t count)
+/* Of several targets' free connections the one with the least load. */
+static struct stream_connection *pool_best(const struct outlook *outlooks, struct target *const *candidates,
+                                           size_t count)
 {
     const struct outlook *best = NULL;
     for (size_t i = 0; i < count; i++) {
@@ -122,27 +122,27 @@ static struct stream_link *pool_best(const struct outlook *outlooks, struct targ
 
 /* Any connection serves the request. The target whose turn it is gets it if it has a free one; else one is
  * opened there for those who come later. As many are opened as clients wait. */
-static struct stream_link *pool_choose_any(struct stream_pool *pool, const struct stream_client *client)
+static struct stream_connection *pool_choose_any(struct stream_pool *pool, const struct stream_client *client)
 {
     struct outlook outlooks[SETTINGS_MAX_TARGETS];
     struct target *candidates[SETTINGS_MAX_TARGETS];
     size_t opening = pool_look(pool, outlooks);
     size_t waiting = mux_waiting(pool->service->mux);
-    struct stream_link *free_link = NULL;
-    while (free_link == NULL) {
+    struct stream_connection *free_connection = NULL;
+    while (free_connection == NULL) {
         bool may_open = opening == 0 || opening < waiting;
         size_t count = pool_candidates(pool, outlooks, may_open, candidates);
         if (count == 0)
             break;
         struct target *target = balance_pick(pool->targets, candidates, count, &client->address);
-        free_link = outlooks[target->index].best;
-        if (free_link != NULL)
+        free_connection = outlooks[target->index].best;
+        if (free_connection != NULL)
             break;
         pool_open(pool, target);
         opening++;
-        free_link = pool_best(outlooks, candidates, count);
+        free_connection = pool_best(outlooks, candidates, count);
     }
-    return free_link;
+    return free_connection;
 }
 
 /* The first target, in the order of the configuration and backups last, that is up. */
@@ -163,13 +163,13 @@ static struct target *pool_first_up(const struct stream_pool *pool)
 
 /* One connection serves all requests, in their order: the oldest one, so that a new one to a target that came
  * back takes over only when the old one is gone. */
-static struct stream_link *pool_choose_only(struct stream_pool *pool)
+static struct stream_connection *pool_choose_only(struct stream_pool *pool)
 {
-    list_foreach(&pool->links, node)
+    list_foreach(&pool->connections, node)
     {
-        struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (link->mux != NULL)
-            return stream_link_has_room(link) ? link : NULL;
+        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        if (connection->mux != NULL)
+            return stream_connection_has_room(connection) ? connection : NULL;
     }
     struct target *target = pool_first_up(pool);
     if (target != NULL && pool->attempts == 0 && pool_may_open(pool, target))
@@ -177,12 +177,13 @@ static struct stream_link *pool_choose_only(struct stream_pool *pool)
     return NULL;
 }
 
-struct mux_link *stream_pool_choose(void *owner, void *client)
+struct mux_connection *stream_pool_choose(void *owner, void *client)
 {
     struct stream_service *service = owner;
     struct stream_pool *pool = &service->pool;
-    struct stream_link *link = pool->is_fifo ? pool_choose_only(pool) : pool_choose_any(pool, client);
-    return link == NULL ? NULL : link->mux;
+    struct stream_connection *connection =
+        pool->is_fifo ? pool_choose_only(pool) : pool_choose_any(pool, client);
+    return connection == NULL ? NULL : connection->mux;
 }
 
 size_t stream_pool_opening(void *owner)
@@ -191,7 +192,7 @@ size_t stream_pool_opening(void *owner)
     return service->pool.attempts;
 }
 
-/* A link is not to be used while there is a target that comes before its own. In fifo that is any one before
+/* A connection is not to be used while there is a target that comes before its own. In fifo that is any one before
  * it, in funnel one that is no backup. */
 static bool pool_is_replaced(const struct stream_pool *pool, const struct target *target,
                              const struct target *first)
@@ -203,30 +204,31 @@ static bool pool_is_replaced(const struct stream_pool *pool, const struct target
     return pool->is_fifo && first->index < target->index;
 }
 
-/* Whether the link may be given up for others: it has been of use, or there is no use for it. */
-static bool pool_can_spare(const struct stream_pool *pool, const struct stream_link *link)
+/* Whether the connection may be given up for others: it has been of use, or there is no use for it. */
+static bool pool_can_spare(const struct stream_pool *pool, const struct stream_connection *connection)
 {
-    return link->mux != NULL && link->was_ready && !link->retired &&
-           (link->answered || mux_link_load(link->mux) > 0 || mux_waiting(pool->service->mux) == 0);
+    return connection->mux != NULL && connection->was_ready && !connection->retired &&
+           (connection->answered || mux_connection_load(connection->mux) > 0 ||
+            mux_waiting(pool->service->mux) == 0);
 }
 
-/* Gives one link to the target up for others, unless one goes already: the one with the least to do. */
+/* Gives one connection to the target up for others, unless one goes already: the one with the least to do. */
 static void pool_yield_one(struct stream_pool *pool, const struct target *target, int64_t now)
 {
-    struct stream_link *best = NULL;
-    list_foreach(&pool->links, node)
+    struct stream_connection *best = NULL;
+    list_foreach(&pool->connections, node)
     {
-        struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (link->target != target)
+        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        if (connection->target != target)
             continue;
-        if (link->retired)
+        if (connection->retired)
             return;
-        if (pool_can_spare(pool, link) &&
-            (best == NULL || mux_link_load(link->mux) < mux_link_load(best->mux)))
-            best = link;
+        if (pool_can_spare(pool, connection) &&
+            (best == NULL || mux_connection_load(connection->mux) < mux_connection_load(best->mux)))
+            best = connection;
     }
     if (best != NULL)
-        stream_link_retire(best, now);
+        stream_connection_retire(best, now);
 }
 
 static void pool_yield(struct stream_pool *pool, int64_t now)
@@ -245,9 +247,9 @@ bool stream_pool_is_held(const struct stream_pool *pool)
 {
     if (target_set_is_held(pool->targets))
         return true;
-    list_foreach(&pool->links,
+    list_foreach(&pool->connections,
                  node) if (pool->is_fifo &&
-                           list_entry(node, struct stream_link, node)->target->is_retired) return true;
+                           list_entry(node, struct stream_connection, node)->target->is_retired) return true;
     return false;
 }
 
@@ -261,11 +263,11 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     if (mux_waiting(pool->service->mux) == 0)
         target_set_forget(pool->targets);
     const struct target *first = pool_first_up(pool);
-    list_foreach(&pool->links, node)
+    list_foreach(&pool->connections, node)
     {
-        struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (link->target->is_retired || pool_is_replaced(pool, link->target, first))
-            stream_link_retire(link, now);
+        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        if (connection->target->is_retired || pool_is_replaced(pool, connection->target, first))
+            stream_connection_retire(connection, now);
     }
 }
 
@@ -315,7 +317,7 @@ static void pool_targets_usable(void *owner)
         struct target *target = pool->targets->targets[i];
         /* If there is no memory, or clients still wait for first attempts, it waits once more. */
         if (target->state == TARGET_RETRY && !pool->is_warming && pool_has_place(pool, target))
-            (void)stream_link_connect(pool, target);
+            (void)stream_connection_connect(pool, target);
     }
     mux_dispatch(pool->service->mux, clock_now());
     stream_wake(pool->service);
@@ -335,16 +337,16 @@ static void pool_looked_up(void *owner, struct target *target)
     struct stream_pool *pool = owner;
     size_t count;
     const struct address *addresses = resolver_addresses(target->name, &count);
-    list_foreach(&pool->links, node)
+    list_foreach(&pool->connections, node)
     {
-        struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (link->target != target || link->mux == NULL)
+        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        if (connection->target != target || connection->mux == NULL)
             continue;
         bool found = false;
         for (size_t i = 0; i < count && !found; i++)
-            found = address_compare_host(&addresses[i], &link->address) == 0;
+            found = address_compare_host(&addresses[i], &connection->address) == 0;
         if (!found)
-            stream_link_retire(link, clock_now());
+            stream_connection_retire(connection, clock_now());
     }
 }
 
@@ -354,8 +356,8 @@ bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
     const struct listener_settings *settings = service->settings;
     pool->service = service;
     pool->is_fifo = settings->mode == MODE_FIFO;
-    list_init(&pool->links);
-    timer_init(&pool->proof_timer, runtime->loop, settings->retry_min, stream_link_lasted, pool);
+    list_init(&pool->connections);
+    timer_init(&pool->proof_timer, runtime->loop, settings->retry_min, stream_connection_lasted, pool);
     pool->targets = target_set_create(runtime, settings, pool_targets_usable, pool);
     if (pool->targets == NULL)
         return false;
@@ -369,9 +371,9 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
     if (!target_set_prepare(pool->targets, settings))
         return false;
     *descriptors = stream_pool_size(settings);
-    list_foreach(&pool->links, node)
+    list_foreach(&pool->connections, node)
     {
-        const struct target *target = list_entry(node, struct stream_link, node)->target;
+        const struct target *target = list_entry(node, struct stream_connection, node)->target;
         *descriptors += target->is_retired || !target->is_kept;
     }
     return true;
@@ -380,7 +382,8 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
 size_t stream_pool_extra(const struct stream_pool *pool)
 {
     size_t extra = 0;
-    list_foreach(&pool->links, node) extra += list_entry(node, struct stream_link, node)->target->is_retired;
+    list_foreach(&pool->connections, node) extra +=
+        list_entry(node, struct stream_connection, node)->target->is_retired;
     return extra;
 }
 
@@ -394,15 +397,15 @@ void stream_pool_commit(struct stream_pool *pool, int64_t now)
 {
     target_set_commit(pool->targets);
     timer_change(&pool->proof_timer, pool->targets->settings->retry_min, false, now);
-    list_foreach(&pool->links, node)
+    list_foreach(&pool->connections, node)
     {
-        struct stream_link *link = list_entry(node, struct stream_link, node);
-        if (!link->target->is_retired)
+        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        if (!connection->target->is_retired)
             continue;
-        if (link->attempt != NULL)
-            stream_link_end(link);
+        if (connection->attempt != NULL)
+            stream_connection_end(connection);
         else
-            stream_link_retire(link, now);
+            stream_connection_retire(connection, now);
     }
     pool->changed = true;
 }
@@ -411,8 +414,8 @@ void stream_pool_close(struct stream_pool *pool)
 {
     struct list_node *node;
     pool->is_closing = true;
-    while ((node = list_first(&pool->links)) != NULL)
-        stream_link_end(list_entry(node, struct stream_link, node));
+    while ((node = list_first(&pool->connections)) != NULL)
+        stream_connection_end(list_entry(node, struct stream_connection, node));
     timer_stop(&pool->proof_timer);
     target_set_destroy(pool->targets);
 }

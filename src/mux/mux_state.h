@@ -11,8 +11,8 @@
 enum exchange_state {
     EXCHANGE_READING,  /* its client's `incoming` */
     EXCHANGE_WAITING,  /* in `queue`, or behind another one of its client that is */
-    EXCHANGE_RESERVED, /* its link's `reserved` */
-    EXCHANGE_SENT,     /* in its link's `in_flight`, or (given up, with ids) only in its `slots` */
+    EXCHANGE_RESERVED, /* its connection's `reserved` */
+    EXCHANGE_SENT,     /* in its connection's `in_flight`, or (given up, with ids) only in its `slots` */
     EXCHANGE_ANSWERED, /* in no list but its client's */
 };
 
@@ -25,17 +25,18 @@ struct mux_observed {
     struct buffer answer;
 };
 
-/* One request with its answer. Owned by its client; once that is gone (it is `abandoned` then) by its link.
+/* One request with its answer. Owned by its client; once that is gone (it is `abandoned` then) by its connection.
  */
 struct mux_exchange {
     struct list_node in_client;
-    struct list_node in_link; /* of its link's `in_flight` or, when it has left that, `finished` */
+    struct list_node
+        in_connection; /* of its connection's `in_flight` or, when it has left that, `finished` */
     struct list_node in_queue;
-    struct list_node incomplete; /* in `incompletes`, until all of the request has come */
-    struct mux_client *client;   /* NULL: abandoned */
-    struct mux_link *link;       /* RESERVED, SENT */
+    struct list_node incomplete;       /* in `incompletes`, until all of the request has come */
+    struct mux_client *client;         /* NULL: abandoned */
+    struct mux_connection *connection; /* RESERVED, SENT */
     enum exchange_state state;
-    bool in_flight; /* counted in its link's `load` */
+    bool in_flight; /* counted in its connection's `load` */
     bool complete;  /* all of the request has come */
     bool ended;     /* exchange_end() was called */
     bool seen;      /* bytes of its answer have come from the target */
@@ -44,9 +45,9 @@ struct mux_exchange {
     bool untimed;       /* it was sent while there was no request_timeout */
     enum reason reason; /* of ANSWERED, unless `answered` */
     struct protocol_request request;
-    struct buffer bytes;  /* of the request, not yet given to a link */
+    struct buffer bytes;  /* of the request, not yet given to a connection */
     struct buffer answer; /* held back until it is this exchange's turn at the client */
-    uint64_t start;       /* SENT: places of its bytes in the stream of the link */
+    uint64_t start;       /* SENT: places of its bytes in the stream of the connection */
     uint64_t end;
     uint64_t id; /* SENT, where there are ids */
     uint64_t request_bytes;
@@ -64,16 +65,16 @@ struct mux_client {
     struct list_node changed;
     struct list_node waiter;    /* in `waiters`, while `waiting` is not 0 */
     struct list_node resumable; /* in `resumables`: held input can go on */
-    struct list_node untried;   /* in `untried`: it has a request that no link was looked for yet */
+    struct list_node untried;   /* in `untried`: it has a request that no connection was looked for yet */
     struct mux *mux;
     void *owner;
     struct list exchanges;         /* oldest first: the order of answers */
     struct mux_exchange *incoming; /* the one that is being read, the last of them, or NULL */
     struct mux_exchange *queued;   /* turns among clients: the only one of its exchanges that is in `queue` */
-    struct mux_link *link;         /* where its exchanges are in flight, while there are any */
-    struct mux_link *late_link;    /* whose `last_owner` it is */
-    size_t in_flight;              /* RESERVED or SENT, and not answered */
-    size_t waiting;                /* WAITING */
+    struct mux_connection *connection;      /* where its exchanges are in flight, while there are any */
+    struct mux_connection *late_connection; /* whose `last_owner` it is */
+    size_t in_flight;                       /* RESERVED or SENT, and not answered */
+    size_t waiting;                         /* WAITING */
     size_t exchange_count;
     size_t request_bytes;  /* in its exchanges' `bytes` */
     size_t answer_bytes;   /* in its exchanges' `answer` */
@@ -96,25 +97,25 @@ struct mux_client {
     struct timeout stall;
     struct timeout idle;
     struct timeout queue;
-    int64_t queue_used; /* microseconds that its first exchange has waited before it was given a link */
+    int64_t queue_used; /* microseconds that its first exchange has waited before it was given a connection */
     uint64_t framer[];  /* the protocol's own */
 };
 
-enum link_state {
-    LINK_GREETING, /* the protocol's first words are awaited */
-    LINK_DELAYED,  /* connect_delay runs */
-    LINK_READY,
-    LINK_OVER,
+enum connection_state {
+    CONNECTION_GREETING, /* the protocol's first words are awaited */
+    CONNECTION_DELAYED,  /* connect_delay runs */
+    CONNECTION_READY,
+    CONNECTION_OVER,
 };
 
-/* Owned by the multiplexer from mux_link_open() to mux_link_close(). */
-struct mux_link {
+/* Owned by the multiplexer from mux_connection_open() to mux_connection_close(). */
+struct mux_connection {
     struct list_node node;
     struct list_node changed;
     struct list_node doomed; /* in `doomed`: it ends before the present call is over */
     struct mux *mux;
     void *owner;
-    enum link_state state;
+    enum connection_state state;
     bool due;     /* takes no new request; over when it has nothing to do */
     bool resting; /* request_gap runs */
     enum reason reason;
@@ -160,13 +161,13 @@ struct mux {
     int64_t now;
     struct list clients;
     size_t client_count;
-    struct list links;
+    struct list connections;
     struct list changed_clients;
-    struct list changed_links;
+    struct list changed_connections;
     struct list doomed;
     struct list resumables;
-    struct list untried;     /* clients to look for a link for, unless all are with `wants_dispatch` */
-    struct list queue;       /* exchanges that wait for a link */
+    struct list untried;     /* clients to look for a connection for, unless all are with `wants_dispatch` */
+    struct list queue;       /* exchanges that wait for a connection */
     struct list incompletes; /* exchanges of which a part has come, oldest first */
     struct list waiters;     /* clients with a request that waits, in the order in which they came */
     size_t waiter_count;
@@ -196,9 +197,9 @@ static inline struct mux_exchange *exchange_of_client_node(struct list_node *nod
     return node == NULL ? NULL : list_entry(node, struct mux_exchange, in_client);
 }
 
-static inline struct mux_exchange *exchange_of_link_node(struct list_node *node)
+static inline struct mux_exchange *exchange_of_connection_node(struct list_node *node)
 {
-    return node == NULL ? NULL : list_entry(node, struct mux_exchange, in_link);
+    return node == NULL ? NULL : list_entry(node, struct mux_exchange, in_connection);
 }
 
 static inline struct mux_exchange *client_first(const struct mux_client *client)
@@ -206,24 +207,24 @@ static inline struct mux_exchange *client_first(const struct mux_client *client)
     return exchange_of_client_node(list_first(&client->exchanges));
 }
 
-static inline struct mux_exchange *link_first(const struct mux_link *link)
+static inline struct mux_exchange *connection_first(const struct mux_connection *connection)
 {
-    return exchange_of_link_node(list_first(&link->in_flight));
+    return exchange_of_connection_node(list_first(&connection->in_flight));
 }
 
 /* ---- mux.c ---- */
 
-/* Carries out all that the present call has brought about: ends doomed links, reads on in held input, hands
+/* Carries out all that the present call has brought about: ends doomed connections, reads on in held input, hands
  * waiting requests out, keeps the limits. Every public function that changes anything ends with it. */
 void mux_settle(struct mux *mux);
 
 /* What follows from the settings, and has to be found out anew with each change of them. */
 void mux_derive(struct mux *mux);
 
-/* A link may be found for the client's next request, and for no other one that could not be found before. */
+/* A connection may be found for the client's next request, and for no other one that could not be found before. */
 void mux_try(struct mux *mux, struct mux_client *client);
 
-/* Whether anybody else than this client has a request waiting for a link. */
+/* Whether anybody else than this client has a request waiting for a connection. */
 bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client);
 
 /* ---- exchange.c ---- */
@@ -247,11 +248,11 @@ void exchange_free(struct mux_exchange *exchange);
 /* READING to WAITING. */
 void exchange_wait(struct mux_exchange *exchange);
 
-/* Back to WAITING, before all that wait: its link went, or does not take it, and not a byte of it was sent.
+/* Back to WAITING, before all that wait: its connection went, or does not take it, and not a byte of it was sent.
  */
 void exchange_wait_again(struct mux_exchange *exchange);
 
-/* Takes it out of the queue or off its link; what it was given there is forgotten. */
+/* Takes it out of the queue or off its connection; what it was given there is forgotten. */
 void exchange_detach(struct mux_exchange *exchange);
 
 /* Ends it with an error in the place of its answer, or by closing its client. It may be in any state but
@@ -309,74 +310,74 @@ void client_watch_queue(struct mux_client *client);
 /* Reads on in what the client sends, as much as may be; `once`: one request at the most. */
 void request_read(struct mux_client *client, struct slice *input, bool once);
 
-/* ---- link.c ---- */
+/* ---- connection.c ---- */
 
 /* Tells the owner, and sees which clocks run. After every change. */
-void link_update(struct mux_link *link);
+void connection_update(struct mux_connection *connection);
 
 /* It ends in this call. The first reason counts. */
-void link_doom(struct mux_link *link, enum reason reason, const char *explanation);
+void connection_doom(struct mux_connection *connection, enum reason reason, const char *explanation);
 
 /* What doom means. */
-void link_collapse(struct mux_link *link);
+void connection_collapse(struct mux_connection *connection);
 
 /* Gives it a request that waits. */
-void link_assign(struct mux_link *link, struct mux_exchange *exchange);
+void connection_assign(struct mux_connection *connection, struct mux_exchange *exchange);
 
 /* Moves on what has come of the request that is streamed, as far as there is room. */
-void link_pump(struct mux_link *link);
+void connection_pump(struct mux_connection *connection);
 
 /* Other settings are in force; `was_untimed`: before there was no request_timeout. */
-void link_reconfigure(struct mux_link *link, bool was_untimed);
+void connection_reconfigure(struct mux_connection *connection, bool was_untimed);
 
 /* It takes no new request and is over when it has nothing to do. */
-void link_retire(struct mux_link *link, enum reason reason);
+void connection_retire(struct mux_connection *connection, enum reason reason);
 
 /* An exchange has left it. */
-void link_released(struct mux_link *link);
+void connection_released(struct mux_connection *connection);
 
-/* Takes its bytes, of which none was written, out of the link's output again and puts them back in front of
+/* Takes its bytes, of which none was written, out of the connection's output again and puts them back in front of
  * the exchange's own. */
-void link_take_back(struct mux_link *link, struct mux_exchange *exchange);
+void connection_take_back(struct mux_connection *connection, struct mux_exchange *exchange);
 
-/* Whether its answer is being waited for or coming in, its client does not take it, and so the link is not
+/* Whether its answer is being waited for or coming in, its client does not take it, and so the connection is not
  * read. */
-bool link_is_blocked_by(const struct mux_link *link, const struct mux_client *client);
+bool connection_is_blocked_by(const struct mux_connection *connection, const struct mux_client *client);
 
 /* Whether a byte of it was written. */
-bool link_has_sent(const struct mux_exchange *exchange);
+bool connection_has_sent(const struct mux_exchange *exchange);
 
 /* Whether it is over, or will be before the present call is. */
-bool link_is_ending(const struct mux_link *link);
+bool connection_is_ending(const struct mux_connection *connection);
 
 /* The exchange whose answer is awaited or coming in; NULL: none, or (with ids) not known yet. */
-struct mux_exchange *link_answering(const struct mux_link *link);
+struct mux_exchange *connection_answering(const struct mux_connection *connection);
 
 /* Whether all of it was written. */
-bool link_has_sent_all(const struct mux_exchange *exchange);
+bool connection_has_sent_all(const struct mux_exchange *exchange);
 
 /* Whether nothing is going on. */
-bool link_is_idle(const struct mux_link *link);
+bool connection_is_idle(const struct mux_connection *connection);
 
-void link_answer_overdue(struct mux_link *link);
-void link_taking_overdue(struct mux_link *link);
-void link_exchange_overdue(struct mux_exchange *exchange);
-void link_pause_over(struct mux_link *link);
+void connection_answer_overdue(struct mux_connection *connection);
+void connection_taking_overdue(struct mux_connection *connection);
+void connection_exchange_overdue(struct mux_exchange *exchange);
+void connection_pause_over(struct mux_connection *connection);
 
 /* ---- response.c ---- */
 
 /* Reads on in what the target sends. Returns whether it has to be called once more, even if there are no more
  * bytes. */
-bool response_read(struct mux_link *link, struct slice *input);
+bool response_read(struct mux_connection *connection, struct slice *input);
 
 /* The same where clients take turns: all that comes belongs to the one whose turn it is; late bytes to the
  * one whose turn was the last, as long as nobody else's has begun. */
-void response_read_turn(struct mux_link *link, struct slice *input);
+void response_read_turn(struct mux_connection *connection, struct slice *input);
 
 /* The target has been silent for `response_gap`. */
-void response_turn_over(struct mux_link *link);
+void response_turn_over(struct mux_connection *connection);
 
 /* The target has ended its stream, which may be how an answer ends. */
-void response_end(struct mux_link *link);
+void response_end(struct mux_connection *connection);
 
 #endif

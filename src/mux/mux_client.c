@@ -1,5 +1,5 @@
 /* The client's side: what it may send, answers in their order, and its end. */
-#include "mux/state.h"
+#include "mux/mux_state.h"
 
 #include <stdlib.h>
 
@@ -66,17 +66,17 @@ void client_queue_timed_out(struct mux_client *client)
     exchange_fail(first, REASON_QUEUE_TIMEOUT);
 }
 
-/* ---- Stalling: a client that holds a link up has to get on with it ---- */
+/* ---- Stalling: a client that holds a connection up has to get on with it ---- */
 
-/* Whether its link can do nothing but wait for it. */
-static bool client_holds_link(const struct mux_client *client)
+/* Whether its connection can do nothing but wait for it. */
+static bool client_holds_connection(const struct mux_client *client)
 {
     const struct mux_exchange *incoming = client->incoming;
-    if (client->link == NULL || client->over)
+    if (client->connection == NULL || client->over)
         return false;
     bool sends = incoming != NULL && incoming->state == EXCHANGE_SENT && !client->mux->takes_turns &&
-                 incoming->bytes.length == 0 && client->link->output.length == 0;
-    return sends || link_is_blocked_by(client->link, client);
+                 incoming->bytes.length == 0 && client->connection->output.length == 0;
+    return sends || connection_is_blocked_by(client->connection, client);
 }
 
 static void client_begin_span(struct mux_client *client)
@@ -90,8 +90,8 @@ static void client_begin_span(struct mux_client *client)
 void client_watch_stall(struct mux_client *client)
 {
     struct mux *mux = client->mux;
-    bool holds = client->over ? client->output.length > 0 : client_holds_link(client);
-    if (client->stall_progress >= mux->settings.buffer_limit || (client->link == NULL && !client->over))
+    bool holds = client->over ? client->output.length > 0 : client_holds_connection(client);
+    if (client->stall_progress >= mux->settings.buffer_limit || (client->connection == NULL && !client->over))
         client_begin_span(client);
     if (holds && !client->stalling)
         timeout_start_since(&mux->stall_timeouts, &client->stall, mux->now - client->stall_used);
@@ -105,16 +105,17 @@ void client_watch_stall(struct mux_client *client)
 /* Since when others wait for what this client holds; INT64_MAX: nobody does. */
 static int64_t client_waited_for_since(const struct mux_client *client)
 {
-    const struct mux_link *link = client->link;
+    const struct mux_connection *connection = client->connection;
     int64_t since = mux_somebody_else_waits(client->mux, client) ? client->mux->waited_since : INT64_MAX;
-    list_foreach(&link->in_flight, node)
+    list_foreach(&connection->in_flight, node)
     {
-        const struct mux_exchange *exchange = exchange_of_link_node(node);
+        const struct mux_exchange *exchange = exchange_of_connection_node(node);
         if (exchange->client != client && exchange->sent < since)
             since = exchange->sent;
     }
-    if (link->reserved != NULL && link->reserved->client != client && link->reserved->ready < since)
-        since = link->reserved->ready;
+    if (connection->reserved != NULL && connection->reserved->client != client &&
+        connection->reserved->ready < since)
+        since = connection->reserved->ready;
     return since;
 }
 
@@ -181,34 +182,34 @@ void client_update(struct mux_client *client)
 static void client_abandon(struct mux_exchange *exchange)
 {
     struct mux_client *client = exchange->client;
-    struct mux_link *link = exchange->link;
+    struct mux_connection *connection = exchange->connection;
     client->request_bytes -= exchange->bytes.length;
     client->answer_bytes -= exchange->answer.length;
     buffer_free(&exchange->answer);
     list_remove(&exchange->in_client);
     client->exchange_count--;
     if (--client->in_flight == 0)
-        client->link = NULL;
+        client->connection = NULL;
     exchange->client = NULL;
     if (client->mux->takes_turns) /* nobody can tell where what answers it ends */
-        link_doom(link, REASON_CLIENT_CLOSED, "");
-    link_update(link);
+        connection_doom(connection, REASON_CLIENT_CLOSED, "");
+    connection_update(connection);
 }
 
 /* Ends one of the client's exchanges because the client goes, or drops it. */
 static void client_drop(struct mux_exchange *exchange, enum reason reason)
 {
-    struct mux_link *link = exchange->link;
+    struct mux_connection *connection = exchange->connection;
     if (exchange->state != EXCHANGE_READING)
         exchange_end(exchange, false, reason);
-    if (exchange->state == EXCHANGE_SENT && link_has_sent(exchange)) {
+    if (exchange->state == EXCHANGE_SENT && connection_has_sent(exchange)) {
         if (exchange->complete) {
             client_abandon(exchange);
             return;
         }
-        link_doom(link, reason, ""); /* half a request was sent */
+        connection_doom(connection, reason, ""); /* half a request was sent */
     } else if (exchange->state == EXCHANGE_SENT) {
-        link_take_back(link, exchange);
+        connection_take_back(connection, exchange);
     }
     exchange_free(exchange);
 }
@@ -231,11 +232,11 @@ void client_over(struct mux_client *client, enum reason reason, bool broken)
     struct mux_exchange *exchange;
     while ((exchange = client_first(client)) != NULL)
         client_drop(exchange, reason);
-    struct mux_link *late_link = client->late_link;
-    if (late_link != NULL) {
-        late_link->last_owner = NULL;
-        client->late_link = NULL;
-        link_update(late_link);
+    struct mux_connection *late_connection = client->late_connection;
+    if (late_connection != NULL) {
+        late_connection->last_owner = NULL;
+        client->late_connection = NULL;
+        connection_update(late_connection);
     }
     list_remove(&client->resumable);
     list_remove(&client->untried);
@@ -259,7 +260,7 @@ static void client_drop_incoming(struct mux_client *client, enum reason reason)
         incoming->complete = true;
         list_remove(&incoming->incomplete);
         if (incoming->state == EXCHANGE_SENT)
-            link_pump(incoming->link);
+            connection_pump(incoming->connection);
     } else {
         if (incoming->request.begun && incoming == client_first(client))
             client->cut = true; /* what it has of an answer must not look whole */
@@ -391,30 +392,30 @@ void mux_client_bytes(struct mux_client *client, const char *bytes, size_t lengt
     mux_settle(mux);
 }
 
-/* Links that have nothing to do and will take requests soon: they are being made, made ready, or rest. */
-static size_t client_links_to_come(const struct mux *mux)
+/* Connections that have nothing to do and will take requests soon: they are being made, made ready, or rest. */
+static size_t client_connections_to_come(const struct mux *mux)
 {
     size_t count = mux->hooks.opening == NULL ? 0 : mux->hooks.opening(mux->owner);
-    list_foreach(&mux->links, node)
+    list_foreach(&mux->connections, node)
     {
-        const struct mux_link *link = list_entry(node, struct mux_link, node);
-        if (link_is_ending(link) || link->due)
+        const struct mux_connection *connection = list_entry(node, struct mux_connection, node);
+        if (connection_is_ending(connection) || connection->due)
             continue;
-        bool works = link->load > 0 || link->reserved != NULL;
+        bool works = connection->load > 0 || connection->reserved != NULL;
         if (works && mux->settings.in_order)
             return 0; /* all wait for this one */
-        count += !works && (link->state != LINK_READY || link->resting);
+        count += !works && (connection->state != CONNECTION_READY || connection->resting);
     }
     return count;
 }
 
-/* How many of its requests wait for nobody, but only until a link can be used. */
+/* How many of its requests wait for nobody, but only until a connection can be used. */
 static size_t client_requests_next(const struct mux_client *client)
 {
     struct mux *mux = client->mux;
-    if (client->link != NULL || client->waiting == 0)
+    if (client->connection != NULL || client->waiting == 0)
         return 0;
-    size_t places = client_links_to_come(mux);
+    size_t places = client_connections_to_come(mux);
     list_foreach(&mux->queue, node)
     {
         if (places-- == 0)
@@ -480,10 +481,10 @@ void mux_client_written(struct mux_client *client, size_t count, int64_t now)
     client_restart_idle(client);
     if (client->waiting > 0 && !was_eligible && client_is_eligible(client))
         mux_try(mux, client);
-    if (client->link != NULL)
-        link_update(client->link);
-    if (client->late_link != NULL)
-        link_update(client->late_link);
+    if (client->connection != NULL)
+        connection_update(client->connection);
+    if (client->late_connection != NULL)
+        connection_update(client->late_connection);
     client_update(client);
     mux_settle(mux);
 }

@@ -3,7 +3,7 @@
  *   stream_service  one a listener: the multiplexer, its timer, the turn of the loop, all clients
  *   stream_client   a client's socket
  *   stream_pool     the targets, and which of their connections takes the next request
- *   stream_link     a target connection: the attempt to make it, then its socket
+ *   stream_connection     a target connection: the attempt to make it, then its socket
  *
  * The loop's callbacks only note what can be done. stream_turn_ends(), which the loop calls before it waits
  * for the next events, first reads from all descriptors, in the order in which the kernel told of them; then
@@ -43,19 +43,19 @@ struct stream_client {
     int64_t accepted;  /* microseconds */
 };
 
-/* Owned by its pool; freed in stream_link_end() only.
+/* Owned by its pool; freed in stream_connection_end() only.
  *
  *                 connected                         answered, or open for a while
  *   CONNECTING ---------------> OPEN, not yet proven ----------------------------> OPEN, proven
  *   (has an `attempt`)          (has a `mux`) */
-struct stream_link {
-    struct list_node node;  /* among the links of the pool, the oldest first */
+struct stream_connection {
+    struct list_node node;  /* among the connections of the pool, the oldest first */
     struct list_node dirty; /* as of clients */
     int events;             /* as of clients */
     struct stream_pool *pool;
     struct target *target;
     struct target_attempt *attempt;
-    struct mux_link *mux;
+    struct mux_connection *mux;
     ev_io watcher;
     struct timeout proof;   /* when it passes, the connection has been open for a while */
     struct address address; /* of the target's, the one it is connected to; none on a unix socket */
@@ -63,7 +63,7 @@ struct stream_link {
     uint64_t received;
     uint64_t sent;
     int64_t opened;    /* microseconds */
-    uint64_t looked;   /* the last turn in which something was read from it; see link_look() */
+    uint64_t looked;   /* the last turn in which something was read from it; see connection_look() */
     bool blocked;      /* as of clients */
     bool write_failed; /* nothing can be written any more; what the target still says is read all the same */
     bool was_ready;    /* it could take a request once */
@@ -76,14 +76,14 @@ struct stream_link {
 struct stream_pool {
     struct stream_service *service;
     struct target_set *targets;
-    struct list links; /* struct stream_link */
-    size_t attempts;   /* links that are CONNECTING */
+    struct list connections; /* struct stream_connection */
+    size_t attempts;         /* connections that are CONNECTING */
     struct timer proof_timer;
     bool is_fifo;
     bool is_warming; /* clients are not accepted yet */
     bool is_closing; /* nothing is to be opened any more */
-    bool changed;    /* a link or a target came or went since stream_pool_review() */
-    bool is_wanted;  /* others wait for places that links hold: see target/place.h */
+    bool changed;    /* a connection or a target came or went since stream_pool_review() */
+    bool is_wanted;  /* others wait for places that connections hold: see target/place.h */
     uint64_t next_number;
 };
 
@@ -100,7 +100,7 @@ struct stream_service {
     struct list clients;    /* struct stream_client */
     size_t client_count;
     struct list dirty_clients;
-    struct list dirty_links;
+    struct list dirty_connections;
     struct timer linger_timer;
     ev_timer due; /* when the multiplexer wants mux_tick() */
     int64_t due_at;
@@ -143,25 +143,25 @@ void stream_client_lingered(struct timer *timer, struct timeout *timeout);
 /* ---- Target connections ---- */
 
 /* Starts to connect. False when memory is short. */
-bool stream_link_connect(struct stream_pool *pool, struct target *target);
+bool stream_connection_connect(struct stream_pool *pool, struct target *target);
 
 /* Does what the loop has called for: reads once. */
-void stream_link_read(struct stream_link *link);
+void stream_connection_read(struct stream_connection *connection);
 
-/* Writes what there is for it, ends it if it is over. May free the link. */
-void stream_link_progress(struct stream_link *link, int64_t now);
+/* Writes what there is for it, ends it if it is over. May free the connection. */
+void stream_connection_progress(struct stream_connection *connection, int64_t now);
 
 /* Takes no new request; ends when the last answer is in. */
-void stream_link_retire(struct stream_link *link, int64_t now);
+void stream_connection_retire(struct stream_connection *connection, int64_t now);
 
 /* Whether it can take a request now; notes that it could. */
-bool stream_link_has_room(struct stream_link *link);
+bool stream_connection_has_room(struct stream_connection *connection);
 
-/* The one place where links end; says nothing about the target. */
-void stream_link_end(struct stream_link *link);
+/* The one place where connections end; says nothing about the target. */
+void stream_connection_end(struct stream_connection *connection);
 
 /* A connection has been open for a while. */
-void stream_link_lasted(struct timer *timer, struct timeout *timeout);
+void stream_connection_lasted(struct timer *timer, struct timeout *timeout);
 
 /* ---- The pool ---- */
 
@@ -171,26 +171,26 @@ bool stream_pool_init(struct stream_pool *pool, struct stream_service *service);
 /* How many connections there can be at a time. */
 size_t stream_pool_size(const struct listener_settings *settings);
 
-/* Ends all links. The multiplexer must still be there. */
+/* Ends all connections. The multiplexer must still be there. */
 void stream_pool_close(struct stream_pool *pool);
 
 /* Opens what `warmup` wants open, then calls owner.ready, at once if there is nothing to be waited for. */
 void stream_pool_start(struct stream_pool *pool);
 
 /* The hooks of the multiplexer. */
-struct mux_link *stream_pool_choose(void *owner, void *client);
+struct mux_connection *stream_pool_choose(void *owner, void *client);
 size_t stream_pool_opening(void *owner);
 
-/* An attempt to connect has ended: `link` is open, or is about to be freed. */
+/* An attempt to connect has ended: `connection` is open, or is about to be freed. */
 void stream_pool_attempted(struct stream_pool *pool);
 
-/* Goes on with other settings: see service.h. `descriptors` gets how many are needed for all links. */
+/* Goes on with other settings: see service.h. `descriptors` gets how many are needed for all connections. */
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
                          size_t *descriptors);
 void stream_pool_commit(struct stream_pool *pool, int64_t now);
 void stream_pool_rollback(struct stream_pool *pool);
 
-/* Links to targets that go: there may be so many more than stream_pool_size(). */
+/* Connections to targets that go: there may be so many more than stream_pool_size(). */
 size_t stream_pool_extra(const struct stream_pool *pool);
 
 /* Whether requests wait because of connections of other generations. */
@@ -203,9 +203,9 @@ void stream_pool_review(struct stream_pool *pool, int64_t now);
 
 /* What a callback of the loop does: notes what has come, to be dealt with when the turn ends. */
 void stream_note_client(struct stream_client *client, int events);
-void stream_note_link(struct stream_link *link, int events);
+void stream_note_connection(struct stream_connection *connection, int events);
 
-/* A link that was there beyond the size of the pool has ended. */
+/* A connection that was there beyond the size of the pool has ended. */
 void stream_return_descriptor(struct stream_service *service);
 
 /* Has a turn of the loop end soon: something changed that no descriptor tells of. */
