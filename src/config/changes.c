@@ -1,6 +1,6 @@
 #include "config/changes.h"
 
-#include "config/written.h"
+#include "config/parsed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,9 +26,9 @@ static bool string_equal(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static bool group_equal(const struct written_group *a, const struct written_group *b);
+static bool group_equal(const struct parsed_group *a, const struct parsed_group *b);
 
-static bool value_equal(const struct written_value *a, const struct written_value *b)
+static bool value_equal(const struct parsed_value *a, const struct parsed_value *b)
 {
     if (a->set != b->set || a->number != b->number || !string_equal(a->string, b->string) ||
         a->count != b->count)
@@ -39,7 +39,7 @@ static bool value_equal(const struct written_value *a, const struct written_valu
     return a->group == NULL || b->group == NULL ? a->group == b->group : group_equal(a->group, b->group);
 }
 
-static bool children_equal(const struct written_group *a, const struct written_group *b)
+static bool children_equal(const struct parsed_group *a, const struct parsed_group *b)
 {
     if (a->child_count != b->child_count)
         return false;
@@ -49,7 +49,7 @@ static bool children_equal(const struct written_group *a, const struct written_g
     return true;
 }
 
-static bool group_equal(const struct written_group *a, const struct written_group *b)
+static bool group_equal(const struct parsed_group *a, const struct parsed_group *b)
 {
     for (size_t i = 0; i < KEYS_MAX; i++)
         if (!value_equal(&a->values[i], &b->values[i]))
@@ -82,7 +82,7 @@ static bool contents_differ(const struct config *before, const struct config *af
 }
 
 static void name_group(struct naming *naming, const struct config *before, const struct config *after,
-                       const char *listener, const struct written_group *a, const struct written_group *b)
+                       const char *listener, const struct parsed_group *a, const struct parsed_group *b)
 {
     size_t count;
     const struct key *keys = keys_of(a->scope, &count);
@@ -95,11 +95,11 @@ static void name_group(struct naming *naming, const struct config *before, const
     }
 }
 
-static bool modules_equal(const struct written_configuration *a, const struct written_configuration *b)
+static bool modules_equal(const struct parsed_configuration *a, const struct parsed_configuration *b)
 {
     bool are_equal = a->module_count == b->module_count;
     for (size_t i = 0; are_equal && i < a->module_count; i++) {
-        const struct written_module *one = &a->modules[i], *other = &b->modules[i];
+        const struct parsed_module *one = &a->modules[i], *other = &b->modules[i];
         are_equal = group_equal(one->group, other->group) && one->extra_count == other->extra_count;
         for (size_t k = 0; are_equal && k < one->extra_count; k++)
             are_equal = strcmp(one->extras[k].name, other->extras[k].name) == 0 &&
@@ -115,18 +115,18 @@ const char *changes_name(const struct config *before, const struct config *after
     struct naming naming = { .text = text, .size = size };
     text[0] = '\0';
     if (listener != NULL) {
-        const struct written_group *a = written_find_listener(before->written, listener);
-        const struct written_group *b = written_find_listener(after->written, listener);
+        const struct parsed_group *a = parsed_find_listener(before->parsed, listener);
+        const struct parsed_group *b = parsed_find_listener(after->parsed, listener);
         if (a != NULL && b != NULL)
             name_group(&naming, before, after, listener, a, b);
         return text;
     }
-    name_group(&naming, before, after, NULL, before->written->global, after->written->global);
-    if (!group_equal(before->written->log, after->written->log))
+    name_group(&naming, before, after, NULL, before->parsed->global, after->parsed->global);
+    if (!group_equal(before->parsed->log, after->parsed->log))
         name_add(&naming, "log");
-    if (!group_equal(before->written->admin, after->written->admin))
+    if (!group_equal(before->parsed->admin, after->parsed->admin))
         name_add(&naming, "admin");
-    if (!modules_equal(before->written, after->written))
+    if (!modules_equal(before->parsed, after->parsed))
         name_add(&naming, "modules");
     return text;
 }

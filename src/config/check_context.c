@@ -8,7 +8,7 @@ static const struct origin *place_of(const struct check *check, const struct ori
     return origin->kind == ORIGIN_DEFAULT ? &check->group->origin : origin;
 }
 
-void check_error(const struct check *check, const struct written_group *group, const char *key,
+void check_error(const struct check *check, const struct parsed_group *group, const char *key,
                  const struct origin *origin, const char *format, ...)
 {
     char subject[SUBJECT_SIZE];
@@ -17,11 +17,11 @@ void check_error(const struct check *check, const struct written_group *group, c
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    problem_error(check->written->problems, place_of(check, origin),
-                  written_subject(group, check->name, key, subject, sizeof subject), "%s", message);
+    problem_error(check->parsed->problems, place_of(check, origin),
+                  parsed_subject(group, check->name, key, subject, sizeof subject), "%s", message);
 }
 
-void check_warning(const struct check *check, const struct written_group *group, const char *key,
+void check_warning(const struct check *check, const struct parsed_group *group, const char *key,
                    const struct origin *origin, const char *format, ...)
 {
     char subject[SUBJECT_SIZE];
@@ -30,12 +30,12 @@ void check_warning(const struct check *check, const struct written_group *group,
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    problem_warning(check->written->problems, place_of(check, origin),
-                    written_subject(group, check->name, key, subject, sizeof subject), "%s", message);
+    problem_warning(check->parsed->problems, place_of(check, origin),
+                    parsed_subject(group, check->name, key, subject, sizeof subject), "%s", message);
 }
 
-bool check_is_asked_for(const struct written_group *group, const struct key *key)
+bool check_is_asked_for(const struct parsed_group *group, const struct key *key)
 {
-    const struct written_value *value = written_peek(group, key->name);
-    return value->set && !value->inherited && !written_is_standard(group, key);
+    const struct parsed_value *value = parsed_peek(group, key->name);
+    return value->set && !value->inherited && !parsed_is_standard(group, key);
 }

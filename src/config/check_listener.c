@@ -15,10 +15,10 @@
 /* Of the sockets of admin. */
 #define ADMIN_BACKLOG 128
 
-static const char *subject_of(const struct check *check, const struct written_group *group, const char *key,
+static const char *subject_of(const struct check *check, const struct parsed_group *group, const char *key,
                               char *text)
 {
-    return written_subject(group, check->name, key, text, SUBJECT_SIZE);
+    return parsed_subject(group, check->name, key, text, SUBJECT_SIZE);
 }
 
 static void key_error(const struct check *check, const char *key, const struct origin *origin,
@@ -35,13 +35,13 @@ static void key_warning(const struct check *check, const char *key, const struct
 
 static int64_t number_of(const struct check *check, const char *key)
 {
-    return written_peek(check->group, key)->number;
+    return parsed_peek(check->group, key)->number;
 }
 
 static void check_name(struct check *check)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    const struct written_value *name = written_peek(check->group, "name");
+    const struct parsed_value *name = parsed_peek(check->group, "name");
     if (!name->set) {
         if (!name->faulty)
             key_error(check, "name", &check->group->origin, "is required");
@@ -52,7 +52,7 @@ static void check_name(struct check *check)
     }
     check->settings->name = strdup(check->name);
     if (check->settings->name == NULL)
-        problem_memory(check->written->problems);
+        problem_memory(check->parsed->problems);
 }
 
 static bool is_listened_on(const struct listener_settings *settings, const struct endpoint *endpoint)
@@ -70,7 +70,7 @@ static bool parse_listen(const char *text, struct endpoint *endpoint, char *reas
     return endpoint_parse(text, endpoint, reason, size);
 }
 
-static void check_listen_item(struct check *check, const struct written_item *item)
+static void check_listen_item(struct check *check, const struct parsed_item *item)
 {
     struct listener_settings *settings = check->settings;
     char reason[REASON_SIZE];
@@ -89,7 +89,7 @@ static void check_listen_item(struct check *check, const struct written_item *it
 static void check_listen(struct check *check)
 {
     struct listener_settings *settings = check->settings;
-    const struct written_value *listen = written_peek(check->group, "listen");
+    const struct parsed_value *listen = parsed_peek(check->group, "listen");
     if (listen->faulty)
         return;
     if (!listen->set) {
@@ -101,7 +101,7 @@ static void check_listen(struct check *check)
     } else {
         settings->listen = calloc(listen->count, sizeof *settings->listen);
         if (settings->listen == NULL) {
-            problem_memory(check->written->problems);
+            problem_memory(check->parsed->problems);
             return;
         }
         for (size_t i = 0; i < listen->count; i++)
@@ -141,7 +141,7 @@ static void check_idle_keys(const struct check *check)
             !(idle[i].of_unix_sockets ? listens_on(check->settings, true)
               : idle[i].of_clients    ? has_addresses
                                       : listens_on(check->settings, false)))
-            key_warning(check, idle[i].key, &written_peek(check->group, idle[i].key)->origin,
+            key_warning(check, idle[i].key, &parsed_peek(check->group, idle[i].key)->origin,
                         idle[i].of_unix_sockets ? "has no effect: there is no unix socket in listen"
                                                 : "has no effect: there are only unix sockets in listen");
 }
@@ -149,9 +149,9 @@ static void check_idle_keys(const struct check *check)
 static void check_unix(struct check *check)
 {
     struct unix_settings *unix_socket = &check->settings->unix_socket;
-    const struct written_value *mode = written_peek(check->group, "unix_mode");
-    const struct written_value *user = written_peek(check->group, "unix_user");
-    const struct written_value *group = written_peek(check->group, "unix_group");
+    const struct parsed_value *mode = parsed_peek(check->group, "unix_mode");
+    const struct parsed_value *user = parsed_peek(check->group, "unix_user");
+    const struct parsed_value *group = parsed_peek(check->group, "unix_group");
     char subject[SUBJECT_SIZE];
     unix_socket->user = (uid_t)-1;
     unix_socket->group = (gid_t)-1;
@@ -164,23 +164,23 @@ static void check_unix(struct check *check)
         unix_socket->mode = (mode_t)bits;
     }
     if (user->set)
-        users_find_user(check->written, user, subject_of(check, check->group, "unix_user", subject),
+        users_find_user(check->parsed, user, subject_of(check, check->group, "unix_user", subject),
                         &unix_socket->user, NULL);
     if (group->set)
-        users_find_group(check->written, group, subject_of(check, check->group, "unix_group", subject),
+        users_find_group(check->parsed, group, subject_of(check, check->group, "unix_group", subject),
                          &unix_socket->group);
 }
 
 /* The address of a target, from `address` or from `host` and `port`. */
-static bool check_target_address(struct check *check, const struct written_group *target,
+static bool check_target_address(struct check *check, const struct parsed_group *target,
                                  struct endpoint *endpoint)
 {
     char subject[SUBJECT_SIZE];
     char reason[REASON_SIZE];
-    const struct written_value *address = written_peek(target, "address");
-    const struct written_value *host = written_peek(target, "host");
-    const struct written_value *port = written_peek(target, "port");
-    const struct written_value *culprit = address->set ? address : host;
+    const struct parsed_value *address = parsed_peek(target, "address");
+    const struct parsed_value *host = parsed_peek(target, "host");
+    const struct parsed_value *port = parsed_peek(target, "port");
+    const struct parsed_value *culprit = address->set ? address : host;
     bool success = false;
     if (address->faulty || host->faulty || port->faulty)
         return false;
@@ -209,25 +209,25 @@ static bool check_target_address(struct check *check, const struct written_group
     if (address->set && culprit != address)
         key = host->set ? "host" : "port";
     if (!success)
-        problem_error(check->written->problems, culprit->set ? &culprit->origin : &target->origin,
+        problem_error(check->parsed->problems, culprit->set ? &culprit->origin : &target->origin,
                       subject_of(check, target, key, subject), "%s", reason);
     return success;
 }
 
-static void take_keep_alive(const struct written_group *group, const char *prefix,
+static void take_keep_alive(const struct parsed_group *group, const char *prefix,
                             struct keep_alive_settings *to)
 {
     char key[64];
-    to->enabled = written_peek(group, prefix)->number != 0;
+    to->enabled = parsed_peek(group, prefix)->number != 0;
     snprintf(key, sizeof key, "%s_idle", prefix);
-    to->idle = written_peek(group, key)->number;
+    to->idle = parsed_peek(group, key)->number;
     snprintf(key, sizeof key, "%s_interval", prefix);
-    to->interval = written_peek(group, key)->number;
+    to->interval = parsed_peek(group, key)->number;
     snprintf(key, sizeof key, "%s_count", prefix);
-    to->count = written_peek(group, key)->number;
+    to->count = parsed_peek(group, key)->number;
 }
 
-static void check_target(struct check *check, const struct written_group *group)
+static void check_target(struct check *check, const struct parsed_group *group)
 {
     char text[REASON_SIZE];
     char subject[SUBJECT_SIZE];
@@ -238,18 +238,18 @@ static void check_target(struct check *check, const struct written_group *group)
     for (size_t i = 0; i < settings->target_count; i++)
         if (endpoint_equal(&settings->targets[i].endpoint, &target->endpoint) &&
             group->origin.kind == ORIGIN_FILE)
-            problem_warning(check->written->problems, &group->origin,
+            problem_warning(check->parsed->problems, &group->origin,
                             subject_of(check, group, "address", subject),
                             "%s is named twice; a weight says it better", settings->targets[i].name);
     target->name = strdup(endpoint_print(&target->endpoint, text, sizeof text));
     if (target->name == NULL)
-        problem_memory(check->written->problems);
+        problem_memory(check->parsed->problems);
     take_keep_alive(group, "keep_alive", &target->keep_alive);
-    target->connections = written_peek(group, "connections")->number;
-    target->max_connections = written_peek(group, "max_connections")->number;
-    target->backup = written_peek(group, "backup")->number != 0;
-    target->weight = written_peek(group, "weight")->number;
-    target->send_proxy_protocol = (int)written_peek(group, "send_proxy_protocol")->number;
+    target->connections = parsed_peek(group, "connections")->number;
+    target->max_connections = parsed_peek(group, "max_connections")->number;
+    target->backup = parsed_peek(group, "backup")->number != 0;
+    target->weight = parsed_peek(group, "weight")->number;
+    target->send_proxy_protocol = (int)parsed_peek(group, "send_proxy_protocol")->number;
     settings->target_count++;
 }
 
@@ -274,7 +274,7 @@ static void check_targets_together(const struct check *check)
 
 static void check_targets(struct check *check)
 {
-    const struct written_group *group = check->group;
+    const struct parsed_group *group = check->group;
     struct listener_settings *settings = check->settings;
     if (!group->children_set) {
         if (!group->children_faulty)
@@ -287,7 +287,7 @@ static void check_targets(struct check *check)
     } else {
         settings->targets = calloc(group->child_count, sizeof *settings->targets);
         if (settings->targets == NULL) {
-            problem_memory(check->written->problems);
+            problem_memory(check->parsed->problems);
             return;
         }
         for (size_t i = 0; i < group->child_count; i++)
@@ -306,23 +306,23 @@ static void list_fault(void *data, const char *file, unsigned line, const char *
 {
     const struct list_check *list = data;
     char subject[SUBJECT_SIZE];
-    struct origin origin = written_peek(list->check->group, list->key)->origin;
+    struct origin origin = parsed_peek(list->check->group, list->key)->origin;
     if (file != NULL)
         origin = (struct origin){ .kind = ORIGIN_FILE, .name = file, .line = line };
-    problem_error(list->check->written->problems, &origin,
+    problem_error(list->check->parsed->problems, &origin,
                   subject_of(list->check, list->check->group, list->key, subject), "%s", message);
 }
 
 /* `has_unix` (NULL: not allowed) tells whether the entry "unix" is there, which is no address. */
 static struct access_list *check_access_list(const struct check *check, const char *key, bool *has_unix)
 {
-    const struct written_value *value = written_peek(check->group, key);
+    const struct parsed_value *value = parsed_peek(check->group, key);
     struct list_check list = { .check = check, .key = key };
     if (!value->set)
         return NULL;
     const char **entries = calloc(value->count + 1, sizeof(const char *));
     if (entries == NULL) {
-        problem_memory(check->written->problems);
+        problem_memory(check->parsed->problems);
         return NULL;
     }
     size_t count = 0;
@@ -334,7 +334,7 @@ static struct access_list *check_access_list(const struct check *check, const ch
         }
         entries[count++] = entry;
         if (strncmp(entry, "file:", 5) == 0)
-            written_note_file(check->written, entry + 5);
+            parsed_note_file(check->parsed, entry + 5);
     }
     struct access_list *built = access_list_build(entries, count, list_fault, &list);
     free(entries);
@@ -345,7 +345,7 @@ static struct access_list *check_access_list(const struct check *check, const ch
 static void check_proxies(const struct check *check)
 {
     const struct listener_settings *settings = check->settings;
-    const struct written_value *proxies = written_peek(check->group, "accept_proxy_protocol");
+    const struct parsed_value *proxies = parsed_peek(check->group, "accept_proxy_protocol");
     if (!proxies->set || proxies->inherited || settings->proxies == NULL || settings->listen_count == 0)
         return;
     if (access_list_size(settings->proxies) == 0 && !settings->unix_peers_are_proxies)
@@ -361,7 +361,7 @@ static void check_proxies(const struct check *check)
 
 static void check_lists(struct check *check)
 {
-    const struct written_value *allowlist = written_peek(check->group, "allowlist");
+    const struct parsed_value *allowlist = parsed_peek(check->group, "allowlist");
     struct listener_settings *settings = check->settings;
     settings->blocklist = check_access_list(check, "blocklist", NULL);
     settings->allowlist = check_access_list(check, "allowlist", NULL);
@@ -374,8 +374,8 @@ static void check_lists(struct check *check)
 static void check_times(struct check *check)
 {
     struct listener_settings *settings = check->settings;
-    const struct written_value *retry_min = written_peek(check->group, "retry_min");
-    const struct written_value *retry_max = written_peek(check->group, "retry_max");
+    const struct parsed_value *retry_min = parsed_peek(check->group, "retry_min");
+    const struct parsed_value *retry_max = parsed_peek(check->group, "retry_max");
     if (settings->retry_min > settings->retry_max)
         key_error(check, "retry_min",
                   retry_min->origin.kind == ORIGIN_DEFAULT ? &retry_max->origin : &retry_min->origin,
@@ -416,19 +416,18 @@ static void take_numbers(struct check *check)
     take_keep_alive(check->group, "client_keep_alive", &settings->client_keep_alive);
 }
 
-struct listener_settings *check_listener(struct written_configuration *written,
-                                         struct written_group *listener)
+struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener)
 {
-    size_t errors = written->problems->errors;
-    const char *name = written_peek(listener, "name")->string;
+    size_t errors = parsed->problems->errors;
+    const char *name = parsed_peek(listener, "name")->string;
     struct listener_settings *settings = calloc(1, sizeof *settings);
     if (settings == NULL) {
-        problem_memory(written->problems);
+        problem_memory(parsed->problems);
         return NULL;
     }
     settings->references = 1;
     struct check check = {
-        .written = written,
+        .parsed = parsed,
         .group = listener,
         .name = name == NULL ? "?" : name,
         .settings = settings,
@@ -444,7 +443,7 @@ struct listener_settings *check_listener(struct written_configuration *written,
     check_lists(&check);
     check_times(&check);
     check_idle_keys(&check);
-    if (written->problems->errors == errors)
+    if (parsed->problems->errors == errors)
         return settings;
     listener_settings_release(settings);
     return NULL;
@@ -469,7 +468,7 @@ static bool is_local(const struct endpoint *endpoint)
 
 static void check_admin_reach(const struct check *check)
 {
-    const struct written_value *listen = written_peek(check->group, "listen");
+    const struct parsed_value *listen = parsed_peek(check->group, "listen");
     for (size_t i = 0; i < check->settings->listen_count; i++)
         if (!is_local(&check->settings->listen[i]))
             key_warning(check, "listen", &listen->items[i].origin,
@@ -485,19 +484,19 @@ static void check_admin_idle(const struct check *check)
         bool is_unix = strncmp(keys[i], "unix_", 5) == 0;
         if (check_is_asked_for(check->group, keys_find(SCOPE_ADMIN, keys[i], NULL)) &&
             (settings->listen_count == 0 || !listens_on(settings, is_unix)))
-            key_warning(check, keys[i], &written_peek(check->group, keys[i])->origin,
+            key_warning(check, keys[i], &parsed_peek(check->group, keys[i])->origin,
                         is_unix ? "has no effect: there is no unix socket in admin.listen"
                                 : "has no effect: there is no other than a unix socket in admin.listen");
     }
 }
 
-struct listener_settings *check_admin(struct written_configuration *written)
+struct listener_settings *check_admin(struct parsed_configuration *parsed)
 {
-    size_t errors = written->problems->errors;
-    const struct written_value *listen = written_peek(written->admin, "listen");
+    size_t errors = parsed->problems->errors;
+    const struct parsed_value *listen = parsed_peek(parsed->admin, "listen");
     struct listener_settings *settings = calloc(1, sizeof *settings);
     if (settings == NULL) {
-        problem_memory(written->problems);
+        problem_memory(parsed->problems);
         return NULL;
     }
     settings->references = 1;
@@ -506,15 +505,15 @@ struct listener_settings *check_admin(struct written_configuration *written)
     settings->max_connections_per_address = -1;
     settings->name = strdup("admin");
     if (settings->name == NULL)
-        problem_memory(written->problems);
-    struct check check = { .written = written, .group = written->admin, .settings = settings };
+        problem_memory(parsed->problems);
+    struct check check = { .parsed = parsed, .group = parsed->admin, .settings = settings };
     if (listen->set)
         check_listen(&check);
     check_unix(&check);
     settings->allowlist = check_access_list(&check, "allowlist", NULL);
     check_admin_reach(&check);
     check_admin_idle(&check);
-    if (written->problems->errors == errors && settings->listen_count > 0)
+    if (parsed->problems->errors == errors && settings->listen_count > 0)
         return settings;
     listener_settings_release(settings);
     return NULL;

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct written_value *peek(const struct check *check, const char *key)
+static const struct parsed_value *peek(const struct check *check, const char *key)
 {
-    return written_peek(check->group, key);
+    return parsed_peek(check->group, key);
 }
 
 /* Target connections there will be, those of backups apart. */
@@ -32,11 +32,11 @@ static enum listener_mode mode_of_auto(const struct listener_settings *settings)
  */
 static bool is_countable(const struct check *check)
 {
-    const struct written_group *group = check->group;
+    const struct parsed_group *group = check->group;
     size_t targets = check->settings->target_count;
     for (size_t i = 0; i < group->child_count; i++)
-        if (written_peek(group->children[i], "connections")->faulty ||
-            written_peek(group->children[i], "backup")->faulty)
+        if (parsed_peek(group->children[i], "connections")->faulty ||
+            parsed_peek(group->children[i], "backup")->faulty)
             return false;
     return targets > 0 && targets == group->child_count && !group->children_faulty;
 }
@@ -69,10 +69,10 @@ static void check_fifo(const struct check *check)
         return;
     describe_mode(check, mode, sizeof mode);
     for (size_t i = 0; i < settings->target_count; i++) {
-        const struct written_group *target = check->group->children[i];
+        const struct parsed_group *target = check->group->children[i];
         working += !settings->targets[i].backup;
         if (settings->targets[i].connections != 1)
-            check_error(check, target, "connections", &written_peek(target, "connections")->origin,
+            check_error(check, target, "connections", &parsed_peek(target, "connections")->origin,
                         "mode %s has one target connection; \"funnel\" has more", mode);
     }
     if (working != 1)
@@ -85,7 +85,7 @@ static void check_fifo(const struct check *check)
 /* What has no framer is a database: a test compares the names with the framers that there are. */
 static void check_can_be_shared(const struct check *check)
 {
-    const struct written_value *protocol = peek(check, "protocol");
+    const struct parsed_value *protocol = peek(check, "protocol");
     char mode[64];
     if (protocol->faulty || check->settings->protocol.protocol != NULL)
         return;
@@ -102,7 +102,7 @@ static bool has_effect(const struct check *check, const struct key *key)
 }
 
 /* What a group asks for in vain. */
-static void check_ignored(const struct check *check, const struct written_group *group)
+static void check_ignored(const struct check *check, const struct parsed_group *group)
 {
     size_t count;
     char mode[64];
@@ -157,7 +157,7 @@ static void check_order(const struct check *check, enum key_protocol type)
 static void check_mixes(const struct check *check)
 {
     const struct listener_settings *settings = check->settings;
-    const struct written_value *protocol = peek(check, "protocol");
+    const struct parsed_value *protocol = peek(check, "protocol");
     enum key_protocol type = (enum key_protocol)protocol->number;
     if (!protocol->faulty && settings->protocol.protocol != NULL && type == TYPE_RAW)
         check_raw(check);

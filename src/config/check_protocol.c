@@ -18,25 +18,25 @@
 /* The group being checked and what comes of it. */
 struct protocol_check {
     const struct check *check;
-    const struct written_group *group;
+    const struct parsed_group *group;
     enum key_protocol type;
     struct protocol_settings *settings;
 };
 
-static const struct written_value *peek(const struct protocol_check *protocol, const char *key)
+static const struct parsed_value *peek(const struct protocol_check *protocol, const char *key)
 {
-    return written_peek(protocol->group, key);
+    return parsed_peek(protocol->group, key);
 }
 
 /* A value that can be judged: it is there, and nothing was said of it yet. */
-static bool is_usable(const struct written_value *value)
+static bool is_usable(const struct parsed_value *value)
 {
     return value->set && !value->faulty;
 }
 
 static void take_plain(const struct protocol_check *protocol, const char *key, struct slice *slice)
 {
-    const struct written_value *value = peek(protocol, key);
+    const struct parsed_value *value = peek(protocol, key);
     if (!is_usable(value))
         return;
     if (*value->string == '\0') {
@@ -46,7 +46,7 @@ static void take_plain(const struct protocol_check *protocol, const char *key, s
     slice->bytes = strdup(value->string);
     slice->length = strlen(value->string);
     if (slice->bytes == NULL)
-        problem_memory(protocol->check->written->problems);
+        problem_memory(protocol->check->parsed->problems);
 }
 
 /* The first bytes of an escape that there is none of; no more is shown, since strings can be long. */
@@ -61,7 +61,7 @@ static void report_escape(const struct protocol_check *protocol, const char *key
 static void take_bytes(const struct protocol_check *protocol, const char *key, size_t most,
                        struct slice *slice)
 {
-    const struct written_value *value = peek(protocol, key);
+    const struct parsed_value *value = peek(protocol, key);
     const char *wrong;
     if (!is_usable(value))
         return;
@@ -69,7 +69,7 @@ static void take_bytes(const struct protocol_check *protocol, const char *key, s
         if (wrong != NULL)
             report_escape(protocol, key, wrong);
         else
-            problem_memory(protocol->check->written->problems);
+            problem_memory(protocol->check->parsed->problems);
     } else if (slice->length == 0) {
         check_error(protocol->check, protocol->group, key, &value->origin, "is empty");
     } else if (slice->length > most) {
@@ -104,7 +104,7 @@ static void take_raw(const struct protocol_check *protocol)
 static void take_line(const struct protocol_check *protocol)
 {
     struct protocol_settings *settings = protocol->settings;
-    const struct written_value *reply_lines = peek(protocol, "reply_lines");
+    const struct parsed_value *reply_lines = peek(protocol, "reply_lines");
     take_bytes(protocol, "delimiter", MARK_MAX, &settings->line.delimiter);
     take_bytes(protocol, "reply_until", MARK_MAX, &settings->line.reply_until);
     take_bytes(protocol, "reply_if", MARK_MAX, &settings->line.reply_if);
@@ -118,7 +118,7 @@ static void take_line(const struct protocol_check *protocol)
 
 static void check_width(const struct protocol_check *protocol)
 {
-    const struct written_value *width = peek(protocol, "width");
+    const struct parsed_value *width = peek(protocol, "width");
     int64_t number = width->number;
     if (!is_usable(width))
         return;
@@ -148,8 +148,8 @@ static void check_width(const struct protocol_check *protocol)
 /* A key of `id`; false if it is missing or wrong. */
 static bool take_id_number(const struct protocol_check *protocol, const char *key, int64_t *number)
 {
-    const struct written_value *id = peek(protocol, "id");
-    const struct written_value *value = written_peek(id->group, key);
+    const struct parsed_value *id = peek(protocol, "id");
+    const struct parsed_value *value = parsed_peek(id->group, key);
     if (!value->set && !value->faulty)
         check_error(protocol->check, id->group, key, &id->group->origin, "is required");
     *number = value->number;
@@ -159,7 +159,7 @@ static bool take_id_number(const struct protocol_check *protocol, const char *ke
 static void take_id(const struct protocol_check *protocol)
 {
     struct protocol_settings *settings = protocol->settings;
-    const struct written_value *id = peek(protocol, "id");
+    const struct parsed_value *id = peek(protocol, "id");
     int64_t offset;
     int64_t width;
     if (!is_usable(id) || id->group == NULL)
@@ -182,7 +182,7 @@ static void take_id(const struct protocol_check *protocol)
 static void take_length(const struct protocol_check *protocol)
 {
     struct protocol_settings *settings = protocol->settings;
-    const struct written_value *endian = peek(protocol, "endian");
+    const struct parsed_value *endian = peek(protocol, "endian");
     settings->length.offset = peek(protocol, "offset")->number;
     settings->length.width = peek(protocol, "width")->number;
     settings->length.little_endian = endian->number != 0;
@@ -222,7 +222,7 @@ static bool is_command(const char *text)
     return *text != '\0';
 }
 
-static void take_command(const struct protocol_check *protocol, const struct written_item *item)
+static void take_command(const struct protocol_check *protocol, const struct parsed_item *item)
 {
     struct protocol_settings *settings = protocol->settings;
     struct slice *command = &settings->redis.commands[settings->redis.command_count];
@@ -240,19 +240,19 @@ static void take_command(const struct protocol_check *protocol, const struct wri
     command->bytes = strdup(item->text);
     command->length = strlen(item->text);
     if (command->bytes == NULL)
-        problem_memory(protocol->check->written->problems);
+        problem_memory(protocol->check->parsed->problems);
     else
         settings->redis.command_count++;
 }
 
 static void take_commands(const struct protocol_check *protocol)
 {
-    const struct written_value *commands = peek(protocol, "commands");
+    const struct parsed_value *commands = peek(protocol, "commands");
     if (!is_usable(commands) || commands->count == 0)
         return;
     protocol->settings->redis.commands = calloc(commands->count, sizeof(struct slice));
     if (protocol->settings->redis.commands == NULL) {
-        problem_memory(protocol->check->written->problems);
+        problem_memory(protocol->check->parsed->problems);
         return;
     }
     for (size_t i = 0; i < commands->count; i++)
@@ -262,9 +262,9 @@ static void take_commands(const struct protocol_check *protocol)
 static void take_redis(const struct protocol_check *protocol)
 {
     struct protocol_settings *settings = protocol->settings;
-    const struct written_value *username = peek(protocol, "username");
-    const struct written_value *password = peek(protocol, "password");
-    const struct written_value *client_auth = peek(protocol, "client_auth");
+    const struct parsed_value *username = peek(protocol, "username");
+    const struct parsed_value *password = peek(protocol, "password");
+    const struct parsed_value *client_auth = peek(protocol, "client_auth");
     take_plain(protocol, "username", &settings->redis.username);
     take_plain(protocol, "password", &settings->redis.password);
     settings->redis.database = peek(protocol, "database")->number;
@@ -284,7 +284,7 @@ static void check_belonging(const struct protocol_check *protocol)
     char owners[KEYS_TEXT_SIZE];
     const struct key *keys = keys_of(SCOPE_PROTOCOL, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct written_value *value = &protocol->group->values[i];
+        const struct parsed_value *value = &protocol->group->values[i];
         bool belongs = keys_belongs(&keys[i], protocol->type);
         if (value->set && !belongs)
             check_error(protocol->check, protocol->group, keys[i].name, &value->origin,
@@ -324,14 +324,14 @@ static void take_keys(const struct protocol_check *protocol)
 
 void check_protocol(const struct check *check)
 {
-    const struct written_value *value = written_peek(check->group, "protocol");
+    const struct parsed_value *value = parsed_peek(check->group, "protocol");
     struct protocol_settings *settings = &check->settings->protocol;
     if (value->faulty || value->group == NULL)
         return;
     const struct protocol_check protocol = {
         .check = check,
         .group = value->group,
-        .type = written_protocol(value->group),
+        .type = parsed_protocol(value->group),
         .settings = settings,
     };
     check->settings->protocol_name = keys_protocol_name(protocol.type);

@@ -14,14 +14,13 @@
 #include <unistd.h>
 
 /* The command line's level wins over everything. */
-static void apply_log_level(struct written_configuration *written, const char *level)
+static void apply_log_level(struct parsed_configuration *parsed, const char *level)
 {
     char error[KEYS_TEXT_SIZE + 80];
-    const struct origin origin = { .kind = ORIGIN_COMMAND_LINE,
-                                   .name = written_name(written, "--log-level") };
-    if (level != NULL && !written_parse(written, keys_find(SCOPE_LOG, "level", NULL), level, &origin,
-                                        written_get(written->log, "level"), error, sizeof error))
-        problem_error(written->problems, &origin, NULL, "%s", error);
+    const struct origin origin = { .kind = ORIGIN_COMMAND_LINE, .name = parsed_name(parsed, "--log-level") };
+    if (level != NULL && !parsed_read(parsed, keys_find(SCOPE_LOG, "level", NULL), level, &origin,
+                                      parsed_get(parsed->log, "level"), error, sizeof error))
+        problem_error(parsed->problems, &origin, NULL, "%s", error);
 }
 
 /* Whether the main file is to be read: the default one may be missing. */
@@ -30,17 +29,17 @@ static bool has_file(const struct config_source *source)
     return !source->file_optional || access(source->file, F_OK) == 0 || errno != ENOENT;
 }
 
-static void read_sources(const struct config_source *source, struct written_configuration *written)
+static void read_sources(const struct config_source *source, struct parsed_configuration *parsed)
 {
     const struct origin origin = { .kind = ORIGIN_FILE, .name = source->file };
     bool file = has_file(source);
     if (file)
-        file_read(written, source->file);
-    environment_read(written, source->environment);
-    apply_log_level(written, source->log_level);
-    if (!file && written->listener_count == 0) {
-        written->is_unreadable = true;
-        problem_error(written->problems, &origin, NULL,
+        file_read(parsed, source->file);
+    environment_read(parsed, source->environment);
+    apply_log_level(parsed, source->log_level);
+    if (!file && parsed->listener_count == 0) {
+        parsed->is_unreadable = true;
+        problem_error(parsed->problems, &origin, NULL,
                       "there is no such file, and the environment defines no listener");
     }
 }
@@ -52,12 +51,12 @@ void config_load(const struct config_source *source, struct config *config)
         config->errors = 1;
         return;
     }
-    config->written = written_create(config->problems);
-    if (config->written != NULL) {
-        read_sources(source, config->written);
-        if (!config->written->is_unreadable) {
-            written_complete(config->written);
-            config->settings = check_configuration(config->written);
+    config->parsed = parsed_create(config->problems);
+    if (config->parsed != NULL) {
+        read_sources(source, config->parsed);
+        if (!config->parsed->is_unreadable) {
+            parsed_complete(config->parsed);
+            config->settings = check_configuration(config->parsed);
         }
     }
     config->errors = config->problems->errors;
@@ -66,7 +65,7 @@ void config_load(const struct config_source *source, struct config *config)
 void config_free(struct config *config)
 {
     settings_release(config->settings);
-    written_free(config->written);
+    parsed_free(config->parsed);
     if (config->problems != NULL)
         problem_list_free(config->problems);
     free(config->problems);
@@ -114,20 +113,20 @@ const char *config_name_changes(const struct config *before, const struct config
 
 void config_dump(const struct config *config, FILE *stream)
 {
-    dump_configuration(config->written, config->settings, stream);
+    dump_configuration(config->parsed, config->settings, stream);
 }
 
 struct listener_settings *config_find_admin(const struct config *config)
 {
     if (config->settings != NULL)
         return config->settings->admin == NULL ? NULL : listener_settings_reference(config->settings->admin);
-    if (config->written == NULL || config->written->is_unreadable)
+    if (config->parsed == NULL || config->parsed->is_unreadable)
         return NULL;
-    return check_admin(config->written);
+    return check_admin(config->parsed);
 }
 
 void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data)
 {
-    for (size_t i = 0; i < config->written->file_count; i++)
-        each(data, config->written->files[i]);
+    for (size_t i = 0; i < config->parsed->file_count; i++)
+        each(data, config->parsed->files[i]);
 }

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-struct written_configuration;
+struct parsed_configuration;
 
 /* Where the configuration comes from. */
 struct config_source {
@@ -20,9 +20,9 @@ struct config_source {
 
 /* The outcome. Owned by the caller; config_free() when done. */
 struct config {
-    struct settings *settings;             /* NULL if there was any error; one reference */
-    struct written_configuration *written; /* every value with its origin; for config_dump() */
-    struct problem_list *problems;         /* errors and warnings, in the order of the file */
+    struct settings *settings;           /* NULL if there was any error; one reference */
+    struct parsed_configuration *parsed; /* every value with its origin; for config_dump() */
+    struct problem_list *problems;       /* errors and warnings, in the order of the file */
     size_t errors;
 };
 

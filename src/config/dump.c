@@ -46,7 +46,7 @@ static void dump_origin(const struct dump *dump, const struct origin *origin, co
     fprintf(dump->stream, "  # %s%s\n", text, note);
 }
 
-static void dump_items(const struct dump *dump, const struct key *key, const struct written_value *value)
+static void dump_items(const struct dump *dump, const struct key *key, const struct parsed_value *value)
 {
     dump_indent(dump);
     fprintf(dump->stream, "%s = [", key->name);
@@ -76,7 +76,7 @@ static bool is_effective(const struct dump *dump, const struct key *key)
 
 /* What is to be said of a value besides its origin. */
 static const char *value_note(const struct dump *dump, const struct key *key,
-                              const struct written_value *value, char *text, size_t size)
+                              const struct parsed_value *value, char *text, size_t size)
 {
     bool is_mode = key->scope == SCOPE_LISTENER && strcmp(key->name, "mode") == 0;
     bool by_protocol = key->default_by_protocol && value->origin.kind == ORIGIN_DEFAULT;
@@ -89,7 +89,7 @@ static const char *value_note(const struct dump *dump, const struct key *key,
     return text;
 }
 
-static void dump_value(const struct dump *dump, const struct key *key, const struct written_value *value)
+static void dump_value(const struct dump *dump, const struct key *key, const struct parsed_value *value)
 {
     char note[80];
     if (key->type == KEY_STRINGS) {
@@ -111,7 +111,7 @@ static void dump_value(const struct dump *dump, const struct key *key, const str
 }
 
 /* Whether a group says no more than the choice that it stands for. */
-static bool is_plain_choice(const struct written_group *group)
+static bool is_plain_choice(const struct parsed_group *group)
 {
     size_t count;
     const struct key *keys = keys_of(group->scope, &count);
@@ -121,9 +121,9 @@ static bool is_plain_choice(const struct written_group *group)
     return true;
 }
 
-static void dump_group(struct dump *dump, const struct written_group *group);
+static void dump_group(struct dump *dump, const struct parsed_group *group);
 
-static void dump_members(struct dump *dump, const struct key *key, const struct written_value *value)
+static void dump_members(struct dump *dump, const struct key *key, const struct parsed_value *value)
 {
     if (key->type == KEY_CHOICE && is_plain_choice(value->group)) {
         dump_value(dump, key, value);
@@ -138,14 +138,14 @@ static void dump_members(struct dump *dump, const struct key *key, const struct 
     fputs("};\n", dump->stream);
 }
 
-static void dump_targets(struct dump *dump, const struct written_group *listener);
+static void dump_targets(struct dump *dump, const struct parsed_group *listener);
 
-static void dump_group(struct dump *dump, const struct written_group *group)
+static void dump_group(struct dump *dump, const struct parsed_group *group)
 {
     size_t count;
     const struct key *keys = keys_of(group->scope, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct written_value *value = &group->values[i];
+        const struct parsed_value *value = &group->values[i];
         if (value->set && value->group != NULL)
             dump_members(dump, &keys[i], value);
         else if (keys[i].type != KEY_STRUCTURE && value->set)
@@ -155,7 +155,7 @@ static void dump_group(struct dump *dump, const struct written_group *group)
     }
 }
 
-static void dump_targets(struct dump *dump, const struct written_group *listener)
+static void dump_targets(struct dump *dump, const struct parsed_group *listener)
 {
     dump_indent(dump);
     fputs("targets = (\n", dump->stream);
@@ -187,7 +187,7 @@ static bool is_secret_name(const char *name)
     return false;
 }
 
-static void dump_extra(struct dump *dump, const struct written_extra *extra)
+static void dump_extra(struct dump *dump, const struct parsed_extra *extra)
 {
     const struct key key = {
         .scope = SCOPE_MODULE,
@@ -198,44 +198,44 @@ static void dump_extra(struct dump *dump, const struct written_extra *extra)
     dump_value(dump, &key, &extra->value);
 }
 
-static void dump_modules(struct dump *dump, const struct written_configuration *written)
+static void dump_modules(struct dump *dump, const struct parsed_configuration *parsed)
 {
-    if (written->module_count == 0)
+    if (parsed->module_count == 0)
         return;
     fputs("modules = (\n", dump->stream);
-    for (size_t i = 0; i < written->module_count; i++) {
-        const struct written_module *module = &written->modules[i];
+    for (size_t i = 0; i < parsed->module_count; i++) {
+        const struct parsed_module *module = &parsed->modules[i];
         fputs("    {\n", dump->stream);
         dump->depth = 2;
         dump_group(dump, module->group);
         for (size_t k = 0; k < module->extra_count; k++)
             dump_extra(dump, &module->extras[k]);
-        fprintf(dump->stream, "    }%s\n", i + 1 < written->module_count ? "," : "");
+        fprintf(dump->stream, "    }%s\n", i + 1 < parsed->module_count ? "," : "");
     }
     fputs(");\n", dump->stream);
 }
 
-void dump_configuration(const struct written_configuration *written, const struct settings *settings,
+void dump_configuration(const struct parsed_configuration *parsed, const struct settings *settings,
                         FILE *stream)
 {
     struct dump dump = { .stream = stream };
     fputs("log = {\n", stream);
     dump.depth = 1;
-    dump_group(&dump, written->log);
+    dump_group(&dump, parsed->log);
     fputs("};\n", stream);
     fputs("admin = {\n", stream);
-    dump_group(&dump, written->admin);
+    dump_group(&dump, parsed->admin);
     fputs("};\n", stream);
     dump.depth = 0;
-    dump_group(&dump, written->global);
-    dump_modules(&dump, written);
+    dump_group(&dump, parsed->global);
+    dump_modules(&dump, parsed);
     fputs("listeners = (\n", stream);
-    for (size_t i = 0; i < written->listener_count; i++) {
+    for (size_t i = 0; i < parsed->listener_count; i++) {
         fputs("    {\n", stream);
         dump.depth = 2;
         dump.listener = settings->listeners[i];
-        dump_group(&dump, written->listeners[i]);
-        fprintf(stream, "    }%s\n", i + 1 < written->listener_count ? "," : "");
+        dump_group(&dump, parsed->listeners[i]);
+        fprintf(stream, "    }%s\n", i + 1 < parsed->listener_count ? "," : "");
     }
     fputs(");\n", stream);
 }

@@ -40,9 +40,9 @@ static const char *const listener_variables[] = {
 };
 
 struct reading {
-    struct written_configuration *written;
+    struct parsed_configuration *parsed;
     char *const *environment;
-    struct written_group *listener; /* NULL: no variable is about one */
+    struct parsed_group *listener; /* NULL: no variable is about one */
 };
 
 static const char *variable_value(const struct reading *reading, const char *name)
@@ -56,10 +56,10 @@ static const char *variable_value(const struct reading *reading, const char *nam
 
 static struct origin variable_origin(const struct reading *reading, const char *name)
 {
-    return (struct origin){ .kind = ORIGIN_ENVIRONMENT, .name = written_name(reading->written, name) };
+    return (struct origin){ .kind = ORIGIN_ENVIRONMENT, .name = parsed_name(reading->parsed, name) };
 }
 
-static bool same_value(const struct written_value *a, const struct written_value *b)
+static bool same_value(const struct parsed_value *a, const struct parsed_value *b)
 {
     if (a->string != NULL && b->string != NULL)
         return strcmp(a->string, b->string) == 0;
@@ -67,73 +67,73 @@ static bool same_value(const struct written_value *a, const struct written_value
 }
 
 /* Sets a key by a variable. A second variable may only say the same. */
-static void apply(struct reading *reading, struct written_group *group, const struct key *key,
+static void apply(struct reading *reading, struct parsed_group *group, const struct key *key,
                   const char *name, const char *text)
 {
     char error[KEYS_TEXT_SIZE + 80];
     struct origin origin = variable_origin(reading, name);
-    struct written_value parsed = { 0 };
-    struct written_value *value = written_get(group, key->name);
-    if (!written_parse(reading->written, key, text, &origin, &parsed, error, sizeof error)) {
+    struct parsed_value read = { 0 };
+    struct parsed_value *value = parsed_get(group, key->name);
+    if (!parsed_read(reading->parsed, key, text, &origin, &read, error, sizeof error)) {
         if (error[0] != '\0')
-            problem_error(reading->written->problems, &origin, NULL, "%s", error);
+            problem_error(reading->parsed->problems, &origin, NULL, "%s", error);
         value->faulty = true;
         return;
     }
-    if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &parsed))
-        problem_error(reading->written->problems, &origin, NULL, "says something else than %s",
+    if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &read))
+        problem_error(reading->parsed->problems, &origin, NULL, "says something else than %s",
                       value->origin.name);
-    else if (parsed.items != NULL)
-        written_set_item(reading->written, value, &origin, parsed.items[0].text);
-    else if (parsed.string != NULL)
-        written_set_string(reading->written, value, &origin, parsed.string);
+    else if (read.items != NULL)
+        parsed_set_item(reading->parsed, value, &origin, read.items[0].text);
+    else if (read.string != NULL)
+        parsed_set_string(reading->parsed, value, &origin, read.string);
     else
-        written_set_number(value, &origin, parsed.number);
-    written_clear(&parsed);
+        parsed_set_number(value, &origin, read.number);
+    parsed_clear(&read);
 }
 
 /* The group that is the value of a key, made if need be. NULL when memory is short. */
-static struct written_group *open_group(const struct reading *reading, struct written_group *group,
-                                        const char *key)
+static struct parsed_group *open_group(const struct reading *reading, struct parsed_group *group,
+                                       const char *key)
 {
     const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
-    return written_open_group(reading->written, written_get(group, key), keys_find(group->scope, key, NULL),
-                              &made);
+    return parsed_open_group(reading->parsed, parsed_get(group, key), keys_find(group->scope, key, NULL),
+                             &made);
 }
 
 /* The listener's protocol, the one of `defaults` if it has none: variables change single keys in it, so what
  * else there is must not be lost. */
-static struct written_value *protocol_of(const struct reading *reading)
+static struct parsed_value *protocol_of(const struct reading *reading)
 {
-    const struct written_group *defaults = reading->written->defaults;
-    struct written_value *value = written_get(reading->listener, "protocol");
-    if (!value->set && defaults != NULL && written_peek(defaults, "protocol")->set)
-        written_inherit(reading->written, written_peek(defaults, "protocol"), value);
+    const struct parsed_group *defaults = reading->parsed->defaults;
+    struct parsed_value *value = parsed_get(reading->listener, "protocol");
+    if (!value->set && defaults != NULL && parsed_peek(defaults, "protocol")->set)
+        parsed_inherit(reading->parsed, parsed_peek(defaults, "protocol"), value);
     return value;
 }
 
 /* Its group. NULL when memory is short. */
-static struct written_group *open_protocol(const struct reading *reading)
+static struct parsed_group *open_protocol(const struct reading *reading)
 {
-    struct written_value *value = protocol_of(reading);
+    struct parsed_value *value = protocol_of(reading);
     bool is_named = value->set && value->group == NULL;
-    struct written_group *group = open_group(reading, reading->listener, "protocol");
+    struct parsed_group *group = open_group(reading, reading->listener, "protocol");
     if (group != NULL && is_named)
-        written_set_number(written_get(group, "type"), &value->origin, value->number);
+        parsed_set_number(parsed_get(group, "type"), &value->origin, value->number);
     return group;
 }
 
 /* NULL when memory is short. */
-static struct written_group *group_of(const struct reading *reading, enum key_scope scope)
+static struct parsed_group *group_of(const struct reading *reading, enum key_scope scope)
 {
-    struct written_group *protocol;
+    struct parsed_group *protocol;
     switch (scope) {
     case SCOPE_GLOBAL:
-        return reading->written->global;
+        return reading->parsed->global;
     case SCOPE_LOG:
-        return reading->written->log;
+        return reading->parsed->log;
     case SCOPE_ADMIN:
-        return reading->written->admin;
+        return reading->parsed->admin;
     case SCOPE_PROTOCOL:
         return open_protocol(reading);
     case SCOPE_PROTOCOL_ID:
@@ -152,8 +152,8 @@ static void apply_protocol(struct reading *reading)
     const struct key *type = keys_find(SCOPE_PROTOCOL, "type", NULL);
     if (text == NULL)
         return;
-    struct written_group *group = protocol_of(reading)->group;
-    if (group != NULL && written_equals(type, written_protocol(group), text))
+    struct parsed_group *group = protocol_of(reading)->group;
+    if (group != NULL && parsed_equals(type, parsed_protocol(group), text))
         apply(reading, group, type, name, text);
     else
         apply(reading, reading->listener, keys_find(SCOPE_LISTENER, "protocol", NULL), name, text);
@@ -217,7 +217,7 @@ static void report_unknown(struct reading *reading, const char *name)
     size_t found = 0;
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (strcmp(name + strlen(PREFIX), lists[i]) == 0) {
-            problem_error(reading->written->problems, &origin, NULL,
+            problem_error(reading->parsed->problems, &origin, NULL,
                           "this key can't be set by such a variable; LOCAL_HOST, LOCAL_PORT and "
                           "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 and so on make up a listener");
             return;
@@ -235,9 +235,9 @@ static void report_unknown(struct reading *reading, const char *name)
     }
     const char *near = keys_suggest_word(name + strlen(PREFIX), candidates);
     if (near != NULL)
-        problem_error(reading->written->problems, &origin, NULL, "unknown; did you mean " PREFIX "%s?", near);
+        problem_error(reading->parsed->problems, &origin, NULL, "unknown; did you mean " PREFIX "%s?", near);
     else
-        problem_warning(reading->written->problems, &origin, NULL, "unknown, and ignored");
+        problem_warning(reading->parsed->problems, &origin, NULL, "unknown, and ignored");
 }
 
 /* Copies the name of an entry of the environment. False if it is not one of ours. */
@@ -258,7 +258,7 @@ static void apply_prefixed(struct reading *reading)
         if (!prefixed_name(*entry, name))
             continue;
         const struct key *key = key_of_variable(name);
-        struct written_group *group = key == NULL ? NULL : group_of(reading, key->scope);
+        struct parsed_group *group = key == NULL ? NULL : group_of(reading, key->scope);
         if (group != NULL && key->members == SCOPE_GLOBAL)
             apply(reading, group, key, name, *entry + strlen(name) + 1);
         else if (key == NULL && !is_of_kubernetes(name))
@@ -281,20 +281,20 @@ static bool is_about_a_listener(const struct reading *reading)
 }
 
 /* The listener that the variables are about; made if need be, with the original's rule for its mode. */
-static struct written_group *find_or_make_listener(struct reading *reading)
+static struct parsed_group *find_or_make_listener(struct reading *reading)
 {
-    struct written_configuration *written = reading->written;
-    struct written_group *listener = written_find_listener(written, LISTENER_NAME);
+    struct parsed_configuration *parsed = reading->parsed;
+    struct parsed_group *listener = parsed_find_listener(parsed, LISTENER_NAME);
     const struct origin origin = { .kind = ORIGIN_DEFAULT };
     const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     if (listener != NULL)
         return listener;
-    listener = written_group_create(written, SCOPE_LISTENER, &made);
-    if (listener == NULL || !written_append(written, &written->listeners, &written->listener_count, listener))
+    listener = parsed_group_create(parsed, SCOPE_LISTENER, &made);
+    if (listener == NULL || !parsed_append(parsed, &parsed->listeners, &parsed->listener_count, listener))
         return NULL;
-    written_set_string(written, written_get(listener, "name"), &origin, LISTENER_NAME);
-    if (written->defaults == NULL || !written_peek(written->defaults, "mode")->set)
-        written_set_number(written_get(listener, "mode"), &origin, MODE_AUTO);
+    parsed_set_string(parsed, parsed_get(listener, "name"), &origin, LISTENER_NAME);
+    if (parsed->defaults == NULL || !parsed_peek(parsed->defaults, "mode")->set)
+        parsed_set_number(parsed_get(listener, "mode"), &origin, MODE_AUTO);
     return listener;
 }
 
@@ -318,7 +318,7 @@ static bool is_given(struct reading *reading, const char *name, const char *beca
     struct origin origin = variable_origin(reading, name);
     if (text != NULL && *text != '\0')
         return true;
-    problem_error(reading->written->problems, &origin, NULL, "%s%s", text == NULL ? "is missing" : "is empty",
+    problem_error(reading->parsed->problems, &origin, NULL, "%s%s", text == NULL ? "is missing" : "is empty",
                   because);
     return false;
 }
@@ -331,13 +331,13 @@ static void apply_listen(struct reading *reading)
         return;
     bool host = is_given(reading, "LOCAL_HOST", ": it goes with LOCAL_PORT");
     bool port = is_given(reading, "LOCAL_PORT", ": it goes with LOCAL_HOST");
-    struct written_value *listen = written_get(reading->listener, "listen");
+    struct parsed_value *listen = parsed_get(reading->listener, "listen");
     if (!host || !port) {
         listen->faulty = true;
         return;
     }
     join_address(reading, "LOCAL_HOST", "LOCAL_PORT", text, sizeof text, &origin);
-    written_set_item(reading->written, listen, &origin, text);
+    parsed_set_item(reading->parsed, listen, &origin, text);
 }
 
 static void apply_target(struct reading *reading, size_t number)
@@ -347,8 +347,8 @@ static void apply_target(struct reading *reading, size_t number)
     char keep_alive[VARIABLE_SIZE];
     char text[320];
     struct origin origin;
-    struct written_configuration *written = reading->written;
-    struct written_group *listener = reading->listener;
+    struct parsed_configuration *parsed = reading->parsed;
+    struct parsed_group *listener = reading->listener;
     snprintf(host, sizeof host, TARGET_HOST, number);
     snprintf(port, sizeof port, TARGET_PORT, number);
     snprintf(keep_alive, sizeof keep_alive, TARGET_KEEPING, number);
@@ -360,10 +360,10 @@ static void apply_target(struct reading *reading, size_t number)
         return;
     }
     join_address(reading, host, port, text, sizeof text, &origin);
-    struct written_group *target = written_group_create(written, SCOPE_TARGET, &origin);
-    if (target == NULL || !written_append(written, &listener->children, &listener->child_count, target))
+    struct parsed_group *target = parsed_group_create(parsed, SCOPE_TARGET, &origin);
+    if (target == NULL || !parsed_append(parsed, &listener->children, &listener->child_count, target))
         return;
-    written_set_string(written, written_get(target, "address"), &origin, text);
+    parsed_set_string(parsed, parsed_get(target, "address"), &origin, text);
     apply(reading, target, keys_find(SCOPE_TARGET, "keep_alive", NULL), keep_alive,
           variable_value(reading, keep_alive));
 }
@@ -389,10 +389,10 @@ static void report_spare_targets(struct reading *reading, size_t count)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
         struct origin origin = variable_origin(reading, name);
         if (count > 0)
-            problem_warning(reading->written->problems, &origin, NULL,
+            problem_warning(reading->parsed->problems, &origin, NULL,
                             "is ignored: PROXY_CONNECTIONS_CNT is %zu", count);
         else {
-            problem_error(reading->written->problems, &origin, NULL, "PROXY_CONNECTIONS_CNT is missing");
+            problem_error(reading->parsed->problems, &origin, NULL, "PROXY_CONNECTIONS_CNT is missing");
             reading->listener->children_faulty = true;
         }
     }
@@ -405,20 +405,20 @@ static void apply_targets(struct reading *reading)
                                           .maximum = SETTINGS_MAX_TARGETS };
     static const char name[] = "PROXY_CONNECTIONS_CNT";
     const char *text = variable_value(reading, name);
-    struct written_value count = { 0 };
-    struct written_group *listener = reading->listener;
+    struct parsed_value count = { 0 };
+    struct parsed_group *listener = reading->listener;
     struct origin origin = variable_origin(reading, name);
     char error[KEYS_TEXT_SIZE + 80];
     if (text == NULL) {
         report_spare_targets(reading, 0);
         return;
     }
-    if (!written_parse(reading->written, &count_key, text, &origin, &count, error, sizeof error)) {
+    if (!parsed_read(reading->parsed, &count_key, text, &origin, &count, error, sizeof error)) {
         listener->children_faulty = true;
-        problem_error(reading->written->problems, &origin, NULL, "%s", error);
+        problem_error(reading->parsed->problems, &origin, NULL, "%s", error);
         return;
     }
-    written_group_clear_children(listener);
+    parsed_group_clear_children(listener);
     listener->children_set = true;
     listener->children_origin = origin;
     for (size_t i = 1; i <= (size_t)count.number; i++)
@@ -426,9 +426,9 @@ static void apply_targets(struct reading *reading)
     report_spare_targets(reading, (size_t)count.number);
 }
 
-void environment_read(struct written_configuration *written, char *const *environment)
+void environment_read(struct parsed_configuration *parsed, char *const *environment)
 {
-    struct reading reading = { .written = written, .environment = environment };
+    struct reading reading = { .parsed = parsed, .environment = environment };
     if (is_about_a_listener(&reading)) {
         reading.listener = find_or_make_listener(&reading);
         if (reading.listener == NULL)

@@ -14,7 +14,7 @@
 /* What is passed down while the tree of the file is walked. */
 struct walk {
     const struct source *source;
-    struct written_configuration *written;
+    struct parsed_configuration *parsed;
     const char *listener; /* the name of the listener we are in, for errors; NULL: in none */
 };
 
@@ -74,7 +74,7 @@ static int64_t integer_of(const config_setting_t *setting)
                                                              : config_setting_get_int(setting);
 }
 
-static void wrong_type(struct walk *walk, const struct written_group *group, const struct key *key,
+static void wrong_type(struct walk *walk, const struct parsed_group *group, const struct key *key,
                        const config_setting_t *setting)
 {
     char subject[SUBJECT_SIZE];
@@ -85,43 +85,43 @@ static void wrong_type(struct walk *walk, const struct written_group *group, con
         hint = "; write permissions as an octal string such as \"0660\"";
     else if (key->type == KEY_BOOLEAN && is_integer(setting))
         hint = "; write true or false";
-    problem_error(walk->written->problems, &origin,
-                  written_subject(group, walk->listener, key->name, subject, sizeof subject),
+    problem_error(walk->parsed->problems, &origin,
+                  parsed_subject(group, walk->listener, key->name, subject, sizeof subject),
                   "%s is wanted, not %s%s", keys_expectation(key, expectation, sizeof expectation),
                   setting_type(setting), hint);
 }
 
-static void read_integer(struct walk *walk, const struct written_group *group, const struct key *key,
-                         const config_setting_t *setting, struct written_value *value)
+static void read_integer(struct walk *walk, const struct parsed_group *group, const struct key *key,
+                         const config_setting_t *setting, struct parsed_value *value)
 {
     char subject[SUBJECT_SIZE];
     char expectation[KEYS_TEXT_SIZE];
     struct origin origin = setting_origin(walk, setting);
     int64_t number = integer_of(setting);
-    if (written_fits(key, &number))
-        written_set_number(value, &origin, number);
+    if (parsed_fits(key, &number))
+        parsed_set_number(value, &origin, number);
     else
-        problem_error(walk->written->problems, &origin,
-                      written_subject(group, walk->listener, key->name, subject, sizeof subject),
+        problem_error(walk->parsed->problems, &origin,
+                      parsed_subject(group, walk->listener, key->name, subject, sizeof subject),
                       "%" PRId64 " is out of range: %s is wanted", number,
                       keys_expectation(key, expectation, sizeof expectation));
 }
 
-static void read_choice(struct walk *walk, const struct written_group *group, const struct key *key,
-                        const config_setting_t *setting, struct written_value *value)
+static void read_choice(struct walk *walk, const struct parsed_group *group, const struct key *key,
+                        const config_setting_t *setting, struct parsed_value *value)
 {
     char subject[SUBJECT_SIZE];
     char expectation[KEYS_TEXT_SIZE];
     struct origin origin = setting_origin(walk, setting);
-    written_subject(group, walk->listener, key->name, subject, sizeof subject);
+    parsed_subject(group, walk->listener, key->name, subject, sizeof subject);
     int64_t count = 0;
     while (key->choices[count] != NULL)
         count++;
     if (is_integer(setting)) {
         if (integer_of(setting) >= 0 && integer_of(setting) < count)
-            written_set_number(value, &origin, integer_of(setting));
+            parsed_set_number(value, &origin, integer_of(setting));
         else
-            problem_error(walk->written->problems, &origin, subject,
+            problem_error(walk->parsed->problems, &origin, subject,
                           "%" PRId64 " is out of range: 0 to %" PRId64 " or %s is wanted",
                           integer_of(setting), count - 1,
                           keys_expectation(key, expectation, sizeof expectation));
@@ -130,31 +130,31 @@ static void read_choice(struct walk *walk, const struct written_group *group, co
     const char *text = config_setting_get_string(setting);
     for (int64_t i = 0; i < count; i++) {
         if (strcmp(text, key->choices[i]) == 0) {
-            written_set_number(value, &origin, i);
+            parsed_set_number(value, &origin, i);
             return;
         }
     }
     const char *near = keys_suggest_word(text, key->choices);
-    problem_error(walk->written->problems, &origin, subject, "\"%s\" is unknown: %s is wanted%s%s%s", text,
+    problem_error(walk->parsed->problems, &origin, subject, "\"%s\" is unknown: %s is wanted%s%s%s", text,
                   keys_expectation(key, expectation, sizeof expectation),
                   near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
                   near == NULL ? "" : "\"?");
 }
 
-static void read_strings(struct walk *walk, const struct written_group *group, const struct key *key,
-                         config_setting_t *setting, struct written_value *value)
+static void read_strings(struct walk *walk, const struct parsed_group *group, const struct key *key,
+                         config_setting_t *setting, struct parsed_value *value)
 {
     value->set = true;
     value->origin = setting_origin(walk, setting);
     if (is_string(setting)) {
-        written_add_item(walk->written, value, &value->origin, config_setting_get_string(setting));
+        parsed_add_item(walk->parsed, value, &value->origin, config_setting_get_string(setting));
         return;
     }
     for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++) {
         config_setting_t *item = config_setting_get_elem(setting, i);
         struct origin origin = setting_origin(walk, item);
         if (is_string(item))
-            written_add_item(walk->written, value, &origin, config_setting_get_string(item));
+            parsed_add_item(walk->parsed, value, &origin, config_setting_get_string(item));
         else
             wrong_type(walk, group, key, item);
     }
@@ -180,19 +180,19 @@ static bool has_right_type(const struct key *key, const config_setting_t *settin
     return false;
 }
 
-static void read_right_type(struct walk *walk, struct written_group *group, const struct key *key,
-                            config_setting_t *setting, struct written_value *value)
+static void read_right_type(struct walk *walk, struct parsed_group *group, const struct key *key,
+                            config_setting_t *setting, struct parsed_value *value)
 {
     struct origin origin = setting_origin(walk, setting);
     switch (key->type) {
     case KEY_STRING:
-        written_set_string(walk->written, value, &origin, config_setting_get_string(setting));
+        parsed_set_string(walk->parsed, value, &origin, config_setting_get_string(setting));
         break;
     case KEY_INTEGER:
         read_integer(walk, group, key, setting, value);
         break;
     case KEY_BOOLEAN:
-        written_set_number(value, &origin, config_setting_get_bool(setting));
+        parsed_set_number(value, &origin, config_setting_get_bool(setting));
         break;
     case KEY_CHOICE:
         read_choice(walk, group, key, setting, value);
@@ -205,49 +205,49 @@ static void read_right_type(struct walk *walk, struct written_group *group, cons
     }
 }
 
-static void read_value(struct walk *walk, struct written_group *group, const struct key *key,
-                       config_setting_t *setting, struct written_value *value)
+static void read_value(struct walk *walk, struct parsed_group *group, const struct key *key,
+                       config_setting_t *setting, struct parsed_value *value)
 {
-    size_t errors = walk->written->problems->errors;
+    size_t errors = walk->parsed->problems->errors;
     if (has_right_type(key, setting))
         read_right_type(walk, group, key, setting, value);
     else
         wrong_type(walk, group, key, setting);
-    value->faulty = walk->written->problems->errors > errors;
+    value->faulty = walk->parsed->problems->errors > errors;
 }
 
-static void unknown_key(struct walk *walk, const struct written_group *group, const config_setting_t *setting)
+static void unknown_key(struct walk *walk, const struct parsed_group *group, const config_setting_t *setting)
 {
     char subject[SUBJECT_SIZE];
     struct origin origin = setting_origin(walk, setting);
     const char *name = config_setting_name(setting);
     const struct key *near = keys_suggest(group->scope, name);
-    written_subject(group, walk->listener, name, subject, sizeof subject);
+    parsed_subject(group, walk->listener, name, subject, sizeof subject);
     if (near != NULL)
-        problem_error(walk->written->problems, &origin, subject, "unknown key; did you mean \"%s\"?",
+        problem_error(walk->parsed->problems, &origin, subject, "unknown key; did you mean \"%s\"?",
                       near->name);
     else
-        problem_error(walk->written->problems, &origin, subject, "unknown key");
+        problem_error(walk->parsed->problems, &origin, subject, "unknown key");
 }
 
 /* A key that is a list of groups, or a group of which there is one in the whole file. */
-typedef void structure_reader(struct walk *walk, struct written_group *group, const struct key *key,
+typedef void structure_reader(struct walk *walk, struct parsed_group *group, const struct key *key,
                               config_setting_t *setting);
 
-static void read_group(struct walk *walk, struct written_group *group, config_setting_t *setting,
+static void read_group(struct walk *walk, struct parsed_group *group, config_setting_t *setting,
                        structure_reader *structure);
 
 /* A key whose value is a group with keys of its own. */
 static void read_members(struct walk *walk, const struct key *key, config_setting_t *setting,
-                         struct written_value *value)
+                         struct parsed_value *value)
 {
     struct origin origin = setting_origin(walk, setting);
-    struct written_group *group = written_open_group(walk->written, value, key, &origin);
+    struct parsed_group *group = parsed_open_group(walk->parsed, value, key, &origin);
     if (group != NULL)
         read_group(walk, group, setting, NULL); /* these hold no lists of groups */
 }
 
-static void read_group(struct walk *walk, struct written_group *group, config_setting_t *setting,
+static void read_group(struct walk *walk, struct parsed_group *group, config_setting_t *setting,
                        structure_reader *structure)
 {
     for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++) {
@@ -265,30 +265,30 @@ static void read_group(struct walk *walk, struct written_group *group, config_se
     }
 }
 
-static void read_target(struct walk *walk, struct written_group *listener, const struct key *key,
+static void read_target(struct walk *walk, struct parsed_group *listener, const struct key *key,
                         config_setting_t *setting)
 {
     struct origin origin = setting_origin(walk, setting);
     if (!is_string(setting) && !is_group(setting)) {
         char subject[SUBJECT_SIZE];
-        problem_error(walk->written->problems, &origin,
-                      written_subject(listener, walk->listener, key->name, subject, sizeof subject),
+        problem_error(walk->parsed->problems, &origin,
+                      parsed_subject(listener, walk->listener, key->name, subject, sizeof subject),
                       "a target is a string or a group, not %s", setting_type(setting));
         listener->children_faulty = true;
         return;
     }
-    struct written_group *target = written_group_create(walk->written, SCOPE_TARGET, &origin);
-    if (target == NULL || !written_append(walk->written, &listener->children, &listener->child_count, target))
+    struct parsed_group *target = parsed_group_create(walk->parsed, SCOPE_TARGET, &origin);
+    if (target == NULL || !parsed_append(walk->parsed, &listener->children, &listener->child_count, target))
         return;
     if (is_string(setting))
-        written_set_string(walk->written, written_get(target, "address"), &origin,
-                           config_setting_get_string(setting));
+        parsed_set_string(walk->parsed, parsed_get(target, "address"), &origin,
+                          config_setting_get_string(setting));
     else
         read_group(walk, target, setting, NULL); /* a target holds no groups */
 }
 
 /* `targets` is the one structure of a listener. */
-static void read_targets(struct walk *walk, struct written_group *listener, const struct key *key,
+static void read_targets(struct walk *walk, struct parsed_group *listener, const struct key *key,
                          config_setting_t *setting)
 {
     listener->children_set = true;
@@ -307,20 +307,20 @@ static void read_defaults(struct walk *walk, const struct key *key, config_setti
 {
     struct origin origin = setting_origin(walk, setting);
     if (!is_group(setting)) {
-        wrong_type(walk, walk->written->global, key, setting);
+        wrong_type(walk, walk->parsed->global, key, setting);
         return;
     }
-    struct written_group *defaults = written_group_create(walk->written, SCOPE_LISTENER, &origin);
+    struct parsed_group *defaults = parsed_group_create(walk->parsed, SCOPE_LISTENER, &origin);
     if (defaults == NULL)
         return;
-    walk->written->defaults = defaults;
+    walk->parsed->defaults = defaults;
     walk->listener = "(defaults)";
     read_group(walk, defaults, setting, read_targets);
     walk->listener = NULL;
     static const char *const own[] = { "name", "listen" };
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (written_peek(defaults, own[i])->set)
-            problem_error(walk->written->problems, &written_peek(defaults, own[i])->origin, "defaults",
+        if (parsed_peek(defaults, own[i])->set)
+            problem_error(walk->parsed->problems, &parsed_peek(defaults, own[i])->origin, "defaults",
                           "%s belongs to a listener", own[i]);
 }
 
@@ -328,13 +328,13 @@ static void read_listener(struct walk *walk, const struct key *key, config_setti
 {
     struct origin origin = setting_origin(walk, setting);
     if (!is_group(setting)) {
-        problem_error(walk->written->problems, &origin, key->name, "a listener is a group: { ... }, not %s",
+        problem_error(walk->parsed->problems, &origin, key->name, "a listener is a group: { ... }, not %s",
                       setting_type(setting));
         return;
     }
-    struct written_configuration *written = walk->written;
-    struct written_group *listener = written_group_create(written, SCOPE_LISTENER, &origin);
-    if (listener == NULL || !written_append(written, &written->listeners, &written->listener_count, listener))
+    struct parsed_configuration *parsed = walk->parsed;
+    struct parsed_group *listener = parsed_group_create(parsed, SCOPE_LISTENER, &origin);
+    if (listener == NULL || !parsed_append(parsed, &parsed->listeners, &parsed->listener_count, listener))
         return;
     const char *name = NULL;
     config_setting_lookup_string(setting, "name", &name);
@@ -346,7 +346,7 @@ static void read_listener(struct walk *walk, const struct key *key, config_setti
 static void read_listeners(struct walk *walk, const struct key *key, config_setting_t *setting)
 {
     if (!is_sequence(setting)) {
-        wrong_type(walk, walk->written->global, key, setting);
+        wrong_type(walk, walk->parsed->global, key, setting);
         return;
     }
     for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++)
@@ -362,27 +362,27 @@ static void read_extra(struct walk *walk, const config_setting_t *setting)
                          : is_integer(setting) ? KEY_INTEGER
                          : is_boolean          ? KEY_BOOLEAN
                                                : KEY_STRUCTURE;
-    struct written_value *value = written_add_extra(walk->written, config_setting_name(setting), type);
+    struct parsed_value *value = parsed_add_extra(walk->parsed, config_setting_name(setting), type);
     if (value == NULL)
         return;
     if (type == KEY_STRING)
-        written_set_string(walk->written, value, &origin, config_setting_get_string(setting));
+        parsed_set_string(walk->parsed, value, &origin, config_setting_get_string(setting));
     else
-        written_set_number(value, &origin,
-                           type == KEY_INTEGER   ? integer_of(setting)
-                           : type == KEY_BOOLEAN ? config_setting_get_bool(setting)
-                                                 : 0);
+        parsed_set_number(value, &origin,
+                          type == KEY_INTEGER   ? integer_of(setting)
+                          : type == KEY_BOOLEAN ? config_setting_get_bool(setting)
+                                                : 0);
 }
 
 static void read_module(struct walk *walk, const struct key *key, config_setting_t *setting)
 {
     struct origin origin = setting_origin(walk, setting);
     if (!is_group(setting)) {
-        problem_error(walk->written->problems, &origin, key->name, "a module is a group: { ... }, not %s",
+        problem_error(walk->parsed->problems, &origin, key->name, "a module is a group: { ... }, not %s",
                       setting_type(setting));
         return;
     }
-    const struct written_module *module = written_add_module(walk->written, &origin);
+    const struct parsed_module *module = parsed_add_module(walk->parsed, &origin);
     for (unsigned i = 0; module != NULL && i < (unsigned)config_setting_length(setting); i++) {
         config_setting_t *member = config_setting_get_elem(setting, i);
         size_t index;
@@ -397,7 +397,7 @@ static void read_module(struct walk *walk, const struct key *key, config_setting
 static void read_modules(struct walk *walk, const struct key *key, config_setting_t *setting)
 {
     if (!is_sequence(setting)) {
-        wrong_type(walk, walk->written->global, key, setting);
+        wrong_type(walk, walk->parsed->global, key, setting);
         return;
     }
     for (unsigned i = 0; i < (unsigned)config_setting_length(setting); i++)
@@ -405,23 +405,23 @@ static void read_modules(struct walk *walk, const struct key *key, config_settin
 }
 
 /* A group of the file itself, which holds no further ones. */
-static void read_plain(struct walk *walk, struct written_group *group, const struct key *key,
+static void read_plain(struct walk *walk, struct parsed_group *group, const struct key *key,
                        config_setting_t *setting)
 {
     if (is_group(setting))
         read_group(walk, group, setting, NULL);
     else
-        wrong_type(walk, walk->written->global, key, setting);
+        wrong_type(walk, walk->parsed->global, key, setting);
 }
 
-static void read_global_structure(struct walk *walk, struct written_group *group, const struct key *key,
+static void read_global_structure(struct walk *walk, struct parsed_group *group, const struct key *key,
                                   config_setting_t *setting)
 {
     (void)group;
     if (strcmp(key->name, "log") == 0)
-        read_plain(walk, walk->written->log, key, setting);
+        read_plain(walk, walk->parsed->log, key, setting);
     else if (strcmp(key->name, "admin") == 0)
-        read_plain(walk, walk->written->admin, key, setting);
+        read_plain(walk, walk->parsed->admin, key, setting);
     else if (strcmp(key->name, "modules") == 0)
         read_modules(walk, key, setting);
     else if (strcmp(key->name, "defaults") == 0)
@@ -440,30 +440,30 @@ static bool has_memory_for(const char *text)
     return probe != MAP_FAILED && munmap(probe, size) == 0;
 }
 
-void file_read(struct written_configuration *written, const char *path)
+void file_read(struct parsed_configuration *parsed, const char *path)
 {
     struct source source;
     config_t config;
-    written->main_file = strdup(path);
-    if (written->main_file == NULL) {
-        problem_memory(written->problems);
+    parsed->main_file = strdup(path);
+    if (parsed->main_file == NULL) {
+        problem_memory(parsed->problems);
         return;
     }
-    size_t problems = written->problems->count;
-    if (!source_read(&source, written, path)) {
-        written->is_unreadable = true;
+    size_t problems = parsed->problems->count;
+    if (!source_read(&source, parsed, path)) {
+        parsed->is_unreadable = true;
     } else if (!has_memory_for(source.text)) {
-        problem_memory(written->problems);
+        problem_memory(parsed->problems);
     } else {
         config_init(&config);
         if (config_read_string(&config, source.text) == CONFIG_TRUE) {
-            struct walk walk = { .source = &source, .written = written };
-            read_group(&walk, written->global, config_root_setting(&config), read_global_structure);
+            struct walk walk = { .source = &source, .parsed = parsed };
+            read_group(&walk, parsed->global, config_root_setting(&config), read_global_structure);
         } else {
             struct origin origin = source_origin(&source, (unsigned)config_error_line(&config));
-            written->is_unreadable = true;
-            problem_forget(written->problems, problems);
-            problem_error(written->problems, &origin, NULL, "%s", config_error_text(&config));
+            parsed->is_unreadable = true;
+            problem_forget(parsed->problems, problems);
+            problem_error(parsed->problems, &origin, NULL, "%s", config_error_text(&config));
         }
         config_destroy(&config);
     }

@@ -1,11 +1,11 @@
-/* Reads the configuration file (libconfig) into the configuration as written. */
+/* Reads the configuration file (libconfig) into the configuration as parsed. */
 #ifndef CONFIG_FILE_H
 #define CONFIG_FILE_H
 
-#include "config/written.h"
+#include "config/parsed.h"
 
-/* Adds what the file says to `written`. Unknown keys and wrong types and ranges become problems; a syntax
+/* Adds what the file says to `parsed`. Unknown keys and wrong types and ranges become problems; a syntax
  * error is reported alone, since nothing after it can be trusted. */
-void file_read(struct written_configuration *written, const char *path);
+void file_read(struct parsed_configuration *parsed, const char *path);
 
 #endif

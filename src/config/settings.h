@@ -1,5 +1,5 @@
 /* Checked, immutable settings: what the rest of the program runs on. Made by config/check.c from the
- * configuration as written; times are milliseconds, any negative number stands for "disabled" and is -1 here.
+ * configuration as parsed; times are milliseconds, any negative number stands for "disabled" and is -1 here.
  */
 #ifndef CONFIG_SETTINGS_H
 #define CONFIG_SETTINGS_H

@@ -32,7 +32,7 @@ struct reading {
 
 struct reader {
     struct source *source;
-    struct written_configuration *written;
+    struct parsed_configuration *parsed;
     const char *folder; /* of the main file, with its slash; "" for the current one */
     enum scan_state state;
     char word[WORD_SIZE]; /* the last word outside strings */
@@ -43,7 +43,7 @@ static bool read_file(struct reader *reader, const char *path, const struct read
 
 static void source_error(struct reader *reader, const struct origin *origin, const char *message)
 {
-    problem_error(reader->written->problems, origin, reader->key[0] == '\0' ? NULL : reader->key, "%s",
+    problem_error(reader->parsed->problems, origin, reader->key[0] == '\0' ? NULL : reader->key, "%s",
                   message);
 }
 
@@ -54,7 +54,7 @@ static bool source_append(struct reader *reader, const char *bytes, size_t lengt
         size_t capacity = 2 * (source->length + length + 1);
         char *grown = realloc(source->text, capacity);
         if (grown == NULL) {
-            problem_memory(reader->written->problems);
+            problem_memory(reader->parsed->problems);
             return false;
         }
         source->text = grown;
@@ -74,7 +74,7 @@ static bool source_begin_line(struct reader *reader, const struct origin *origin
         size_t capacity = 2 * source->line_capacity + 64;
         struct origin *grown = reallocarray(source->lines, capacity, sizeof *grown);
         if (grown == NULL) {
-            problem_memory(reader->written->problems);
+            problem_memory(reader->parsed->problems);
             return false;
         }
         source->lines = grown;
@@ -250,15 +250,15 @@ static bool read_include(struct reader *reader, const struct reading *reading, c
     bool success = false;
     char *name = include_name(argument, end, &rest);
     if (name == NULL)
-        problem_memory(reader->written->problems);
+        problem_memory(reader->parsed->problems);
     else if (rest == NULL)
-        problem_error(reader->written->problems, &reading->origin, NULL,
+        problem_error(reader->parsed->problems, &reading->origin, NULL,
                       "@include: the file's name has no closing quote");
     else if (!is_blank_or_comment(rest, end))
-        problem_error(reader->written->problems, &reading->origin, NULL,
+        problem_error(reader->parsed->problems, &reading->origin, NULL,
                       "@include \"%s\": nothing but a comment may follow in the line", name);
     else if (asprintf(&path, "%s%s", name[0] == '/' ? "" : reader->folder, name) == -1)
-        problem_memory(reader->written->problems);
+        problem_memory(reader->parsed->problems);
     else {
         success = read_file(reader, path, reading);
         free(path);
@@ -270,7 +270,7 @@ static bool read_include(struct reader *reader, const struct reading *reading, c
 static bool read_line(struct reader *reader, struct reading *reading, const char *line, const char *end)
 {
     if (memchr(line, '\0', (size_t)(end - line)) != NULL) {
-        problem_error(reader->written->problems, &reading->origin, NULL, "there is a zero byte in this line");
+        problem_error(reader->parsed->problems, &reading->origin, NULL, "there is a zero byte in this line");
         return false;
     }
     const char *argument = include_argument(reader, line, end);
@@ -325,9 +325,9 @@ static char *load_file(struct reader *reader, const char *path, const struct ori
         return text;
     free(text);
     if (place->kind == ORIGIN_FILE && place->line > 0)
-        problem_error(reader->written->problems, place, NULL, "@include \"%s\": %s", path, reason);
+        problem_error(reader->parsed->problems, place, NULL, "@include \"%s\": %s", path, reason);
     else
-        problem_error(reader->written->problems, place, NULL, "%s", reason);
+        problem_error(reader->parsed->problems, place, NULL, "%s", reason);
     return NULL;
 }
 
@@ -351,7 +351,7 @@ static bool read_file(struct reader *reader, const char *path, const struct read
 {
     struct reading reading = {
         .parent = parent,
-        .origin = { .kind = ORIGIN_FILE, .name = written_name(reader->written, path) },
+        .origin = { .kind = ORIGIN_FILE, .name = parsed_name(reader->parsed, path) },
     };
     const struct origin *place = parent == NULL ? &reading.origin : &parent->origin;
     struct stat status;
@@ -361,15 +361,15 @@ static bool read_file(struct reader *reader, const char *path, const struct read
         return false;
     bool success = false;
     if (is_included_already(parent, &status)) {
-        problem_error(reader->written->problems, place, NULL, "@include \"%s\": the file includes itself",
+        problem_error(reader->parsed->problems, place, NULL, "@include \"%s\": the file includes itself",
                       path);
     } else if (include_depth(parent) > INCLUDE_DEPTH_MAX) {
-        problem_error(reader->written->problems, place, NULL, "@include \"%s\": more than %d files deep",
-                      path, INCLUDE_DEPTH_MAX);
+        problem_error(reader->parsed->problems, place, NULL, "@include \"%s\": more than %d files deep", path,
+                      INCLUDE_DEPTH_MAX);
     } else {
         reading.device = status.st_dev;
         reading.inode = status.st_ino;
-        written_note_file(reader->written, path);
+        parsed_note_file(reader->parsed, path);
         success = true;
         for (const char *line = text, *end; line < text + length; line = end) {
             const char *feed = memchr(line, '\n', (size_t)(text + length - line));
@@ -382,14 +382,14 @@ static bool read_file(struct reader *reader, const char *path, const struct read
     return success;
 }
 
-bool source_read(struct source *source, struct written_configuration *written, const char *path)
+bool source_read(struct source *source, struct parsed_configuration *parsed, const char *path)
 {
-    struct reader reader = { .source = source, .written = written };
+    struct reader reader = { .source = source, .parsed = parsed };
     const char *slash = strrchr(path, '/');
     char *folder = strndup(path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
     *source = (struct source){ 0 };
     if (folder == NULL) {
-        problem_memory(written->problems);
+        problem_memory(parsed->problems);
         return false;
     }
     reader.folder = folder;

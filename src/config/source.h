@@ -4,7 +4,7 @@
 #ifndef CONFIG_SOURCE_H
 #define CONFIG_SOURCE_H
 
-#include "config/written.h"
+#include "config/parsed.h"
 
 /* Owned by who reads. source_free() when done, also after a failure. */
 struct source {
@@ -19,7 +19,7 @@ struct source {
 /* Reads the file `path`. `@include "FILE"` at the start of a line is replaced by the file, whose name is
  * relative to the folder of the main file; nothing but a comment may follow it. Everything that is wrong
  * becomes a problem; false if there was anything. */
-bool source_read(struct source *source, struct written_configuration *written, const char *path);
+bool source_read(struct source *source, struct parsed_configuration *parsed, const char *path);
 
 void source_free(struct source *source);
 

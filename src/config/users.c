@@ -13,7 +13,7 @@ static bool is_number(const char *text)
     return *text != '\0' && strlen(text) < 10 && strspn(text, "0123456789") == strlen(text);
 }
 
-bool users_find_user(struct written_configuration *written, const struct written_value *value,
+bool users_find_user(struct parsed_configuration *parsed, const struct parsed_value *value,
                      const char *subject, uid_t *user, gid_t *group)
 {
     char buffer[ENTRY_SIZE];
@@ -23,8 +23,8 @@ bool users_find_user(struct written_configuration *written, const struct written
                     ? getpwuid_r((uid_t)atoi(value->string), &entry, buffer, sizeof buffer, &found)
                     : getpwnam_r(value->string, &entry, buffer, sizeof buffer, &found);
     if (found == NULL) {
-        problem_error(written->problems, &value->origin, subject, "there is no user \"%s\"%s%s",
-                      value->string, error == 0 ? "" : ": ", error == 0 ? "" : strerror(error));
+        problem_error(parsed->problems, &value->origin, subject, "there is no user \"%s\"%s%s", value->string,
+                      error == 0 ? "" : ": ", error == 0 ? "" : strerror(error));
         return false;
     }
     *user = entry.pw_uid;
@@ -33,7 +33,7 @@ bool users_find_user(struct written_configuration *written, const struct written
     return true;
 }
 
-bool users_find_group(struct written_configuration *written, const struct written_value *value,
+bool users_find_group(struct parsed_configuration *parsed, const struct parsed_value *value,
                       const char *subject, gid_t *group)
 {
     char buffer[ENTRY_SIZE];
@@ -43,7 +43,7 @@ bool users_find_group(struct written_configuration *written, const struct writte
                     ? getgrgid_r((gid_t)atoi(value->string), &entry, buffer, sizeof buffer, &found)
                     : getgrnam_r(value->string, &entry, buffer, sizeof buffer, &found);
     if (found == NULL) {
-        problem_error(written->problems, &value->origin, subject, "there is no group \"%s\"%s%s",
+        problem_error(parsed->problems, &value->origin, subject, "there is no group \"%s\"%s%s",
                       value->string, error == 0 ? "" : ": ", error == 0 ? "" : strerror(error));
         return false;
     }

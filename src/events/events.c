@@ -12,19 +12,19 @@
 
 struct events *events_load(struct config *config)
 {
-    const struct written_configuration *written = config->written;
-    if (written == NULL || written->is_unreadable)
+    const struct parsed_configuration *parsed = config->parsed;
+    if (parsed == NULL || parsed->is_unreadable)
         return NULL;
     struct events *events = calloc(1, sizeof *events);
     if (events != NULL) {
         events->references = 1;
-        events->modules = calloc(written->module_count + 1, sizeof *events->modules);
+        events->modules = calloc(parsed->module_count + 1, sizeof *events->modules);
     }
     if (events == NULL || events->modules == NULL) {
         problem_memory(config->problems);
     } else {
-        for (size_t i = 0; i < written->module_count; i++) /* all of them: every error is told */
-            module_load(&events->modules[events->count++], written, &written->modules[i]);
+        for (size_t i = 0; i < parsed->module_count; i++) /* all of them: every error is told */
+            module_load(&events->modules[events->count++], parsed, &parsed->modules[i]);
     }
     config->errors = config->problems->errors;
     if (config->errors == 0)

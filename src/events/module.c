@@ -24,8 +24,8 @@
 /* What is being loaded, for errors. */
 struct loading {
     struct module *module;
-    const struct written_configuration *written;
-    const struct written_module *group;
+    const struct parsed_configuration *parsed;
+    const struct parsed_module *group;
 };
 
 static void fail(const struct loading *loading, const struct origin *origin, const char *key,
@@ -41,12 +41,12 @@ static void fail(const struct loading *loading, const struct origin *origin, con
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     snprintf(subject, sizeof subject, "modules: %s", key);
-    problem_error(loading->written->problems, origin, subject, "%s", text);
+    problem_error(loading->parsed->problems, origin, subject, "%s", text);
 }
 
-static const struct written_value *path_of(const struct loading *loading)
+static const struct parsed_value *path_of(const struct loading *loading)
 {
-    return written_peek(loading->group->group, "path");
+    return parsed_peek(loading->group->group, "path");
 }
 
 /* ---- The file ---------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ static bool is_trusted(const struct loading *loading)
 {
     char file[PATH_MAX];
     const char *path = loading->module->path;
-    const struct written_value *value = path_of(loading);
+    const struct parsed_value *value = path_of(loading);
     if (realpath(path, file) == NULL) {
         fail(loading, &value->origin, "path", "%s: %s", path, strerror(errno));
         return false;
@@ -111,7 +111,7 @@ static bool is_trusted(const struct loading *loading)
 
 static bool find_file(const struct loading *loading)
 {
-    const struct written_value *path = path_of(loading);
+    const struct parsed_value *path = path_of(loading);
     char text[PATH_MAX];
     if (!path->set) {
         if (!path->faulty)
@@ -195,7 +195,7 @@ static const struct proximux_key *find_key(const struct proximux_module *module,
     return NULL;
 }
 
-static void report_unknown(const struct loading *loading, const struct written_extra *extra)
+static void report_unknown(const struct loading *loading, const struct parsed_extra *extra)
 {
     const struct proximux_module *module = loading->module->module;
     size_t count = count_keys(module);
@@ -214,7 +214,7 @@ static void report_unknown(const struct loading *loading, const struct written_e
 }
 
 static void take_choice(const struct loading *loading, const struct proximux_key *key,
-                        const struct written_extra *extra, struct proximux_value *value)
+                        const struct parsed_extra *extra, struct proximux_value *value)
 {
     char words[256] = "";
     size_t used = 0;
@@ -236,7 +236,7 @@ static void take_choice(const struct loading *loading, const struct proximux_key
 }
 
 static void take_value(const struct loading *loading, const struct proximux_key *key,
-                       const struct written_extra *extra, struct proximux_value *value)
+                       const struct parsed_extra *extra, struct proximux_value *value)
 {
     static const struct {
         enum key_type type;
@@ -269,7 +269,7 @@ static void take_value(const struct loading *loading, const struct proximux_key 
         return;
     value->string = strdup(extra->value.string);
     if (value->string == NULL)
-        problem_memory(loading->written->problems);
+        problem_memory(loading->parsed->problems);
 }
 
 static void take_fallback(const struct loading *loading, const struct proximux_key *key,
@@ -282,7 +282,7 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
     case PROXIMUX_STRING:
         value->string = strdup(key->fallback);
         if (value->string == NULL)
-            problem_memory(loading->written->problems);
+            problem_memory(loading->parsed->problems);
         break;
     case PROXIMUX_INTEGER:
         value->number = strtoll(key->fallback, NULL, 10);
@@ -308,11 +308,11 @@ static void take_values(const struct loading *loading)
     size_t place;
     module->values = calloc(count + 1, sizeof *module->values);
     if (module->values == NULL) {
-        problem_memory(loading->written->problems);
+        problem_memory(loading->parsed->problems);
         return;
     }
     for (size_t i = 0; i < loading->group->extra_count; i++) {
-        const struct written_extra *extra = &loading->group->extras[i];
+        const struct parsed_extra *extra = &loading->group->extras[i];
         if (!extra->value.set) /* memory was short, which is noted */
             continue;
         const struct proximux_key *key = find_key(module->module, extra->name, &place);
@@ -338,19 +338,19 @@ static void take_values(const struct loading *loading)
 /* ---- Its listeners
  * ----------------------------------------------------------------------------------------- */
 
-static void check_listener_name(const struct loading *loading, const struct written_item *item)
+static void check_listener_name(const struct loading *loading, const struct parsed_item *item)
 {
-    const struct written_configuration *written = loading->written;
-    const char **names = calloc(written->listener_count + 1, sizeof(const char *));
+    const struct parsed_configuration *parsed = loading->parsed;
+    const char **names = calloc(parsed->listener_count + 1, sizeof(const char *));
     const char *near = NULL;
-    if (written_find_listener(written, item->text) != NULL) {
+    if (parsed_find_listener(parsed, item->text) != NULL) {
         free(names);
         return;
     }
     if (names != NULL) {
         size_t count = 0;
-        for (size_t i = 0; i < written->listener_count; i++) {
-            names[count] = written_peek(written->listeners[i], "name")->string;
+        for (size_t i = 0; i < parsed->listener_count; i++) {
+            names[count] = parsed_peek(parsed->listeners[i], "name")->string;
             count += names[count] != NULL ? 1 : 0;
         }
         near = keys_suggest_word(item->text, names);
@@ -363,19 +363,19 @@ static void check_listener_name(const struct loading *loading, const struct writ
 static void take_listeners(const struct loading *loading)
 {
     struct module *module = loading->module;
-    const struct written_value *value = written_peek(loading->group->group, "listeners");
+    const struct parsed_value *value = parsed_peek(loading->group->group, "listeners");
     if (!value->set)
         return;
     module->listeners = calloc(value->count + 1, sizeof(char *));
     if (module->listeners == NULL) {
-        problem_memory(loading->written->problems);
+        problem_memory(loading->parsed->problems);
         return;
     }
     for (size_t i = 0; i < value->count; i++) {
         check_listener_name(loading, &value->items[i]);
         module->listeners[module->listener_count] = strdup(value->items[i].text);
         if (module->listeners[module->listener_count] == NULL)
-            problem_memory(loading->written->problems);
+            problem_memory(loading->parsed->problems);
         else
             module->listener_count++;
     }
@@ -398,20 +398,20 @@ static const char *said(const char *reason)
     return reason[0] != '\0' ? reason : "it refuses, and does not say why";
 }
 
-bool module_load(struct module *module, const struct written_configuration *written,
-                 const struct written_module *group)
+bool module_load(struct module *module, const struct parsed_configuration *parsed,
+                 const struct parsed_module *group)
 {
-    const struct loading loading = { .module = module, .written = written, .group = group };
-    size_t errors = written->problems->errors;
+    const struct loading loading = { .module = module, .parsed = parsed, .group = group };
+    size_t errors = parsed->problems->errors;
     char error[512] = "";
     take_listeners(&loading);
     if (!find_file(&loading) || !open_library(&loading))
         return false;
     take_values(&loading);
-    if (written->problems->errors == errors && module->module->check != NULL &&
+    if (parsed->problems->errors == errors && module->module->check != NULL &&
         !module->module->check(module->values, error, sizeof error))
         fail(&loading, &group->group->origin, module->module->name, "%s", said(error));
-    return written->problems->errors == errors;
+    return parsed->problems->errors == errors;
 }
 
 static bool same_text(const char *a, const char *b)

@@ -3,7 +3,7 @@
 #define EVENTS_MODULE_H
 
 #include "config/config.h"
-#include "config/written.h"
+#include "config/parsed.h"
 #include "proximux/module.h"
 
 #include <stdbool.h>
@@ -23,8 +23,8 @@ struct module {
 
 /* Loads a module and checks its settings; what is wrong is noted. False if anything was; module_close() all
  * the same. */
-bool module_load(struct module *module, const struct written_configuration *written,
-                 const struct written_module *group);
+bool module_load(struct module *module, const struct parsed_configuration *parsed,
+                 const struct parsed_module *group);
 
 /* Whether the files, the settings and the listeners are the same. */
 bool module_is_equal(const struct module *a, const struct module *b);

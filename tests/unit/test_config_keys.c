@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "config/written.h"
+#include "config/parsed.h"
 #include "protocol/protocol.h"
 
 #include <stdio.h>
@@ -63,9 +63,9 @@ static void test_each_key_has_name_and_help(void **state)
 static void check_fallback(const struct key *key)
 {
     struct problem_list problems = { 0 };
-    struct written_configuration written = { .problems = &problems };
+    struct parsed_configuration parsed = { .problems = &problems };
     const struct origin origin = { .kind = ORIGIN_DEFAULT };
-    struct written_value value = { 0 };
+    struct parsed_value value = { 0 };
     char error[TEXT_SIZE];
     if (key->fallback == NULL)
         return;
@@ -74,14 +74,14 @@ static void check_fallback(const struct key *key)
     assert_false(key->is_secret);
     assert_int_not_equal(key->type, KEY_STRUCTURE);
     assert_int_not_equal(key->type, KEY_STRINGS);
-    if (!written_parse(&written, key, key->fallback, &origin, &value, error, sizeof error))
+    if (!parsed_read(&parsed, key, key->fallback, &origin, &value, error, sizeof error))
         fail_msg("the default of %s: %s", key->name, error);
     assert_true(value.set);
     if (key->type == KEY_STRING)
         assert_string_equal(value.string, key->fallback);
     if (key->type == KEY_CHOICE)
         assert_string_equal(key->choices[value.number], key->fallback);
-    written_clear(&value);
+    parsed_clear(&value);
     assert_int_equal(problems.errors, 0);
 }
 
@@ -282,9 +282,9 @@ static void test_descriptions(void **state)
     assert_described(SCOPE_PROTOCOL, "id", "group, no default", "a group: { ... }");
 }
 
-static void assert_suggested(enum key_scope scope, const char *written, const char *meant)
+static void assert_suggested(enum key_scope scope, const char *parsed, const char *meant)
 {
-    const struct key *key = keys_suggest(scope, written);
+    const struct key *key = keys_suggest(scope, parsed);
     if (meant == NULL)
         assert_null(key);
     else
