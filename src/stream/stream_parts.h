@@ -196,7 +196,7 @@ size_t stream_pool_extra(const struct stream_pool *pool);
 /* Whether requests wait because of connections of other generations. */
 bool stream_pool_is_held(const struct stream_pool *pool);
 
-/* Retires connections to targets that are not to be used at present. */
+/* Goes on warming up, and retires connections to targets that are not to be used at present. */
 void stream_pool_review(struct stream_pool *pool, int64_t now);
 
 /* ---- The service ---- */

@@ -253,6 +253,23 @@ bool stream_pool_is_held(const struct stream_pool *pool)
     return false;
 }
 
+/* Opens what is missing to the targets that would be used. Each is tried once: one that fails is not up any
+ * more. When nothing is under way, or a reload has turned `warmup` off, clients may come. */
+static void pool_warm(struct stream_pool *pool)
+{
+    const struct target *first = pool->service->settings->warmup ? pool_first_up(pool) : NULL;
+    for (size_t i = 0; first != NULL && i < pool->targets->count; i++) {
+        struct target *target = pool->targets->targets[i];
+        bool wanted = pool->is_fifo ? target == first : target->settings->backup == first->settings->backup;
+        while (wanted && target->settings->weight > 0 && pool_may_open(pool, target))
+            pool_open(pool, target);
+    }
+    if (pool->service->settings->warmup && pool->attempts > 0)
+        return;
+    pool->is_warming = false;
+    pool->service->owner.ready(pool->service->owner.owner);
+}
+
 void stream_pool_review(struct stream_pool *pool, int64_t now)
 {
     if (pool->is_wanted)
@@ -260,6 +277,8 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     if (!pool->changed)
         return;
     pool->changed = false;
+    if (pool->is_warming) /* an attempt has ended, or was given up */
+        pool_warm(pool);
     if (mux_waiting(pool->service->mux) == 0)
         target_set_forget(pool->targets);
     const struct target *first = pool_first_up(pool);
@@ -271,29 +290,8 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     }
 }
 
-/* Opens what is missing to the targets that would be used. Each is tried once: one that fails is not up any
- * more. When nothing is under way, clients may come. */
-static void pool_warm(struct stream_pool *pool)
-{
-    const struct target *first = pool_first_up(pool);
-    for (size_t i = 0; first != NULL && i < pool->targets->count; i++) {
-        struct target *target = pool->targets->targets[i];
-        bool wanted = pool->is_fifo ? target == first : target->settings->backup == first->settings->backup;
-        while (wanted && target->settings->weight > 0 && pool_may_open(pool, target))
-            pool_open(pool, target);
-    }
-    if (pool->attempts > 0)
-        return;
-    pool->is_warming = false;
-    pool->service->owner.ready(pool->service->owner.owner);
-}
-
 void stream_pool_start(struct stream_pool *pool)
 {
-    if (!pool->service->settings->warmup) {
-        pool->service->owner.ready(pool->service->owner.owner);
-        return;
-    }
     pool->is_warming = true;
     pool_warm(pool);
 }
@@ -301,8 +299,6 @@ void stream_pool_start(struct stream_pool *pool)
 void stream_pool_attempted(struct stream_pool *pool)
 {
     pool->changed = true;
-    if (pool->is_warming)
-        pool_warm(pool);
     mux_dispatch(pool->service->mux, clock_now());
 }
 

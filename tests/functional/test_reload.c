@@ -687,6 +687,42 @@ static void device_survives_its_removal(void **state)
     echo_stop(echo);
 }
 
+/* ---- Warming up ends, whatever becomes of what it waits for ---- */
+
+/* The listener warms up for a target that never answers. After a reload a client is accepted and gets this. */
+static void change_while_warming(struct fixture *fixture, const char *mode, bool corrects_target,
+                                 const char *rest, const char *answer)
+{
+    struct peer_deaf deaf;
+    peer_make_deaf(&deaf, "127.0.0.1");
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    unsigned port = peer_free_port();
+    struct proximux *proximux =
+        start(fixture, port, mode, deaf.port, "", "warmup = true; connect_timeout = 60000;");
+
+    change(proximux, port, mode, corrects_target ? echo_port(echo) : deaf.port, "", rest);
+    int client = peer_connect("127.0.0.1", port);
+    peer_send_text(client, "warm\n");
+    peer_expect_text(client, answer);
+    close(client);
+    proximux_stop(proximux);
+    echo_stop(echo);
+    peer_close_deaf(&deaf);
+}
+
+/* Until 2026 the listener stayed shut for ever. */
+static void warming_up_ends_when_its_target_is_changed(void **state)
+{
+    change_while_warming(*state, "fifo", true, "warmup = true; connect_timeout = 60000;", "warm\n");
+    change_while_warming(*state, "funnel", true, "warmup = true; connect_timeout = 60000;", "warm\n");
+}
+
+static void warming_up_ends_when_nobody_wants_it_any_more(void **state)
+{
+    change_while_warming(*state, "fifo", false, "queue_timeout = 50; connect_timeout = 60000;", "ERROR\n");
+    change_while_warming(*state, "funnel", false, "queue_timeout = 50; connect_timeout = 60000;", "ERROR\n");
+}
+
 /* ---- Clients stay; shared modes go by the new settings at once, a session by those it began with ---- */
 
 static void clients_and_queue_go_by_the_new_settings(void **state)
@@ -1086,6 +1122,8 @@ int main(void)
         fixture_test(device_survives_another_mode),
         fixture_test(device_survives_another_protocol),
         fixture_test(device_survives_its_removal),
+        fixture_test(warming_up_ends_when_its_target_is_changed),
+        fixture_test(warming_up_ends_when_nobody_wants_it_any_more),
         fixture_test(clients_and_queue_go_by_the_new_settings),
         fixture_test(limits_hold_at_once),
         fixture_test(session_ends_by_the_rules_it_began_with),
