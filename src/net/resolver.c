@@ -30,6 +30,8 @@ struct resolver {
     ares_channel channel;
     struct list sockets; /* struct resolver_socket */
     struct list names;   /* struct resolver_name */
+    struct list ended;   /* of these, by `in_ended`, those whose owners are to be told */
+    ev_timer telling;    /* fed with an event while there are any */
     ev_timer retransmission;
     struct stat configuration; /* of resolv.conf when the channel was made; zeroed if it was not there */
     bool renewing;             /* answers that come now only say that the old channel ends */
@@ -43,13 +45,13 @@ struct resolver_query {
 
 struct resolver_name {
     struct list_node node;
+    struct list_node in_ended;
     struct resolver *resolver;
     const char *source;
     const char *host;
     resolver_callback *callback;
     void *data;
     struct resolver_query *query; /* pending, or NULL */
-    bool in_call;                 /* inside ares_getaddrinfo(), which may answer at once */
     struct address *addresses;
     size_t count;
     int64_t fresh_until; /* microseconds */
@@ -122,6 +124,20 @@ static void resolver_socket_changed(void *data, ares_socket_t descriptor, int re
     ev_io_start(resolver->loop, &found->watcher);
 }
 
+/* Tells the owners of names that their look-ups have ended. */
+static void resolver_tell(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct resolver *resolver = watcher->data;
+    struct list_node *node;
+    while ((node = list_first(&resolver->ended)) != NULL) {
+        struct resolver_name *name = list_entry(node, struct resolver_name, in_ended);
+        list_remove(node);
+        name->callback(name->data);
+    }
+}
+
 static int resolver_open_channel(struct resolver *resolver, ares_channel *channel)
 {
     struct ares_options options = {
@@ -145,6 +161,9 @@ struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error
     resolver->loop = loop;
     list_init(&resolver->sockets);
     list_init(&resolver->names);
+    list_init(&resolver->ended);
+    ev_timer_init(&resolver->telling, resolver_tell, 0.0, 0.0);
+    resolver->telling.data = resolver;
     ev_timer_init(&resolver->retransmission, resolver_timer_fired, 0.0, 0.0);
     resolver->retransmission.data = resolver;
     int status = ares_library_init(ARES_LIB_INIT_ALL);
@@ -165,6 +184,7 @@ void resolver_destroy(struct resolver *resolver)
         return;
     ares_destroy(resolver->channel); /* ends abandoned queries and closes the sockets through the callbacks */
     ev_timer_stop(resolver->loop, &resolver->retransmission);
+    ev_timer_stop(resolver->loop, &resolver->telling); /* an event that was fed in is forgotten with it */
     ares_library_cleanup();
     free(resolver);
 }
@@ -239,14 +259,16 @@ static void resolver_name_answered(struct resolver_name *name, int status, const
     name->fresh_until = clock_now() + (int64_t)ttl * 1000000;
 }
 
-/* The look-up of `name` is over; tells its owner, unless that one still waits for the return of
- * resolver_lookup(). */
+/* The look-up of `name` is over. c-ares says so at any time, also inside the question for another name: the
+ * owner is told from the loop. */
 static void resolver_name_finish(struct resolver_name *name)
 {
-    ev_timer_stop(name->resolver->loop, &name->limit);
+    struct resolver *resolver = name->resolver;
+    ev_timer_stop(resolver->loop, &name->limit);
     name->query = NULL;
-    if (!name->in_call)
-        name->callback(name->data);
+    if (!list_linked(&name->in_ended))
+        list_append(&resolver->ended, &name->in_ended);
+    ev_feed_event(resolver->loop, &resolver->telling, EV_CUSTOM);
 }
 
 static void resolver_answered(void *data, int status, int timeouts, struct ares_addrinfo *answer)
@@ -361,6 +383,7 @@ void resolver_remove(struct resolver_name *name)
         name->query->name = NULL;
     ev_timer_stop(name->resolver->loop, &name->limit);
     list_remove(&name->node);
+    list_remove(&name->in_ended);
     free(name->addresses);
     free(name);
 }
@@ -373,13 +396,15 @@ bool resolver_lookup(struct resolver_name *name)
         return true;
     if (resolver_is_outdated(name->resolver))
         resolver_renew(name->resolver);
-    name->in_call = true;
+    bool is_told = !list_linked(&name->in_ended);
     ev_timer_set(&name->limit, LOOKUP_LIMIT_SECONDS, 0.0);
     ev_timer_start(name->resolver->loop, &name->limit);
     resolver_ask(name);
-    name->in_call = false;
+    bool is_answered = !ev_is_active(&name->limit);
+    if (is_answered && is_told)
+        list_remove(&name->in_ended); /* by the return from here */
     /* While the resolver fails, nobody waits for it who has addresses: it is asked in the background. */
-    return !ev_is_active(&name->limit) || (name->failure[0] != '\0' && name->count > 0);
+    return is_answered || (name->failure[0] != '\0' && name->count > 0);
 }
 
 const struct address *resolver_addresses(const struct resolver_name *name, size_t *count)

@@ -15,8 +15,8 @@ struct resolver;
 /* A name that somebody connects to again and again. Owned by who added it. */
 struct resolver_name;
 
-/* Called from the loop, never from inside resolver_lookup(), when a look-up has ended: with an answer, or
- * not, in which case the last addresses, if there are any, are still there. */
+/* Called from the loop, never from inside another function of this file, when a look-up has ended: with an
+ * answer, or not, in which case the last addresses, if there are any, are still there. */
 typedef void resolver_callback(void *data);
 
 /* NULL when memory is short or c-ares can't start; the reason is in `error`. */
