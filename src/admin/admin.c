@@ -182,7 +182,8 @@ static void admin_completed(void *data, struct MHD_Connection *connection, void 
     admin_notice_end(client);
 }
 
-bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
+/* Whether this client's request may be answered now; if not, libmicrohttpd asks again. */
+static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
 {
     struct admin_client *client = admin_client_of(connection);
     int64_t now = clock_now();
@@ -201,6 +202,26 @@ bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connec
         admin_note_activity(admin, client);
     }
     return false;
+}
+
+/* libmicrohttpd calls this first when the head of a request is read, then for each piece of a body, which is
+ * thrown away, and at the end. An answer before the end closes the connection. */
+static enum MHD_Result admin_requested(void *data, struct MHD_Connection *connection, const char *url,
+                                       const char *method, const char *version, const char *upload,
+                                       size_t *upload_size, void **request)
+{
+    static char begun;
+    (void)version;
+    (void)upload;
+    bool reads = admin_http_reads(method);
+    if (reads && (*request == NULL || *upload_size > 0)) {
+        *request = &begun;
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (reads && !admin_http_is_quick(url) && !admin_may_answer(data, connection))
+        return MHD_YES;
+    return admin_http_answer(data, connection, url, method);
 }
 
 /* libmicrohttpd sees these sockets end, and closes them. */
@@ -330,7 +351,7 @@ static bool admin_start_daemon(struct admin_service *admin)
 {
     errno = ENOMEM;
     admin->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, admin_http_answer, admin,
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, admin_requested, admin,
         MHD_OPTION_NOTIFY_CONNECTION, admin_notified, admin, MHD_OPTION_NOTIFY_COMPLETED, admin_completed,
         admin, MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
         CLIENT_TIMEOUT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CLIENT_MEMORY, MHD_OPTION_END);

@@ -189,7 +189,7 @@ static bool is_allowed(struct MHD_Connection *connection)
     return is_unix || host == NULL || is_host_allowed(host);
 }
 
-static bool is_reading(const char *method)
+bool admin_http_reads(const char *method)
 {
     return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 }
@@ -203,7 +203,7 @@ static void make_answer(const struct admin_service *admin, struct MHD_Connection
         say(answer, MHD_HTTP_FORBIDDEN, "ask for an address or localhost: other names are not answered\n");
     } else if (route == NULL) {
         say(answer, MHD_HTTP_NOT_FOUND, "there is nothing here\n");
-    } else if (!is_reading(method)) {
+    } else if (!admin_http_reads(method)) {
         say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "there is nothing to be changed here: GET or HEAD\n");
     } else {
         answer->type = route->type;
@@ -247,26 +247,17 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ans
     return result;
 }
 
-enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **request)
+bool admin_http_is_quick(const char *url)
 {
-    static char begun;
-    (void)version;
-    (void)upload;
-    /* It comes first when the head is read, then for pieces of a body, which nobody wants, and at the end. An
-     * answer before the end closes the connection. */
-    if (is_reading(method) && (*request == NULL || *upload_size > 0)) {
-        *request = &begun;
-        *upload_size = 0;
-        return MHD_YES;
-    }
     const char *rest;
     const struct route *route = find_route(url, &rest);
-    if (route != NULL && !route->is_quick && is_reading(method) && !admin_may_answer(data, connection))
-        return MHD_YES;
+    return route == NULL || route->is_quick;
+}
+
+enum MHD_Result admin_http_answer(const struct admin_service *admin, struct MHD_Connection *connection,
+                                  const char *url, const char *method)
+{
     struct answer answer = { .status = MHD_HTTP_OK, .type = text_type };
-    const struct admin_service *admin = data;
     make_answer(admin, connection, url, method, &answer);
     enum MHD_Result result = send_answer(connection, &answer);
     if (result != MHD_YES)

@@ -46,12 +46,14 @@ struct admin_service {
     size_t descriptors; /* reserved in the account */
 };
 
-/* Whether this client's request may be answered now; if not, libmicrohttpd asks again. */
-bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection);
+/* Whether a request of this method only wants to read. */
+bool admin_http_reads(const char *method);
 
-/* Answers one request; a callback of libmicrohttpd. */
-enum MHD_Result admin_http_answer(void *data, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **request);
+/* Whether the answer for this path is short and must not wait behind long ones. */
+bool admin_http_is_quick(const char *url);
+
+/* Answers one request. MHD_NO closes the connection. */
+enum MHD_Result admin_http_answer(const struct admin_service *admin, struct MHD_Connection *connection,
+                                  const char *url, const char *method);
 
 #endif

@@ -10,7 +10,7 @@
 
 static void pipe_serve_queue(struct pipe_service *service);
 
-struct pipe_rules *pipe_rules_in_force(const struct pipe_service *service)
+static struct pipe_rules *pipe_rules_in_force(const struct pipe_service *service)
 {
     return list_entry(list_last(&service->all_rules), struct pipe_rules, node);
 }
@@ -155,7 +155,8 @@ static void pipe_accept(struct service *service, int descriptor, const struct ad
                         struct events_client *events)
 {
     struct pipe_service *pipe = pipe_of(service);
-    struct pipe_session *session = pipe_session_create(pipe, descriptor, client, events);
+    struct pipe_session *session =
+        pipe_session_create(pipe, pipe_rules_in_force(pipe), descriptor, client, events);
     if (session == NULL) {
         struct service_summary summary = { .reason = REASON_INTERNAL };
         if (events != NULL)

@@ -176,15 +176,16 @@ static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
         pipe_session_progress(session);
 }
 
-struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
-                                         const struct address *client, struct events_client *events)
+struct pipe_session *pipe_session_create(struct pipe_service *service, struct pipe_rules *rules,
+                                         int descriptor, const struct address *client,
+                                         struct events_client *events)
 {
     struct pipe_session *session = calloc(1, sizeof *session);
     if (session == NULL)
         return NULL;
     session->service = service;
-    session->rules = pipe_rules_in_force(service);
-    session->rules->sessions++;
+    session->rules = rules;
+    rules->sessions++;
     session->address = *client;
     session->events = events;
     session->number = events != NULL ? events_client_number(events) : ++service->runtime->clients;

@@ -99,12 +99,10 @@ struct pipe_service {
     struct pipe_rules *next_rules; /* NULL: those in force go on */
 };
 
-/* Those for new sessions. */
-struct pipe_rules *pipe_rules_in_force(const struct pipe_service *service);
-
 /* A session for an accepted client, in the queue. NULL when memory is short. */
-struct pipe_session *pipe_session_create(struct pipe_service *service, int descriptor,
-                                         const struct address *client, struct events_client *events);
+struct pipe_session *pipe_session_create(struct pipe_service *service, struct pipe_rules *rules,
+                                         int descriptor, const struct address *client,
+                                         struct events_client *events);
 
 /* Enters a state; the lists and the count of those who wait follow from it. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state);
