@@ -95,7 +95,7 @@ static void querylog_stop(void *instance)
 /* ---- Lines ----------------------------------------------------------------------------------------------
  */
 
-static void add_time(struct line *line)
+static void querylog_add_time(struct line *line)
 {
     struct timespec now;
     struct tm utc;
@@ -150,13 +150,13 @@ static void add_long_text(const struct querylog *log, struct line *line, const c
     line->capacity = LINE_SIZE;
 }
 
-static void write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
-                       const struct proximux_exchange *exchange)
+static void querylog_write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
+                                const struct proximux_exchange *exchange)
 {
     const char *text;
     size_t length = text_of(log, client, exchange, &text);
     line_add(line, "{\"time\":\"");
-    add_time(line);
+    querylog_add_time(line);
     line_add(line, "\",\"listener\":\"");
     line_add_text(line, client->listener, strlen(client->listener), SIZE_MAX, false, true);
     line_print(line,
@@ -182,13 +182,13 @@ static void write_json(struct querylog *log, struct line *line, const struct pro
     line_add(line, "\"}");
 }
 
-static void write_text(struct querylog *log, struct line *line, const struct proximux_client *client,
-                       const struct proximux_exchange *exchange)
+static void querylog_write_text(struct querylog *log, struct line *line, const struct proximux_client *client,
+                                const struct proximux_exchange *exchange)
 {
     const char *text;
     size_t length = text_of(log, client, exchange, &text);
     if (log->file != NULL) { /* the log has both of its own */
-        add_time(line);
+        querylog_add_time(line);
         line_print(line, " %s: ", client->listener);
     }
     line_print(line, "%s > %s %.3f ms, waited %.3f ms, %llu + %llu bytes, %s: ", client->log_address,
@@ -229,7 +229,7 @@ static void write_json_to_log(struct querylog *log, struct line *line, const str
     line->is_ascii = true;
     do {
         line->length = 0;
-        write_json(log, line, client, exchange);
+        querylog_write_json(log, line, client, exchange);
         log->max_length /= 2;
     } while (length_in_log(line) > LOG_ROOM && log->max_length > 0);
     log->max_length = max_length;
@@ -245,9 +245,9 @@ static void querylog_ended(void *instance, struct proximux_client *client,
     if (log->is_json && log->file == NULL)
         write_json_to_log(log, &line, client, exchange);
     else if (log->is_json)
-        write_json(log, &line, client, exchange);
+        querylog_write_json(log, &line, client, exchange);
     else
-        write_text(log, &line, client, exchange);
+        querylog_write_text(log, &line, client, exchange);
     if (log->file != NULL) {
         log->line[line.length] = '\n';
         log->host->write(log->file, log->line, line.length + 1);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void add_bytes(struct line *line, const char *bytes, size_t length)
+static void line_add_bytes(struct line *line, const char *bytes, size_t length)
 {
     if (length > line->capacity - line->length)
         return;
@@ -14,7 +14,7 @@ static void add_bytes(struct line *line, const char *bytes, size_t length)
 
 void line_add(struct line *line, const char *text)
 {
-    add_bytes(line, text, strlen(text));
+    line_add_bytes(line, text, strlen(text));
 }
 
 void line_print(struct line *line, const char *format, ...)
@@ -25,7 +25,7 @@ void line_print(struct line *line, const char *format, ...)
     int length = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (length > 0)
-        add_bytes(line, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
+        line_add_bytes(line, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
 }
 
 /* How many bytes the UTF-8 character has that begins here, as RFC 3629 has it; 0: it is none. */
@@ -91,12 +91,12 @@ void line_add_text(struct line *line, const char *text, size_t length, size_t li
             if (line->is_ascii)
                 add_character(line, bytes + i, character);
             else
-                add_bytes(line, text + i, character);
+                line_add_bytes(line, text + i, character);
             i += character - 1;
         } else if (byte == '\\' || (byte == '"' && is_json)) {
-            add_bytes(line, (const char[]){ '\\', (char)byte }, 2);
+            line_add_bytes(line, (const char[]){ '\\', (char)byte }, 2);
         } else if (byte >= ' ' && byte <= '~') {
-            add_bytes(line, text + i, 1);
+            line_add_bytes(line, text + i, 1);
         } else {
             add_escaped(line, byte, is_json);
         }

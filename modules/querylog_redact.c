@@ -48,7 +48,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static bool is_word(char c)
+static bool redact_is_word(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' ||
            (unsigned char)c >= 0x80;
@@ -64,7 +64,7 @@ static enum escapes escapes_in(const struct copy *copy, char quote)
     if (quote == '"')
         return ESCAPES_NEVER;
     bool has_e = copy->at > 0 && (copy->text[copy->at - 1] == 'e' || copy->text[copy->at - 1] == 'E') &&
-                 (copy->at == 1 || !is_word(copy->text[copy->at - 2]));
+                 (copy->at == 1 || !redact_is_word(copy->text[copy->at - 2]));
     return has_e ? ESCAPES_ALWAYS : ESCAPES_BY_SETTING; /* standard_conforming_strings */
 }
 
@@ -94,7 +94,7 @@ static bool skip_dollars(struct copy *copy)
     const char *start = copy->text + copy->at;
     size_t left = copy->length - copy->at;
     size_t tag = 1;
-    while (tag < left && is_word(start[tag]))
+    while (tag < left && redact_is_word(start[tag]))
         tag++;
     if (tag >= left || start[tag] != '$' || is_digit(start[1]))
         return false;
@@ -116,7 +116,7 @@ static void skip_number(struct copy *copy)
         char c = next(copy, 0);
         bool has_exponent = (c == 'e' || c == 'E') && (next(copy, 1) == '+' || next(copy, 1) == '-') &&
                             is_digit(next(copy, 2));
-        if (!is_word(c) && c != '.')
+        if (!redact_is_word(c) && c != '.')
             break;
         copy->at += has_exponent ? 2 : 1;
     }
@@ -183,7 +183,7 @@ static bool skip_comment(struct copy *copy)
 
 static void keep_word(struct copy *copy)
 {
-    while (copy->at < copy->length && (is_word(next(copy, 0)) || next(copy, 0) == '$'))
+    while (copy->at < copy->length && (redact_is_word(next(copy, 0)) || next(copy, 0) == '$'))
         keep(copy);
 }
 
@@ -215,7 +215,7 @@ static size_t redact_sql(struct copy *copy)
                 keep(copy);
         } else if (skip_comment(copy))
             continue;
-        else if (is_word(c))
+        else if (redact_is_word(c))
             keep_word(copy);
         else
             keep(copy);
@@ -265,7 +265,7 @@ static bool command_name(const struct copy *copy, char *name)
     size_t length = 0;
     for (; copy->at + length < copy->length && next(copy, length) != ' '; length++) {
         char c = next(copy, length);
-        if (length == COMMAND_MAX || !(is_word(c) || c == '.' || c == '-') || (unsigned char)c >= 0x80)
+        if (length == COMMAND_MAX || !(redact_is_word(c) || c == '.' || c == '-') || (unsigned char)c >= 0x80)
             return false;
         name[1 + length] = (char)tolower((unsigned char)c);
     }
@@ -291,7 +291,7 @@ static size_t shown_words(const struct copy *copy)
 
 /* One argument, which may stand in quotes; what has lost its last quote may be more than one. False if there
  * are other quotes in it: it may be part of one then, in a line that Redis could not read either. */
-static bool take_argument(struct copy *copy, bool is_shown)
+static bool redact_argument(struct copy *copy, bool is_shown)
 {
     size_t start = copy->at;
     bool is_quoted = next(copy, 0) == '"';
@@ -322,7 +322,7 @@ static size_t redact_redis(struct copy *copy)
         keep(copy);
     size_t shown = shown_words(copy);
     for (size_t word = 0; copy->at < copy->length; word++) {
-        if (!take_argument(copy, word < shown))
+        if (!redact_argument(copy, word < shown))
             shown = 0;
         while (next(copy, 0) == ' ')
             keep(copy);

@@ -1,7 +1,7 @@
 /* The clients of admin, and libmicrohttpd inside the loop. */
 #include "admin/admin.h"
 
-#include "admin/parts.h"
+#include "admin/admin_parts.h"
 #include "base/clock.h"
 #include "base/log.h"
 

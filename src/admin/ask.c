@@ -28,7 +28,7 @@ struct ask {
     char reason[200]; /* why it failed */
 };
 
-static bool fail(struct ask *ask, const char *reason)
+static bool ask_fail(struct ask *ask, const char *reason)
 {
     snprintf(ask->reason, sizeof ask->reason, "%s", reason);
     return false;
@@ -52,19 +52,19 @@ static bool wait_for(struct ask *ask, short events)
     while (count == -1 && errno == EINTR);
     if (count == 1)
         return true;
-    return fail(ask, count == 0 ? "it takes connections, but does not answer" : strerror(errno));
+    return ask_fail(ask, count == 0 ? "it takes connections, but does not answer" : strerror(errno));
 }
 
 static bool finish_connecting(struct ask *ask, int connect_errno)
 {
     if (ask->descriptor == -1)
-        return fail(ask, strerror(errno));
+        return ask_fail(ask, strerror(errno));
     if (connect_errno == 0)
         return true;
     if (!wait_for(ask, POLLOUT))
         return false;
     int error = socket_error(ask->descriptor);
-    return error == 0 || fail(ask, strerror(error));
+    return error == 0 || ask_fail(ask, strerror(error));
 }
 
 static bool send_request(struct ask *ask)
@@ -75,7 +75,7 @@ static bool send_request(struct ask *ask)
     /* so few bytes fit into the buffer of a new connection */
     if (send(ask->descriptor, request, (size_t)length, MSG_NOSIGNAL) == length)
         return true;
-    return fail(ask, strerror(errno));
+    return ask_fail(ask, strerror(errno));
 }
 
 static bool receive_answer(struct ask *ask)
@@ -88,12 +88,12 @@ static bool receive_answer(struct ask *ask)
         if (length == -1 && socket_would_wait(errno))
             continue;
         if (length == -1)
-            return fail(ask, strerror(errno));
+            return ask_fail(ask, strerror(errno));
         if (length == 0)
             return true;
         buffer_append(&ask->answer, bytes, (size_t)length);
         if (ask->answer.failed || ask->answer.length > ANSWER_MAX)
-            return fail(ask, "the answer is too long");
+            return ask_fail(ask, "the answer is too long");
     }
 }
 
@@ -111,19 +111,19 @@ static bool take_body(struct ask *ask)
     int status = 0;
     buffer_append(&ask->answer, "", 1); /* ends the text */
     if (ask->answer.failed)
-        return fail(ask, strerror(ENOMEM));
+        return ask_fail(ask, strerror(ENOMEM));
     char *text = buffer_bytes(&ask->answer);
     char *end = strstr(text, "\r\n\r\n");
     if (end == NULL || sscanf(text, "HTTP/1.%*1[01] %d", &status) != 1)
-        return fail(ask, "what answers there is not Proximux");
+        return ask_fail(ask, "what answers there is not Proximux");
     end[2] = '\0';
     long long length = content_length(text);
     buffer_consume(&ask->answer, (size_t)(end + 4 - text));
     buffer_truncate(&ask->answer, ask->answer.length - 1);
     if (status == 403 || status == 404) /* another program, or a version that does not know the path */
-        return fail(ask, "what answers there does not know of this");
+        return ask_fail(ask, "what answers there does not know of this");
     if (status != 200 || length != (long long)ask->answer.length)
-        return fail(ask, "the answer is not complete");
+        return ask_fail(ask, "the answer is not complete");
     return true;
 }
 
@@ -137,7 +137,7 @@ static bool exchange(struct ask *ask, int connect_errno)
     return success;
 }
 
-static void begin(struct ask *ask)
+static void ask_begin(struct ask *ask)
 {
     buffer_free(&ask->answer);
     clock_gettime(CLOCK_MONOTONIC, &ask->deadline);
@@ -146,7 +146,7 @@ static void begin(struct ask *ask)
 
 static bool try_unix(struct ask *ask, const char *path)
 {
-    begin(ask);
+    ask_begin(ask);
     snprintf(ask->host, sizeof ask->host, "localhost");
     ask->descriptor = socket_connect_unix(path);
     return exchange(ask, errno);
@@ -154,7 +154,7 @@ static bool try_unix(struct ask *ask, const char *path)
 
 static bool try_address(struct ask *ask, const struct address *address)
 {
-    begin(ask);
+    ask_begin(ask);
     address_print(address, ask->host);
     ask->descriptor = socket_connect(address);
     return exchange(ask, errno);
@@ -168,7 +168,7 @@ static bool try_name(struct ask *ask, const struct endpoint *endpoint)
     struct addrinfo *found;
     int status = getaddrinfo(name, NULL, &hints, &found);
     if (status != 0)
-        return fail(ask, gai_strerror(status));
+        return ask_fail(ask, gai_strerror(status));
     bool success = false;
     for (const struct addrinfo *entry = found; entry != NULL && !success; entry = entry->ai_next) {
         struct address address;
@@ -199,7 +199,7 @@ static bool try_endpoint(struct ask *ask, const struct endpoint *endpoint)
     case ENDPOINT_NUMERIC:
         return try_numeric(ask, &endpoint->address);
     case ENDPOINT_SYSTEMD:
-        return fail(ask, "only systemd knows where that is");
+        return ask_fail(ask, "only systemd knows where that is");
     case ENDPOINT_NAME:
     case ENDPOINT_ANY:
         break;

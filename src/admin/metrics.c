@@ -55,13 +55,13 @@ const struct process_metric *metrics_of_process(size_t *count)
     return process_metrics;
 }
 
-static void print_head(struct buffer *out, const char *prefix, const char *name, const char *type,
-                       const char *help)
+static void metrics_print_head(struct buffer *out, const char *prefix, const char *name, const char *type,
+                               const char *help)
 {
     buffer_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name, type);
 }
 
-static void print_process(const struct admin_source *source, struct buffer *out)
+static void metrics_print_process(const struct admin_source *source, struct buffer *out)
 {
     struct admin_process process;
     source->process(source->owner, &process);
@@ -80,7 +80,7 @@ static void print_process(const struct admin_source *source, struct buffer *out)
     };
     for (size_t i = 0; i < FIGURE_COUNT; i++) {
         const struct process_metric *metric = &process_metrics[i];
-        print_head(out, "", metric->name, metric->type, metric->help);
+        metrics_print_head(out, "", metric->name, metric->type, metric->help);
         buffer_print(out, "%s%s %.15g\n", metric->name,
                      i == FIGURE_BUILD ? "{version=\"" PACKAGE_VERSION "\"}" : "", values[i]);
     }
@@ -88,7 +88,7 @@ static void print_process(const struct admin_source *source, struct buffer *out)
 
 /* The value of a label: what would end it is escaped; and what is not printable ASCII is shown as in the log,
  * since nothing of all this is read where a label is not UTF-8. */
-static void print_label(struct buffer *out, const char *name, const char *value)
+static void metrics_print_label(struct buffer *out, const char *name, const char *value)
 {
     buffer_print(out, "%s=\"", name);
     for (; *value != '\0'; value++) {
@@ -103,73 +103,75 @@ static void print_label(struct buffer *out, const char *name, const char *value)
 }
 
 /* The beginning of a sample, up to and without the brace that ends the labels. */
-static void print_name(struct buffer *out, const char *name, const char *suffix, const struct labels *labels)
+static void metrics_print_name(struct buffer *out, const char *name, const char *suffix,
+                               const struct labels *labels)
 {
     buffer_print(out, METRICS_PREFIX "%s%s{", name, suffix);
-    print_label(out, "listener", labels->listener);
+    metrics_print_label(out, "listener", labels->listener);
     if (labels->target == NULL)
         return;
     buffer_append_text(out, ",");
-    print_label(out, "target", labels->target);
+    metrics_print_label(out, "target", labels->target);
 }
 
-static void print_times(struct buffer *out, const char *name, const struct labels *labels,
-                        const struct histogram *histogram)
+static void metrics_print_times(struct buffer *out, const char *name, const struct labels *labels,
+                                const struct histogram *histogram)
 {
     for (unsigned exponent = BOUND_FIRST; exponent <= BOUND_LAST; exponent++) {
-        print_name(out, name, "_bucket", labels);
+        metrics_print_name(out, name, "_bucket", labels);
         buffer_print(out, ",le=\"%.9g\"} %" PRIu64 "\n", (double)((uint64_t)1 << exponent) / 1e6,
                      histogram_count_to(histogram, exponent));
     }
-    print_name(out, name, "_bucket", labels);
+    metrics_print_name(out, name, "_bucket", labels);
     buffer_print(out, ",le=\"+Inf\"} %" PRIu64 "\n", histogram->count);
-    print_name(out, name, "_sum", labels);
+    metrics_print_name(out, name, "_sum", labels);
     buffer_print(out, "} %.6f\n", (double)histogram->sum / 1e6);
-    print_name(out, name, "_count", labels);
+    metrics_print_name(out, name, "_count", labels);
     buffer_print(out, "} %" PRIu64 "\n", histogram->count);
 }
 
-static void print_samples(struct buffer *out, const struct counter *counter, const struct labels *labels,
-                          const void *values)
+static void metrics_print_samples(struct buffer *out, const struct counter *counter,
+                                  const struct labels *labels, const void *values)
 {
     const void *value = (const char *)values + counter->offset;
     const uint64_t *numbers = value;
     switch (counter->kind) {
     case COUNTER_TOTAL:
     case COUNTER_GAUGE:
-        print_name(out, counter->name, "", labels);
+        metrics_print_name(out, counter->name, "", labels);
         buffer_print(out, "} %" PRIu64 "\n", *numbers);
         break;
     case COUNTER_BY_REASON:
         for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
-            print_name(out, counter->name, "", labels);
+            metrics_print_name(out, counter->name, "", labels);
             buffer_print(out, ",reason=\"%s\"} %" PRIu64 "\n", reason_name((enum reason)reason),
                          numbers[reason]);
         }
         break;
     case COUNTER_TIMES:
-        print_times(out, counter->name, labels, value);
+        metrics_print_times(out, counter->name, labels, value);
         break;
     }
 }
 
-static void print_targets(const struct admin_source *source, size_t listener,
-                          const struct admin_listener *view, enum counter_group group,
-                          const struct counter *counter, struct buffer *out)
+static void metrics_print_targets(const struct admin_source *source, size_t listener,
+                                  const struct admin_listener *view, enum counter_group group,
+                                  const struct counter *counter, struct buffer *out)
 {
     char name[ADMIN_NAME_SIZE];
     for (size_t i = 0; i < view->targets; i++) {
         struct service_target target;
         source->target(source->owner, listener, i, &target);
         struct labels labels = { view->name, admin_target_name(source, listener, i, name) };
-        print_samples(out, counter, &labels,
-                      group == GROUP_TARGET ? (const void *)target.counters : (const void *)&target.gauges);
+        metrics_print_samples(out, counter, &labels,
+                              group == GROUP_TARGET ? (const void *)target.counters
+                                                    : (const void *)&target.gauges);
     }
 }
 
 /* One line of the table for all who have it: samples of one name stand together. */
-static void print_counter(const struct admin_source *source, size_t listeners, enum counter_group group,
-                          const struct counter *counter, struct buffer *out)
+static void metrics_print_counter(const struct admin_source *source, size_t listeners,
+                                  enum counter_group group, const struct counter *counter, struct buffer *out)
 {
     static const char *const types[] = {
         [COUNTER_TOTAL] = "counter",
@@ -177,17 +179,17 @@ static void print_counter(const struct admin_source *source, size_t listeners, e
         [COUNTER_GAUGE] = "gauge",
         [COUNTER_TIMES] = "histogram",
     };
-    print_head(out, METRICS_PREFIX, counter->name, types[counter->kind], counter->help);
+    metrics_print_head(out, METRICS_PREFIX, counter->name, types[counter->kind], counter->help);
     for (size_t i = 0; i < listeners; i++) {
         struct admin_listener view;
         source->listener(source->owner, i, &view);
         struct labels labels = { view.name, NULL };
         if (group == GROUP_LISTENER)
-            print_samples(out, counter, &labels, view.counters);
+            metrics_print_samples(out, counter, &labels, view.counters);
         else if (group == GROUP_LISTENER_GAUGES)
-            print_samples(out, counter, &labels, &view.gauges);
+            metrics_print_samples(out, counter, &labels, &view.gauges);
         else
-            print_targets(source, i, &view, group, counter, out);
+            metrics_print_targets(source, i, &view, group, counter, out);
     }
 }
 
@@ -195,11 +197,11 @@ void metrics_print(const struct admin_source *source, struct buffer *out)
 {
     struct admin_process process;
     source->process(source->owner, &process);
-    print_process(source, out);
+    metrics_print_process(source, out);
     for (int group = 0; group < GROUP_COUNT; group++) {
         size_t count;
         const struct counter *lines = counters_of((enum counter_group)group, &count);
         for (size_t i = 0; i < count; i++)
-            print_counter(source, process.listeners, (enum counter_group)group, &lines[i], out);
+            metrics_print_counter(source, process.listeners, (enum counter_group)group, &lines[i], out);
     }
 }

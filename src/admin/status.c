@@ -25,23 +25,23 @@ const char *status_key(const struct counter *counter, char *text)
 }
 
 /* Microseconds to milliseconds, none to null. */
-static double milliseconds(double microseconds)
+static double status_milliseconds(double microseconds)
 {
     return microseconds < 0 ? (double)NAN : microseconds / 1e3;
 }
 
-static void print_times(struct json *json, const char *key, const struct histogram *histogram)
+static void status_print_times(struct json *json, const char *key, const struct histogram *histogram)
 {
     json_open(json, key, '{');
     json_integer(json, "count", (int64_t)histogram->count);
-    json_real(json, "p50", milliseconds((double)histogram_quantile(histogram, 0.5)));
-    json_real(json, "p90", milliseconds((double)histogram_quantile(histogram, 0.9)));
-    json_real(json, "p99", milliseconds((double)histogram_quantile(histogram, 0.99)));
+    json_real(json, "p50", status_milliseconds((double)histogram_quantile(histogram, 0.5)));
+    json_real(json, "p90", status_milliseconds((double)histogram_quantile(histogram, 0.9)));
+    json_real(json, "p99", status_milliseconds((double)histogram_quantile(histogram, 0.99)));
     json_close(json, '}');
 }
 
 /* Reasons that there were. */
-static void print_reasons(struct json *json, const char *key, const uint64_t *numbers)
+static void status_print_reasons(struct json *json, const char *key, const uint64_t *numbers)
 {
     json_open(json, key, '{');
     for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++)
@@ -50,7 +50,7 @@ static void print_reasons(struct json *json, const char *key, const uint64_t *nu
     json_close(json, '}');
 }
 
-static void print_group(struct json *json, enum counter_group group, const void *values)
+static void status_print_group(struct json *json, enum counter_group group, const void *values)
 {
     size_t count;
     const struct counter *lines = counters_of(group, &count);
@@ -64,16 +64,17 @@ static void print_group(struct json *json, enum counter_group group, const void 
             json_integer(json, key, (int64_t) * (const uint64_t *)value);
             break;
         case COUNTER_BY_REASON:
-            print_reasons(json, key, value);
+            status_print_reasons(json, key, value);
             break;
         case COUNTER_TIMES:
-            print_times(json, key, value);
+            status_print_times(json, key, value);
             break;
         }
     }
 }
 
-static void print_target(struct json *json, const struct admin_source *source, size_t listener, size_t index)
+static void status_print_target(struct json *json, const struct admin_source *source, size_t listener,
+                                size_t index)
 {
     char name[ADMIN_NAME_SIZE];
     struct service_target target;
@@ -84,25 +85,25 @@ static void print_target(struct json *json, const struct admin_source *source, s
     json_text(json, "last_failure", target.failure);
     json_boolean(json, "backup", target.is_backup);
     json_integer(json, "weight", target.weight);
-    print_group(json, GROUP_TARGET_GAUGES, &target.gauges);
-    print_group(json, GROUP_TARGET, target.counters);
+    status_print_group(json, GROUP_TARGET_GAUGES, &target.gauges);
+    status_print_group(json, GROUP_TARGET, target.counters);
     json_close(json, '}');
 }
 
 /* The last five to ten minutes. */
-static void print_recent(struct json *json, const struct admin_source *source, const struct history *history,
-                         size_t listener)
+static void status_print_recent(struct json *json, const struct admin_source *source,
+                                const struct history *history, size_t listener)
 {
     struct histogram wait;
     struct histogram service;
     history_recent(history, source, listener, &wait, &service);
     json_open(json, "recent", '{');
-    print_times(json, "wait", &wait);
-    print_times(json, "service", &service);
+    status_print_times(json, "wait", &wait);
+    status_print_times(json, "service", &service);
     json_close(json, '}');
 }
 
-static void print_rates(struct json *json, const struct history *history)
+static void status_print_rates(struct json *json, const struct history *history)
 {
     static const struct history_sample none;
     size_t length = history == NULL ? 0 : history_length(history);
@@ -116,8 +117,8 @@ static void print_rates(struct json *json, const struct history *history)
     json_close(json, '}');
 }
 
-static void print_listener(struct json *json, const struct admin_source *source,
-                           const struct history_book *book, size_t listener)
+static void status_print_listener(struct json *json, const struct admin_source *source,
+                                  const struct history_book *book, size_t listener)
 {
     char text[ADMIN_NAME_SIZE];
     struct admin_listener view;
@@ -134,18 +135,18 @@ static void print_listener(struct json *json, const struct admin_source *source,
         json_text(json, NULL, text);
     }
     json_close(json, ']');
-    print_group(json, GROUP_LISTENER_GAUGES, &view.gauges);
-    print_group(json, GROUP_LISTENER, view.counters);
-    print_recent(json, source, history, listener);
-    print_rates(json, history);
+    status_print_group(json, GROUP_LISTENER_GAUGES, &view.gauges);
+    status_print_group(json, GROUP_LISTENER, view.counters);
+    status_print_recent(json, source, history, listener);
+    status_print_rates(json, history);
     json_open(json, "targets", '[');
     for (size_t i = 0; i < view.targets; i++)
-        print_target(json, source, listener, i);
+        status_print_target(json, source, listener, i);
     json_close(json, ']');
     json_close(json, '}');
 }
 
-static void print_process(struct json *json, const struct admin_process *process)
+static void status_print_process(struct json *json, const struct admin_process *process)
 {
     int64_t now = clock_wall();
     json_text(json, "version", PACKAGE_VERSION);
@@ -167,7 +168,7 @@ static void print_process(struct json *json, const struct admin_process *process
     json_close(json, '}');
 }
 
-static void print_errors(struct json *json)
+static void status_print_errors(struct json *json)
 {
     struct log_recent lines[LOG_RECENT_COUNT];
     size_t count = log_recent(lines);
@@ -189,12 +190,12 @@ void status_print(const struct admin_source *source, const struct history_book *
     struct admin_process process;
     source->process(source->owner, &process);
     json_open(&json, NULL, '{');
-    print_process(&json, &process);
+    status_print_process(&json, &process);
     json_open(&json, "listeners", '[');
     for (size_t i = 0; i < process.listeners; i++)
-        print_listener(&json, source, book, i);
+        status_print_listener(&json, source, book, i);
     json_close(&json, ']');
-    print_errors(&json);
+    status_print_errors(&json);
     json_close(&json, '}');
     buffer_append_text(out, "\n");
 }
@@ -228,13 +229,13 @@ static const struct series all_series[] = {
     SERIES("service_p99", service_p99, true),
 };
 
-static void print_series(struct json *json, const struct history *history, const struct series *series)
+static void status_print_series(struct json *json, const struct history *history, const struct series *series)
 {
     json_open(json, series->key, '[');
     for (size_t place = 0; history != NULL && place < history_length(history); place++) {
         const void *sample = history_at(history, place);
         double value = (double)*(const float *)(const void *)((const char *)sample + series->offset);
-        json_real(json, NULL, series->is_time ? milliseconds(value) : value);
+        json_real(json, NULL, series->is_time ? status_milliseconds(value) : value);
     }
     json_close(json, ']');
 }
@@ -255,7 +256,7 @@ void status_print_history(const struct admin_source *source, const struct histor
         json_open(&json, NULL, '{');
         json_text(&json, "name", view.name);
         for (size_t k = 0; k < sizeof all_series / sizeof all_series[0]; k++)
-            print_series(&json, history_find(book, view.name), &all_series[k]);
+            status_print_series(&json, history_find(book, view.name), &all_series[k]);
         json_close(&json, '}');
     }
     json_close(&json, ']');

@@ -38,29 +38,29 @@ static void append_escaped(struct buffer *out, const char *text)
     }
 }
 
-static void add_text(struct table *table, const char *text)
+static void table_add_text(struct table *table, const char *text)
 {
     /* what is empty is seen to be so */
     append_escaped(&table->cells, *text == '\0' ? "-" : text);
     buffer_append(&table->cells, "", 1);
 }
 
-static void add_number(struct table *table, uint64_t number)
+static void table_add_number(struct table *table, uint64_t number)
 {
     char text[32];
     snprintf(text, sizeof text, "%" PRIu64, number);
-    add_text(table, text);
+    table_add_text(table, text);
 }
 
-static void add_rate(struct table *table, float number)
+static void table_add_rate(struct table *table, float number)
 {
     char text[32];
     snprintf(text, sizeof text, number >= 100 ? "%.0f" : "%.1f", (double)number);
-    add_text(table, text);
+    table_add_text(table, text);
 }
 
 /* Bytes, rounded to what is read at a glance. */
-static void add_bytes(struct table *table, uint64_t bytes)
+static void table_add_bytes(struct table *table, uint64_t bytes)
 {
     static const char *const units[] = { "", "k", "M", "G", "T", "P" };
     char text[32];
@@ -69,10 +69,10 @@ static void add_bytes(struct table *table, uint64_t bytes)
     for (; number >= 9999.5 && unit + 1 < sizeof units / sizeof units[0]; unit++)
         number /= 1000;
     snprintf(text, sizeof text, "%.0f%s", number, units[unit]);
-    add_text(table, text);
+    table_add_text(table, text);
 }
 
-static void add_time(struct table *table, const struct histogram *histogram, double share)
+static void table_add_time(struct table *table, const struct histogram *histogram, double share)
 {
     char text[32] = "";
     double milliseconds = (double)histogram_quantile(histogram, share) / 1e3;
@@ -82,7 +82,7 @@ static void add_time(struct table *table, const struct histogram *histogram, dou
                  : milliseconds >= 1 ? "%.1f"
                                      : "%.3f",
                  milliseconds);
-    add_text(table, text);
+    table_add_text(table, text);
 }
 
 static void append_blanks(struct buffer *out, size_t count)
@@ -92,8 +92,8 @@ static void append_blanks(struct buffer *out, size_t count)
 }
 
 /* `width` is at least that of the text. */
-static void print_cell(struct buffer *out, const struct column *column, const char *text, size_t width,
-                       bool is_last)
+static void table_print_cell(struct buffer *out, const struct column *column, const char *text, size_t width,
+                             bool is_last)
 {
     size_t length = strlen(text);
     if (column->is_number)
@@ -105,7 +105,7 @@ static void print_cell(struct buffer *out, const struct column *column, const ch
 }
 
 /* Prints the titles and all rows, each column as wide as its widest cell, and frees the cells. */
-static void print_table(struct table *table, struct buffer *out)
+static void table_print(struct table *table, struct buffer *out)
 {
     size_t widths[COLUMNS_MAX] = { 0 };
     const char *cells = buffer_bytes(&table->cells);
@@ -119,18 +119,18 @@ static void print_table(struct table *table, struct buffer *out)
             widths[place % table->count] = length;
     }
     for (size_t i = 0; i < table->count; i++)
-        print_cell(out, &table->columns[i], table->columns[i].title, widths[i], i + 1 == table->count);
+        table_print_cell(out, &table->columns[i], table->columns[i].title, widths[i], i + 1 == table->count);
     place = 0;
     for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++) {
         size_t column = place % table->count;
-        print_cell(out, &table->columns[column], cell, widths[column], column + 1 == table->count);
+        table_print_cell(out, &table->columns[column], cell, widths[column], column + 1 == table->count);
     }
     out->failed = out->failed || table->cells.failed;
     buffer_free(&table->cells);
     buffer_append_text(out, "\n");
 }
 
-static void print_moment(struct buffer *out, int64_t milliseconds)
+static void table_print_moment(struct buffer *out, int64_t milliseconds)
 {
     char text[64] = "";
     time_t seconds = (time_t)(milliseconds / 1000);
@@ -140,24 +140,24 @@ static void print_moment(struct buffer *out, int64_t milliseconds)
     buffer_append_text(out, text);
 }
 
-static void print_process(const struct admin_process *process, struct buffer *out)
+static void table_print_process(const struct admin_process *process, struct buffer *out)
 {
     buffer_print(out, "proximux %s, process %ld, %s, started ", PACKAGE_VERSION, (long)getpid(),
                  process->is_draining ? "draining" : "running");
-    print_moment(out, process->started);
+    table_print_moment(out, process->started);
     buffer_append_text(out, "\nconfiguration ");
     if (process->file == NULL)
         buffer_append_text(out, "from the environment");
     else
         append_escaped(out, process->file);
     buffer_append_text(out, ", loaded ");
-    print_moment(out, process->loaded);
+    table_print_moment(out, process->loaded);
     buffer_print(out, ", %" PRIu64 " reloads, %" PRIu64 " refused%s\n\n", process->reloads,
                  process->reloads_refused, process->is_refused ? " (the last one was)" : "");
 }
 
-static void print_listeners(const struct admin_source *source, const struct history_book *book, size_t count,
-                            struct buffer *out)
+static void table_print_listeners(const struct admin_source *source, const struct history_book *book,
+                                  size_t count, struct buffer *out)
 {
     static const struct column columns[] = {
         { "LISTENER", false },   { "MODE", false },    { "PROTOCOL", false }, { "STATE", false },
@@ -176,25 +176,25 @@ static void print_listeners(const struct admin_source *source, const struct hist
         size_t length = history == NULL ? 0 : history_length(history);
         const struct history_sample *last = length == 0 ? &none : history_at(history, length - 1);
         history_recent(history, source, i, &wait, &service);
-        add_text(&table, view.name);
-        add_text(&table, view.mode);
-        add_text(&table, view.protocol);
-        add_text(&table, view.state);
-        add_number(&table, view.gauges.clients);
-        add_number(&table, view.gauges.waiting);
-        add_number(&table, view.gauges.in_flight);
-        add_rate(&table, last->clients_rate);
-        add_rate(&table, last->requests_rate);
-        add_rate(&table, last->faults_rate);
-        add_time(&table, &wait, 0.5);
-        add_time(&table, &wait, 0.99);
-        add_time(&table, &service, 0.5);
-        add_time(&table, &service, 0.99);
+        table_add_text(&table, view.name);
+        table_add_text(&table, view.mode);
+        table_add_text(&table, view.protocol);
+        table_add_text(&table, view.state);
+        table_add_number(&table, view.gauges.clients);
+        table_add_number(&table, view.gauges.waiting);
+        table_add_number(&table, view.gauges.in_flight);
+        table_add_rate(&table, last->clients_rate);
+        table_add_rate(&table, last->requests_rate);
+        table_add_rate(&table, last->faults_rate);
+        table_add_time(&table, &wait, 0.5);
+        table_add_time(&table, &wait, 0.99);
+        table_add_time(&table, &service, 0.5);
+        table_add_time(&table, &service, 0.99);
     }
-    print_table(&table, out);
+    table_print(&table, out);
 }
 
-static void print_totals(const struct admin_source *source, size_t count, struct buffer *out)
+static void table_print_totals(const struct admin_source *source, size_t count, struct buffer *out)
 {
     static const struct column columns[] = {
         { "LISTENER", false }, { "ACCEPTED", true }, { "REFUSED", true },  { "REQUESTS", true },
@@ -205,37 +205,38 @@ static void print_totals(const struct admin_source *source, size_t count, struct
         struct admin_listener view;
         source->listener(source->owner, i, &view);
         const struct counters *counters = view.counters;
-        add_text(&table, view.name);
-        add_number(&table, counters->accepted);
-        add_number(&table, counters->refused);
-        add_number(&table, counters->requests);
-        add_number(&table, counters->answered);
-        add_number(&table, counters_sum(counters->failures));
-        add_bytes(&table, counters->bytes_from_clients);
-        add_bytes(&table, counters->bytes_to_clients);
+        table_add_text(&table, view.name);
+        table_add_number(&table, counters->accepted);
+        table_add_number(&table, counters->refused);
+        table_add_number(&table, counters->requests);
+        table_add_number(&table, counters->answered);
+        table_add_number(&table, counters_sum(counters->failures));
+        table_add_bytes(&table, counters->bytes_from_clients);
+        table_add_bytes(&table, counters->bytes_to_clients);
     }
-    print_table(&table, out);
+    table_print(&table, out);
 }
 
-static void add_target(struct table *table, const struct admin_source *source, size_t listener, size_t index)
+static void table_add_target(struct table *table, const struct admin_source *source, size_t listener,
+                             size_t index)
 {
     char name[ADMIN_NAME_SIZE];
     struct service_target target;
     source->target(source->owner, listener, index, &target);
     const struct target_counters *counters = target.counters;
-    add_text(table, admin_target_name(source, listener, index, name));
-    add_text(table, target.state);
-    add_number(table, target.gauges.connections);
-    add_number(table, target.gauges.in_flight);
-    add_number(table, counters->opened);
-    add_number(table, counters_sum(counters->connect_failures));
-    add_number(table, counters->answered);
-    add_number(table, counters_sum(counters->failures));
-    add_time(table, &counters->connect, 0.5);
-    add_text(table, target.failure);
+    table_add_text(table, admin_target_name(source, listener, index, name));
+    table_add_text(table, target.state);
+    table_add_number(table, target.gauges.connections);
+    table_add_number(table, target.gauges.in_flight);
+    table_add_number(table, counters->opened);
+    table_add_number(table, counters_sum(counters->connect_failures));
+    table_add_number(table, counters->answered);
+    table_add_number(table, counters_sum(counters->failures));
+    table_add_time(table, &counters->connect, 0.5);
+    table_add_text(table, target.failure);
 }
 
-static void print_targets(const struct admin_source *source, size_t count, struct buffer *out)
+static void table_print_targets(const struct admin_source *source, size_t count, struct buffer *out)
 {
     static const struct column columns[] = {
         { "LISTENER", false }, { "TARGET", false },     { "STATE", false },        { "CONNECTIONS", true },
@@ -247,19 +248,19 @@ static void print_targets(const struct admin_source *source, size_t count, struc
         struct admin_listener view;
         source->listener(source->owner, i, &view);
         for (size_t k = 0; k < view.targets; k++) {
-            add_text(&table, view.name);
-            add_target(&table, source, i, k);
+            table_add_text(&table, view.name);
+            table_add_target(&table, source, i, k);
         }
     }
-    print_table(&table, out);
+    table_print(&table, out);
 }
 
-static void print_errors(struct buffer *out)
+static void table_print_errors(struct buffer *out)
 {
     struct log_recent lines[LOG_RECENT_COUNT];
     size_t count = log_recent(lines);
     for (size_t i = 0; i < count && i < ERRORS_SHOWN; i++) {
-        print_moment(out, lines[i].time);
+        table_print_moment(out, lines[i].time);
         buffer_print(out, " %s ", lines[i].kind == LOG_KIND_ERROR ? "error" : "warning");
         append_escaped(out, lines[i].source);
         buffer_append_text(out, lines[i].source[0] == '\0' ? "" : ": ");
@@ -273,10 +274,10 @@ void status_print_table(const struct admin_source *source, const struct history_
 {
     struct admin_process process;
     source->process(source->owner, &process);
-    print_process(&process, out);
-    print_listeners(source, book, process.listeners, out);
-    print_totals(source, process.listeners, out);
-    print_targets(source, process.listeners, out);
-    print_errors(out);
+    table_print_process(&process, out);
+    table_print_listeners(source, book, process.listeners, out);
+    table_print_totals(source, process.listeners, out);
+    table_print_targets(source, process.listeners, out);
+    table_print_errors(out);
     buffer_append_text(out, "times are milliseconds: of the last minutes, those to connect of all time\n");
 }

@@ -4,7 +4,7 @@
 #ifndef CONFIG_SETTINGS_H
 #define CONFIG_SETTINGS_H
 
-#include "access/list.h"
+#include "access/access_list.h"
 #include "base/log.h"
 #include "net/address.h"
 #include "protocol/protocol.h"

@@ -1,6 +1,6 @@
 /* The log of requests: one line an exchange. */
 #include "base/log.h"
-#include "events/state.h"
+#include "events/events_state.h"
 
 #include <stdio.h>
 

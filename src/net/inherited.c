@@ -56,7 +56,7 @@ static bool find_address(struct inherited_socket *inherited)
 }
 
 /* Takes the next name off the list, which ends with NULL. */
-static char *take_name(const char **names)
+static char *inherited_take_name(const char **names)
 {
     const char *name = *names == NULL ? "unknown" : *names;
     size_t length = *names == NULL ? strlen(name) : strcspn(name, ":");
@@ -70,7 +70,7 @@ static bool take_socket(struct inherited *inherited, int descriptor, const char 
     struct inherited_socket *taken = &inherited->sockets[inherited->count++];
     int flags = fcntl(descriptor, F_GETFL);
     taken->descriptor = descriptor;
-    taken->name = take_name(names);
+    taken->name = inherited_take_name(names);
     if (taken->name == NULL)
         return false;
     if (flags == -1) { /* announced, but not there */

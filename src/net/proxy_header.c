@@ -34,7 +34,7 @@ static void set_address(struct address *address, int family, const void *bytes, 
 /* ---- version 1 ---- */
 
 /* Takes the word up to `end` off the text, which goes on after it; NULL if there is no such end. */
-static char *take_word(char **text, const char *end)
+static char *proxy_header_take_word(char **text, const char *end)
 {
     char *word = *text;
     char *found = strstr(word, end);
@@ -80,10 +80,10 @@ static enum proxy_header_result read_text_line(struct proxy_header *header)
     if (family == AF_INET6 && strncmp(rest, "TCP6 ", 5) != 0)
         return PROXY_HEADER_BROKEN;
     rest += 5;
-    if (!read_text_address(take_word(&rest, " "), family, source) ||
-        !read_text_address(take_word(&rest, " "), family, destination) ||
-        !read_text_port(take_word(&rest, " "), &source_port) ||
-        !read_text_port(take_word(&rest, "\r\n"), &destination_port))
+    if (!read_text_address(proxy_header_take_word(&rest, " "), family, source) ||
+        !read_text_address(proxy_header_take_word(&rest, " "), family, destination) ||
+        !read_text_port(proxy_header_take_word(&rest, " "), &source_port) ||
+        !read_text_port(proxy_header_take_word(&rest, "\r\n"), &destination_port))
         return PROXY_HEADER_BROKEN;
     header->has_addresses = true;
     set_address(&header->source, family, source, source_port);
@@ -91,8 +91,8 @@ static enum proxy_header_result read_text_line(struct proxy_header *header)
     return PROXY_HEADER_DONE;
 }
 
-static enum proxy_header_result read_text(struct proxy_header *header, const char *bytes, size_t length,
-                                          size_t *used)
+static enum proxy_header_result proxy_header_read_text(struct proxy_header *header, const char *bytes,
+                                                       size_t length, size_t *used)
 {
     static const char begin[] = "PROXY ";
     while (*used < length) {
@@ -188,8 +188,8 @@ static void keep_binary(struct proxy_header *header, size_t wanted, const char *
     *used += count;
 }
 
-static enum proxy_header_result read_binary(struct proxy_header *header, const char *bytes, size_t length,
-                                            size_t *used)
+static enum proxy_header_result proxy_header_read_binary(struct proxy_header *header, const char *bytes,
+                                                         size_t length, size_t *used)
 {
     if (header->kept < BINARY_FIXED) {
         keep_binary(header, BINARY_FIXED, bytes, length, used);
@@ -222,8 +222,8 @@ enum proxy_header_result proxy_header_read(struct proxy_header *header, const ch
         return PROXY_HEADER_MORE;
     char first = header->kept > 0 ? (char)header->bytes[0] : bytes[0];
     if (first == signature[0])
-        return read_binary(header, bytes, length, used);
-    return read_text(header, bytes, length, used);
+        return proxy_header_read_binary(header, bytes, length, used);
+    return proxy_header_read_text(header, bytes, length, used);
 }
 
 /* ---- writing ---- */
@@ -259,7 +259,8 @@ static size_t in_one_family(const struct address *source, const struct address *
     return 16;
 }
 
-static size_t write_text(const struct address *source, const struct address *destination, char *bytes)
+static size_t proxy_header_write_text(const struct address *source, const struct address *destination,
+                                      char *bytes)
 {
     unsigned char from[16];
     unsigned char to[16];
@@ -280,7 +281,8 @@ static size_t write_text(const struct address *source, const struct address *des
     return (size_t)length;
 }
 
-static size_t write_binary(const struct address *source, const struct address *destination, char *bytes)
+static size_t proxy_header_write_binary(const struct address *source, const struct address *destination,
+                                        char *bytes)
 {
     unsigned char header[BINARY_FIXED + IPV6_SIZE] = { 0 };
     size_t size = 0;
@@ -306,5 +308,6 @@ static size_t write_binary(const struct address *source, const struct address *d
 size_t proxy_header_write(int version, const struct address *source, const struct address *destination,
                           char *bytes)
 {
-    return version == 1 ? write_text(source, destination, bytes) : write_binary(source, destination, bytes);
+    return version == 1 ? proxy_header_write_text(source, destination, bytes)
+                        : proxy_header_write_binary(source, destination, bytes);
 }

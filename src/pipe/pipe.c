@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "pipe/session.h"
+#include "pipe/pipe_session.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -342,7 +342,7 @@ struct service *pipe_service_create(struct runtime *runtime, struct listener_set
     if (pipe == NULL)
         return NULL;
     pipe->runtime = runtime;
-    conduits_init(&pipe->conduits, runtime);
+    splice_pipes_init(&pipe->splice_pipes, runtime);
     list_init(&pipe->all_rules);
     struct pipe_rules *rules = pipe_rules_create(pipe, settings);
     pipe->targets = target_set_create(runtime, settings, pipe_targets_usable, pipe);

@@ -3,7 +3,7 @@
  * Addresses to ask for are those that stand in the entries, and their neighbours. */
 #include "fuzz/fuzz.h"
 
-#include "access/list.h"
+#include "access/access_list.h"
 #include "net/address.h"
 
 #define ENTRIES_MAX 32

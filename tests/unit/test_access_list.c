@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "access/list.h"
+#include "access/access_list.h"
 #include "access/set.h"
 #include "base/clock.h"
 

@@ -1,7 +1,7 @@
 /* One client: what happens to it is told to all modules of its listener, in their order. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "events/state.h"
+#include "events/events_state.h"
 #include "protocol/observe/observe.h"
 
 #include <stdlib.h>
@@ -168,8 +168,9 @@ void events_target_ended(struct events_client *client)
 /* What modules are told of an exchange; `text` and `error` hold what it points to. False when memory is
  * short.
  */
-static bool client_describe(const struct events_client *client, const struct events_exchange *exchange,
-                            struct buffer *text, struct buffer *error, struct proximux_exchange *public)
+static bool events_client_describe(const struct events_client *client, const struct events_exchange *exchange,
+                                   struct buffer *text, struct buffer *error,
+                                   struct proximux_exchange *public)
 {
     const struct protocol_settings *settings = &client->listener->settings->protocol;
     protocol_describe(settings, exchange->request, text);
@@ -202,7 +203,7 @@ static void client_exchange(struct events_client *client, const struct events_ex
     struct buffer text = { 0 };
     struct buffer error = { 0 };
     struct proximux_exchange public;
-    if (client_describe(client, exchange, &text, &error, &public))
+    if (events_client_describe(client, exchange, &text, &error, &public))
         client_tell(client, &public, bytes, event);
     buffer_free(&text);
     buffer_free(&error);

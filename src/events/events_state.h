@@ -1,10 +1,10 @@
 /* What the parts of events share. Used inside this room only. */
-#ifndef EVENTS_STATE_H
-#define EVENTS_STATE_H
+#ifndef EVENTS_EVENTS_STATE_H
+#define EVENTS_EVENTS_STATE_H
 
 #include "base/buffer.h"
 #include "events/events.h"
-#include "events/module.h"
+#include "events/events_module.h"
 
 /* Owns its modules. */
 struct events {

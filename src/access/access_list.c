@@ -1,4 +1,4 @@
-#include "access/list.h"
+#include "access/access_list.h"
 
 #include "access/entry.h"
 #include "access/set.h"

@@ -1,25 +1,25 @@
 /* A session of proxy mode: two equal ends that point to each other. Used inside this room only. */
-#ifndef PIPE_SESSION_H
-#define PIPE_SESSION_H
+#ifndef PIPE_PIPE_SESSION_H
+#define PIPE_PIPE_SESSION_H
 
 #include "base/list.h"
 #include "base/timer.h"
 #include "events/events.h"
 #include "net/hangup.h"
-#include "pipe/conduit.h"
 #include "pipe/pipe.h"
+#include "pipe/splice_pipe.h"
 #include "target/target.h"
 
 #include <ev.h>
 
-/* One end. What its peer's socket would not take at once is kept with the peer as `pending`, or in `conduit`;
+/* One end. What its peer's socket would not take at once is kept with the peer as `pending`, or in `splice_pipe`;
  * while there is any, this end is not read: that is the back-pressure, and the bound of the memory. */
 struct pipe_end {
     struct pipe_end *peer;
     struct pipe_session *session;
-    ev_io watcher;           /* its fd is this end's descriptor, -1 while there is none */
-    struct conduit *conduit; /* has bytes to be written to this end; NULL if none */
-    char *pending;           /* likewise */
+    ev_io watcher;                   /* its fd is this end's descriptor, -1 while there is none */
+    struct splice_pipe *splice_pipe; /* has bytes to be written to this end; NULL if none */
+    char *pending;                   /* likewise */
     uint32_t pending_start;
     uint32_t pending_length;
     uint32_t pending_capacity;
@@ -87,7 +87,7 @@ struct pipe_service {
     struct list others;  /* sessions that are CONNECTING or PIPING */
     size_t waiting_count;
     size_t session_count;
-    struct conduits conduits;
+    struct splice_pipes splice_pipes;
     struct hangups hangups;
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */

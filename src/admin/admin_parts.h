@@ -3,8 +3,8 @@
  *   admin.c    clients, and libmicrohttpd inside the loop
  *   http.c     which answer a request gets
  *   metrics.c, status.c, table.c, page.html   what the answers are made of */
-#ifndef ADMIN_PARTS_H
-#define ADMIN_PARTS_H
+#ifndef ADMIN_ADMIN_PARTS_H
+#define ADMIN_ADMIN_PARTS_H
 
 #include "admin/admin.h"
 #include "admin/history.h"

@@ -2,8 +2,8 @@
  * splice(2). One is borrowed for each piece and given back when it is empty; only if the receiving socket
  * does not take all of the piece does it stay with a session, and only so many may. When the last large flow
  * is over, so are they. Used inside this room only. */
-#ifndef PIPE_CONDUIT_H
-#define PIPE_CONDUIT_H
+#ifndef PIPE_SPLICE_PIPE_H
+#define PIPE_SPLICE_PIPE_H
 
 #include "base/list.h"
 #include "net/runtime.h"
@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 /* Owned by the store, or by who has borrowed it. */
-struct conduit {
+struct splice_pipe {
     struct list_node node; /* among those that nobody has */
     int entry;
     int exit;
@@ -21,28 +21,28 @@ struct conduit {
 };
 
 /* Owned by the service. */
-struct conduits {
+struct splice_pipes {
     struct runtime *runtime;
-    struct list idle; /* struct conduit */
+    struct list idle; /* struct splice_pipe */
     size_t count;     /* of all there are */
     size_t flows;     /* large ones that go on */
 };
 
-void conduits_init(struct conduits *conduits, struct runtime *runtime);
+void splice_pipes_init(struct splice_pipes *splice_pipes, struct runtime *runtime);
 
-/* A large flow begins; one is over. When the last one is, those conduits are closed that nobody has. */
-void conduits_begin(struct conduits *conduits);
-void conduits_end(struct conduits *conduits);
+/* A large flow begins; one is over. When the last one is, those splice_pipes are closed that nobody has. */
+void splice_pipes_begin(struct splice_pipes *splice_pipes);
+void splice_pipes_end(struct splice_pipes *splice_pipes);
 
 /* An empty one, or NULL: there are enough, or no descriptors. */
-struct conduit *conduit_borrow(struct conduits *conduits);
+struct splice_pipe *splice_pipe_borrow(struct splice_pipes *splice_pipes);
 
 /* What is still in it is lost. */
-void conduit_give_back(struct conduits *conduits, struct conduit *conduit);
+void splice_pipe_give_back(struct splice_pipes *splice_pipes, struct splice_pipe *splice_pipe);
 
-/* Moves a piece from a socket into an empty conduit, and from a conduit to a socket. As recv() and send():
+/* Moves a piece from a socket into an empty splice_pipe, and from a splice_pipe to a socket. As recv() and send():
  * bytes moved, 0 at the end of the stream, -1 with errno; EINVAL: this kind of socket can't. */
-ssize_t conduit_fill(struct conduit *conduit, int descriptor);
-ssize_t conduit_empty(struct conduit *conduit, int descriptor);
+ssize_t splice_pipe_fill(struct splice_pipe *splice_pipe, int descriptor);
+ssize_t splice_pipe_empty(struct splice_pipe *splice_pipe, int descriptor);
 
 #endif

@@ -1,5 +1,5 @@
 /* One session, from its client's arrival to its end. */
-#include "pipe/session.h"
+#include "pipe/pipe_session.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,6 +1,6 @@
 /* One instance of a module: its file, its settings. Used inside this room only. */
-#ifndef EVENTS_MODULE_H
-#define EVENTS_MODULE_H
+#ifndef EVENTS_EVENTS_MODULE_H
+#define EVENTS_EVENTS_MODULE_H
 
 #include "config/config.h"
 #include "config/parsed.h"

@@ -1,7 +1,7 @@
 /* One direction of a session: from an end to its peer. The same lines serve both directions. */
 #include "base/clock.h"
 #include "net/socket.h"
-#include "pipe/session.h"
+#include "pipe/pipe_session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,14 +26,14 @@ bool pipe_end_is_open(const struct pipe_end *end)
 
 bool pipe_end_has_pending(const struct pipe_end *end)
 {
-    return end->pending_length > 0 || end->conduit != NULL;
+    return end->pending_length > 0 || end->splice_pipe != NULL;
 }
 
 static void end_drop_pending(struct pipe_end *end)
 {
-    if (end->conduit != NULL)
-        conduit_give_back(&end->session->service->conduits, end->conduit);
-    end->conduit = NULL;
+    if (end->splice_pipe != NULL)
+        splice_pipe_give_back(&end->session->service->splice_pipes, end->splice_pipe);
+    end->splice_pipe = NULL;
     free(end->pending);
     end->pending = NULL;
     end->pending_start = 0;
@@ -115,26 +115,26 @@ static ssize_t end_write(struct pipe_end *end, const char *bytes, size_t length)
     return written;
 }
 
-/* Moves on what is in the conduit, and gives that back when it is empty. */
-static void end_flush_conduit(struct pipe_end *end)
+/* Moves on what is in the splice_pipe, and gives that back when it is empty. */
+static void end_flush_splice_pipe(struct pipe_end *end)
 {
-    ssize_t moved = conduit_empty(end->conduit, end->watcher.fd);
+    ssize_t moved = splice_pipe_empty(end->splice_pipe, end->watcher.fd);
     if (moved == -1 && !socket_would_wait(errno)) {
         end_write_failed(end);
         return;
     }
     if (moved > 0)
         end_count(end, 0, (uint64_t)moved);
-    if (end->conduit->length > 0)
+    if (end->splice_pipe->length > 0)
         return;
-    conduit_give_back(&end->session->service->conduits, end->conduit);
-    end->conduit = NULL;
+    splice_pipe_give_back(&end->session->service->splice_pipes, end->splice_pipe);
+    end->splice_pipe = NULL;
 }
 
 void pipe_end_flush(struct pipe_end *end)
 {
-    if (end->conduit != NULL)
-        end_flush_conduit(end);
+    if (end->splice_pipe != NULL)
+        end_flush_splice_pipe(end);
     if (end->pending_length == 0)
         return;
     ssize_t written = end_write(end, end->pending + end->pending_start, end->pending_length);
@@ -188,11 +188,11 @@ static void end_show(const struct pipe_end *end, const char *bytes, size_t lengt
 
 static void end_set_large(struct pipe_end *end, bool is_large)
 {
-    struct conduits *conduits = &end->session->service->conduits;
+    struct splice_pipes *splice_pipes = &end->session->service->splice_pipes;
     if (is_large && !end->is_large)
-        conduits_begin(conduits);
+        splice_pipes_begin(splice_pipes);
     else if (!is_large && end->is_large)
-        conduits_end(conduits);
+        splice_pipes_end(splice_pipes);
     end->is_large = is_large;
     end->large_reads = 0;
 }
@@ -225,14 +225,14 @@ static void end_measure_flow(struct pipe_end *end, size_t length)
 /* Moves a piece to the peer by splice(). False: it has to be copied. */
 static bool end_move(struct pipe_end *end)
 {
-    struct conduits *conduits = &end->session->service->conduits;
-    struct conduit *conduit = conduit_borrow(conduits);
-    if (conduit == NULL)
+    struct splice_pipes *splice_pipes = &end->session->service->splice_pipes;
+    struct splice_pipe *splice_pipe = splice_pipe_borrow(splice_pipes);
+    if (splice_pipe == NULL)
         return false;
-    ssize_t length = conduit_fill(conduit, end->watcher.fd);
+    ssize_t length = splice_pipe_fill(splice_pipe, end->watcher.fd);
     if (length <= 0) {
         int error = errno;
-        conduit_give_back(conduits, conduit);
+        splice_pipe_give_back(splice_pipes, splice_pipe);
         end->is_copied = length == -1 && error == EINVAL;
         end_set_large(end, false);
         if (length == 0 || (!end->is_copied && !socket_would_wait(error)))
@@ -242,8 +242,8 @@ static bool end_move(struct pipe_end *end)
     if ((size_t)length < LARGE_ENOUGH_YET)
         end_set_large(end, false); /* it has become a trickle */
     end_count(end, (uint64_t)length, 0);
-    end->peer->conduit = conduit;
-    end_flush_conduit(end->peer);
+    end->peer->splice_pipe = splice_pipe;
+    end_flush_splice_pipe(end->peer);
     return true;
 }
 

@@ -1,4 +1,4 @@
-#include "events/module.h"
+#include "events/events_module.h"
 
 #include "events/host.h"
 
@@ -28,11 +28,11 @@ struct loading {
     const struct parsed_module *group;
 };
 
-static void fail(const struct loading *loading, const struct origin *origin, const char *key,
-                 const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void module_fail(const struct loading *loading, const struct origin *origin, const char *key,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-static void fail(const struct loading *loading, const struct origin *origin, const char *key,
-                 const char *format, ...)
+static void module_fail(const struct loading *loading, const struct origin *origin, const char *key,
+                        const char *format, ...)
 {
     char subject[192];
     char text[1024];
@@ -89,21 +89,22 @@ static bool is_trusted(const struct loading *loading)
     const char *path = loading->module->path;
     const struct parsed_value *value = path_of(loading);
     if (realpath(path, file) == NULL) {
-        fail(loading, &value->origin, "path", "%s: %s", path, strerror(errno));
+        module_fail(loading, &value->origin, "path", "%s: %s", path, strerror(errno));
         return false;
     }
     if (geteuid() != 0)
         return true;
     if (others_may_write(file, S_IWGRP | S_IWOTH)) {
-        fail(loading, &value->origin, "path",
-             "%s is refused: others than root may write to it, and the program runs as root", path);
+        module_fail(loading, &value->origin, "path",
+                    "%s is refused: others than root may write to it, and the program runs as root", path);
         return false;
     }
     if (others_may_write(path, 0) || others_may_replace(file) || others_may_replace(path)) {
-        fail(loading, &value->origin, "path",
-             "%s is refused: others than root may write to its folder, or to one above it, and the program "
-             "runs as root",
-             path);
+        module_fail(
+            loading, &value->origin, "path",
+            "%s is refused: others than root may write to its folder, or to one above it, and the program "
+            "runs as root",
+            path);
         return false;
     }
     return true;
@@ -115,20 +116,21 @@ static bool find_file(const struct loading *loading)
     char text[PATH_MAX];
     if (!path->set) {
         if (!path->faulty)
-            fail(loading, &loading->group->group->origin, "path", "is required");
+            module_fail(loading, &loading->group->group->origin, "path", "is required");
         return false;
     }
     if (path->string[0] != '/' && strchr(path->string, '/') != NULL) {
-        fail(loading, &path->origin, "path",
-             "\"%s\" is neither an absolute path nor the name of a file in %s", path->string, MODULEDIR);
+        module_fail(loading, &path->origin, "path",
+                    "\"%s\" is neither an absolute path nor the name of a file in %s", path->string,
+                    MODULEDIR);
         return false;
     }
     int length =
         snprintf(text, sizeof text, "%s%s", path->string[0] == '/' ? "" : MODULEDIR "/", path->string);
     loading->module->path = length < (int)sizeof text ? strdup(text) : NULL;
     if (loading->module->path == NULL) {
-        fail(loading, &path->origin, "path", "%s",
-             length < (int)sizeof text ? strerror(errno) : "is too long");
+        module_fail(loading, &path->origin, "path", "%s",
+                    length < (int)sizeof text ? strerror(errno) : "is too long");
         return false;
     }
     return is_trusted(loading);
@@ -140,33 +142,34 @@ static bool open_library(const struct loading *loading)
     const struct origin *origin = &path_of(loading)->origin;
     module->library = dlopen(module->path, RTLD_NOW | RTLD_LOCAL);
     if (module->library == NULL) {
-        fail(loading, origin, "path", "it can't be loaded: %s", dlerror());
+        module_fail(loading, origin, "path", "it can't be loaded: %s", dlerror());
         return false;
     }
     module->module = dlsym(module->library, SYMBOL);
     if (module->module == NULL) {
-        fail(loading, origin, "path", "%s is no module: it does not define \"%s\"", module->path, SYMBOL);
+        module_fail(loading, origin, "path", "%s is no module: it does not define \"%s\"", module->path,
+                    SYMBOL);
         return false;
     }
     if (module->module->version != PROXIMUX_MODULE_VERSION) {
-        fail(loading, origin, "path",
-             "%s was built for version %u of the interface of modules; this is version %d", module->path,
-             (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
+        module_fail(loading, origin, "path",
+                    "%s was built for version %u of the interface of modules; this is version %d",
+                    module->path, (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
         return false;
     }
     if (module->module->name == NULL) {
-        fail(loading, origin, "path", "%s has no name", module->path);
+        module_fail(loading, origin, "path", "%s has no name", module->path);
         return false;
     }
     if (module->module->parameter_bytes > PARAMETER_BYTES_MAX) {
-        fail(loading, origin, "path", "%s asks for more than %zu bytes of parameters", module->path,
-             PARAMETER_BYTES_MAX);
+        module_fail(loading, origin, "path", "%s asks for more than %zu bytes of parameters", module->path,
+                    PARAMETER_BYTES_MAX);
         return false;
     }
     if (module->module->request_bytes > MESSAGE_BYTES_MAX ||
         module->module->response_bytes > MESSAGE_BYTES_MAX) {
-        fail(loading, origin, "path", "%s asks for more than %zu bytes of each message", module->path,
-             MESSAGE_BYTES_MAX);
+        module_fail(loading, origin, "path", "%s asks for more than %zu bytes of each message", module->path,
+                    MESSAGE_BYTES_MAX);
         return false;
     }
     return true;
@@ -195,7 +198,7 @@ static const struct proximux_key *find_key(const struct proximux_module *module,
     return NULL;
 }
 
-static void report_unknown(const struct loading *loading, const struct parsed_extra *extra)
+static void module_report_unknown(const struct loading *loading, const struct parsed_extra *extra)
 {
     const struct proximux_module *module = loading->module->module;
     size_t count = count_keys(module);
@@ -208,8 +211,8 @@ static void report_unknown(const struct loading *loading, const struct parsed_ex
             names[2 + i] = module->keys[i].name;
         near = keys_suggest_word(extra->name, names);
     }
-    fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s%s%s", module->name,
-         near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    module_fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s%s%s", module->name,
+                near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
     free(names);
 }
 
@@ -230,9 +233,9 @@ static void take_choice(const struct loading *loading, const struct proximux_key
                                      key->choices[i]);
     }
     const char *near = keys_suggest_word(extra->value.string, key->choices);
-    fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s%s%s",
-         extra->value.string, words, near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
-         near == NULL ? "" : "\"?");
+    module_fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s%s%s",
+                extra->value.string, words, near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
+                near == NULL ? "" : "\"?");
 }
 
 static void take_value(const struct loading *loading, const struct proximux_key *key,
@@ -250,7 +253,7 @@ static void take_value(const struct loading *loading, const struct proximux_key 
     const struct origin *origin = &extra->value.origin;
     int64_t number = extra->value.number;
     if (extra->type != types[key->type].type) {
-        fail(loading, origin, extra->name, "%s is wanted", types[key->type].wanted);
+        module_fail(loading, origin, extra->name, "%s is wanted", types[key->type].wanted);
         return;
     }
     if (key->type == PROXIMUX_CHOICE) {
@@ -258,9 +261,9 @@ static void take_value(const struct loading *loading, const struct proximux_key 
         return;
     }
     if (key->type == PROXIMUX_INTEGER && (number < key->minimum || number > key->maximum)) {
-        fail(loading, origin, extra->name,
-             "%" PRId64 " is out of range: an integer from %" PRId64 " to %" PRId64 " is wanted", number,
-             key->minimum, key->maximum);
+        module_fail(loading, origin, extra->name,
+                    "%" PRId64 " is out of range: an integer from %" PRId64 " to %" PRId64 " is wanted",
+                    number, key->minimum, key->maximum);
         return;
     }
     value->number = number;
@@ -295,8 +298,8 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
             value->number++;
         value->string = key->choices[value->number];
         if (value->string == NULL)
-            fail(loading, &path_of(loading)->origin, key->name, "its default \"%s\" is none of its choices",
-                 key->fallback);
+            module_fail(loading, &path_of(loading)->origin, key->name,
+                        "its default \"%s\" is none of its choices", key->fallback);
         break;
     }
 }
@@ -317,7 +320,7 @@ static void take_values(const struct loading *loading)
             continue;
         const struct proximux_key *key = find_key(module->module, extra->name, &place);
         if (key == NULL)
-            report_unknown(loading, extra);
+            module_report_unknown(loading, extra);
         else
             take_value(loading, key, extra, &module->values[place]);
     }
@@ -330,8 +333,8 @@ static void take_values(const struct loading *loading)
         for (size_t k = 0; k < loading->group->extra_count; k++)
             is_there = is_there || strcmp(loading->group->extras[k].name, key->name) == 0;
         if (key->required && !is_there)
-            fail(loading, &loading->group->group->origin, key->name, "is required by \"%s\"",
-                 module->module->name);
+            module_fail(loading, &loading->group->group->origin, key->name, "is required by \"%s\"",
+                        module->module->name);
     }
 }
 
@@ -355,8 +358,8 @@ static void check_listener_name(const struct loading *loading, const struct pars
         }
         near = keys_suggest_word(item->text, names);
     }
-    fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s%s%s", item->text,
-         near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    module_fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s%s%s", item->text,
+                near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
     free(names);
 }
 
@@ -410,7 +413,7 @@ bool module_load(struct module *module, const struct parsed_configuration *parse
     take_values(&loading);
     if (parsed->problems->errors == errors && module->module->check != NULL &&
         !module->module->check(module->values, error, sizeof error))
-        fail(&loading, &group->group->origin, module->module->name, "%s", said(error));
+        module_fail(&loading, &group->group->origin, module->module->name, "%s", said(error));
     return parsed->problems->errors == errors;
 }
 

@@ -1,7 +1,7 @@
 /* Which answer a request gets. */
+#include "admin/admin_parts.h"
 #include "admin/metrics.h"
 #include "admin/page.h"
-#include "admin/parts.h"
 #include "admin/status.h"
 #include "base/buffer.h"
 
@@ -33,7 +33,7 @@ static const char text_type[] = "text/plain; charset=utf-8";
 static const char json_type[] = "application/json";
 static const char closed_policy[] = "default-src 'none'; frame-ancestors 'none'";
 
-static void say(struct answer *answer, unsigned status, const char *text)
+static void answer_say(struct answer *answer, unsigned status, const char *text)
 {
     answer->status = status;
     answer->type = text_type;
@@ -45,7 +45,7 @@ static void make_health(const struct admin_service *admin, const char *rest, str
 {
     (void)admin;
     (void)rest;
-    say(answer, MHD_HTTP_OK, "ok\n");
+    answer_say(answer, MHD_HTTP_OK, "ok\n");
 }
 
 static void make_metrics(const struct admin_service *admin, const char *rest, struct answer *answer)
@@ -59,7 +59,7 @@ static void make_page(const struct admin_service *admin, const char *rest, struc
     (void)admin;
     (void)rest;
     if (!page_print(&answer->body, answer->policy))
-        say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "no random numbers are to be had yet\n");
+        answer_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "no random numbers are to be had yet\n");
 }
 
 static void make_status(const struct admin_service *admin, const char *rest, struct answer *answer)
@@ -99,7 +99,7 @@ static void make_readiness(const struct admin_service *admin, const char *rest, 
     bool found = *rest == '\0';
     source->process(source->owner, &process);
     if (process.is_draining)
-        say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
+        answer_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
     for (size_t i = 0; i < process.listeners; i++) {
         struct admin_listener listener;
         source->listener(source->owner, i, &listener);
@@ -109,9 +109,9 @@ static void make_readiness(const struct admin_service *admin, const char *rest, 
         judge_listener(&listener, answer);
     }
     if (!found)
-        say(answer, MHD_HTTP_NOT_FOUND, "there is no such listener\n");
+        answer_say(answer, MHD_HTTP_NOT_FOUND, "there is no such listener\n");
     else if (answer->status == MHD_HTTP_OK)
-        say(answer, MHD_HTTP_OK, "ready\n");
+        answer_say(answer, MHD_HTTP_OK, "ready\n");
 }
 
 static void make_configuration(const struct admin_service *admin, const char *rest, struct answer *answer)
@@ -200,11 +200,12 @@ static void make_answer(const struct admin_service *admin, struct MHD_Connection
     const char *rest;
     const struct route *route = find_route(url, &rest);
     if (!is_allowed(connection)) {
-        say(answer, MHD_HTTP_FORBIDDEN, "ask for an address or localhost: other names are not answered\n");
+        answer_say(answer, MHD_HTTP_FORBIDDEN,
+                   "ask for an address or localhost: other names are not answered\n");
     } else if (route == NULL) {
-        say(answer, MHD_HTTP_NOT_FOUND, "there is nothing here\n");
+        answer_say(answer, MHD_HTTP_NOT_FOUND, "there is nothing here\n");
     } else if (!admin_http_reads(method)) {
-        say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "there is nothing to be changed here: GET or HEAD\n");
+        answer_say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "there is nothing to be changed here: GET or HEAD\n");
     } else {
         answer->type = route->type;
         route->make(admin, rest, answer);

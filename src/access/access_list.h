@@ -1,6 +1,6 @@
 /* Address lists: the blocklist and allowlist of a listener. Immutable once built and counted by reference. */
-#ifndef ACCESS_LIST_H
-#define ACCESS_LIST_H
+#ifndef ACCESS_ACCESS_LIST_H
+#define ACCESS_ACCESS_LIST_H
 
 #include "net/address.h"
 
