@@ -391,7 +391,7 @@ static void promtool_finds_nothing_wrong(void **state)
     char command[512];
     char path[FIXTURE_PATH];
     if (!process_find_command("promtool", NULL, promtool, sizeof promtool)) {
-        print_message("    skipped: promtool is not installed (Debian: prometheus)\n");
+        print_message("skipped: promtool is not installed (Debian: prometheus)\n");
         skip();
     }
     unsigned admin = peer_free_port();
@@ -530,7 +530,7 @@ static void slow_clients_hurt_nobody(void **state)
     unsigned admin = peer_free_port();
     unsigned port = peer_free_port();
     if (!test_allow_descriptors(count + 100)) {
-        print_message("    skipped: too few file descriptors\n");
+        print_message("skipped: too few file descriptors\n");
         skip();
     }
     struct echo *echo = echo_start(HOST, 0, NULL);

@@ -68,7 +68,7 @@ static void what_nobody_wants_costs_nothing(void **state)
     struct fixture *fixture = *state;
     char valgrind[256], module[700], denier[700], keys[100];
     if (!test_figures_count() || !process_find_command("valgrind", NULL, valgrind, sizeof(valgrind))) {
-        print_message("valgrind is not installed, or the figures would mean nothing here\n");
+        print_message("skipped: valgrind is not installed, or the figures would mean nothing here\n");
         skip();
     }
     snprintf(module, sizeof(module), "modules = ( { path = \"%s\"; output = \"%s/queries\"; } );",

@@ -265,7 +265,7 @@ static void the_dashboard_has_data_and_alerts_fire(void **state)
     char program[256];
     unsigned ports[PORTS], admin = peer_free_port(), prometheus = peer_free_port();
     if (!process_find_command("prometheus", NULL, program, sizeof(program))) {
-        print_message("prometheus is not installed (Debian: prometheus)\n");
+        print_message("skipped: prometheus is not installed (Debian: prometheus)\n");
         skip();
     }
     for (size_t i = 0; i < PORTS; i++)

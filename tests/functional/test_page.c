@@ -20,7 +20,7 @@ static struct browser *start_browser(struct fixture *fixture)
 {
     struct browser *browser = browser_start(fixture);
     if (browser == NULL) {
-        print_message("    skipped: chromium is not installed (Debian: chromium)\n");
+        print_message("skipped: chromium is not installed (Debian: chromium)\n");
         skip();
     }
     return browser;

@@ -435,6 +435,6 @@ int main(void)
 
     if (process_find_command("haproxy", "/usr/sbin/haproxy", haproxy_command, sizeof(haproxy_command)))
         return failed + cmocka_run_group_tests_name("haproxy", haproxy_tests, NULL, NULL);
-    puts("skipped: haproxy is not installed");
+    puts("skipped: haproxy is not installed (Debian: haproxy)");
     return failed;
 }

@@ -213,7 +213,7 @@ static void redis_through_a_funnel(void **state)
     unsigned port = peer_free_port(), target = peer_free_port();
     size_t rounds = test_scaled(100, 5);
     if (!process_find_command("redis-server", NULL, server, sizeof(server))) {
-        print_message("redis-server is not installed (Debian: redis-server)\n");
+        print_message("skipped: redis-server is not installed (Debian: redis-server)\n");
         skip();
     }
     snprintf(port_text, sizeof(port_text), "%u", target);

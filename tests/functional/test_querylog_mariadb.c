@@ -448,7 +448,7 @@ static void sysbench_is_logged_as_by_the_server(void **state)
         .driver = "mysql", .database = "tests", .threads = 4, .events = test_scaled(200, 10)
     };
     if (!sysbench_is_installed()) {
-        print_message("sysbench is not installed (Debian: sysbench)\n");
+        print_message("skipped: sysbench is not installed (Debian: sysbench)\n");
         skip();
     }
     MYSQL *admin = mariadb_login(database.server.port);
@@ -475,7 +475,7 @@ static void an_encrypted_session_is_silent(void **state)
     char value[64], path[FIXTURE_PATH];
     my_bool yes = 1;
     if (!database.has_certificate) {
-        print_message("openssl is not installed (Debian: openssl)\n");
+        print_message("skipped: openssl is not installed (Debian: openssl)\n");
         skip();
     }
     struct proximux *proximux = start_logging(fixture, port);

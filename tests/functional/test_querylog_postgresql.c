@@ -362,7 +362,7 @@ static void sysbench_is_logged_as_by_the_server(void **state)
         .driver = "pgsql", .database = "postgres", .threads = 4, .events = test_scaled(200, 10)
     };
     if (!sysbench_is_installed()) {
-        print_message("sysbench is not installed (Debian: sysbench)\n");
+        print_message("skipped: sysbench is not installed (Debian: sysbench)\n");
         skip();
     }
     for (size_t i = 0; i < 6; i++) {
