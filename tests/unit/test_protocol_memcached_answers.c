@@ -75,6 +75,15 @@ static void answers_end_where_they_end(void **state)
           "answer STAT pid 1\\r\\nSTAT END 2\\r\\nEND\\r\\n\nanswer RESET\\r\\n\nanswer OK\\r\\n\n"
           "answer PREFIX a get 1\\r\\nEND\\r\\n\nanswer ITEM a [1 b; 0 s]\\r\\nEND\\r\\n\nanswer "
           "ERROR\\r\\n\n" },
+        { "stats sizes_enable\r\nget a\r\nstats sizes_disable x\r\nget a\r\nstats sizes_enable\r\nget a\r\n",
+          "STAT sizes_status enabled\r\nEND\r\nSTAT sizes_status disabled\r\nEND\r\n"
+          "STAT sizes_status error\r\nSTAT sizes_error no_memory\r\nEND\r\n",
+          "answer STAT sizes_status enabled\\r\\n\nanswer END\\r\\n\n"
+          "answer STAT sizes_status disabled\\r\\n\nanswer END\\r\\n\n"
+          "answer STAT sizes_status error\\r\\nSTAT sizes_error no_memory\\r\\n\nanswer END\\r\\n\n" },
+        { "stats sizes_enable\r\nget a\r\n", "ERROR\r\nEND\r\n", "answer ERROR\\r\\n\nanswer END\\r\\n\n" },
+        { "stats sizes_status\r\n", "STAT sizes_status disabled\r\nEND\r\n",
+          "answer STAT sizes_status disabled\\r\\nEND\\r\\n\n" },
         { "version\r\nflush_all\r\nverbosity 1\r\nslabs reassign 1 2\r\nshutdown\r\nrefresh_certs\r\n",
           "VERSION 1.6.18\r\nOK\r\nOK\r\nNOSPARE source class has no spare pages\r\nError TLS not "
           "enabled\r\n",
@@ -134,6 +143,7 @@ static void what_does_not_answer_the_command_breaks_the_connection(void **state)
         { "me a\r\n", "VA 1\r\n", "broken \n" },
         { "stats\r\n", "96 1\r\n", "broken \n" },
         { "stats\r\n", "VERSION 1\r\n", "broken \n" },
+        { "stats sizes_enable\r\n", "END\r\n", "broken \n" },
         { "version\r\n", "OK\r\n", "broken \n" },
         { "lru_crawler metadump all\r\n", "OK\r\n", "broken \n" },
         { "lru_crawler mgdump all\r\n", "key=a\n", "broken \n" },

@@ -88,9 +88,11 @@ static bool is_error(struct slice word)
            slice_equal(word, SLICE("SERVER_ERROR"));
 }
 
-/* What the two kinds of lines that have no first word of their own are. */
-static enum role role_of_others(enum memcached_answer answer, struct slice word)
+/* The role of a line whose first word does not tell it. */
+static enum role role_of_others(enum memcached_answer answer, struct slice text, struct slice word)
 {
+    if (answer == MEMCACHED_SIZES && slice_equal(word, SLICE("STAT")))
+        return slice_equal(text, SLICE("STAT sizes_status error")) ? ROLE_NEXT : ROLE_LAST;
     if (answer == MEMCACHED_ANY)
         return ROLE_LAST;
     if (answer == MEMCACHED_CHANGE && word.bytes[0] >= '0' && word.bytes[0] <= '9')
@@ -100,14 +102,14 @@ static enum role role_of_others(enum memcached_answer answer, struct slice word)
     return ROLE_STRAY;
 }
 
-static enum role role_of(const struct memcached_context *context, struct slice word)
+static enum role role_of(const struct memcached_context *context, struct slice text, struct slice word)
 {
     if (word.length == 0)
         return ROLE_STRAY;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if ((words[i].answers & TO(context->answer)) != 0 && slice_equal(words[i].word, word))
             return words[i].role;
-    return is_error(word) ? ROLE_LAST : role_of_others(context->answer, word);
+    return is_error(word) ? ROLE_LAST : role_of_others(context->answer, text, word);
 }
 
 /* VALUE key flags bytes [unique], VA bytes flag... */
@@ -164,7 +166,7 @@ static enum protocol_outcome end_line(struct memcached_context *context,
             give(context, out, beginning->line.bytes, beginning->line.length);
         return PROTOCOL_COMPLETE;
     }
-    enum role role = role_of(context, word);
+    enum role role = role_of(context, beginning->text, word);
     if (role == ROLE_DATA) {
         if (!beginning->is_whole || !read_value_line(context, beginning->text, &connection->block))
             return PROTOCOL_BROKEN;

@@ -38,6 +38,7 @@ enum form {
     FORM_META,     /* name key flag... */
     FORM_META_SET, /* name key bytes flag... */
     FORM_PLAIN,    /* name ...; there is no noreply */
+    FORM_STATS,    /* stats [what ...]; likewise */
     FORM_ADMIN,    /* name ... [noreply] */
     FORM_CRAWLER,  /* name what ... [noreply] */
     FORM_MN,
@@ -76,7 +77,7 @@ static const struct rule rules[] = {
     { SLICE("touch"), FORM_CHANGE, MEMCACHED_CHANGE, NULL },
     { SLICE("version"), FORM_PLAIN, MEMCACHED_VERSION, NULL },
     { SLICE("quit"), FORM_QUIT, MEMCACHED_ANY, NULL },
-    { SLICE("stats"), FORM_PLAIN, MEMCACHED_STATS, NULL },
+    { SLICE("stats"), FORM_STATS, MEMCACHED_STATS, NULL },
     { SLICE("me"), FORM_PLAIN, MEMCACHED_DEBUG, NULL },
     { SLICE("flush_all"), FORM_ADMIN, MEMCACHED_ANY, NULL },
     { SLICE("verbosity"), FORM_ADMIN, MEMCACHED_ANY, NULL },
@@ -323,6 +324,11 @@ static void read_form(struct memcached_command *command, struct line *line, cons
         break;
     case FORM_META_SET:
         read_meta_set(command, line);
+        break;
+    case FORM_STATS:
+        if (line->count > 1 && (slice_equal(line->words[1], SLICE("sizes_enable")) ||
+                                slice_equal(line->words[1], SLICE("sizes_disable"))))
+            command->context.answer = MEMCACHED_SIZES;
         break;
     case FORM_PLAIN:
         break;
