@@ -312,13 +312,20 @@ bool endpoint_copy(const struct endpoint *endpoint, struct endpoint *copy)
     return true;
 }
 
+int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
+{
+    if (a->kind != b->kind)
+        return compare_numbers(a->kind, b->kind);
+    if (a->kind == ENDPOINT_NUMERIC)
+        return address_compare(&a->address, &b->address);
+    if (a->port != b->port)
+        return compare_numbers(a->port, b->port);
+    return a->kind == ENDPOINT_NAME ? strcasecmp(a->host, b->host) : strcmp(a->host, b->host);
+}
+
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 {
-    if (a->kind != b->kind || a->port != b->port)
-        return false;
-    if (a->kind == ENDPOINT_NUMERIC)
-        return address_compare(&a->address, &b->address) == 0;
-    return a->kind == ENDPOINT_NAME ? strcasecmp(a->host, b->host) == 0 : strcmp(a->host, b->host) == 0;
+    return endpoint_compare(a, b) == 0;
 }
 
 const char *endpoint_print(const struct endpoint *endpoint, char *text, size_t size)

@@ -82,6 +82,8 @@ void endpoint_free(struct endpoint *endpoint);
 /* False when memory is short; `copy` is empty then. */
 bool endpoint_copy(const struct endpoint *endpoint, struct endpoint *copy);
 
+/* An order of endpoints, by their address or by port and name; names are compared without regard to case. */
+int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 
 /* As a configuration would write it: "db1:3306", "[::1]:80", "unix:/run/x". Cut to `size`. Returns `text`. */

@@ -18,9 +18,9 @@ struct runtime {
     struct resolver *resolver;
     struct descriptors descriptors;
     struct shortage shortage;
-    struct list places; /* that addresses of targets have for connections: target/place.h */
-    uint64_t clients;   /* so far: gives each its number */
-    char *read_buffer;  /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
+    void *places;      /* tree (tsearch) of those that addresses have for connections: target/place.h */
+    uint64_t clients;  /* so far: gives each its number */
+    char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };
 
 #endif

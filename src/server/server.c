@@ -268,7 +268,6 @@ static bool server_make_runtime(struct server *server)
 {
     char error[ERROR_SIZE];
     struct runtime *runtime = &server->runtime;
-    list_init(&runtime->places);
     runtime->read_buffer = malloc(RUNTIME_READ_SIZE);
     if (runtime->read_buffer == NULL) {
         log_error(NULL, "%s", strerror(errno));

@@ -1,15 +1,16 @@
 #include "target/place.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* In the runtime's list while there are targets. */
+/* In the runtime's tree while there are targets. */
 struct target_place {
-    struct list_node node;
-    char *listener;
+    const char *listener;
     struct endpoint endpoint;
     struct list targets; /* all of them; by `in_place` */
     struct list waiting; /* those that want a connection, the longest waiting first; by `in_waiting` */
+    char name[];         /* that of the listener */
 };
 
 static struct target *target_of(struct list_node *in_place)
@@ -17,37 +18,28 @@ static struct target *target_of(struct list_node *in_place)
     return list_entry(in_place, struct target, in_place);
 }
 
-static struct target_place *place_find(const struct list *places, const char *listener,
-                                       const struct endpoint *endpoint)
+static int place_compare(const void *a, const void *b)
 {
-    list_foreach(places, node)
-    {
-        struct target_place *place = list_entry(node, struct target_place, node);
-        if (strcmp(place->listener, listener) == 0 && endpoint_equal(&place->endpoint, endpoint))
-            return place;
-    }
-    return NULL;
+    const struct target_place *one = a, *other = b;
+    int order = endpoint_compare(&one->endpoint, &other->endpoint);
+    return order != 0 ? order : strcmp(one->listener, other->listener);
 }
 
 static void place_free(struct target_place *place)
 {
-    list_remove(&place->node);
     endpoint_free(&place->endpoint);
-    free(place->listener);
     free(place);
 }
 
-static struct target_place *place_create(struct list *places, const char *listener,
-                                         const struct endpoint *endpoint)
+static struct target_place *place_create(void **places, const char *listener, const struct endpoint *endpoint)
 {
-    struct target_place *place = calloc(1, sizeof *place);
+    struct target_place *place = calloc(1, sizeof *place + strlen(listener) + 1);
     if (place == NULL)
         return NULL;
     list_init(&place->targets);
     list_init(&place->waiting);
-    list_append(places, &place->node);
-    place->listener = strdup(listener);
-    if (place->listener != NULL && endpoint_copy(endpoint, &place->endpoint))
+    place->listener = strcpy(place->name, listener);
+    if (endpoint_copy(endpoint, &place->endpoint) && tsearch(place, places, place_compare) != NULL)
         return place;
     place_free(place);
     return NULL;
@@ -55,10 +47,10 @@ static struct target_place *place_create(struct list *places, const char *listen
 
 struct target_place *place_join(struct target *target, const char *listener, const struct endpoint *endpoint)
 {
-    struct list *places = &target->set->runtime->places;
-    struct target_place *place = place_find(places, listener, endpoint);
-    if (place == NULL)
-        place = place_create(places, listener, endpoint);
+    void **places = &target->set->runtime->places;
+    const struct target_place wanted = { .listener = listener, .endpoint = *endpoint };
+    struct target_place **found = tfind(&wanted, places, place_compare);
+    struct target_place *place = found != NULL ? *found : place_create(places, listener, endpoint);
     if (place != NULL)
         list_append(&place->targets, &target->in_place);
     return place;
@@ -72,8 +64,10 @@ void place_leave(struct target *target)
     target->place = NULL;
     list_remove(&target->in_place);
     list_remove(&target->in_waiting);
-    if (list_empty(&place->targets))
-        place_free(place);
+    if (!list_empty(&place->targets))
+        return;
+    tdelete(place, &target->set->runtime->places, place_compare);
+    place_free(place);
 }
 
 const char *place_listener(const struct target *target)

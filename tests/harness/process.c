@@ -303,6 +303,17 @@ long process_processor_milliseconds(pid_t process)
     return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
 }
 
+long process_loop_milliseconds(pid_t process)
+{
+    char path[64], text[128];
+    unsigned long long nanoseconds;
+
+    snprintf(path, sizeof(path), "/proc/%ld/task/%ld/schedstat", (long)process, (long)process);
+    if (process_read_file(path, text, sizeof(text)) == 0 || sscanf(text, "%llu", &nanoseconds) != 1)
+        return -1;
+    return (long)(nanoseconds / 1000000);
+}
+
 long process_parent(pid_t process)
 {
     char text[1024];

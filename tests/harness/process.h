@@ -48,6 +48,7 @@ long process_private_kilobytes(pid_t process); /* memory of its own, pages of fi
 long process_descriptors(pid_t process);
 long process_descriptors_named(pid_t process, const char *name); /* those of that kind: "pipe:", "socket:" */
 long process_processor_milliseconds(pid_t process);
+long process_loop_milliseconds(pid_t process); /* the same of its first thread alone, to the millisecond */
 long process_parent(pid_t process);
 
 /* One of the children of a process, dead ones that it has not waited for included; 0: it has none. */
