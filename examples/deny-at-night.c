@@ -2,6 +2,8 @@
  *
  *     cc -shared -fPIC -o deny-at-night.so deny-at-night.c
  *
+ * (in a checkout: cc -shared -fPIC -I include -o deny-at-night.so examples/deny-at-night.c)
+ *
  * and load it by: modules = ( { path = "/path/to/deny-at-night.so"; from = 22; to = 6; } ); */
 #include <proximux/module.h>
 

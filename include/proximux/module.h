@@ -10,8 +10,8 @@
  *
  * It is loaded by a group in `modules` of the configuration; each group makes an instance of its own. A
  * reload that changes anything about modules makes new ones: clients stay with those that they began with,
- * which stop when the last of these has gone. See proximux.conf(5), and examples/deny-at-night.c, which is a
- * whole module in some thirty lines.
+ * which stop when the last of these has gone. See proximux.conf(5), and examples/deny-at-night.c and
+ * examples/response-time.c, which are whole modules in some thirty lines each.
  *
  * Rules for all functions of a module:
  *

@@ -612,6 +612,34 @@ static void the_example_denies_by_the_hour(void **state)
     echo_stop(echo);
 }
 
+static void the_example_logs_response_times(void **state)
+{
+    unsigned port = peer_free_port();
+    int listener = peer_listen("127.0.0.1", 0, 16);
+    struct proximux *proximux =
+        proximux_start(*state,
+                       "modules = ( { path = \"%s\"; } );"
+                       "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; protocol = \"line\"; "
+                       "targets = ( \"127.0.0.1:%u\" ); } );",
+                       module_path("examples/response-time.so"), port, peer_port(listener));
+    int client = peer_connect("127.0.0.1", port);
+    int target = peer_accept(listener);
+
+    peer_send_text(client, "how are you\n");
+    peer_expect_text(target, "how are you\n");
+    peer_expect_silence(client, 30); /* it thinks */
+    assert_int_equal(proximux_log_count(proximux, ": how are you"), 0);
+    peer_send_text(target, "well\n");
+    peer_expect_text(client, "well\n");
+    proximux_wait_log(proximux, " ms for 127.0.0.1:");
+    proximux_wait_log(proximux, ": how are you");
+    assert_int_equal(proximux_log_count(proximux, "main: 0."), 0); /* no less than it thought */
+    close(client);
+    close(target);
+    proximux_stop(proximux);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -632,6 +660,7 @@ int main(void)
         fixture_test(the_log_of_requests_needs_no_module),
         fixture_test(a_request_line_is_not_cut_by_its_body),
         fixture_test(the_example_denies_by_the_hour),
+        fixture_test(the_example_logs_response_times),
     };
     return cmocka_run_group_tests_name("events", tests, NULL, NULL);
 }

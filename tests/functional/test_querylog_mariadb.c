@@ -494,6 +494,64 @@ static void an_encrypted_session_is_silent(void **state)
     assert_int_equal(process_read_file(fixture_path(fixture, "queries", path), value, sizeof(value)), 0);
 }
 
+/* ---- The shipped example ---- */
+
+/* Puts another text in the place of one that must be there; `text` takes `size` bytes. */
+static void replace(char *text, size_t size, const char *old, const char *new)
+{
+    char *at = strstr(text, old);
+    test_require(at != NULL, "the example does not say %s", old);
+    size_t length = strlen(text), old_length = strlen(old), new_length = strlen(new);
+    assert_true(length - old_length + new_length < size);
+    memmove(at + new_length, at + old_length, length - old_length - (size_t)(at - text) + 1);
+    memcpy(at, new, new_length);
+}
+
+/* etc/examples/mariadb.conf, with this server for its first target, shows connections, blocked addresses,
+ * queries, and how long these took; the second target refuses. */
+static void the_example_shows_what_it_says(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *source = getenv("srcdir");
+    unsigned port = peer_free_port();
+    char path[512], text[4096], address[64], queries[FIXTURE_PATH];
+
+    snprintf(path, sizeof(path), "%s/etc/examples/mariadb.conf", source != NULL ? source : ".");
+    assert_true(process_read_file(path, text, sizeof(text)) > 0);
+    replace(text, sizeof(text), "path = \"querylog.so\"", "path = \"MODULE\"");
+    replace(text, sizeof(text), "MODULE", module_path("modules/querylog.so"));
+    replace(text, sizeof(text), "/var/log/proximux/queries.log", fixture_path(fixture, "queries", queries));
+    snprintf(address, sizeof(address), "\"127.0.0.1:%u\"", port);
+    replace(text, sizeof(text), "\"localhost:3307\"", address);
+    snprintf(address, sizeof(address), "127.0.0.1:%u", database.server.port);
+    replace(text, sizeof(text), "db1.example.org:3306", address);
+    replace(text, sizeof(text), "db2.example.org:3306", "127.0.0.1:9");
+    replace(text, sizeof(text), "203.0.113.7", "127.0.0.2");
+    struct proximux *proximux = proximux_start_with(
+        fixture, (&(struct proximux_options){ .configuration = text, .own_log_level = true }));
+
+    MYSQL *connection = mariadb_login(port);
+    execute_all(connection, "SELECT SLEEP(0.2)");
+    int blocked = peer_connect_from("127.0.0.2", "127.0.0.1", port);
+    peer_expect_closed(blocked);
+    close(blocked);
+    proximux_wait_log(proximux, "mariadb: client 127.0.0.2");
+    proximux_wait_log(proximux, "refused: blocked");
+    mysql_close(connection);
+    proximux_wait_log(proximux, "mariadb: session 1 from 127.0.0.1:");
+    proximux_stop(proximux);
+    char *lines = module_wait_lines(fixture, "queries", 1);
+    char *query = strstr(lines, "SELECT SLEEP(0.2)");
+    assert_non_null(query);
+    *query = '\0';
+    char *line = strrchr(lines, '\n'); /* "... > TARGET 200.511 ms, waited 0.000 ms, ..." */
+    char *took = strstr(line != NULL ? line : lines, address);
+    assert_non_null(took);
+    double milliseconds = strtod(took + strlen(address), NULL);
+    test_require(milliseconds >= 200 && milliseconds < 10000, "it took %.3f ms", milliseconds);
+    free(lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +560,7 @@ int main(void)
         fixture_test(values_can_be_cut_and_hidden),
         fixture_test(sysbench_is_logged_as_by_the_server),
         fixture_test(an_encrypted_session_is_silent),
+        fixture_test(the_example_shows_what_it_says),
     };
     int status = mariadb_start(&database);
 
