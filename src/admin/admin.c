@@ -2,7 +2,6 @@
 #include "admin/admin.h"
 
 #include "admin/admin_parts.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -48,7 +47,7 @@ static void admin_set_timer(struct admin_service *admin)
 {
     MHD_UNSIGNED_LONG_LONG milliseconds = 0;
     struct ev_loop *loop = admin->runtime->loop;
-    int64_t rest = admin->rests_until - clock_now();
+    int64_t rest = admin->rests_until - turn_now(loop);
     ev_timer_stop(loop, &admin->timer);
     if (rest > 0) {
         ev_io_stop(loop, &admin->watcher);
@@ -83,11 +82,11 @@ static void admin_forget_lost(struct admin_service *admin)
 static void admin_run(struct admin_service *admin)
 {
     admin->run++;
-    admin->began = clock_now();
+    admin->began = turn_refresh(&admin->runtime->turn);
     MHD_run(admin->daemon);
     admin_forget_lost(admin);
     admin_reap(admin);
-    int64_t now = clock_now();
+    int64_t now = turn_refresh(&admin->runtime->turn);
     int64_t taken = now - admin->began;
     if (taken > RUN_SHORT && now + REST_TIMES * taken > admin->rests_until)
         admin->rests_until = now + REST_TIMES * taken;
@@ -115,7 +114,7 @@ static void admin_sample(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)loop;
     (void)events;
     struct admin_service *admin = watcher->data;
-    history_sample(&admin->book, &admin->source, clock_now());
+    history_sample(&admin->book, &admin->source, admin->runtime->turn.now);
 }
 
 static struct admin_client *admin_find(struct admin_service *admin, struct MHD_Connection *connection)
@@ -186,7 +185,7 @@ static void admin_completed(void *data, struct MHD_Connection *connection, void 
 static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
 {
     struct admin_client *client = admin_client_of(connection);
-    int64_t now = clock_now();
+    int64_t now = turn_refresh(&admin->runtime->turn); /* answers before this one took their time */
     if (client == NULL)
         return true;
     const struct list_node *first = list_first(&admin->waiting);
@@ -247,7 +246,7 @@ static bool admin_make_room(struct admin_service *admin)
 static void admin_start(struct service *service)
 {
     struct admin_service *admin = admin_of(service);
-    history_sample(&admin->book, &admin->source, clock_now());
+    history_sample(&admin->book, &admin->source, admin->runtime->turn.now);
     ev_timer_start(admin->runtime->loop, &admin->sampling);
     admin->owner.ready(admin->owner.owner);
 }

@@ -1,6 +1,6 @@
 #include "base/timer.h"
 
-#include "base/clock.h"
+#include "base/turn.h"
 
 static void timer_arm(struct timer *timer, int64_t now)
 {
@@ -8,8 +8,8 @@ static void timer_arm(struct timer *timer, int64_t now)
     ev_timer_stop(timer->loop, &timer->watcher);
     if (due == TIMEOUT_NEVER)
         return;
-    /* libev counts from its cached time, which may lie behind `now`; firing a little early is harmless
-     * because nothing is expired before its time and the timer is set again. */
+    /* libev counts from its cached time, which may lie behind `now`. A timer that fires early does no harm: no
+     * entry expires before its time, and the timer is set again. */
     double delay = due > now ? (double)(due - now) / 1e6 : 0.0;
     ev_timer_set(&timer->watcher, delay, 0.0);
     ev_timer_start(timer->loop, &timer->watcher);
@@ -17,10 +17,9 @@ static void timer_arm(struct timer *timer, int64_t now)
 
 static void timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-    (void)loop;
     (void)events;
     struct timer *timer = watcher->data;
-    int64_t now = clock_now();
+    int64_t now = turn_now(loop);
     struct timeout *timeout;
     while ((timeout = timeout_list_expire(&timer->list, now)) != NULL)
         timer->callback(timer, timeout);

@@ -20,7 +20,7 @@ struct timer {
     void *owner; /* for the callback */
 };
 
-/* `milliseconds` negative: timeouts on it never start. */
+/* `milliseconds` negative: timeouts on it never start. `loop` must have a turn: see base/turn.h. */
 void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds, timer_callback *callback,
                 void *owner);
 

@@ -7,6 +7,7 @@
 
 #include "base/reason.h"
 #include "base/slice.h"
+#include "base/turn.h"
 #include "config/config.h"
 #include "net/address.h"
 #include "protocol/protocol.h"
@@ -55,9 +56,9 @@ size_t events_response_bytes(const struct events_listener *listener);
 /* Owned by whoever serves the client; holds a reference to its listener's. */
 struct events_client;
 
-/* A client has come. NULL with REASON_MODULE if a module turns it away, or REASON_INTERNAL. */
-struct events_client *events_client_open(struct events_listener *listener, uint64_t number,
-                                         const struct address *address, enum reason *reason);
+/* A client has come; its times are those of the turn. NULL with REASON_MODULE if a module turns it away, or REASON_INTERNAL. */
+struct events_client *events_client_open(struct events_listener *listener, const struct turn *turn,
+                                         uint64_t number, const struct address *address, enum reason *reason);
 
 uint64_t events_client_number(const struct events_client *client);
 

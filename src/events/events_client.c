@@ -1,5 +1,4 @@
 /* One client: what happens to it is told to all modules of its listener, in their order. */
-#include "base/clock.h"
 #include "base/log.h"
 #include "events/events_state.h"
 #include "protocol/observe/observe.h"
@@ -9,6 +8,7 @@
 
 struct events_client {
     struct events_listener *listener;
+    const struct turn *turn;
     struct proximux_client public; /* its `data` is that of the module that is called */
     struct observer *observer;     /* proxy mode, if exchanges are wanted */
     char *target;                  /* proxy mode; NULL: none yet */
@@ -97,7 +97,7 @@ static void client_asked(void *owner, const struct observation *observation)
 static void client_set_times(const struct events_client *client, const struct observation *observation,
                              struct proximux_exchange *exchange)
 {
-    int64_t now = clock_now();
+    int64_t now = client->turn->now;
     int64_t sent = client->target == NULL ? now : client->connected;
     if (sent < observation->asked)
         sent = observation->asked;
@@ -137,7 +137,7 @@ void events_client_connected(struct events_client *client, const char *target)
 {
     free(client->target);
     client->target = strdup(target); /* NULL: memory is short, and it will seem to have none */
-    client->connected = clock_now();
+    client->connected = client->turn->now;
 }
 
 bool events_client_follows(const struct events_client *client)
@@ -148,19 +148,19 @@ bool events_client_follows(const struct events_client *client)
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length)
 {
     if (client->observer != NULL)
-        observer_client_bytes(client->observer, bytes, length, clock_now());
+        observer_client_bytes(client->observer, bytes, length, client->turn->now);
 }
 
 void events_target_bytes(struct events_client *client, const char *bytes, size_t length)
 {
     if (client->observer != NULL)
-        observer_target_bytes(client->observer, bytes, length, clock_now());
+        observer_target_bytes(client->observer, bytes, length, client->turn->now);
 }
 
 void events_target_ended(struct events_client *client)
 {
     if (client->observer != NULL)
-        observer_target_end(client->observer, clock_now());
+        observer_target_end(client->observer, client->turn->now);
 }
 
 /* ---- Shared modes ---- */
@@ -281,8 +281,8 @@ static bool client_observe(struct events_client *client)
     return client->observer != NULL;
 }
 
-struct events_client *events_client_open(struct events_listener *listener, uint64_t number,
-                                         const struct address *address, enum reason *reason)
+struct events_client *events_client_open(struct events_listener *listener, const struct turn *turn,
+                                         uint64_t number, const struct address *address, enum reason *reason)
 {
     struct events_client *client = calloc(1, sizeof *client + listener->count * sizeof(void *));
     *reason = REASON_INTERNAL;
@@ -290,7 +290,8 @@ struct events_client *events_client_open(struct events_listener *listener, uint6
         return NULL;
     client->listener = events_listener_reference(listener);
     client->reason = REASON_PROTOCOL_ERROR; /* of what can't be followed any more */
-    client->accepted = clock_now();
+    client->turn = turn;
+    client->accepted = turn->now;
     client->public = (struct proximux_client){
         .number = number,
         .listener = listener->settings->name,
@@ -323,7 +324,7 @@ void events_client_close(struct events_client *client, enum reason reason, uint6
         .reason = reason_name(reason),
         .bytes_from_client = bytes_from_client,
         .bytes_to_client = bytes_to_client,
-        .duration = clock_now() - client->accepted,
+        .duration = client->turn->now - client->accepted,
     };
     client->reason = reason;
     if (client->observer != NULL)

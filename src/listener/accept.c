@@ -120,7 +120,8 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
     }
     struct events_client *events = NULL;
     if (listener->events != NULL) {
-        events = events_client_open(listener->events, ++listener->runtime->clients, client, &reason);
+        events = events_client_open(listener->events, &listener->runtime->turn, ++listener->runtime->clients,
+                                    client, &reason);
         if (events == NULL) {
             admission_leave(&listener->admission, client);
             listener_refuse(listener, descriptor, client, reason);

@@ -1,6 +1,5 @@
 #include "listener/greeting.h"
 
-#include "base/clock.h"
 #include "net/proxy_header.h"
 #include "net/socket.h"
 
@@ -104,7 +103,7 @@ void greetings_add(struct greetings *greetings, int descriptor, const struct add
     list_append(&greetings->waiting, &greeting->node);
     greetings->count++;
     ev_io_start(greetings->runtime->loop, &greeting->watcher);
-    timer_start(&greetings->timer, &greeting->timeout, clock_now());
+    timer_start(&greetings->timer, &greeting->timeout, greetings->runtime->turn.now);
     greeting_progress(greeting); /* mostly it is there already */
 }
 

@@ -1,8 +1,8 @@
 #include "net/resolver.h"
 
-#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/turn.h"
 
 #include <ares.h>
 #include <errno.h>
@@ -229,7 +229,7 @@ static void resolver_name_failed(struct resolver_name *name, const char *reason)
         log_warning(name->source, "%s can't be looked up: %s; its last addresses stay in use", name->host,
                     reason);
     snprintf(name->failure, sizeof name->failure, "%s", reason);
-    name->fresh_until = clock_now() + RETRY_FAILED_SECONDS * 1000000;
+    name->fresh_until = turn_now(name->resolver->loop) + RETRY_FAILED_SECONDS * 1000000;
 }
 
 static void resolver_name_answered(struct resolver_name *name, int status, const struct ares_addrinfo *answer)
@@ -256,7 +256,7 @@ static void resolver_name_answered(struct resolver_name *name, int status, const
     free(name->addresses);
     name->addresses = addresses;
     name->count = count;
-    name->fresh_until = clock_now() + (int64_t)ttl * 1000000;
+    name->fresh_until = turn_now(name->resolver->loop) + (int64_t)ttl * 1000000;
 }
 
 /* The look-up of `name` is over. c-ares says so at any time, also inside the question for another name: the
@@ -392,7 +392,7 @@ bool resolver_lookup(struct resolver_name *name)
 {
     if (ev_is_active(&name->limit))
         return name->failure[0] != '\0' && name->count > 0;
-    if (clock_now() < name->fresh_until)
+    if (turn_now(name->resolver->loop) < name->fresh_until)
         return true;
     if (resolver_is_outdated(name->resolver))
         resolver_renew(name->resolver);

@@ -3,6 +3,7 @@
 #define NET_RUNTIME_H
 
 #include "base/shortage.h"
+#include "base/turn.h"
 #include "net/descriptors.h"
 #include "net/resolver.h"
 
@@ -15,6 +16,7 @@
 
 struct runtime {
     struct ev_loop *loop;
+    struct turn turn; /* of the loop */
     struct resolver *resolver;
     struct descriptors descriptors;
     struct shortage shortage;

@@ -1,7 +1,6 @@
 /* The sessions of a listener: from the queue to a target connection to their end. */
 #include "pipe/pipe.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "pipe/pipe_session.h"
 
@@ -44,7 +43,7 @@ static void pipe_hold_queue(struct pipe_service *service)
     bool hold = target_set_is_held(service->targets);
     if (hold == service->is_held)
         return;
-    int64_t now = clock_now();
+    int64_t now = service->runtime->turn.now;
     service->is_held = hold;
     list_foreach(&service->all_rules, node)
     {
@@ -100,7 +99,7 @@ static void pipe_serve_queue(struct pipe_service *service)
         if (target == NULL)
             break;
         pipe_session_enter(session, PIPE_CONNECTING);
-        session->tried = clock_now();
+        session->tried = service->runtime->turn.now;
         session->attempt = target_connect(target, pipe_connect_ended, session);
         if (session->attempt == NULL)
             pipe_session_end(session, REASON_INTERNAL);
@@ -281,7 +280,7 @@ static void pipe_commit(struct service *service)
     if (pipe->next_rules != NULL) {
         list_append(&pipe->all_rules, &pipe->next_rules->node);
         if (pipe->is_held)
-            timer_hold(&pipe->next_rules->queue_timer, clock_now());
+            timer_hold(&pipe->next_rules->queue_timer, pipe->runtime->turn.now);
     }
     pipe_reap_rules(pipe);
     pipe->queue_allowed = pipe->waiting_count > (size_t)pipe->settings->queue_limit

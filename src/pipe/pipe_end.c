@@ -1,5 +1,4 @@
 /* One direction of a session: from an end to its peer. The same lines serve both directions. */
-#include "base/clock.h"
 #include "net/socket.h"
 #include "pipe/pipe_session.h"
 

@@ -1,19 +1,23 @@
 /* One session, from its client's arrival to its end. */
 #include "pipe/pipe_session.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/proxy_header.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
 
+static int64_t session_now(const struct pipe_session *session)
+{
+    return session->service->runtime->turn.now;
+}
+
 static void session_log_end(const struct pipe_session *session, enum reason reason)
 {
     if (!log_enabled(LOG_KIND_DEBUG))
         return;
     char client[ADDRESS_TEXT_SIZE];
-    int64_t now = clock_now();
+    int64_t now = session_now(session);
     const struct target *target = session->connected_target;
     const char *failure = target_set_failure(session->service->targets);
     int64_t begun = target != NULL ? session->connected : now;
@@ -112,7 +116,7 @@ static void session_watch_hangup(struct pipe_session *session)
     struct hangups *hangups = &session->service->hangups;
     bool both_ended = client->read_ended && client->write_ended; /* a hang-up is no news then */
     if (session->state == PIPE_PIPING && !ev_is_active(&client->watcher) && !both_ended)
-        hangup_watch(hangups, &session->hangup, client->watcher.fd, clock_now());
+        hangup_watch(hangups, &session->hangup, client->watcher.fd, session_now(session));
     else
         hangup_forget(hangups, &session->hangup);
 }
@@ -141,7 +145,7 @@ void pipe_session_progress(struct pipe_session *session)
     }
     bool one_has_ended = client->read_ended || target->read_ended || client->reset || target->reset;
     if (one_has_ended && session->state == PIPE_PIPING && !list_linked(&session->half_close.node))
-        timer_start(&session->rules->half_close_timer, &session->half_close, clock_now());
+        timer_start(&session->rules->half_close_timer, &session->half_close, session_now(session));
     pipe_end_watch(client);
     pipe_end_watch(target);
     session_watch_hangup(session);
@@ -152,7 +156,9 @@ static void session_touch(struct pipe_session *session)
     struct pipe_rules *rules = session->rules;
     if (session->state != PIPE_PIPING)
         return;
-    int64_t now = clock_now();
+    struct turn *turn = &session->service->runtime->turn;
+    turn_step(turn);
+    int64_t now = turn->now;
     timer_start(&rules->inactivity_timer, &session->inactivity, now);
     if (list_linked(&session->half_close.node))
         timer_start(&rules->half_close_timer, &session->half_close, now);
@@ -189,7 +195,7 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, struct pi
     session->address = *client;
     session->events = events;
     session->number = events != NULL ? events_client_number(events) : ++service->runtime->clients;
-    session->accepted = clock_now();
+    session->accepted = session_now(session);
     pipe_end_init(&session->client, &session->target, session, session_end_ready);
     pipe_end_init(&session->target, &session->client, session, session_end_ready);
     pipe_end_open(&session->client, descriptor);
@@ -219,7 +225,7 @@ static bool session_introduce(struct pipe_session *session, const struct target 
 void pipe_session_connected(struct pipe_session *session, struct target *target, int descriptor)
 {
     session->connected_target = target;
-    session->connected = clock_now();
+    session->connected = session_now(session);
     histogram_record(&session->service->owner.counters->wait, session->tried - session->accepted);
     timeout_stop(&session->queue_timeout);
     timer_start(&session->rules->inactivity_timer, &session->inactivity, session->connected);

@@ -278,6 +278,7 @@ static bool server_make_runtime(struct server *server)
         log_error(NULL, "the event loop can't be made: %s", strerror(errno));
         return false;
     }
+    turn_init(&runtime->turn, runtime->loop);
     shortage_init(&runtime->shortage, runtime->loop);
     runtime->resolver = resolver_create(runtime->loop, error, sizeof error);
     if (runtime->resolver == NULL) {
@@ -356,6 +357,7 @@ static bool server_announce(struct server *server)
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
     config_log_warnings(server->config);
     inherited_report(&server->inherited);
+    turn_refresh(&server->runtime.turn);
     for (size_t i = 0; i < server->listeners.count; i++)
         listener_start(server->listeners.running[i]);
     overview_start(&server->overview);
@@ -389,6 +391,7 @@ static void server_clean_up(struct server *server)
     bind_close(&server->admin);
     resolver_destroy(server->runtime.resolver);
     shortage_stop(&server->runtime.shortage);
+    turn_close(&server->runtime.turn);
     if (server->runtime.loop != NULL) {
         ev_timer_stop(server->runtime.loop, &server->watchdog);
         ev_timer_stop(server->runtime.loop, &server->sweep);

@@ -1,5 +1,4 @@
 /* A target connection: the attempt to make it, then its socket. */
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/socket.h"
 #include "stream/stream_parts.h"
@@ -9,18 +8,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Reads in a row before a write; a target that goes on for longer has something to say. */
-#define LOOKS_MAX 16
+/* Reads in one turn before requests are written all the same: a target that sends more has not only an end, or an old
+ * answer, to report. */
+#define READS_MAX 16
 
-static struct stream_service *connection_service(const struct stream_connection *connection)
+static struct stream_service *stream_connection_service(const struct stream_connection *connection)
 {
     return connection->pool->service;
 }
 
-/* An idle connection is watched too: that its target has closed it is to be noticed at once. */
-static void connection_watch(struct stream_connection *connection)
+static struct stream_connection *stream_connection_of(struct turn_entry *entry)
 {
-    struct ev_loop *loop = connection_service(connection)->runtime->loop;
+    return list_entry(entry, struct stream_connection, entry);
+}
+
+static void stream_connection_enter(struct stream_connection *connection, enum turn_pass pass)
+{
+    turn_enter(&stream_connection_service(connection)->runtime->turn, pass, &connection->entry);
+}
+
+/* An idle connection is watched too, because its end is to be noticed at once. */
+static void stream_connection_watch(struct stream_connection *connection)
+{
+    struct ev_loop *loop = stream_connection_service(connection)->runtime->loop;
     bool writes = mux_connection_output(connection->mux).length > 0 && !connection->write_failed;
     int wanted = (mux_connection_wants_bytes(connection->mux) ? EV_READ : 0) | (writes ? EV_WRITE : 0);
     int watched = ev_is_active(&connection->watcher) ? connection->watcher.events & (EV_READ | EV_WRITE) : 0;
@@ -40,129 +50,144 @@ bool stream_connection_has_room(struct stream_connection *connection)
     return has_room;
 }
 
-static void connection_prove(struct stream_connection *connection)
+static void stream_connection_mark_healthy(struct stream_connection *connection)
 {
-    if (connection->proven)
+    if (connection->is_healthy)
         return;
-    connection->proven = true;
+    connection->is_healthy = true;
     connection->pool->changed = true;
-    timeout_stop(&connection->proof);
+    timeout_stop(&connection->probation);
     target_succeed(connection->target);
+    stream_touch(stream_connection_service(connection));
 }
 
-void stream_connection_lasted(struct timer *timer, struct timeout *timeout)
+void stream_connection_probation_ended(struct timer *timer, struct timeout *timeout)
 {
-    struct stream_connection *connection = list_entry(timeout, struct stream_connection, proof);
+    struct stream_connection *connection = list_entry(timeout, struct stream_connection, probation);
     if (stream_connection_has_room(connection) || connection->was_ready)
-        connection_prove(connection);
-    else /* it still greets, or waits for `connect_delay` */
-        timer_start(timer, timeout, clock_now());
+        stream_connection_mark_healthy(connection);
+    else /* its handshake still runs, or `connect_delay` */
+        timer_start(timer, timeout, stream_now(stream_connection_service(connection)));
 }
 
-/* Reads once. Only while it may be read. Returns whether there was something. */
-static bool connection_receive(struct stream_connection *connection)
+/* Reads once, if the multiplexer takes bytes. Returns whether there was something. */
+static bool stream_connection_receive(struct stream_connection *connection)
 {
-    struct stream_service *service = connection_service(connection);
-    char *buffer = service->runtime->read_buffer;
-    ssize_t length = recv(connection->watcher.fd, buffer, RUNTIME_READ_SIZE, 0);
+    struct runtime *runtime = stream_connection_service(connection)->runtime;
+    struct turn *turn = &runtime->turn;
+    if (mux_connection_is_over(connection->mux) || !mux_connection_wants_bytes(connection->mux))
+        return false;
+    ssize_t length = recv(connection->watcher.fd, runtime->read_buffer, RUNTIME_READ_SIZE, 0);
     if (length == -1 && socket_would_wait(errno))
         return false;
-    int64_t now = clock_now();
-    connection->looked = service->turn;
+    connection->reads = connection->read_turn == turn->number ? connection->reads + 1 : 1;
+    connection->read_turn = turn->number;
     if (length > 0) {
         connection->received += (uint64_t)length;
         connection->target->counters.bytes_received += (uint64_t)length;
-        mux_connection_bytes(connection->mux, buffer, (size_t)length, now);
+        mux_connection_bytes(connection->mux, runtime->read_buffer, (size_t)length, turn->now);
     } else if (length == 0) {
-        mux_connection_end(connection->mux, now);
+        mux_connection_end(connection->mux, turn->now);
     } else {
-        mux_connection_fail(connection->mux, REASON_TARGET_RESET, now);
+        mux_connection_fail(connection->mux, REASON_TARGET_RESET, turn->now);
     }
     if (connection->answered)
-        connection_prove(connection);
+        stream_connection_mark_healthy(connection);
+    stream_touch(stream_connection_service(connection));
     return true;
 }
 
-void stream_connection_read(struct stream_connection *connection)
+static void stream_connection_read(struct turn_entry *entry)
 {
-    int events = connection->events;
-    connection->events = 0;
-    if (events & EV_ERROR) { /* the kernel can't watch it */
-        mux_connection_fail(connection->mux, REASON_INTERNAL, clock_now());
-        return;
+    struct stream_connection *connection = stream_connection_of(entry);
+    int reported = connection->reported;
+    connection->reported = 0;
+    if (reported & EV_WRITE)
+        connection->is_blocked = false;
+    if (reported & EV_ERROR) { /* the kernel can't watch it */
+        struct stream_service *service = stream_connection_service(connection);
+        mux_connection_fail(connection->mux, REASON_INTERNAL, stream_now(service));
+        stream_touch(service);
+    } else if (reported & EV_READ) {
+        stream_connection_receive(connection);
     }
-    if (events & EV_WRITE)
-        connection->blocked = false;
-    if ((events & EV_READ) && mux_connection_wants_bytes(connection->mux))
-        connection_receive(connection);
+    stream_connection_enter(connection, TURN_WRITE_TARGETS);
 }
 
-static void connection_ready(struct ev_loop *loop, ev_io *watcher, int events)
+static void stream_connection_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
-    stream_note_connection(watcher->data, events);
+    struct stream_connection *connection = watcher->data;
+    connection->reported |= events;
+    stream_connection_enter(connection, TURN_READ_TARGETS);
 }
 
-/* What the target said, or that it closed, before a request is written must not be taken for the answer to
- * it. The loop has told us of all that was there when the turn began, unless there was too much to be told.
- * What came with, or behind, bytes that were read in this turn it has not told. */
-static void connection_look(struct stream_connection *connection)
+/* What the target sent, or that it closed, before a request is written must not be taken for the answer to it. The
+ * kernel has reported all that was there when the turn began, unless there was more than it was asked for. It has
+ * not reported what came with, or behind, bytes that were read in this turn. */
+static void stream_connection_read_ahead(struct stream_connection *connection)
 {
-    const struct stream_service *service = connection_service(connection);
-    if (connection->looked != service->turn && !service->many_events)
+    const struct turn *turn = &stream_connection_service(connection)->runtime->turn;
+    if (connection->read_turn != turn->number) {
+        if (!turn->has_more)
+            return;
+        connection->reads = 0;
+    }
+    while (connection->reads < READS_MAX && stream_connection_receive(connection))
+        ;
+}
+
+static void stream_connection_write(struct stream_connection *connection)
+{
+    if (connection->is_blocked || connection->write_failed || mux_connection_is_over(connection->mux) ||
+        mux_connection_output(connection->mux).length == 0)
         return;
-    for (int i = 0; i < LOOKS_MAX; i++)
-        if (mux_connection_is_over(connection->mux) || !mux_connection_wants_bytes(connection->mux) ||
-            !connection_receive(connection))
-            break;
-}
-
-static void connection_write(struct stream_connection *connection, int64_t now)
-{
+    stream_connection_read_ahead(connection);
     struct slice output = mux_connection_output(connection->mux);
-    if (output.length == 0 || connection->blocked || connection->write_failed)
+    if (mux_connection_is_over(connection->mux) || output.length == 0)
         return;
     ssize_t written = send(connection->watcher.fd, output.bytes, output.length, MSG_NOSIGNAL);
     if (written == -1 && !socket_would_wait(errno)) {
         connection->write_failed = true;
         return;
     }
-    connection->blocked = written < (ssize_t)output.length;
-    if (written > 0) {
-        connection->sent += (uint64_t)written;
-        connection->target->counters.bytes_sent += (uint64_t)written;
-        mux_connection_written(connection->mux, (size_t)written, now);
-    }
+    connection->is_blocked = written < (ssize_t)output.length;
+    if (written <= 0)
+        return;
+    struct stream_service *service = stream_connection_service(connection);
+    connection->sent += (uint64_t)written;
+    connection->target->counters.bytes_sent += (uint64_t)written;
+    mux_connection_written(connection->mux, (size_t)written, stream_now(service));
+    stream_touch(service);
 }
 
 /* What the end of a connection says about its target. */
-static void connection_judge(struct stream_connection *connection)
+static void stream_connection_evaluate(struct stream_connection *connection)
 {
     enum reason reason = mux_connection_reason(connection->mux);
-    if (connection->proven || connection->target->is_retired)
+    if (connection->is_healthy || connection->target->is_retired)
         return;
     bool failed = reason != REASON_DRAINED && reason != REASON_INACTIVITY;
-    bool on_trial = connection->target->state != TARGET_UP; /* and then swallowing a request is no success */
+    bool on_trial =
+        connection->target->state != TARGET_UP; /* a request without an answer is no success then */
     if (!failed || (!mux_connection_was_useless(connection->mux) && !on_trial)) {
-        connection_prove(connection);
+        stream_connection_mark_healthy(connection);
         return;
     }
     const char *explanation = mux_connection_explanation(connection->mux);
     target_fail(connection->target, reason, explanation[0] != '\0' ? explanation : reason_name(reason));
 }
 
-void stream_connection_progress(struct stream_connection *connection, int64_t now)
+/* Writes what there is for it, and ends it if it is over. */
+static void stream_connection_progress(struct turn_entry *entry)
 {
-    if (mux_connection_output(connection->mux).length > 0 && !mux_connection_is_over(connection->mux)) {
-        connection_look(connection);
-        if (!mux_connection_is_over(connection->mux))
-            connection_write(connection, now);
-    }
+    struct stream_connection *connection = stream_connection_of(entry);
+    stream_connection_write(connection);
     if (!mux_connection_is_over(connection->mux)) {
-        connection_watch(connection);
+        stream_connection_watch(connection);
         return;
     }
-    connection_judge(connection);
+    stream_connection_evaluate(connection);
     stream_connection_end(connection);
 }
 
@@ -172,57 +197,64 @@ void stream_connection_retire(struct stream_connection *connection, int64_t now)
         return;
     connection->retired = true;
     mux_connection_retire(connection->mux, now);
+    stream_touch(stream_connection_service(connection));
 }
 
-static enum reason connection_end_reason(const struct stream_connection *connection)
+static void stream_connection_log_end(const struct stream_connection *connection, enum reason reason)
 {
-    return mux_connection_is_over(connection->mux) ? mux_connection_reason(connection->mux) : REASON_DRAINED;
-}
-
-static void connection_log_end(const struct stream_connection *connection)
-{
+    const struct stream_service *service = stream_connection_service(connection);
     bool is_over = mux_connection_is_over(connection->mux);
     const char *explanation = is_over ? mux_connection_explanation(connection->mux) : "";
-    log_debug(connection_service(connection)->settings->name,
+    log_debug(service->settings->name,
               "connection %llu to %s closed: %s%s%s, %llu bytes sent, %llu bytes received, %lld ms in all",
-              (unsigned long long)connection->number, connection->target->settings->name,
-              reason_name(connection_end_reason(connection)), explanation[0] != '\0' ? ": " : "", explanation,
-              (unsigned long long)connection->sent, (unsigned long long)connection->received,
-              (long long)((clock_now() - connection->opened) / 1000));
+              (unsigned long long)connection->number, connection->target->settings->name, reason_name(reason),
+              explanation[0] != '\0' ? ": " : "", explanation, (unsigned long long)connection->sent,
+              (unsigned long long)connection->received,
+              (long long)((stream_now(service) - connection->opened) / 1000));
+}
+
+/* The descriptor of a connection that was there beyond the size of the pool. */
+static void stream_connection_return_descriptor(struct stream_service *service)
+{
+    service->descriptors--;
+    descriptors_return(&service->runtime->descriptors, 1);
 }
 
 void stream_connection_end(struct stream_connection *connection)
 {
     struct stream_pool *pool = connection->pool;
+    struct stream_service *service = pool->service;
     struct target *target = connection->target;
-    if (connection->mux != NULL) {
-        connection_log_end(connection);
-        target->counters.closed[connection_end_reason(connection)]++;
-        ev_io_stop(connection_service(connection)->runtime->loop, &connection->watcher);
+    bool was_open = connection->mux != NULL;
+    bool was_extra = target->is_retired;
+    if (was_open) {
+        bool is_over = mux_connection_is_over(connection->mux);
+        enum reason reason = is_over ? mux_connection_reason(connection->mux) : REASON_DRAINED;
+        stream_connection_log_end(connection, reason);
+        target->counters.closed[reason]++;
+        ev_io_stop(service->runtime->loop, &connection->watcher);
         close(connection->watcher.fd);
-        mux_connection_close(connection->mux, clock_now());
+        mux_connection_close(connection->mux, stream_now(service));
+        connection->mux = NULL;
     }
     if (connection->attempt != NULL)
         pool->attempts--;
-    list_remove(&connection->node);
-    list_remove(&connection->dirty);
-    timeout_stop(&connection->proof);
-    struct target_attempt *attempt = connection->attempt;
-    bool was_open = connection->mux != NULL;
-    bool was_extra = target->is_retired;
-    free(connection);
     pool->changed = true;
+    list_remove(&connection->node);
+    timeout_stop(&connection->probation);
+    stream_connection_enter(connection, TURN_FREE);
+    stream_touch(service);
     /* Last, because these have the pool look for work to be done. */
-    if (attempt != NULL)
-        target_cancel(attempt);
+    if (connection->attempt != NULL)
+        target_cancel(connection->attempt);
     else if (was_open)
         target_release(target);
     if (was_extra)
-        stream_return_descriptor(pool->service);
+        stream_connection_return_descriptor(service);
 }
 
 /* Gives up what was connected, because memory is short. */
-static void connection_abandon(struct stream_connection *connection, int descriptor)
+static void stream_connection_abandon(struct stream_connection *connection, int descriptor)
 {
     struct target *target = connection->target;
     close(descriptor);
@@ -231,27 +263,28 @@ static void connection_abandon(struct stream_connection *connection, int descrip
     target_release(target);
 }
 
-static void connection_open(struct stream_connection *connection, int descriptor)
+static void stream_connection_open(struct stream_connection *connection, int descriptor)
 {
     struct stream_pool *pool = connection->pool;
-    connection->opened = clock_now();
+    const struct turn *turn = &pool->service->runtime->turn;
+    connection->opened = turn->now;
     connection->mux = mux_connection_open(pool->service->mux, connection, connection->opened);
     if (connection->mux == NULL) {
-        connection_abandon(connection, descriptor);
+        stream_connection_abandon(connection, descriptor);
         return;
     }
     connection->address = connection->target->good_address;
     connection->number = ++pool->next_number;
-    connection->looked = pool->service->turn; /* it may have spoken already */
-    ev_io_init(&connection->watcher, connection_ready, descriptor, 0);
+    connection->read_turn = turn->number; /* the target may have sent something already */
+    ev_io_init(&connection->watcher, stream_connection_ready, descriptor, 0);
     connection->watcher.data = connection;
-    timer_start(&pool->proof_timer, &connection->proof, connection->opened);
-    stream_note_connection(connection, 0);
+    timer_start(&pool->probation_timer, &connection->probation, connection->opened);
+    stream_connection_enter(connection, TURN_WRITE_TARGETS);
     log_debug(pool->service->settings->name, "connection %llu to %s opened",
               (unsigned long long)connection->number, connection->target->settings->name);
 }
 
-static void connection_attempted(void *data, struct target *target, int descriptor)
+static void stream_connection_attempted(void *data, struct target *target, int descriptor)
 {
     (void)target;
     struct stream_connection *connection = data;
@@ -259,20 +292,32 @@ static void connection_attempted(void *data, struct target *target, int descript
     connection->attempt = NULL;
     pool->attempts--;
     if (descriptor != -1)
-        connection_open(connection, descriptor);
+        stream_connection_open(connection, descriptor);
     else
         stream_connection_end(connection);
-    stream_pool_attempted(pool);
+    pool->changed = true;
+    stream_touch(pool->service);
+}
+
+static void stream_connection_free(struct turn_entry *entry)
+{
+    free(stream_connection_of(entry));
 }
 
 bool stream_connection_connect(struct stream_pool *pool, struct target *target)
 {
+    static const struct turn_actions actions = {
+        .act = { [TURN_READ_TARGETS] = stream_connection_read,
+                 [TURN_WRITE_TARGETS] = stream_connection_progress,
+                 [TURN_FREE] = stream_connection_free },
+    };
     struct stream_connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return false;
+    connection->entry.actions = &actions;
     connection->pool = pool;
     connection->target = target;
-    connection->attempt = target_connect(target, connection_attempted, connection);
+    connection->attempt = target_connect(target, stream_connection_attempted, connection);
     if (connection->attempt == NULL) {
         free(connection);
         return false;

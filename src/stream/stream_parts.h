@@ -1,18 +1,20 @@
 /* The parts of the shared modes, and how they work together. Used inside this room only.
  *
- *   stream_service  one a listener: the multiplexer, its timer, the turn of the loop, all clients
- *   stream_client   a client's socket
- *   stream_pool     the targets, and which of their connections takes the next request
- *   stream_connection     a target connection: the attempt to make it, then its socket
+ *   stream             what the listener wants of its service: made, reloaded, drained, shown
+ *   stream_turn        the service's part in a turn of the loop: the multiplexer's work and its timer
+ *   stream_pool        the targets, and which of their connections takes the next request
+ *   stream_connection  a target connection: the attempt to make it, then its socket
+ *   stream_client      a client's socket
+ *   stream_record      what the log, the counters and modules get to know of each request
  *
- * The loop's callbacks only note what can be done. stream_turn_ends(), which the loop calls before it waits
- * for the next events, first reads from all descriptors, in the order in which the kernel told of them; then
- * it writes, closes and frees. */
+ * A file uses those below it only. Upwards, an object enters itself or its service in the turn of the loop, which calls
+ * who is to act, in the order that base/turn.h shows. Callbacks of the loop do no more than that. */
 #ifndef STREAM_PARTS_H
 #define STREAM_PARTS_H
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "base/turn.h"
 #include "events/events.h"
 #include "mux/mux.h"
 #include "net/hangup.h"
@@ -21,21 +23,21 @@
 
 #include <ev.h>
 
-/* Owned by its service; freed in stream_client_end() only. It is served while it has a `mux`; then it
- * lingers: the end of our stream was sent, and what it still sends is thrown away until it closes too. */
+/* Owned by its service until stream_client_end(), then by the turn, which frees it. A client is served while it has a
+ * `mux`. Then it lingers: our stream has ended, and what it still sends is thrown away until it closes too. */
 struct stream_client {
-    struct list_node node;  /* among the clients of the service */
-    struct list_node dirty; /* to be looked at when the turn ends, whatever the multiplexer says */
-    int events;             /* that the loop told of in this turn; EV_CUSTOM: it has hung up */
+    struct turn_entry entry;
+    struct list_node node; /* among the clients of the service */
     struct stream_service *service;
     struct mux_client *mux;
-    struct events_client *told; /* what modules know of it; NULL: nobody wants to know */
-    ev_io watcher;              /* its fd is the client's descriptor */
-    struct timeout timeout;     /* of its service's linger_timer */
-    struct hangup hangup;       /* while it is not read */
+    struct events_client *events; /* NULL: no module wants to know of it */
+    ev_io watcher;                /* its fd is the client's descriptor */
+    int reported;                 /* events of the watcher in this turn; EV_CUSTOM: a hang-up */
+    struct timeout timeout;       /* of its service's linger_timer */
+    struct hangup hangup;         /* while it is not read */
     struct address address;
     enum reason reason; /* while it lingers */
-    bool blocked;       /* its socket took less than it was offered, and has not called since */
+    bool is_blocked;    /* its socket took less than it was offered, and was not writable since */
     uint64_t number;
     uint64_t received;
     uint64_t sent;
@@ -43,32 +45,33 @@ struct stream_client {
     int64_t accepted;  /* microseconds */
 };
 
-/* Owned by its pool; freed in stream_connection_end() only.
+/* Owned by its pool until stream_connection_end(), then by the turn, which frees it.
  *
- *                 connected                         answered, or open for a while
- *   CONNECTING ---------------> OPEN, not yet proven ----------------------------> OPEN, proven
+ *                 connected                        answered, or open for `retry_min`
+ *   CONNECTING ---------------> OPEN, on probation ----------------------------------> OPEN, healthy
  *   (has an `attempt`)          (has a `mux`) */
 struct stream_connection {
-    struct list_node node;  /* among the connections of the pool, the oldest first */
-    struct list_node dirty; /* as of clients */
-    int events;             /* as of clients */
+    struct turn_entry entry;
+    struct list_node node; /* among the connections of the pool, the oldest first */
     struct stream_pool *pool;
     struct target *target;
     struct target_attempt *attempt;
     struct mux_connection *mux;
     ev_io watcher;
-    struct timeout proof;   /* when it passes, the connection has been open for a while */
-    struct address address; /* of the target's, the one it is connected to; none on a unix socket */
+    int reported;             /* as of clients */
+    struct timeout probation; /* ends when the connection has been open for a while */
+    struct address address;   /* of the target's, the one it is connected to; none on a unix socket */
     uint64_t number;
     uint64_t received;
     uint64_t sent;
-    int64_t opened;    /* microseconds */
-    uint64_t looked;   /* the last turn in which something was read from it; see connection_look() */
-    bool blocked;      /* as of clients */
-    bool write_failed; /* nothing can be written any more; what the target still says is read all the same */
+    int64_t opened;     /* microseconds */
+    uint64_t read_turn; /* number of the last turn in which something was read */
+    unsigned reads;     /* in that turn */
+    bool is_blocked;    /* as of clients */
+    bool write_failed; /* nothing can be written any more; what the target still sends is read all the same */
     bool was_ready;    /* it could take a request once */
-    bool answered;     /* a request on it has had its answer */
-    bool proven;       /* its end says nothing about the target any more */
+    bool answered;     /* a request on it has had its response */
+    bool is_healthy;   /* its end says nothing about the target any more */
     bool retired;
 };
 
@@ -78,7 +81,7 @@ struct stream_pool {
     struct target_set *targets;
     struct list connections; /* struct stream_connection */
     size_t attempts;         /* connections that are CONNECTING */
-    struct timer proof_timer;
+    struct timer probation_timer;
     bool is_fifo;
     bool is_warming; /* clients are not accepted yet */
     bool is_closing; /* nothing is to be opened any more */
@@ -87,28 +90,23 @@ struct stream_pool {
     uint64_t next_number;
 };
 
-/* Owned by the listener. */
+/* Owned by the listener until `destroy`, then by the turn, which frees it. */
 struct stream_service {
     struct service service;
+    struct turn_entry entry;
     struct runtime *runtime;
     struct listener_settings *settings;
     struct service_owner owner;
     struct mux *mux;
     struct stream_pool pool;
-    struct hangups hangups; /* of clients who are not read */
+    struct hangups hangups; /* of clients that are not read */
     size_t descriptors;     /* reserved in the account */
     struct list clients;    /* struct stream_client */
     size_t client_count;
-    struct list dirty_clients;
-    struct list dirty_connections;
     struct timer linger_timer;
-    ev_timer due; /* when the multiplexer wants mux_tick() */
-    int64_t due_at;
-    bool is_late; /* time was up long ago: what happened meanwhile is looked at before it is told so */
-    ev_check turn_begins;
-    ev_prepare turn_ends;
-    uint64_t turn;
-    bool many_events; /* in this turn: there may be more that were not told yet */
+    ev_timer mux_timer; /* for mux_tick() */
+    int64_t mux_due;    /* what that timer is set for */
+    bool is_late;       /* mux_tick() was put off for one turn: see stream_turn.c */
     bool draining;
     bool leaving;
     struct listener_settings *next_settings; /* between `prepare` and what follows it */
@@ -116,52 +114,23 @@ struct stream_service {
     size_t next_descriptors;
 };
 
-/* ---- Clients ---- */
+static inline int64_t stream_now(const struct stream_service *service)
+{
+    return service->runtime->turn.now;
+}
 
-/* Serves a client from now on. False when memory is short: then nothing was done. */
-bool stream_client_accept(struct stream_service *service, int descriptor, const struct address *address,
-                          struct events_client *events);
+/* Something happened to the service: the multiplexer has to work in this turn. */
+static inline void stream_touch(struct stream_service *service)
+{
+    turn_enter(&service->runtime->turn, TURN_WORK, &service->entry);
+}
 
-/* After what it has sent so far was read: it gets its answers and is to go. */
-void stream_client_drain(struct stream_client *client);
+/* ---- The service in a turn ---- */
 
-/* Does what the loop has called for: reads once. May free the client. */
-void stream_client_read(struct stream_client *client);
+extern const struct turn_actions stream_actions;
 
-/* Writes what there is for it, and does what the multiplexer wants done with it. May free the client. */
-void stream_client_progress(struct stream_client *client, int64_t now);
-
-/* The one place where clients end. `reset`: so that what it got does not look complete. */
-void stream_client_end(struct stream_client *client, enum reason reason, bool reset);
-
-/* The hang-up of one that is not read was seen. */
-void stream_client_hung_up(void *service, struct hangup *hangup);
-
-/* A client has lingered long enough. */
-void stream_client_lingered(struct timer *timer, struct timeout *timeout);
-
-/* ---- Target connections ---- */
-
-/* Starts to connect. False when memory is short. */
-bool stream_connection_connect(struct stream_pool *pool, struct target *target);
-
-/* Does what the loop has called for: reads once. */
-void stream_connection_read(struct stream_connection *connection);
-
-/* Writes what there is for it, ends it if it is over. May free the connection. */
-void stream_connection_progress(struct stream_connection *connection, int64_t now);
-
-/* Takes no new request; ends when the last answer is in. */
-void stream_connection_retire(struct stream_connection *connection, int64_t now);
-
-/* Whether it can take a request now; notes that it could. */
-bool stream_connection_has_room(struct stream_connection *connection);
-
-/* The one place where connections end; says nothing about the target. */
-void stream_connection_end(struct stream_connection *connection);
-
-/* A connection has been open for a while. */
-void stream_connection_lasted(struct timer *timer, struct timeout *timeout);
+/* Has only to begin a turn. */
+void stream_mux_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events);
 
 /* ---- The pool ---- */
 
@@ -181,9 +150,6 @@ void stream_pool_start(struct stream_pool *pool);
 struct mux_connection *stream_pool_choose(void *owner, void *client);
 size_t stream_pool_opening(void *owner);
 
-/* An attempt to connect has ended: `connection` is open, or is about to be freed. */
-void stream_pool_attempted(struct stream_pool *pool);
-
 /* Goes on with other settings: see service.h. `descriptors` gets how many are needed for all connections. */
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
                          size_t *descriptors);
@@ -196,19 +162,51 @@ size_t stream_pool_extra(const struct stream_pool *pool);
 /* Whether requests wait because of connections of other generations. */
 bool stream_pool_is_held(const struct stream_pool *pool);
 
-/* Goes on warming up, and retires connections to targets that are not to be used at present. */
+/* Goes on warming up, retires connections to targets that are not to be used at present, and looks for work for those
+ * that have come. To be called in every turn in which something happened to the service. */
 void stream_pool_review(struct stream_pool *pool, int64_t now);
 
-/* ---- The service ---- */
+/* ---- Target connections ---- */
 
-/* What a callback of the loop does: notes what has come, to be dealt with when the turn ends. */
-void stream_note_client(struct stream_client *client, int events);
-void stream_note_connection(struct stream_connection *connection, int events);
+/* Starts to connect. False when memory is short. */
+bool stream_connection_connect(struct stream_pool *pool, struct target *target);
 
-/* A connection that was there beyond the size of the pool has ended. */
-void stream_return_descriptor(struct stream_service *service);
+/* Takes no new request; ends when the last response is in. */
+void stream_connection_retire(struct stream_connection *connection, int64_t now);
 
-/* Has a turn of the loop end soon: something changed that no descriptor tells of. */
-void stream_wake(struct stream_service *service);
+/* Whether it can take a request now; notes that it could. */
+bool stream_connection_has_room(struct stream_connection *connection);
+
+/* The one place where connections end. The target does not learn why. */
+void stream_connection_end(struct stream_connection *connection);
+
+/* A connection has been open for a while. */
+void stream_connection_probation_ended(struct timer *timer, struct timeout *timeout);
+
+/* ---- Clients ---- */
+
+/* Serves a client from now on. False when memory is short: nothing was done then. */
+bool stream_client_accept(struct stream_service *service, int descriptor, const struct address *address,
+                          struct events_client *events);
+
+/* The client gets the answers to what it has sent so far, and is closed then. */
+void stream_client_drain(struct stream_client *client);
+
+/* The one place where clients end. `reset`: so that what the client got does not look complete. */
+void stream_client_end(struct stream_client *client, enum reason reason, bool reset);
+
+/* Ends a client, with a reset if it is in the middle of something: it must not take that for complete. */
+void stream_client_cut_off(struct stream_client *client, enum reason reason);
+
+/* A client that is not read has hung up. */
+void stream_client_hung_up(void *service, struct hangup *hangup);
+
+/* A client has lingered long enough. */
+void stream_client_lingered(struct timer *timer, struct timeout *timeout);
+
+/* ---- Requests: hooks of the multiplexer ---- */
+
+void stream_record_request(void *owner, const struct mux_asking *request);
+void stream_record_end(void *owner, const struct mux_ending *ending);
 
 #endif

@@ -1,7 +1,6 @@
 /* Which target connection takes the next request, and when connections are made. */
 #include "stream/stream_parts.h"
 
-#include "base/clock.h"
 #include "target/balance.h"
 #include "target/place.h"
 
@@ -288,18 +287,13 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
         if (connection->target->is_retired || pool_is_replaced(pool, connection->target, first))
             stream_connection_retire(connection, now);
     }
+    mux_dispatch(pool->service->mux, now);
 }
 
 void stream_pool_start(struct stream_pool *pool)
 {
     pool->is_warming = true;
     pool_warm(pool);
-}
-
-void stream_pool_attempted(struct stream_pool *pool)
-{
-    pool->changed = true;
-    mux_dispatch(pool->service->mux, clock_now());
 }
 
 /* Targets whose back-off has passed are tried, whether or not somebody waits, and the connection is kept. */
@@ -315,8 +309,8 @@ static void pool_targets_usable(void *owner)
         if (target->state == TARGET_RETRY && !pool->is_warming && pool_has_place(pool, target))
             (void)stream_connection_connect(pool, target);
     }
-    mux_dispatch(pool->service->mux, clock_now());
-    stream_wake(pool->service);
+    mux_dispatch(pool->service->mux, stream_now(pool->service));
+    stream_touch(pool->service);
 }
 
 /* Others wait for places. */
@@ -324,7 +318,7 @@ static void pool_asked_to_yield(void *owner)
 {
     struct stream_pool *pool = owner;
     pool->is_wanted = true;
-    stream_wake(pool->service);
+    stream_touch(pool->service);
 }
 
 /* Connections to addresses that the name does not have any more are replaced. */
@@ -342,7 +336,7 @@ static void pool_looked_up(void *owner, struct target *target)
         for (size_t i = 0; i < count && !found; i++)
             found = address_compare_host(&addresses[i], &connection->address) == 0;
         if (!found)
-            stream_connection_retire(connection, clock_now());
+            stream_connection_retire(connection, stream_now(pool->service));
     }
 }
 
@@ -353,7 +347,8 @@ bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
     pool->service = service;
     pool->is_fifo = settings->mode == MODE_FIFO;
     list_init(&pool->connections);
-    timer_init(&pool->proof_timer, runtime->loop, settings->retry_min, stream_connection_lasted, pool);
+    timer_init(&pool->probation_timer, runtime->loop, settings->retry_min, stream_connection_probation_ended,
+               pool);
     pool->targets = target_set_create(runtime, settings, pool_targets_usable, pool);
     if (pool->targets == NULL)
         return false;
@@ -392,7 +387,7 @@ void stream_pool_rollback(struct stream_pool *pool)
 void stream_pool_commit(struct stream_pool *pool, int64_t now)
 {
     target_set_commit(pool->targets);
-    timer_change(&pool->proof_timer, pool->targets->settings->retry_min, false, now);
+    timer_change(&pool->probation_timer, pool->targets->settings->retry_min, false, now);
     list_foreach(&pool->connections, node)
     {
         struct stream_connection *connection = list_entry(node, struct stream_connection, node);
@@ -412,6 +407,6 @@ void stream_pool_close(struct stream_pool *pool)
     pool->is_closing = true;
     while ((node = list_first(&pool->connections)) != NULL)
         stream_connection_end(list_entry(node, struct stream_connection, node));
-    timer_stop(&pool->proof_timer);
+    timer_stop(&pool->probation_timer);
     target_set_destroy(pool->targets);
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/turn.h"
 #include "net/resolver.h"
 
 #include <ares.h>
@@ -78,6 +79,7 @@ void ares_destroy(ares_channel channel)
 
 struct scene {
     struct ev_loop *loop;
+    struct turn turn;
     struct resolver *resolver;
     unsigned answered;
 };
@@ -95,6 +97,7 @@ static int scene_make(void **state)
     scene = (struct scene){ 0 };
     scene.loop = ev_loop_new(EVFLAG_AUTO);
     assert_non_null(scene.loop);
+    turn_init(&scene.turn, scene.loop);
     scene.resolver = resolver_create(scene.loop, error, sizeof error);
     assert_non_null(scene.resolver);
     *state = &scene;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/timer.h"
+#include "base/turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct thing {
 
 struct scene {
     struct ev_loop *loop;
+    struct turn turn;
     ev_timer watchdog;
     bool stuck;
     struct timer timer;
@@ -44,6 +46,7 @@ static int setup(void **state)
     assert_non_null(scene);
     scene->loop = ev_loop_new(EVFLAG_AUTO);
     assert_non_null(scene->loop);
+    turn_init(&scene->turn, scene->loop);
     ev_timer_init(&scene->watchdog, watchdog_fired, PATIENCE, 0.0);
     scene->watchdog.data = scene;
     ev_timer_start(scene->loop, &scene->watchdog);

@@ -1,0 +1,93 @@
+/* One turn of the event loop: what the kernel reported, what follows from it, until the next wait. The order
+ * is that of this table, and nobody else has a place in every turn: what nothing happened to costs nothing.
+ *
+ *   callbacks            of the loop: descriptors, timers, signals. Listeners and proxy mode work here; the
+ *                        shared modes only enter the object that something happened to in a pass
+ *   TURN_READ_TARGETS    target connections are read: what a target sent, or that it closed, is known
+ *                        before anything is written to it
+ *   TURN_READ_CLIENTS    clients are read. Both passes keep the order in which the kernel reported
+ *   TURN_WORK            services: pool and multiplexer, which enter what has changed for writing
+ *   TURN_WRITE_TARGETS   target connections are written to, watched, or ended
+ *   TURN_WRITE_CLIENTS   likewise clients
+ *   TURN_TIME            services: timeouts, and the timer for the next one. Last, because nobody is overdue
+ *                        whose bytes have come, or could be written, but were looked at late
+ *   TURN_FREE            the memory of what has ended: no function above returns into a freed object
+ *
+ * The passes from TURN_READ_TARGETS to TURN_WRITE_CLIENTS are repeated until nothing is entered in them, and
+ * again after TURN_TIME. An object may be entered many times and acts once a pass, with no caller above it
+ * but the turn.
+ *
+ * The time is taken when a turn begins, and again after every few steps of it, so that no timeout begins
+ * more than a fraction of a millisecond before what it is for. */
+#ifndef BASE_TURN_H
+#define BASE_TURN_H
+
+#include "base/list.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum turn_pass {
+    TURN_READ_TARGETS,
+    TURN_READ_CLIENTS,
+    TURN_WORK,
+    TURN_WRITE_TARGETS,
+    TURN_WRITE_CLIENTS,
+    TURN_TIME,
+    TURN_FREE,
+    TURN_PASSES,
+};
+
+struct turn_entry;
+
+/* What an object does in each pass that it enters. */
+struct turn_actions {
+    void (*act[TURN_PASSES])(struct turn_entry *entry);
+};
+
+/* Embedded in what acts in a turn. */
+struct turn_entry {
+    struct list_node node;
+    const struct turn_actions *actions;
+    enum turn_pass pass; /* while it is linked */
+};
+
+/* Owned by whoever owns the loop. */
+struct turn {
+    struct ev_loop *loop;
+    int64_t now;     /* microseconds, as clock_now() */
+    uint64_t number; /* counts the turns */
+    bool has_more;   /* the kernel may have had more to report than it was asked for */
+    unsigned steps;  /* since the time was taken */
+    struct list passes[TURN_PASSES];
+};
+
+/* Makes the turns of this loop. The turn must stay where it is until turn_close(). */
+void turn_init(struct turn *turn, struct ev_loop *loop);
+
+/* Frees what has ended since the last turn. For a turn that was never initialised, does nothing. */
+void turn_close(struct turn *turn);
+
+/* Has the entry act in this pass, once: of this turn, or of the next one if none is under way. An entry is in one pass
+ * at a time: the later call counts. */
+void turn_enter(struct turn *turn, enum turn_pass pass, struct turn_entry *entry);
+
+/* Takes the time anew, after something that may have taken long; returns it. */
+int64_t turn_refresh(struct turn *turn);
+
+/* Counts a step that took microseconds, such as one read or write; takes the time anew after some. */
+void turn_step(struct turn *turn);
+
+/* The turn, and its time, for those who have the loop only. */
+static inline struct turn *turn_of(struct ev_loop *loop)
+{
+    return ev_userdata(loop);
+}
+
+static inline int64_t turn_now(struct ev_loop *loop)
+{
+    return turn_of(loop)->now;
+}
+
+#endif
