@@ -1,8 +1,9 @@
 #include "admin/json.h"
 
+#include "base/clock.h"
+
 #include <inttypes.h>
 #include <math.h>
-#include <time.h>
 
 static void begin_value(struct json *json, const char *key)
 {
@@ -65,11 +66,7 @@ void json_real(struct json *json, const char *key, double number)
 
 void json_moment(struct json *json, const char *key, int64_t milliseconds)
 {
-    char text[64] = "";
-    time_t seconds = (time_t)(milliseconds / 1000);
-    struct tm utc;
-    if (gmtime_r(&seconds, &utc) != NULL)
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    begin_value(json, key);
-    buffer_print(json->out, "\"%s.%03dZ\"", text, (int)(milliseconds % 1000));
+    char text[CLOCK_TEXT_SIZE];
+    clock_print(milliseconds, text);
+    json_text(json, key, text);
 }

@@ -1,5 +1,5 @@
-/* What listeners and their targets count over their life, and the one table that names it all: the metrics,
- * the status and the test that compares the manual page with them read that table. */
+/* What listeners and their targets count over their life, and the table that names it all. The metrics, the
+ * status and the test that compares them with the manual page read that table. */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
 
@@ -9,8 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of a listener. Clients accepted and refused are together those that have ended and those that are there;
- * requests are those that were answered and those that failed. */
+/* Of a listener. accepted + refused = clients that have ended + present ones; requests = answered + failures. */
 struct counters {
     uint64_t accepted; /* clients that came in, refused ones not among them */
     uint64_t refused;
@@ -39,7 +38,7 @@ struct target_counters {
     struct histogram service; /* from the first byte sent to the last one of the answer */
 };
 
-/* What a listener, and what a target, is like at a moment. */
+/* The present state of a listener, and of a target. */
 struct listener_gauges {
     uint64_t clients;
     uint64_t waiting;
@@ -60,7 +59,7 @@ enum counter_kind {
     COUNTER_TIMES,     /* struct histogram */
 };
 
-/* One line of the table. */
+/* A line of the table. */
 struct counter {
     const char *name; /* as in metrics, without what they all begin with */
     enum counter_kind kind;
@@ -71,7 +70,7 @@ struct counter {
 /* The structs above, in the order of the table. */
 enum counter_group { GROUP_LISTENER_GAUGES, GROUP_LISTENER, GROUP_TARGET_GAUGES, GROUP_TARGET, GROUP_COUNT };
 
-/* The lines about one of them. */
+/* The lines of the table for one of these structs. */
 const struct counter *counters_of(enum counter_group group, size_t *count);
 
 /* The sum over all reasons. */

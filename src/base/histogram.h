@@ -1,6 +1,6 @@
-/* How long things took: a histogram whose steps grow with the values. Each power of two is cut into eight
- * equal steps, so that a value is known to one eighth of itself, from a microsecond to nineteen hours, in
- * fixed memory. To record costs a few nanoseconds. All zeros is an empty histogram. */
+/* A histogram of durations whose steps grow with the values. Each power of two has eight equal steps, so that a
+ * value is known to one eighth of itself, from a microsecond to nineteen hours, in fixed memory. Recording one
+ * costs a few nanoseconds. All zeros is an empty histogram. */
 #ifndef BASE_HISTOGRAM_H
 #define BASE_HISTOGRAM_H
 
@@ -40,11 +40,11 @@ static inline void histogram_record(struct histogram *histogram, int64_t microse
     histogram->buckets[histogram_bucket(value)]++;
 }
 
-/* Adds what `from` has. */
+/* Adds all values of `from`. */
 void histogram_add(struct histogram *histogram, const struct histogram *from);
 
-/* What has come since `before`, an earlier copy of the same histogram. Where that has more (what it was the
- * sum of has partly gone), nothing has come. */
+/* Leaves what was recorded since `before`, an earlier copy. A bucket in which `before` has more becomes 0: a
+ * sum over targets shrinks when a target goes. */
 void histogram_subtract(struct histogram *histogram, const struct histogram *before);
 
 /* How many values are not greater than 2 to the power of `exponent`, exactly. */

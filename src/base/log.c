@@ -21,7 +21,7 @@
 #define FILE_RING_SIZE ((size_t)4 * 1024 * 1024)
 #define BATCH_SIZE     ((size_t)64 * 1024)
 
-/* log_stop() in microseconds: how long the writer may wait for its output, and how long it is waited for. */
+/* log_stop(), microseconds: how long the thread may wait for its output, and the caller for the thread. */
 #define STOP_WRITER_WAIT INT64_C(1800000)
 #define STOP_WAIT        INT64_C(1950000)
 
@@ -36,8 +36,8 @@ struct batch {
     uint64_t announced; /* not 0: this is the announcement of so many dropped lines */
 };
 
-/* The writer thread and its ring. Owned by log_start() and log_stop(); a thread that log_stop() could not
- * wait for owns it from then on. The first part is guarded by `lock`, the second the thread's alone. */
+/* The writer thread and its ring. Owned by the log or its file; once `abandoned`, by its own thread. The first
+ * part is guarded by `lock`, the second is the thread's alone. */
 struct writer {
     pthread_cond_t work;     /* there is something to do */
     pthread_cond_t finished; /* the thread is about to end */
@@ -52,8 +52,8 @@ struct writer {
     struct log_ring ring;
 
     pthread_t thread;
-    bool is_log;  /* not a file of its own; set once */
-    bool is_json; /* of such a file: its lines are objects */
+    bool is_log;  /* false: a file of its own; set once */
+    bool is_json; /* of a file of its own: its lines are objects */
     struct log_sink sink;
     struct batch batch;
 };
@@ -104,11 +104,9 @@ static void batch_announce(const struct writer *writer, struct batch *batch, uin
     if (!writer->is_log)
         style.format = writer->is_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
     char message[100];
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     snprintf(message, sizeof message, "%llu lines were dropped because the output did not take them",
              (unsigned long long)count);
-    batch->length = log_line_make(batch->text, style, LOG_KIND_WARNING, &now, "log", message, false);
+    batch->length = log_line_make(batch->text, style, LOG_KIND_WARNING, clock_wall(), "log", message, false);
     batch->kind = LOG_KIND_WARNING;
     batch->announced = count;
 }
@@ -241,7 +239,7 @@ static void *writer_run(void *data)
     return NULL;
 }
 
-/* Asked by the sink, without the lock. */
+/* Whether the time for the output is up. The sink calls it without the lock. */
 static bool writer_is_late(void *data)
 {
     const struct writer *writer = data;
@@ -302,65 +300,42 @@ bool log_masks_addresses(void)
     return atomic_load_explicit(&shown_masked, memory_order_relaxed);
 }
 
-static bool log_running(void)
-{
-    pthread_mutex_lock(&lock);
-    bool running = active != NULL;
-    pthread_mutex_unlock(&lock);
-    return running;
-}
-
-/* A writer with its output open and no thread yet. */
-static struct writer *writer_create(const struct log_options *options, size_t ring_size, char *error,
+/* A writer with its output open and its thread running. NULL with the reason in `error`. */
+static struct writer *writer_create(const struct log_options *options, bool is_log, char *error,
                                     size_t error_size)
 {
-    struct writer *writer = writer_new(ring_size);
+    struct writer *writer = writer_new(is_log ? RING_SIZE : FILE_RING_SIZE);
     if (writer == NULL) {
         snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
         return NULL;
     }
-    if (log_sink_open(&writer->sink, options, error, error_size))
-        return writer;
+    writer->is_log = is_log;
+    if (log_sink_open(&writer->sink, options, error, error_size)) {
+        int result = writer_start(writer);
+        if (result == 0)
+            return writer;
+        snprintf(error, error_size, "cannot start the thread of the log: %s", strerror(result));
+    }
     writer_free(writer);
     return NULL;
 }
 
-bool log_start(const struct log_options *options, char *error, size_t error_size)
-{
-    if (log_running()) {
-        snprintf(error, error_size, "the log is running already");
-        return false;
-    }
-    struct writer *writer = writer_create(options, RING_SIZE, error, error_size);
-    if (writer == NULL)
-        return false;
-    writer->is_log = true;
-    /* The thread waits for the lock until everything is in place. */
-    pthread_mutex_lock(&lock);
-    int result = writer_start(writer);
-    if (result == 0) {
-        active = writer;
-        dropped = 0;
-        log_configure(options->level, options->format);
-        log_mask_addresses(options->mask_addresses);
-        atomic_store(&shown_bare, options->output == LOG_OUTPUT_SYSLOG);
-    }
-    pthread_mutex_unlock(&lock);
-    if (result != 0) {
-        snprintf(error, error_size, "cannot start the thread of the log: %s", strerror(result));
-        writer_free(writer);
-        return false;
-    }
-    return true;
-}
-
-/* Owned by who prepared it. */
+/* Owned by the caller of log_change_prepare(). */
 struct log_change {
     struct log_options options;
     struct writer *writer; /* that takes over; NULL: the output stays */
 };
 
-/* Has a writer whose thread nobody waits for write out what it holds, within a limit, and free itself. */
+bool log_start(const struct log_options *options, char *error, size_t error_size)
+{
+    struct log_change *change = log_change_prepare(options, error, error_size);
+    if (change == NULL)
+        return false;
+    log_change_commit(change);
+    return true;
+}
+
+/* Has a writer write out what it holds, within a limit, and free itself: nobody waits for its thread. */
 static void writer_dismiss(struct writer *writer)
 {
     pthread_t thread = writer->thread;
@@ -383,28 +358,16 @@ static bool log_output_differs(const struct log_options *options)
 struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size)
 {
     struct log_change *change = calloc(1, sizeof *change);
-    int result = 0;
-    if (change == NULL)
-        goto fail;
+    if (change == NULL) {
+        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
+        return NULL;
+    }
     change->options = *options;
     if (!log_output_differs(options))
         return change;
-    change->writer = writer_new(RING_SIZE);
-    if (change->writer == NULL)
-        goto fail;
-    change->writer->is_log = true;
-    if (!log_sink_open(&change->writer->sink, options, error, error_size)) {
-        writer_free(change->writer);
-        free(change);
-        return NULL;
-    }
-    result = writer_start(change->writer);
-    if (result == 0)
+    change->writer = writer_create(options, true, error, error_size);
+    if (change->writer != NULL)
         return change;
-    writer_free(change->writer);
-
-fail:
-    snprintf(error, error_size, "cannot start the log: %s", strerror(result != 0 ? result : errno));
     free(change);
     return NULL;
 }
@@ -415,6 +378,8 @@ void log_change_commit(struct log_change *change)
     if (change->writer != NULL) {
         if (active != NULL)
             writer_dismiss(active);
+        else
+            dropped = 0;
         active = change->writer;
     }
     pthread_mutex_unlock(&lock);
@@ -465,8 +430,7 @@ static void writer_stop(struct writer *writer)
         result = pthread_cond_timedwait(&writer->finished, &lock, &until);
     bool ended = writer->ended;
     pthread_t thread = writer->thread;
-    /* A disk or a syslog that hangs inside a call can't be left; its thread frees the writer if it returns.
-     */
+    /* A call to a disk or a syslog that hangs can't be ended; its thread frees the writer if it returns. */
     writer->abandoned = !ended;
     pthread_mutex_unlock(&lock);
     if (ended) {
@@ -494,27 +458,20 @@ struct log_file *log_file_open(const char *path, char *error, size_t error_size)
 {
     const struct log_options options = { .output = LOG_OUTPUT_FILE, .path = path };
     struct log_file *file = calloc(1, sizeof *file);
-    struct writer *writer = file == NULL ? NULL : writer_create(&options, FILE_RING_SIZE, error, error_size);
-    if (writer == NULL) {
-        if (file == NULL)
-            snprintf(error, error_size, "%s", strerror(ENOMEM));
+    if (file == NULL) {
+        snprintf(error, error_size, "%s", strerror(ENOMEM));
+        return NULL;
+    }
+    file->writer = writer_create(&options, false, error, error_size);
+    if (file->writer == NULL) {
         free(file);
         return NULL;
     }
-    file->writer = writer;
     pthread_mutex_lock(&lock);
-    int result = writer_start(writer);
-    if (result == 0) {
-        file->next = files;
-        files = file;
-    }
+    file->next = files;
+    files = file;
     pthread_mutex_unlock(&lock);
-    if (result == 0)
-        return file;
-    snprintf(error, error_size, "cannot start a thread: %s", strerror(result));
-    writer_free(writer);
-    free(file);
-    return NULL;
+    return file;
 }
 
 void log_file_write(struct log_file *file, const char *line, size_t length)
@@ -563,7 +520,7 @@ bool log_enabled(enum log_kind kind)
     return atomic_load_explicit(&shown_level, memory_order_relaxed) >= (int)shown_from[kind];
 }
 
-/* Without the thread: one write, which waits a moment for a slow terminal, never for ever. */
+/* Writes without the thread. Waits a moment for a slow terminal, never for ever. */
 static void write_directly(const char *line, size_t length)
 {
     size_t written = 0;
@@ -576,8 +533,7 @@ static void write_directly(const char *line, size_t length)
     }
 }
 
-static void write_line(enum log_kind kind, const struct timespec *when, const char *source,
-                       const char *message, bool cut)
+static void write_line(enum log_kind kind, int64_t when, const char *source, const char *message, bool cut)
 {
     char line[LOG_LINE_MAX];
     size_t length = log_line_make(line, line_style(), kind, when, source, message, cut);
@@ -603,11 +559,10 @@ void log_write(enum log_kind kind, const char *source, const char *format, ...)
     va_end(arguments);
     if (message_length < 0)
         snprintf(message, sizeof message, "%s", format);
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t now = clock_wall();
     if (keeps)
-        log_recent_keep(kind, &now, source, message);
+        log_recent_keep(kind, now, source, message);
     if (log_enabled(kind))
-        write_line(kind, &now, source, message, message_length >= (int)sizeof message);
+        write_line(kind, now, source, message, message_length >= (int)sizeof message);
     errno = saved_errno;
 }

@@ -33,20 +33,20 @@ struct log_options {
 /* Level and format from now on, for lines written before log_start() too. */
 void log_configure(enum log_level level, enum log_format format);
 
-/* Opens the output and starts the writer thread (call it after the last fork and after privileges were
- * dropped). False on failure, with the reason in `error`; the log then stays as it was. */
+/* Opens the output and starts the writer thread, once: after the last fork, and after privileges were
+ * dropped. False on failure, with the reason in `error`; the log then stays as it was. */
 bool log_start(const struct log_options *options, char *error, size_t error_size);
 
-/* A change of the options of a log that runs: all that can fail is done when it is prepared (a new output is
- * opened; NULL with the reason in `error`), then it is carried out or given up. Lines written before it go to
- * the old output. */
+/* A change of the options of a log that runs. Preparing it does all that can fail, such as opening a new
+ * output (NULL with the reason in `error`); then it is committed or cancelled. Earlier lines go to the old
+ * output. */
 struct log_change;
 struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size);
 void log_change_commit(struct log_change *change);
 void log_change_cancel(struct log_change *change); /* NULL is allowed */
 
-/* Has the writer thread reopen its file (after rotation). Returns at once. A file that can't be reopened is
- * kept, and said in the log. */
+/* Has each writer thread reopen its file (after rotation). Returns at once. A file that can't be reopened
+ * stays in use, and the log says so. */
 void log_reopen(void);
 
 /* Writes out what the ring holds, waiting at most two seconds for an output that does not take it, stops the
@@ -56,8 +56,8 @@ void log_stop(void);
 /* Lines dropped since log_start(). */
 uint64_t log_dropped(void);
 
-/* A further file that whole lines are appended to, as the log's are: by a thread of its own, behind a ring of
- * its own, so that nobody waits. It is reopened when the log is. Works without the log being started. */
+/* A further file to which lines are appended, with a thread and a ring of its own, so that no caller waits.
+ * log_reopen() reopens it too. It works without the log being started. */
 struct log_file;
 
 /* Longest line, its line feed included; longer ones are dropped. */
@@ -66,14 +66,14 @@ struct log_file;
 /* NULL on failure, with the reason in `error`. */
 struct log_file *log_file_open(const char *path, char *error, size_t error_size);
 
-/* Takes a line as it is: it has to end with a line feed, and its bytes are the caller's affair. What the file
- * does not take is dropped, and said there in a line of the same format: JSON if lines begin with a brace. */
+/* Appends a line unchanged; it ends with a line feed. Lines that the file does not take are dropped, and
+ * their number is written there in the same format: JSON if lines begin with a brace. */
 void log_file_write(struct log_file *file, const char *line, size_t length);
 
 /* Writes out what there is, waiting at most two seconds. NULL is allowed. */
 void log_file_close(struct log_file *file);
 
-/* Whether lines of this kind are shown: lets callers skip the work of preparing one. */
+/* Whether lines of this kind are shown, so that callers can spare the work of preparing one. */
 bool log_enabled(enum log_kind kind);
 
 /* Whether addresses of clients are to be masked in lines written from now on; set by log_start() too. */

@@ -1,5 +1,7 @@
 #include "base/log_line.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -8,8 +10,6 @@
 
 /* The longest source that is shown, so that it never displaces the message. */
 #define SOURCE_MAX 512
-
-#define TIME_SIZE 64
 
 struct writing {
     char *text;
@@ -69,16 +69,6 @@ static bool write_escaped(struct writing *writing, const char *text, size_t limi
     return true;
 }
 
-/* UTC with milliseconds, as in RFC 3339. */
-static void print_time(char *text, const struct timespec *when)
-{
-    struct tm utc;
-    size_t length = 0;
-    if (gmtime_r(&when->tv_sec, &utc) != NULL)
-        length = strftime(text, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + length, TIME_SIZE - length, ".%03ldZ", when->tv_nsec / 1000000);
-}
-
 static void write_source(struct writing *writing, const char *source)
 {
     if (!write_escaped(writing, source, writing->length + SOURCE_MAX))
@@ -112,12 +102,12 @@ static void write_json_head(struct writing *writing, const char *time, const cha
     write_plain(writing, "\",\"message\":\"");
 }
 
-size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, const struct timespec *when,
+size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, int64_t when,
                      const char *source, const char *message, bool cut)
 {
     struct writing writing = { .text = line, .length = 0, .json = style.format == LOG_FORMAT_JSON };
-    char time[TIME_SIZE];
-    print_time(time, when);
+    char time[CLOCK_TEXT_SIZE];
+    clock_print(when, time);
     if (writing.json)
         write_json_head(&writing, time, kind_names[kind], source);
     else

@@ -4,8 +4,6 @@
 
 #include "base/log.h"
 
-#include <time.h>
-
 struct log_line_style {
     enum log_format format;
     bool bare; /* text without time and level, for syslog, which adds its own */
@@ -14,8 +12,9 @@ struct log_line_style {
 /* Writes the line with its line feed, at most LOG_LINE_MAX bytes and without a terminating zero, to `line`
  * and returns its length. Bytes outside printable ASCII become \n, \r, \t or \xNN; JSON shows the same text,
  * so that what a JSON reader decodes is as harmless as the text format. A message that does not fit, or of
- * which only the beginning is given (`cut`), ends with "...". `source` may be NULL. */
-size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, const struct timespec *when,
+ * which only the beginning is given (`cut`), ends with "...". `when` is
+ * clock_wall(); `source` may be NULL. */
+size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, int64_t when,
                      const char *source, const char *message, bool cut);
 
 #endif

@@ -18,11 +18,11 @@ size_t log_recent(struct log_recent *lines)
     return count;
 }
 
-void log_recent_keep(enum log_kind kind, const struct timespec *when, const char *source, const char *message)
+void log_recent_keep(enum log_kind kind, int64_t when, const char *source, const char *message)
 {
     pthread_mutex_lock(&lock);
     struct log_recent *line = &ring[line_count++ % LOG_RECENT_COUNT];
-    line->time = (int64_t)when->tv_sec * 1000 + when->tv_nsec / 1000000;
+    line->time = when;
     line->kind = kind;
     snprintf(line->source, sizeof line->source, "%s", source == NULL ? "" : source);
     int length = snprintf(line->message, sizeof line->message, "%s", message);

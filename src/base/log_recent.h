@@ -1,10 +1,8 @@
-/* The latest errors and warnings of the log, kept for whoever looks. */
+/* The latest errors and warnings of the log, kept for the status page. */
 #ifndef BASE_LOG_RECENT_H
 #define BASE_LOG_RECENT_H
 
 #include "base/log.h"
-
-#include <time.h>
 
 #define LOG_RECENT_COUNT 32
 
@@ -16,12 +14,11 @@ struct log_recent {
     char message[216];
 };
 
-/* Copies them, the newest first, whatever the level of the log; returns how many there are. `lines` has room
- * for LOG_RECENT_COUNT. Their texts may hold any bytes. */
+/* Copies these lines, the newest first, whatever the level of the log; returns their number. `lines` has room
+ * for LOG_RECENT_COUNT. The texts may hold any bytes. */
 size_t log_recent(struct log_recent *lines);
 
-/* Keeps one in place of the oldest; for log.c alone. `source` may be NULL. */
-void log_recent_keep(enum log_kind kind, const struct timespec *when, const char *source,
-                     const char *message);
+/* Keeps a line in place of the oldest; for log.c alone. `when` is clock_wall(); `source` may be NULL. */
+void log_recent_keep(enum log_kind kind, int64_t when, const char *source, const char *message);
 
 #endif

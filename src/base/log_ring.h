@@ -1,4 +1,4 @@
-/* The bounded ring of lines between those who log and the thread that writes. Its user guards it. */
+/* The bounded ring of lines between callers of the log and its writer thread. The caller holds a lock. */
 #ifndef BASE_LOG_RING_H
 #define BASE_LOG_RING_H
 
@@ -11,7 +11,7 @@ struct log_entry {
     enum log_kind kind;
 };
 
-/* Owned by who embeds it. */
+/* Owned by its writer. */
 struct log_ring {
     unsigned char *bytes;
     size_t size;
@@ -30,7 +30,7 @@ bool log_ring_put(struct log_ring *ring, enum log_kind kind, uint64_t dropped, c
 /* The oldest entry, which stays; false: there is none. */
 bool log_ring_peek(const struct log_ring *ring, struct log_entry *entry);
 
-/* The lines dropped right before the oldest entry have been told of. */
+/* The number of lines dropped right before the oldest entry was written. */
 void log_ring_forget_dropped(struct log_ring *ring);
 
 /* Moves the line of the oldest entry, as peeked, to `text`. */

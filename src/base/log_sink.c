@@ -12,7 +12,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* How often, in milliseconds, it is asked whether to give up an output that takes nothing. */
+/* How often, in milliseconds, `is_late` is called while an output takes nothing. */
 #define STUCK_POLL 100
 
 static int sink_open(const char *path)
@@ -48,8 +48,8 @@ static size_t pipe_chunk(const char *text, size_t length)
     return end == NULL ? PIPE_BUF : (size_t)(end - text) + 1;
 }
 
-/* One write that can't block, although the descriptor may: others may share it, so that it can't be made
- * non-blocking. A pipe that is ready takes PIPE_BUF bytes at once. For files there is no such thing. */
+/* One write that can't block. The descriptor may be a blocking one, since other processes share it. A pipe
+ * that is ready takes PIPE_BUF bytes at once. */
 static ssize_t sink_try(const struct log_sink *sink, const char *text, size_t length)
 {
     if (sink->is_socket)

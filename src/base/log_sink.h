@@ -1,5 +1,5 @@
-/* Where lines are written: standard error, a file or syslog. Used by the thread that writes only; a write
- * waits for an output that takes nothing until it is told to give up. */
+/* Where lines are written: standard error, a file or syslog. Used by the writer thread only. A write waits for
+ * an output that takes nothing until `is_late` says that its time is up. */
 #ifndef BASE_LOG_SINK_H
 #define BASE_LOG_SINK_H
 
@@ -7,14 +7,14 @@
 
 #include <sys/types.h>
 
-/* Owned by who embeds it. */
+/* Owned by its writer. */
 struct log_sink {
     enum log_output output;
     char *path; /* of a file */
     int fd;     /* -1: none */
     bool is_socket;
-    bool torn;                           /* what was written last ends inside a line */
-    bool (*is_late)(void *is_late_data); /* whether to give up an output that takes nothing */
+    bool torn; /* the last write ended inside a line */
+    bool (*is_late)(void *is_late_data);
     void *is_late_data;
 };
 
@@ -25,10 +25,10 @@ void log_sink_close(struct log_sink *sink);
 /* Opens a file anew. False with errno: the old one goes on. */
 bool log_sink_reopen(struct log_sink *sink);
 
-/* Writes lines, of which syslog takes one at a time, of that kind. Returns how many bytes were taken. */
+/* Writes lines of one kind; to syslog, one line. Returns how many bytes were taken. */
 size_t log_sink_write(struct log_sink *sink, enum log_kind kind, const char *text, size_t length);
 
-/* Without a sink: waits at most `milliseconds` until a write can be tried, also if it will fail. */
+/* Waits at most `milliseconds` until a write to a descriptor would not block. */
 bool log_sink_writable(int fd, int milliseconds);
 
 #endif

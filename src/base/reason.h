@@ -1,4 +1,4 @@
-/* Why a session or an exchange ended. Every end has exactly one of these, in logs, events and counters. */
+/* Why a session or an exchange ended: each end has exactly one reason, in logs, events and counters. */
 #ifndef BASE_REASON_H
 #define BASE_REASON_H
 

@@ -6,22 +6,22 @@
 
 #define SHORTAGE_PAUSE_SECONDS 1.0
 
-/* Returns whether there was anything to say. */
-static bool shortage_say(struct shortage *shortage)
+/* Returns whether there was anything to report. */
+static bool shortage_report(struct shortage *shortage)
 {
-    if (shortage->unsaid == 0)
+    if (shortage->unreported == 0)
         return false;
     log_error(NULL,
               "memory or another thing of this machine is short: %llu more clients or requests were given up",
-              (unsigned long long)shortage->unsaid);
-    shortage->unsaid = 0;
+              (unsigned long long)shortage->unreported);
+    shortage->unreported = 0;
     return true;
 }
 
 static void shortage_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)events;
-    if (!shortage_say(watcher->data))
+    if (!shortage_report(watcher->data))
         return;
     ev_timer_set(watcher, SHORTAGE_PAUSE_SECONDS, 0.0);
     ev_timer_start(loop, watcher);
@@ -37,7 +37,7 @@ void shortage_init(struct shortage *shortage, struct ev_loop *loop)
 void shortage_note(struct shortage *shortage, const char *source)
 {
     if (ev_is_active(&shortage->pause)) {
-        shortage->unsaid++;
+        shortage->unreported++;
         return;
     }
     log_error(source, "memory or another thing of this machine is short: a client or request was given up");
@@ -49,6 +49,6 @@ void shortage_stop(struct shortage *shortage)
 {
     if (shortage->loop == NULL)
         return;
-    shortage_say(shortage);
+    shortage_report(shortage);
     ev_timer_stop(shortage->loop, &shortage->pause);
 }

@@ -1,5 +1,5 @@
-/* Says in the log that memory is short, for users would look in vain for what became of a client or request
- * otherwise, without letting what fails again and again flood the log. */
+/* Reports in the log that memory is short, so that users learn what became of a client or request: one line a
+ * second at most. */
 #ifndef BASE_SHORTAGE_H
 #define BASE_SHORTAGE_H
 
@@ -10,16 +10,16 @@
 struct shortage {
     struct ev_loop *loop; /* NULL: not yet in use */
     ev_timer pause;
-    uint64_t unsaid; /* since the last line */
+    uint64_t unreported; /* since the last line */
 };
 
 void shortage_init(struct shortage *shortage, struct ev_loop *loop);
 
-/* A client or request of `source` was given up for want of memory. The first is said at once; those of the
- * next second are summed up in one line at its end. */
+/* A client or request of `source` was given up for want of memory. The first is reported at once; those of
+ * the next second share one line at its end. */
 void shortage_note(struct shortage *shortage, const char *source);
 
-/* Says what is unsaid and stops the timer. */
+/* Reports what was not reported yet and stops the timer. */
 void shortage_stop(struct shortage *shortage);
 
 #endif

@@ -17,11 +17,6 @@ void timeout_list_init(struct timeout_list *list, int64_t milliseconds)
     list_init(&list->entries);
 }
 
-void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t now)
-{
-    timeout_start_since(list, timeout, now);
-}
-
 void timeout_list_change(struct timeout_list *list, int64_t milliseconds, bool keep, int64_t now)
 {
     int64_t before = list->duration;
@@ -58,7 +53,7 @@ void timeout_list_release(struct timeout_list *list, int64_t now)
     }
 }
 
-void timeout_start_since(struct timeout_list *list, struct timeout *timeout, int64_t since)
+void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t since)
 {
     if (list->duration < 0)
         return;

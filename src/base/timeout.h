@@ -26,19 +26,16 @@ struct timeout_list {
 /* `milliseconds` as in the configuration; negative disables the list. */
 void timeout_list_init(struct timeout_list *list, int64_t milliseconds);
 
-/* Starts `timeout`, or starts it over. No effect on a disabled list. */
-void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t now);
+/* Starts `timeout`, or starts it over, as of `since`: the present, or a moment in the past from which an
+ * interrupted one goes on. Costs a step for each entry that was started later. No effect on a disabled list. */
+void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t since);
 
-/* The same as if it had been started at `since`, which may lie in the past: for time that is counted on after
- * an interruption. Costs a step for each entry that was started later. */
-void timeout_start_since(struct timeout_list *list, struct timeout *timeout, int64_t since);
-
-/* Gives the list another duration. Those that run get it too: one that is longer at once, but nobody is late
- * because of a shorter one before that much time has passed from now. With `keep` they are due when they
- * were. A list that becomes disabled forgets all. */
+/* Gives the list another duration, for entries that run too. A longer one counts from when each was started, a
+ * shorter one from now at the earliest, so that it makes no entry due at once. With `keep` running entries stay
+ * due when they were. A list that becomes disabled drops all entries. */
 void timeout_list_change(struct timeout_list *list, int64_t milliseconds, bool keep, int64_t now);
 
-/* Has time stand still for all entries, those that are started meanwhile included, until it is released. */
+/* Stops the time of all entries, later ones included, until the list is released. */
 void timeout_list_hold(struct timeout_list *list, int64_t now);
 void timeout_list_release(struct timeout_list *list, int64_t now);
 
@@ -48,7 +45,7 @@ void timeout_stop(struct timeout *timeout);
 /* When the oldest entry is due, or TIMEOUT_NEVER. */
 int64_t timeout_list_due(const struct timeout_list *list);
 
-/* Removes and returns the oldest entry that is due at `now`, or NULL. Call it until it says NULL. */
+/* Removes and returns the oldest entry that is due at `now`, or NULL. To be called until it returns NULL. */
 struct timeout *timeout_list_expire(struct timeout_list *list, int64_t now);
 
 #endif

@@ -53,7 +53,7 @@ void client_watch_queue(struct mux_client *client)
     bool waits = first != NULL && (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
     bool runs = list_linked(&client->queue.node);
     if (waits && !runs)
-        timeout_start_since(&mux->queue_timeouts, &client->queue, mux->now - client->queue_used);
+        timeout_start(&mux->queue_timeouts, &client->queue, mux->now - client->queue_used);
     if (waits || !runs)
         return;
     client->queue_used = client_queue_used(client);
@@ -94,7 +94,7 @@ void client_watch_stall(struct mux_client *client)
     if (client->stall_progress >= mux->settings.buffer_limit || (client->connection == NULL && !client->over))
         client_begin_span(client);
     if (holds && !client->stalling)
-        timeout_start_since(&mux->stall_timeouts, &client->stall, mux->now - client->stall_used);
+        timeout_start(&mux->stall_timeouts, &client->stall, mux->now - client->stall_used);
     if (!holds && client->stalling) {
         client->stall_used = mux->now - client->stall.since;
         timeout_stop(&client->stall);
@@ -134,7 +134,7 @@ void client_stalled(struct mux_client *client)
     if (since < client->stall.since)
         since = client->stall.since;
     if (mux->now - since < mux->stall_timeouts.duration)
-        timeout_start_since(&mux->stall_timeouts, &client->stall, since);
+        timeout_start(&mux->stall_timeouts, &client->stall, since);
     else
         client_cut_off(client, REASON_CLIENT_STALLED);
 }

@@ -113,8 +113,8 @@ static void connection_watch_answer(struct mux_connection *connection)
     } else if (!list_linked(&connection->answering.node)) {
         bool drips = mux->takes_turns && connection->taken < mux->settings.buffer_limit &&
                      mux_somebody_else_waits(mux, connection_first(connection)->client);
-        timeout_start_since(&mux->answering_timeouts, &connection->answering,
-                            drips ? connection->answering.since : mux->now);
+        timeout_start(&mux->answering_timeouts, &connection->answering,
+                      drips ? connection->answering.since : mux->now);
         if (!drips)
             connection->taken = 0;
     }
@@ -626,7 +626,7 @@ void connection_reconfigure(struct mux_connection *connection, bool was_untimed)
     if (was_untimed)
         list_foreach(&connection->in_flight, node) exchange_of_connection_node(node)->untimed = true;
     if (!list_linked(&connection->ttl.node) && connection->state != CONNECTION_OVER)
-        timeout_start_since(&mux->ttl_timeouts, &connection->ttl, connection->ttl.since);
+        timeout_start(&mux->ttl_timeouts, &connection->ttl, connection->ttl.since);
     if (mux->settings.max_requests >= 0 && connection->requests >= mux->settings.max_requests)
         connection->due = true;
     connection_update(connection);
