@@ -497,6 +497,9 @@ static void commands_pass_or_are_refused(void **state)
     expect_each(&settings, blocking, BLOCKS_TEXT);
     expect_each(&settings, stopping, STOPS_TEXT);
     expect_each(&settings, unpaired, UNPAIRED_TEXT);
+    framing_expect_requests(&settings, "cluster syncslots x\r\ncluster nodes\r\n",
+                            "local [refused] -ERR proximux: 'cluster|syncslots' " UNPAIRED_TEXT "\\r\\n\n"
+                            "forward *2\\r\\n$7\\r\\ncluster\\r\\n$5\\r\\nnodes\\r\\n\n");
     framing_expect_requests(&settings, "json.get a\r\nNOSUCH\r\n\"\\x1b[2J\"\r\n\"\"\r\n",
                             "local [refused] -ERR proximux: 'json.get' " UNKNOWN_TEXT "\\r\\n\n"
                             "local [refused] -ERR proximux: 'nosuch' " UNKNOWN_TEXT "\\r\\n\n"
@@ -534,13 +537,15 @@ static void nothing_admits_what_is_not_one_answer(void **state)
     expect_each(&settings, unknown, NULL);
     expect_each(&settings, blocking, NULL);
     expect_each(&settings, stopping, NULL);
-    framing_expect_requests(&settings,
-                            "CLIENT REPLY OFF\r\nscript debug yes\r\nclient x\r\nCLIENT ID\r\nQUIT\r\n",
-                            "local [refused] -ERR proximux: 'client|reply' " UNPAIRED_TEXT "\\r\\n\n"
-                            "local [refused] -ERR proximux: 'script|debug' " UNPAIRED_TEXT "\\r\\n\n"
-                            "forward *2\\r\\n$6\\r\\nclient\\r\\n$1\\r\\nx\\r\\n\n"
-                            "local :7\\r\\n\n"
-                            "local [closes] +OK\\r\\n\n");
+    framing_expect_requests(
+        &settings,
+        "CLIENT REPLY OFF\r\nscript debug yes\r\ncluster syncslots ack\r\nclient x\r\nCLIENT ID\r\nQUIT\r\n",
+        "local [refused] -ERR proximux: 'client|reply' " UNPAIRED_TEXT "\\r\\n\n"
+        "local [refused] -ERR proximux: 'script|debug' " UNPAIRED_TEXT "\\r\\n\n"
+        "local [refused] -ERR proximux: 'cluster|syncslots' " UNPAIRED_TEXT "\\r\\n\n"
+        "forward *2\\r\\n$6\\r\\nclient\\r\\n$1\\r\\nx\\r\\n\n"
+        "local :7\\r\\n\n"
+        "local [closes] +OK\\r\\n\n");
     /* Redis compares names up to the NUL. */
     framing_expect_requests(
         &settings, "\"SUBSCRIBE\\x00abc\" x\r\nCLIENT \"REPLY\\x00\" OFF\r\n\"CLIENT|REPLY\" OFF\r\n",

@@ -121,7 +121,7 @@ static bool observes(const struct protocol_settings *settings, struct protocol_r
     size_t length = copy_word(&words, name);
     name[length] = '\0';
     const struct redis_command *command = redis_command_find(name);
-    if (command != NULL && command->class == REDIS_CONTAINER) {
+    if (redis_command_has_subcommands(command)) {
         name[length] = '|';
         name[length + 1 + copy_word(&words, name + length + 1)] = '\0';
         command = redis_command_find(name);

@@ -50,6 +50,7 @@ void redis_append_escaped(struct buffer *buffer, struct slice text);
 enum redis_class {
     REDIS_SHARED,    /* goes to the target */
     REDIS_CONTAINER, /* its subcommands stand in the table themselves */
+    REDIS_PARTLY,    /* likewise those that do not go to the target */
     REDIS_OPTIONS,   /* XREAD, XREADGROUP: goes to the target unless the option BLOCK is there */
     REDIS_LOCAL,     /* answered here */
     /* Refused, unless the operator admits it: */
@@ -66,6 +67,12 @@ struct redis_command {
     const char *name; /* lower case; subcommands as "client|id", which is how Redis writes them */
     enum redis_class class;
 };
+
+/* Whether its second word has to be looked at; NULL: a command that is not known. */
+static inline bool redis_command_has_subcommands(const struct redis_command *command)
+{
+    return command != NULL && (command->class == REDIS_CONTAINER || command->class == REDIS_PARTLY);
+}
 
 /* The command of that name (lower case, ended by a zero), or NULL. */
 const struct redis_command *redis_command_find(const char *name);

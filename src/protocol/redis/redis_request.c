@@ -159,6 +159,7 @@ static void go_by_class(struct reader *reader, enum redis_class class)
         refuse(reader, refusals[class]);
         break;
     case REDIS_CONTAINER:
+    case REDIS_PARTLY:
     case REDIS_OPTIONS:
     case REDIS_FORBIDDEN:
         break; /* read on, or dealt with before */
@@ -209,7 +210,7 @@ static bool take_name(struct reader *reader)
         refuse(reader, REDIS_REFUSED_UNAUTHENTICATED);
     else if (!is_valid)
         refuse(reader, REDIS_REFUSED_NO_NAME);
-    else if ((command == NULL || command->class != REDIS_CONTAINER) && is_admitted(reader, command, 0))
+    else if (!redis_command_has_subcommands(command) && is_admitted(reader, command, 0))
         forward(reader);
     else if (command == NULL)
         refuse(reader, REDIS_REFUSED_UNKNOWN);
@@ -222,13 +223,14 @@ static bool take_name(struct reader *reader)
 static void take_subcommand(struct reader *reader)
 {
     struct redis_client *client = reader->client;
+    bool is_partly = client->reading.command->class == REDIS_PARTLY;
     size_t container = strlen(client->reading.command->name);
     bool is_valid = is_name(client, container + 1);
     const struct redis_command *command = is_valid ? redis_command_find(client->word) : NULL;
     client->reading.command = command;
     if (!is_valid)
         refuse(reader, REDIS_REFUSED_NO_NAME);
-    else if (is_admitted(reader, command, container))
+    else if ((command == NULL && is_partly) || is_admitted(reader, command, container))
         forward(reader);
     else if (command == NULL)
         refuse(reader, REDIS_REFUSED_UNKNOWN);
@@ -257,7 +259,7 @@ static void take_option(struct reader *reader)
 
 static bool is_subcommand(const struct redis_reading *reading)
 {
-    return reading->index == 1 && reading->command != NULL && reading->command->class == REDIS_CONTAINER;
+    return reading->index == 1 && redis_command_has_subcommands(reading->command);
 }
 
 static bool is_word(const struct redis_reading *reading)
