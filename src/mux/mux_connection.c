@@ -63,9 +63,11 @@ bool mux_connection_wants_bytes(const struct mux_connection *connection)
 bool mux_connection_has_room(const struct mux_connection *connection)
 {
     const struct mux_settings *settings = &connection->mux->settings;
+    const struct mux_exchange *first = connection_first(connection);
     return connection->state == CONNECTION_READY && !connection_is_ending(connection) && !connection->due &&
-           !connection->resting && connection->reserved == NULL && connection->streaming == NULL &&
-           connection->load < settings->depth && connection->output.length < settings->buffer_limit &&
+           (first == NULL || !first->request.alone) && !connection->resting && connection->reserved == NULL &&
+           connection->streaming == NULL && connection->load < settings->depth &&
+           connection->output.length < settings->buffer_limit &&
            (connection->slots == NULL || connection->slots_used < connection->slot_count);
 }
 
@@ -254,7 +256,7 @@ void connection_assign(struct mux_connection *connection, struct mux_exchange *e
     exchange->connection = connection;
     client->connection = connection;
     client->in_flight++;
-    if (!exchange->complete && connection->load > 0) {
+    if ((!exchange->complete || exchange->request.alone) && connection->load > 0) {
         exchange->state = EXCHANGE_RESERVED;
         connection->reserved = exchange;
         client_update(client);

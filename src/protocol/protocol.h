@@ -37,6 +37,9 @@ struct protocol_request {
     bool refused;
     /* Set by read_request(): the target answers nothing; the exchange is over when it is sent. */
     bool unanswered;
+    /* Set by read_request(), before the request is complete: the target reads nothing that comes with it or
+     * behind it before it has answered, so that no other request may be on the connection meanwhile. */
+    bool alone;
     /* After its answer nothing more is read from the client, and it is closed. Set by framers when the
      * protocol says so, and by the multiplexer, before the answer, when it will do so (drain, an incomplete
      * request): framers that have a word for it put it into the answer. */

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A protocol of lines: a request is answered by one line; "quiet" by none; "quit" here. */
+/* A protocol of lines: a request is answered by one line; "quiet" by none; "quit" here; "alone"
+ * shares its connection with no other. */
 static enum protocol_outcome read_line(struct slice *input, struct buffer *out)
 {
     const char *feed = memchr(input->bytes, '\n', input->length);
@@ -39,6 +40,7 @@ static enum protocol_outcome line_request(const struct protocol_settings *settin
     }
     request->decided = !request->local;
     request->unanswered = slice_equal(line, SLICE("quiet\n"));
+    request->alone = slice_equal(line, SLICE("alone\n"));
     return outcome;
 }
 
@@ -453,6 +455,37 @@ static void a_long_request_streams_alone(void **state)
     bench_stop(&bench);
 }
 
+static void a_request_that_goes_alone_has_nothing_beside_it(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.depth = 8;
+    settings.in_order = true;
+    bench_start(&bench, settings);
+    open_connection(&bench);
+    for (size_t i = 0; i < 3; i++)
+        open_client(&bench, i);
+    ask(&bench, 0, "a\n");
+    ask(&bench, 1, "alone\nb\n");
+    ask(&bench, 2, "c\n");
+    mux_dispatch(bench.mux, bench.now);
+    settle(&bench);
+    assert_string_equal(bench.asked[0], "a\n");
+    answer(&bench, 0, "1\n");
+    mux_dispatch(bench.mux, bench.now);
+    settle(&bench);
+    assert_string_equal(bench.asked[0], "a\nalone\n");
+    answer(&bench, 0, "2\n");
+    mux_dispatch(bench.mux, bench.now);
+    settle(&bench);
+    answer(&bench, 0, "3\n4\n");
+    assert_string_equal(bench.got[0], "1\n");
+    assert_string_equal(bench.got[1], "2\n3\n");
+    assert_string_equal(bench.got[2], "4\n");
+    bench_stop(&bench);
+}
+
 static void requests_without_answer_are_over_when_sent(void **state)
 {
     (void)state;
@@ -859,6 +892,7 @@ int main(void)
         cmocka_unit_test(stray_bytes_cost_the_connection_only),
         cmocka_unit_test(limits_and_waits_end_in_errors),
         cmocka_unit_test(a_long_request_streams_alone),
+        cmocka_unit_test(a_request_that_goes_alone_has_nothing_beside_it),
         cmocka_unit_test(requests_without_answer_are_over_when_sent),
         cmocka_unit_test(a_client_that_ends_gets_its_answers),
         cmocka_unit_test(who_is_next_for_a_connection_to_come_is_answered),

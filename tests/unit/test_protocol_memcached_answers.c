@@ -91,6 +91,8 @@ static void answers_end_where_they_end(void **state)
           "answer NOSPARE source class has no spare pages\\r\\n\nanswer Error TLS not enabled\\r\\n\n" },
         { "lru_crawler metadump all\r\nversion\r\n", "key=a exp=-1\nkey=END exp=-1\nEND\r\nVERSION 1\r\n",
           "answer key=a exp=-1\\nkey=END exp=-1\\nEND\\r\\n\nanswer VERSION 1\\r\\n\n" },
+        { "lru_crawler metadump all\r\nversion\r\n", "OK\r\nkey=a exp=-1\nEND\r\nVERSION 1\r\n",
+          "answer OK\\r\\nkey=a exp=-1\\nEND\\r\\n\nanswer VERSION 1\\r\\n\n" },
         { "lru_crawler metadump all\r\nlru_crawler metadump x\r\nlru_crawler metadump all\r\n",
           "BUSY currently processing crawler request\r\nBADCLASS invalid class id\r\n"
           "key=a exp=-1\nERROR locked try again later\r\n",
@@ -145,7 +147,7 @@ static void what_does_not_answer_the_command_breaks_the_connection(void **state)
         { "stats\r\n", "VERSION 1\r\n", "broken \n" },
         { "stats sizes_enable\r\n", "END\r\n", "broken \n" },
         { "version\r\n", "OK\r\n", "broken \n" },
-        { "lru_crawler metadump all\r\n", "OK\r\n", "broken \n" },
+        { "lru_crawler metadump all\r\n", "OK\r\nmg a\r\n", "broken OK\\r\\n\n" },
         { "lru_crawler mgdump all\r\n", "key=a\n", "broken \n" },
     };
     EXPECT_ANSWERS(examples);

@@ -9,8 +9,8 @@
  * in its place among the answers, which is all that it is for. `version` is not: it is the target's to say
  * which it is.
  *
- * A dump by lru_crawler holds its target connection until it is done, and what was sent behind it waits:
- * memcached (1.6.18) looks at that only when still more bytes come. */
+ * A dump by lru_crawler goes alone: memcached refuses it behind other requests of one read, and what came in
+ * one read with it is not looked at until still more bytes come (1.6.18). */
 #include "protocol/memcached/memcached.h"
 
 #include "protocol/describe.h"
@@ -114,6 +114,8 @@ static enum protocol_outcome judge_line(struct memcached_client *client, struct 
     memcpy(request->context, &command.context, sizeof command.context);
     shorten_line(out, command.length);
     request->decided = true;
+    request->alone =
+        command.context.answer == MEMCACHED_METADUMP || command.context.answer == MEMCACHED_MGDUMP;
     client->is_quiet = command.is_quiet;
     client->in_block = command.context.has_block;
     client->block = client->in_block ? command.block + 2 : 0;

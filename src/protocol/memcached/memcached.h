@@ -22,7 +22,7 @@ enum memcached_answer {
     MEMCACHED_DEBUG,    /* ME, EN */
     MEMCACHED_STATS,    /* STAT ..., any number of times; END */
     MEMCACHED_SIZES,    /* STAT sizes_status ..., and one more STAT if that says error; no END */
-    MEMCACHED_METADUMP, /* key=..., any number of times; END */
+    MEMCACHED_METADUMP, /* OK (since 1.6.43); key=..., any number of times; END */
     MEMCACHED_MGDUMP,   /* OK; mg ..., any number of times; EN */
     MEMCACHED_VERSION,
     MEMCACHED_ANY,   /* one line, whatever it says: commands of the administrator */
