@@ -176,6 +176,58 @@ static void test_each_entry_has_its_key(void **state)
     assert_int_equal(entries, keys);
 }
 
+/* Whether the lines of the index from `first` on, up to its next entry, name the key; counts all that they name. */
+static bool index_names(size_t first, const char *key, size_t *count)
+{
+    bool found = false;
+    *count = 0;
+    for (size_t i = first;
+         i < page.count && !begins_with(page.lines[i], ".It ") && !begins_with(page.lines[i], ".El"); i++) {
+        char line[120];
+        char *rest = line;
+        if (!begins_with(page.lines[i], ".Ic "))
+            continue;
+        snprintf(line, sizeof line, "%s", page.lines[i] + strlen(".Ic "));
+        for (char *word; (word = strsep(&rest, " ")) != NULL;) {
+            if (strcmp(word, ",") == 0 || strcmp(word, ";") == 0)
+                continue;
+            ++*count;
+            found = found || strcmp(word, key) == 0;
+        }
+    }
+    return found;
+}
+
+static void test_the_index_names_each_entry_once(void **state)
+{
+    static const char *const titles[] = { "Global keys", "Log keys",      "Admin keys", "Listener keys",
+                                          "Target keys", "Protocol keys", "Id keys",    "Module keys" };
+    (void)state;
+    struct section all = find_section(".Sh INDEX OF KEYS");
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
+        char line[80];
+        size_t place = all.first;
+        snprintf(line, sizeof line, ".Ss %s", titles[i]);
+        struct section section = find_section(line);
+        snprintf(line, sizeof line, ".It Sx %s", titles[i]);
+        while (place < all.end && strcmp(page.lines[place], line) != 0)
+            place++;
+        if (place == all.end)
+            fail_msg("the index has no line \"%s\"", line);
+        size_t entries = 0;
+        size_t named = 0;
+        for (size_t k = section.first; k < section.end; k++) {
+            if (!begins_with(page.lines[k], ".It Ic "))
+                continue;
+            entries++;
+            if (!index_names(place + 1, page.lines[k] + strlen(".It Ic "), &named))
+                fail_msg("the index lacks %s of %s", page.lines[k] + strlen(".It Ic "), titles[i]);
+        }
+        if (named != entries)
+            fail_msg("the index has %zu of %s, which are %zu", named, titles[i], entries);
+    }
+}
+
 /* Where the range and the choices of a key are to be found: in its entry. */
 static bool entry_says(struct section section, size_t entry, const char *text)
 {
@@ -409,6 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_key_has_its_entry),
         cmocka_unit_test(test_each_entry_has_its_key),
+        cmocka_unit_test(test_the_index_names_each_entry_once),
         cmocka_unit_test(test_entries_say_ranges_and_choices),
         CONFIG_TEST(test_each_section_has_an_example_that_is_right),
         CONFIG_TEST(test_the_example_of_the_environment_is_right),
