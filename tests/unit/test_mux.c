@@ -1,4 +1,4 @@
-/* The multiplexer by hand: one client and one connection at a time, each row of the design's table of failures in
+/* The multiplexer by hand: one client and one connection at a time, each row of the table of failures (docs/design.md, section 4) in
  * the smallest form. The simulation does the same at random, thousands of times. */
 #include "harness/test.h"
 
