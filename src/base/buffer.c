@@ -110,6 +110,15 @@ void buffer_truncate(struct buffer *buffer, size_t length)
     buffer->length = length;
 }
 
+void buffer_remove(struct buffer *buffer, size_t from, size_t count)
+{
+    size_t rest = buffer->length - from - count;
+    if (count == 0)
+        return; /* there may be no memory at all */
+    memmove(buffer_bytes(buffer) + from, buffer_bytes(buffer) + from + count, rest);
+    buffer->length = from + rest;
+}
+
 void buffer_free(struct buffer *buffer)
 {
     free(buffer->memory);

@@ -40,6 +40,9 @@ void buffer_consume(struct buffer *buffer, size_t count);
 /* Cuts the end off; `length` is at most the present one. */
 void buffer_truncate(struct buffer *buffer, size_t length);
 
+/* Takes `count` bytes out that begin at `from`; what follows them moves up. */
+void buffer_remove(struct buffer *buffer, size_t from, size_t count);
+
 /* Gives the memory back; the buffer is empty and usable, and has not failed, then. */
 void buffer_free(struct buffer *buffer);
 

@@ -270,12 +270,11 @@ void connection_take_back(struct mux_connection *connection, struct mux_exchange
 {
     size_t from = (size_t)(exchange->start - connection->written);
     size_t length = (size_t)(exchange->end - exchange->start);
-    char *bytes = buffer_bytes(&connection->output);
-    buffer_prepend(&exchange->bytes, bytes + from, length);
+    if (length > 0)
+        buffer_prepend(&exchange->bytes, buffer_bytes(&connection->output) + from, length);
     if (exchange->client != NULL)
         exchange->client->request_bytes += exchange->bytes.failed ? 0 : length;
-    memmove(bytes + from, bytes + from + length, connection->output.length - from - length);
-    buffer_truncate(&connection->output, connection->output.length - length);
+    buffer_remove(&connection->output, from, length);
     connection->given -= length;
     for (struct list_node *node = exchange->in_connection.next; node != &connection->in_flight.head;
          node = node->next) {

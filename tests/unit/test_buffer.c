@@ -57,6 +57,23 @@ static void front_and_end_can_be_changed(void **state)
     buffer_free(&buffer);
 }
 
+static void bytes_can_be_taken_out(void **state)
+{
+    (void)state;
+    struct buffer buffer = { 0 };
+    buffer_remove(&buffer, 0, 0); /* of what never had memory */
+    assert_null(buffer.memory);
+    buffer_append_text(&buffer, "0abcdef");
+    buffer_consume(&buffer, 1);
+    buffer_remove(&buffer, 1, 2);
+    expect_text(&buffer, "adef");
+    buffer_remove(&buffer, 2, 2);
+    expect_text(&buffer, "ad");
+    buffer_remove(&buffer, 0, 2);
+    assert_int_equal(buffer.length, 0);
+    buffer_free(&buffer);
+}
+
 static void buffers_move(void **state)
 {
     (void)state;
@@ -96,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_come_out_as_they_went_in),
         cmocka_unit_test(front_and_end_can_be_changed),
+        cmocka_unit_test(bytes_can_be_taken_out),
         cmocka_unit_test(buffers_move),
         cmocka_unit_test(what_can_not_be_had_is_noted),
     };

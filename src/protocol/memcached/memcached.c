@@ -84,10 +84,7 @@ static void shorten_line(struct buffer *out, size_t length)
 {
     struct slice line = buffer_slice(out);
     size_t end_length = line.length - memcached_line_text(line).length;
-    if (length + end_length == line.length)
-        return;
-    memmove(buffer_bytes(out) + length, line.bytes + line.length - end_length, end_length);
-    buffer_truncate(out, length + end_length);
+    buffer_remove(out, length, line.length - end_length - length);
 }
 
 static enum protocol_outcome answer_here(const struct memcached_command *command,
