@@ -21,13 +21,13 @@ static struct admin_service *admin_of(struct service *service)
     return list_entry(service, struct admin_service, service);
 }
 
-/* Making answers may take one fifth of the time: microseconds of a run, after which further ones are put off;
- * of a run that is not worth a rest; and how long that is in terms of the run. */
+/* Making answers may take one fifth of the time. Microseconds of a run after which further answers are put off;
+ * of a run that needs no rest; and the length of a rest in terms of its run. */
 #define RUN_TIME   1000
 #define RUN_SHORT  500
 #define REST_TIMES 4
 
-/* Tells the listener of those whose descriptors are closed by now. */
+/* Reports to the listener clients whose descriptors are closed by now. */
 static void admin_reap(struct admin_service *admin)
 {
     struct list_node *node;
@@ -42,7 +42,7 @@ static void admin_reap(struct admin_service *admin)
     }
 }
 
-/* Has libmicrohttpd called again when it wants to be, but not before the rest is over. */
+/* Sets the time of the next run: what libmicrohttpd asks for, but not before the rest is over. */
 static void admin_set_timer(struct admin_service *admin)
 {
     MHD_UNSIGNED_LONG_LONG milliseconds = 0;
@@ -68,13 +68,13 @@ static void admin_stop_waiting(struct admin_client *client)
     client->waits = false;
 }
 
-/* Whoever is not asked for any more must not keep the others. */
+/* A client whose request did not come up in this run must not hold up the others. */
 static void admin_forget_lost(struct admin_service *admin)
 {
     list_foreach(&admin->waiting, node)
     {
         struct admin_client *client = list_entry(node, struct admin_client, turn);
-        if (client->asked != admin->run)
+        if (client->last_run != admin->run)
             admin_stop_waiting(client);
     }
 }
@@ -95,7 +95,8 @@ static void admin_run(struct admin_service *admin)
 
 static void admin_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    if (events & EV_ERROR) { /* the loop could not watch it, and takes it for done unless it is set anew */
+    if (events &
+        EV_ERROR) { /* libev drops a watcher whose descriptor it could not watch, unless it is set anew */
         ev_io_set(watcher, watcher->fd, EV_READ);
         ev_io_start(loop, watcher);
     }
@@ -130,7 +131,7 @@ static struct admin_client *admin_find(struct admin_service *admin, struct MHD_C
     return NULL;
 }
 
-/* A client comes, or is about to be closed. */
+/* libmicrohttpd has taken a client, or is about to close it. */
 static void admin_notified(void *data, struct MHD_Connection *connection, void **context,
                            enum MHD_ConnectionNotificationCode code)
 {
@@ -145,8 +146,8 @@ static void admin_notified(void *data, struct MHD_Connection *connection, void *
     list_append(&admin->gone, &client->node);
 }
 
-/* What has read a request together with the end behind it does not look again, and would wait for as long as
- * it does for idle clients: this has libmicrohttpd see the end, once what it has read already is answered. */
+/* libmicrohttpd that has read a request together with the end behind it would wait as for an idle client. The
+ * shutdown makes it see that end once the request is answered. */
 static void admin_notice_end(const struct admin_client *client)
 {
     char byte;
@@ -161,14 +162,14 @@ static struct admin_client *admin_client_of(struct MHD_Connection *connection)
     return info == NULL ? NULL : info->socket_context;
 }
 
-/* It is the last one to be thought idle. */
+/* Moves a client to the end of the order in which idle ones are closed. */
 static void admin_note_activity(struct admin_service *admin, struct admin_client *client)
 {
     list_remove(&client->node);
     list_append(&admin->clients, &client->node);
 }
 
-/* A client has its answer. */
+/* libmicrohttpd has sent an answer. */
 static void admin_completed(void *data, struct MHD_Connection *connection, void **request,
                             enum MHD_RequestTerminationCode code)
 {
@@ -181,7 +182,7 @@ static void admin_completed(void *data, struct MHD_Connection *connection, void 
     admin_notice_end(client);
 }
 
-/* Whether this client's request may be answered now; if not, libmicrohttpd asks again. */
+/* Whether this client's request may be answered now; if not, libmicrohttpd calls again. */
 static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
 {
     struct admin_client *client = admin_client_of(connection);
@@ -189,7 +190,7 @@ static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection 
     if (client == NULL)
         return true;
     const struct list_node *first = list_first(&admin->waiting);
-    client->asked = admin->run;
+    client->last_run = admin->run;
     if (now >= admin->rests_until && now - admin->began < RUN_TIME &&
         (first == NULL || first == &client->turn)) {
         admin_stop_waiting(client);
@@ -223,14 +224,14 @@ static enum MHD_Result admin_requested(void *data, struct MHD_Connection *connec
     return admin_http_answer(data, connection, url, method);
 }
 
-/* libmicrohttpd sees these sockets end, and closes them. */
+/* Ends a client: libmicrohttpd sees the end of its socket, and closes it. */
 static void admin_cut_off(struct admin_client *client, enum reason reason)
 {
     client->reason = reason;
     shutdown(client->descriptor, SHUT_RDWR);
 }
 
-/* Makes room for one more. */
+/* Makes room for one more client. */
 static bool admin_make_room(struct admin_service *admin)
 {
     const struct list_node *first = list_first(&admin->clients);
@@ -260,7 +261,7 @@ static void admin_refuse(const struct admin_service *admin, const struct address
 static void admin_accept(struct service *service, int descriptor, const struct address *address,
                          struct events_client *events)
 {
-    (void)events; /* nobody is told of these clients */
+    (void)events; /* modules are not called for these clients */
     struct admin_service *admin = admin_of(service);
     bool has_room = admin_make_room(admin);
     struct admin_client *client = has_room ? calloc(1, sizeof *client) : NULL;
@@ -282,7 +283,7 @@ static void admin_accept(struct service *service, int descriptor, const struct a
     }
     if (MHD_add_connection(admin->daemon, descriptor, (const struct sockaddr *)&socket_address, length) !=
         MHD_YES) {
-        /* It is closed already, and perhaps said to be so. */
+        /* libmicrohttpd has closed it, and may have called admin_notified(). */
         client->reason = REASON_INTERNAL;
         list_remove(&client->node);
         list_append(&admin->gone, &client->node);
@@ -291,7 +292,7 @@ static void admin_accept(struct service *service, int descriptor, const struct a
     admin_set_timer(admin);
 }
 
-/* Requests are answered at once: there is nothing to be waited for. */
+/* Requests are answered at once, so that nothing is left to finish. */
 static void admin_drain(struct service *service)
 {
     (void)service;
@@ -323,7 +324,7 @@ static void admin_destroy(struct service *service)
     ev_timer_stop(loop, &admin->timer);
     ev_timer_stop(loop, &admin->sampling);
     if (admin->daemon != NULL)
-        MHD_stop_daemon(admin->daemon); /* says of each client that it goes */
+        MHD_stop_daemon(admin->daemon); /* calls admin_notified() for each client */
     admin_reap(admin);
     history_free(&admin->book);
     descriptors_return(&admin->runtime->descriptors, admin->descriptors);

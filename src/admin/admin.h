@@ -1,6 +1,6 @@
-/* Metrics and the status page, over HTTP. The listener accepts and hands each client over like to any other
- * service; libmicrohttpd speaks HTTP with it, inside the loop. A client that holds a place without asking for
- * anything loses it as soon as another one wants in. */
+/* Metrics and the status page, over HTTP. The listener accepts clients as for any other service; libmicrohttpd
+ * speaks HTTP with them, inside the loop. When all places are taken, a new client replaces the one that has been
+ * idle longest. */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
@@ -12,8 +12,8 @@
 /* Clients at a time. */
 #define ADMIN_CLIENTS 32
 
-/* The clients of admin. Their descriptors are taken out of the account here, so that admin can be asked when
- * all others are in use. Holds a reference to `settings`; copies `owner` and `source`. NULL with errno when
+/* The service of admin. It reserves descriptors for all its clients, so that admin answers when all others are
+ * in use. Holds a reference to `settings`; copies `owner` and `source`. NULL with errno when
  * memory or descriptors (EMFILE) are short. */
 struct service *admin_service_create(struct runtime *runtime, struct listener_settings *settings,
                                      const struct service_owner *owner, const struct admin_source *source);

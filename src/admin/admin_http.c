@@ -13,20 +13,21 @@
 
 /* What becomes the answer. */
 struct answer {
+    const struct admin_service *admin;
+    const char *rest; /* what follows the path of the route, where that is a prefix */
     unsigned status;
     const char *type;
     char policy[PAGE_POLICY_SIZE]; /* Content-Security-Policy; "": the one of all but the page */
     struct buffer body;
 };
 
-/* A path and what makes its answer. `rest` is what follows the path, where it is a prefix. Who asks whether
- * all is well never waits behind those who want long answers. */
+/* A path and what makes its answer. A quick answer never waits behind long ones. */
 struct route {
     const char *path;
     bool is_prefix;
     bool is_quick;
     const char *type;
-    void (*make)(const struct admin_service *admin, const char *rest, struct answer *answer);
+    void (*make)(struct answer *answer);
 };
 
 static const char text_type[] = "text/plain; charset=utf-8";
@@ -40,48 +41,40 @@ static void answer_say(struct answer *answer, unsigned status, const char *text)
     buffer_append_text(&answer->body, text);
 }
 
-/* That we answer at all says that the loop turns. */
-static void make_health(const struct admin_service *admin, const char *rest, struct answer *answer)
+/* Any answer at all shows that the loop turns. */
+static void make_health(struct answer *answer)
 {
-    (void)admin;
-    (void)rest;
     answer_say(answer, MHD_HTTP_OK, "ok\n");
 }
 
-static void make_metrics(const struct admin_service *admin, const char *rest, struct answer *answer)
+static void make_metrics(struct answer *answer)
 {
-    (void)rest;
-    metrics_print(&admin->source, &answer->body);
+    metrics_print(&answer->admin->source, &answer->body);
 }
 
-static void make_page(const struct admin_service *admin, const char *rest, struct answer *answer)
+static void make_page(struct answer *answer)
 {
-    (void)admin;
-    (void)rest;
     if (!page_print(&answer->body, answer->policy))
         answer_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "no random numbers are to be had yet\n");
 }
 
-static void make_status(const struct admin_service *admin, const char *rest, struct answer *answer)
+static void make_status(struct answer *answer)
 {
-    (void)rest;
-    status_print(&admin->source, &admin->book, &answer->body);
+    status_print(&answer->admin->source, &answer->admin->book, &answer->body);
 }
 
-static void make_history(const struct admin_service *admin, const char *rest, struct answer *answer)
+static void make_history(struct answer *answer)
 {
-    (void)rest;
-    status_print_history(&admin->source, &admin->book, &answer->body);
+    status_print_history(&answer->admin->source, &answer->admin->book, &answer->body);
 }
 
-static void make_table(const struct admin_service *admin, const char *rest, struct answer *answer)
+static void make_table(struct answer *answer)
 {
-    (void)rest;
-    status_print_table(&admin->source, &admin->book, &answer->body);
+    status_print_table(&answer->admin->source, &answer->admin->book, &answer->body);
 }
 
-/* Says what keeps one listener from being ready, if anything. */
-static void judge_listener(const struct admin_listener *listener, struct answer *answer)
+/* Adds what keeps one listener from being ready, if anything. */
+static void check_listener(const struct admin_listener *listener, struct answer *answer)
 {
     if (listener->gauges.ready)
         return;
@@ -91,10 +84,11 @@ static void judge_listener(const struct admin_listener *listener, struct answer 
                  accepts ? "no target is usable" : listener->state);
 }
 
-/* All listeners, or the one named by `rest`. */
-static void make_readiness(const struct admin_service *admin, const char *rest, struct answer *answer)
+/* All listeners, or the one that the path names. */
+static void make_readiness(struct answer *answer)
 {
-    const struct admin_source *source = &admin->source;
+    const struct admin_source *source = &answer->admin->source;
+    const char *rest = answer->rest;
     struct admin_process process;
     bool found = *rest == '\0';
     source->process(source->owner, &process);
@@ -106,7 +100,7 @@ static void make_readiness(const struct admin_service *admin, const char *rest, 
         if (*rest != '\0' && strcmp(rest, listener.name) != 0)
             continue;
         found = true;
-        judge_listener(&listener, answer);
+        check_listener(&listener, answer);
     }
     if (!found)
         answer_say(answer, MHD_HTTP_NOT_FOUND, "there is no such listener\n");
@@ -114,9 +108,8 @@ static void make_readiness(const struct admin_service *admin, const char *rest, 
         answer_say(answer, MHD_HTTP_OK, "ready\n");
 }
 
-static void make_configuration(const struct admin_service *admin, const char *rest, struct answer *answer)
+static void make_configuration(struct answer *answer)
 {
-    (void)rest;
     char *text = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&text, &length);
@@ -124,7 +117,7 @@ static void make_configuration(const struct admin_service *admin, const char *re
         answer->body.failed = true;
         return;
     }
-    admin->source.dump(admin->source.owner, stream);
+    answer->admin->source.dump(answer->admin->source.owner, stream);
     if (fclose(stream) == 0)
         buffer_append(&answer->body, text, length);
     else
@@ -156,8 +149,8 @@ static const struct route *find_route(const char *url, const char **rest)
     return NULL;
 }
 
-/* Whether a Host names this machine by an address, or as localhost. A web page of somebody else's, whose name
- * is made to lead here, is thus kept from reading what admin says (rebinding). */
+/* Whether a Host names this machine by an address, or as localhost. A foreign web page whose name resolves to
+ * this machine can thus not read what admin shows (DNS rebinding). */
 static bool is_host_allowed(const char *host)
 {
     char name[64];
@@ -178,8 +171,7 @@ static bool is_host_allowed(const char *host)
     return strcasecmp(name, "localhost") == 0 || address_parse(name, &address);
 }
 
-/* Only what comes over TCP can be the doing of a web page. HTTP/1.0 has no Host, and browsers always send
- * one. */
+/* A web page can reach TCP only. Browsers always send a Host; HTTP/1.0 has none. */
 static bool is_allowed(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -194,11 +186,10 @@ bool admin_http_reads(const char *method)
     return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 }
 
-static void make_answer(const struct admin_service *admin, struct MHD_Connection *connection, const char *url,
-                        const char *method, struct answer *answer)
+static void make_answer(struct MHD_Connection *connection, const char *url, const char *method,
+                        struct answer *answer)
 {
-    const char *rest;
-    const struct route *route = find_route(url, &rest);
+    const struct route *route = find_route(url, &answer->rest);
     if (!is_allowed(connection)) {
         answer_say(answer, MHD_HTTP_FORBIDDEN,
                    "ask for an address or localhost: other names are not answered\n");
@@ -208,7 +199,7 @@ static void make_answer(const struct admin_service *admin, struct MHD_Connection
         answer_say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "there is nothing to be changed here: GET or HEAD\n");
     } else {
         answer->type = route->type;
-        route->make(admin, rest, answer);
+        route->make(answer);
     }
 }
 
@@ -258,8 +249,8 @@ bool admin_http_is_quick(const char *url)
 enum MHD_Result admin_http_answer(const struct admin_service *admin, struct MHD_Connection *connection,
                                   const char *url, const char *method)
 {
-    struct answer answer = { .status = MHD_HTTP_OK, .type = text_type };
-    make_answer(admin, connection, url, method, &answer);
+    struct answer answer = { .admin = admin, .status = MHD_HTTP_OK, .type = text_type };
+    make_answer(connection, url, method, &answer);
     enum MHD_Result result = send_answer(connection, &answer);
     if (result != MHD_YES)
         shortage_note(&admin->runtime->shortage, admin->settings->name);

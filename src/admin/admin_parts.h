@@ -1,8 +1,8 @@
-/* The parts of admin, and how they work together. Used inside this room only.
+/* The parts of admin. Used inside this room only.
  *
- *   admin.c    clients, and libmicrohttpd inside the loop
- *   http.c     which answer a request gets
- *   metrics.c, status.c, table.c, page.html   what the answers are made of */
+ *   admin.c        clients and their turns, and libmicrohttpd inside the loop
+ *   admin_http.c   which answer a request gets
+ *   metrics.c, status.c, table.c, page.html   the content of the answers */
 #ifndef ADMIN_ADMIN_PARTS_H
 #define ADMIN_ADMIN_PARTS_H
 
@@ -20,8 +20,8 @@ struct admin_client {
     int descriptor; /* libmicrohttpd's: it is closed there */
     enum reason reason;
     struct list_node turn; /* in `waiting`, if it waits */
-    bool waits;            /* its request is read, and has been put off */
-    uint64_t asked;        /* the run in which it last came to that */
+    bool waits;            /* its request is read, and its answer was put off */
+    uint64_t last_run;     /* the run in which its request last came up */
 };
 
 /* Owned by the listener. */
@@ -36,12 +36,12 @@ struct admin_service {
     ev_timer timer;
     ev_timer sampling; /* of the history */
     struct history_book book;
-    struct list clients; /* who had an answer, or came in, longest ago is the first */
-    struct list gone;    /* whom libmicrohttpd has let go, or is about to */
+    struct list clients; /* by their last activity, the oldest first */
+    struct list gone;    /* that libmicrohttpd has closed, or is about to */
     struct list waiting; /* for an answer; the first one is the next */
-    uint64_t run;        /* of libmicrohttpd */
-    int64_t began;       /* microseconds: when that did */
-    int64_t rests_until; /* microseconds; the traffic's time until then */
+    uint64_t run;        /* number of the present run of libmicrohttpd */
+    int64_t began;       /* microseconds: the beginning of that run */
+    int64_t rests_until; /* microseconds: until then the loop belongs to the traffic */
     size_t client_count;
     size_t descriptors; /* reserved in the account */
 };

@@ -15,7 +15,7 @@
 /* How long an instance may take over its whole answer, milliseconds. */
 #define PATIENCE 5000
 
-/* Longer answers are refused: it is not what we think. */
+/* A longer answer does not come from Proximux. */
 #define ANSWER_MAX ((size_t)256 * 1024 * 1024)
 
 /* One try at one address. */
@@ -180,7 +180,7 @@ static bool try_name(struct ask *ask, const struct endpoint *endpoint)
     return success;
 }
 
-/* Who listens on all addresses is found on this machine's own. */
+/* A listener on all addresses is asked at the loopback address. */
 static bool try_numeric(struct ask *ask, const struct address *address)
 {
     struct address own = *address;

@@ -1,4 +1,4 @@
-/* Asks a running instance at its admin address: what `proximux -s` does. It waits; not for the loop. */
+/* Asks a running instance at its admin address, for `proximux -s`. It blocks, and is not for use in the loop. */
 #ifndef ADMIN_ASK_H
 #define ADMIN_ASK_H
 
@@ -10,9 +10,8 @@
 
 #define ASK_ERROR_SIZE 1024
 
-/* Asks for `path` at the addresses of admin, one after the other until one answers. The answer's body is
- * appended to `body`. False if none answers as it should, with all that was tried, and why it failed, in
- * `error`. */
+/* Asks for `path` at the addresses of admin, one after the other until one answers, and appends the answer's
+ * body to `body`. False if none answers as it should; `error` then names each address and its failure. */
 bool ask_running(const struct listener_settings *admin, const char *path, struct buffer *body, char *error,
                  size_t error_size);
 

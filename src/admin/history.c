@@ -6,7 +6,7 @@
 /* Samples in five minutes. */
 #define TURN (300 / HISTORY_SECONDS)
 
-/* Ends that clients and targets bring about in the course of things. */
+/* Ends in the normal course of things. */
 static bool is_ordinary(enum reason reason)
 {
     switch (reason) {
@@ -22,7 +22,7 @@ static bool is_ordinary(enum reason reason)
     }
 }
 
-/* Shared modes say of each request what became of it; elsewhere the clients' ends have to do. */
+/* Shared modes count failed requests; proxy mode knows of clients' ends only. */
 static uint64_t count_faults(const struct admin_listener *view)
 {
     const struct counters *counters = view->counters;
@@ -59,7 +59,7 @@ static void take_sums(const struct admin_source *source, size_t listener, const 
     add_service(source, listener, view->targets, &sums->service);
 }
 
-/* Counters begin anew when a reload replaces what they belong to. */
+/* Counters begin anew when a reload replaces their listener or target, hence the comparison. */
 static float rate(uint64_t now, uint64_t before, double seconds)
 {
     return now > before ? (float)((double)(now - before) / seconds) : 0;
@@ -142,7 +142,7 @@ static void sample_listener(struct history_book *book, const struct admin_source
     if (seconds > 0)
         take_sample(history, &view, &sums, seconds);
     history->last = sums;
-    history->seen = true;
+    history->is_present = true;
 }
 
 void history_sample(struct history_book *book, const struct admin_source *source, int64_t now)
@@ -150,10 +150,10 @@ void history_sample(struct history_book *book, const struct admin_source *source
     struct admin_process process;
     double seconds = book->sampled == 0 ? 0 : (double)(now - book->sampled) / 1e6;
     source->process(source->owner, &process);
-    list_foreach(&book->histories, node) list_entry(node, struct history, node)->seen = false;
+    list_foreach(&book->histories, node) list_entry(node, struct history, node)->is_present = false;
     for (size_t i = 0; i < process.listeners; i++)
         sample_listener(book, source, i, seconds);
-    list_foreach(&book->histories, node) if (!list_entry(node, struct history, node)->seen)
+    list_foreach(&book->histories, node) if (!list_entry(node, struct history, node)->is_present)
         forget(list_entry(node, struct history, node));
     book->sampled = now;
 }
@@ -174,9 +174,9 @@ size_t history_length(const struct history *history)
     return history->count < HISTORY_SAMPLES ? (size_t)history->count : HISTORY_SAMPLES;
 }
 
-const struct history_sample *history_at(const struct history *history, size_t place)
+const struct history_sample *history_at(const struct history *history, size_t index)
 {
-    return &history->samples[(history->count - history_length(history) + place) % HISTORY_SAMPLES];
+    return &history->samples[(history->count - history_length(history) + index) % HISTORY_SAMPLES];
 }
 
 void history_recent(const struct history *history, const struct admin_source *source, size_t listener,

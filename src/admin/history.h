@@ -13,7 +13,7 @@ struct history_sample {
     float clients;
     float waiting;
     float in_flight;
-    float clients_rate; /* that were let in */
+    float clients_rate; /* accepted ones */
     float requests_rate;
     float faults_rate;
     float received_rate; /* bytes, from clients */
@@ -24,7 +24,7 @@ struct history_sample {
     float service_p99;
 };
 
-/* What has come and gone so far, as the rates are made of. */
+/* The counters from which rates are made. */
 struct history_sums {
     uint64_t accepted;
     uint64_t requests;
@@ -39,11 +39,11 @@ struct history_sums {
 struct history {
     struct list_node node;
     char name[72];
-    bool seen; /* the listener was there at the last sample */
+    bool is_present; /* the listener had a part in the last sample */
     struct history_sample samples[HISTORY_SAMPLES];
     uint64_t count; /* of samples ever taken; the last ones are in the ring */
     struct history_sums last;
-    /* For times of the last minutes: how things were at the last two turns of five minutes. */
+    /* For times of the last minutes: copies taken at the last two turns of five minutes. */
     struct histogram wait_before[2];
     struct histogram service_before[2];
 };
@@ -57,18 +57,18 @@ struct history_book {
 void history_init(struct history_book *book);
 void history_free(struct history_book *book);
 
-/* Takes a sample of every listener; who has gone is forgotten, and memory that is short leaves one out. `now`
- * in microseconds. */
+/* Takes a sample of every listener and frees the history of listeners that are gone. When memory is short a
+ * listener is left out. `now` in microseconds. */
 void history_sample(struct history_book *book, const struct admin_source *source, int64_t now);
 
-/* The history of that listener; NULL: there is none yet. */
+/* The history of the listener of that name; NULL: there is none yet. */
 const struct history *history_find(const struct history_book *book, const char *name);
 
-/* How many samples there are; the one of a place, the oldest has 0. */
+/* The number of samples; the sample at an index, 0 for the oldest. */
 size_t history_length(const struct history *history);
-const struct history_sample *history_at(const struct history *history, size_t place);
+const struct history_sample *history_at(const struct history *history, size_t index);
 
-/* What has ended in the last five to ten minutes. `history` may be NULL: since the start then. */
+/* Times of what has ended in the last five to ten minutes; since the start if `history` is NULL. */
 void history_recent(const struct history *history, const struct admin_source *source, size_t listener,
                     struct histogram *wait, struct histogram *service);
 

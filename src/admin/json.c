@@ -27,20 +27,25 @@ void json_close(struct json *json, char bracket)
     json->follows = true;
 }
 
-void json_text(struct json *json, const char *key, const char *text)
+void json_print_text(struct buffer *out, const char *text)
 {
-    begin_value(json, key);
-    buffer_append_text(json->out, "\"");
+    buffer_append_text(out, "\"");
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '"' || c == '\\')
-            buffer_print(json->out, "\\%c", c);
+            buffer_print(out, "\\%c", c);
         else if (c < 0x20 || c > 0x7e)
-            buffer_print(json->out, "\\\\x%02x", c);
+            buffer_print(out, "\\\\x%02x", c);
         else
-            buffer_append(json->out, text, 1);
+            buffer_append(out, text, 1);
     }
-    buffer_append_text(json->out, "\"");
+    buffer_append_text(out, "\"");
+}
+
+void json_text(struct json *json, const char *key, const char *text)
+{
+    begin_value(json, key);
+    json_print_text(json->out, text);
 }
 
 void json_integer(struct json *json, const char *key, int64_t number)

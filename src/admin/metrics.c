@@ -1,5 +1,6 @@
 #include "admin/metrics.h"
 
+#include "admin/json.h"
 #include "admin/process.h"
 #include "base/log.h"
 
@@ -9,7 +10,7 @@
 #define BOUND_FIRST 6
 #define BOUND_LAST  26
 
-/* Who a sample is about. */
+/* What a sample belongs to. */
 struct labels {
     const char *listener;
     const char *target; /* NULL: the listener itself */
@@ -86,20 +87,11 @@ static void metrics_print_process(const struct admin_source *source, struct buff
     }
 }
 
-/* The value of a label: what would end it is escaped; and what is not printable ASCII is shown as in the log,
- * since nothing of all this is read where a label is not UTF-8. */
+/* Prometheus escapes the value of a label as JSON does a string, and reads nothing at all if one is not UTF-8. */
 static void metrics_print_label(struct buffer *out, const char *name, const char *value)
 {
-    buffer_print(out, "%s=\"", name);
-    for (; *value != '\0'; value++) {
-        if (*value < 0x20 || *value > 0x7e)
-            buffer_print(out, "\\\\x%02x", (unsigned char)*value);
-        else if (*value == '"' || *value == '\\')
-            buffer_print(out, "\\%c", *value);
-        else
-            buffer_append(out, value, 1);
-    }
-    buffer_append_text(out, "\"");
+    buffer_print(out, "%s=", name);
+    json_print_text(out, value);
 }
 
 /* The beginning of a sample, up to and without the brace that ends the labels. */
@@ -169,7 +161,7 @@ static void metrics_print_targets(const struct admin_source *source, size_t list
     }
 }
 
-/* One line of the table for all who have it: samples of one name stand together. */
+/* A line of the table for all listeners or targets: samples of one name have to stand together. */
 static void metrics_print_counter(const struct admin_source *source, size_t listeners,
                                   enum counter_group group, const struct counter *counter, struct buffer *out)
 {

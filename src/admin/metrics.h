@@ -5,10 +5,10 @@
 #include "admin/view.h"
 #include "base/buffer.h"
 
-/* What every name of the table in base/counters.c begins with here. */
+/* The prefix of every name from the table in base/counters.c. */
 #define METRICS_PREFIX "proximux_"
 
-/* Appends them. Memory that is short shows in `out`. */
+/* Appends all figures to `out`, which has failed when memory was short. */
 void metrics_print(const struct admin_source *source, struct buffer *out);
 
 /* A metric of the process as a whole. */
@@ -18,7 +18,7 @@ struct process_metric {
     const char *help;
 };
 
-/* These, for the test that compares the manual page with them. */
+/* The metrics of the process, for the test that compares them with the manual page. */
 const struct process_metric *metrics_of_process(size_t *count);
 
 #endif

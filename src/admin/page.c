@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-/* What stands in the page for the number. */
+/* Where the page has its nonce. */
 #define PLACE "@NONCE@"
 
 #define NONCE_BYTES 16

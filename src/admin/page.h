@@ -6,15 +6,14 @@
 
 #include <stddef.h>
 
-/* The page as it stands in page.html, which the build makes a string of. */
+/* The text of page.html; the build turns it into a string. */
 extern const char page_html[];
 
 /* Room for a policy. */
 #define PAGE_POLICY_SIZE 320
 
-/* Appends the page, and writes the Content-Security-Policy that goes with it: the page's own script and style
- * are known by a number that is made up here and never used again, and nothing else may run. False if there
- * is no chance to be had. */
+/* Appends the page and writes its Content-Security-Policy to `policy`: only script and style that carry a
+ * nonce may run, a random number for this answer alone. False if there are no random numbers yet. */
 bool page_print(struct buffer *out, char *policy);
 
 #endif

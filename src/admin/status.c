@@ -24,7 +24,7 @@ const char *status_key(const struct counter *counter, char *text)
     return text;
 }
 
-/* Microseconds to milliseconds, none to null. */
+/* Microseconds to milliseconds; -1 (no value) to NaN, which is printed as null. */
 static double status_milliseconds(double microseconds)
 {
     return microseconds < 0 ? (double)NAN : microseconds / 1e3;
@@ -40,7 +40,7 @@ static void status_print_times(struct json *json, const char *key, const struct 
     json_close(json, '}');
 }
 
-/* Reasons that there were. */
+/* The reasons that have occurred. */
 static void status_print_reasons(struct json *json, const char *key, const uint64_t *numbers)
 {
     json_open(json, key, '{');

@@ -6,7 +6,7 @@
 #include "admin/view.h"
 #include "base/buffer.h"
 
-/* Each appends to `out`, where memory that is short shows. */
+/* Each appends to `out`, which has failed when memory was short. */
 void status_print(const struct admin_source *source, const struct history_book *book, struct buffer *out);
 void status_print_history(const struct admin_source *source, const struct history_book *book,
                           struct buffer *out);

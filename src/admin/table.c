@@ -11,7 +11,7 @@
 /* More columns than any table has. */
 #define COLUMNS_MAX 16
 
-/* So many of the last errors are shown. */
+/* How many of the last errors are shown. */
 #define ERRORS_SHOWN 5
 
 /* One column: its title, and on which side its cells stand. */
@@ -27,7 +27,7 @@ struct table {
     struct buffer cells;
 };
 
-/* What comes from outside must not move a terminal's cursor. */
+/* Text from outside must not move a terminal's cursor. */
 static void append_escaped(struct buffer *out, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -40,7 +40,7 @@ static void append_escaped(struct buffer *out, const char *text)
 
 static void table_add_text(struct table *table, const char *text)
 {
-    /* what is empty is seen to be so */
+    /* an empty cell gets a mark */
     append_escaped(&table->cells, *text == '\0' ? "-" : text);
     buffer_append(&table->cells, "", 1);
 }
@@ -59,7 +59,7 @@ static void table_add_rate(struct table *table, float number)
     table_add_text(table, text);
 }
 
-/* Bytes, rounded to what is read at a glance. */
+/* Bytes, rounded to at most four digits. */
 static void table_add_bytes(struct table *table, uint64_t bytes)
 {
     static const char *const units[] = { "", "k", "M", "G", "T", "P" };

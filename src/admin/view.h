@@ -1,5 +1,5 @@
-/* What admin shows, and where it comes from: whoever owns the listeners fills these in when it is asked. What
- * they point to is valid until the loop goes on. */
+/* What admin shows: the owner of the listeners fills these structs in on request. What they point to is valid
+ * until the loop goes on. */
 #ifndef ADMIN_VIEW_H
 #define ADMIN_VIEW_H
 
@@ -16,11 +16,11 @@ struct admin_process {
     int64_t started;
     bool is_draining;
     const char *file; /* the configuration; NULL: there is none */
-    int64_t loaded;   /* when it was last taken on */
+    int64_t loaded;   /* when it came into effect */
     uint64_t reloads;
     uint64_t reloads_refused;
-    bool is_refused;    /* the last reload was */
-    size_t descriptors; /* that are free */
+    bool is_refused;    /* whether the last reload was refused */
+    size_t descriptors; /* free ones */
     size_t listeners;
 };
 
@@ -35,7 +35,7 @@ struct admin_listener {
     size_t targets;
 };
 
-/* `listener` is a place from 0 to admin_process.listeners - 1, `index` one of its addresses or targets. */
+/* `listener` is an index below admin_process.listeners, `index` that of one of its addresses or targets. */
 struct admin_source {
     void *owner; /* handed to the functions */
     void (*process)(void *owner, struct admin_process *process);
