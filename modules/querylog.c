@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-/* The most that can be wanted of a query, and of its parameters. */
+/* The largest max_length, for a query and for its parameters. */
 #define LENGTH_MAX 8192
 
 enum key { KEY_OUTPUT, KEY_FORMAT, KEY_SLOW, KEY_MAX_LENGTH, KEY_REDACT };
@@ -38,7 +38,7 @@ static const struct proximux_key keys[] = {
 #define LINE_REST ((size_t)4096)
 #define TEXT_SIZE ((size_t)65536)
 
-/* What the log shows of a message for certain. */
+/* The length of a message that the log shows in full. */
 #define LOG_ROOM ((size_t)3900)
 
 struct querylog {
@@ -92,8 +92,7 @@ static void querylog_stop(void *instance)
     free(log);
 }
 
-/* ---- Lines ----------------------------------------------------------------------------------------------
- */
+/* ---- Lines ---- */
 
 static void querylog_add_time(struct line *line)
 {
@@ -111,7 +110,7 @@ static const char *outcome_of(const struct proximux_exchange *exchange)
     return exchange->reason[0] != '\0' ? exchange->reason : exchange->error[0] != '\0' ? "error" : "ok";
 }
 
-/* The text, redacted if that is wanted; what the target says of an error can quote it, and goes then too. */
+/* The text, redacted if that is wanted. */
 static size_t text_of(struct querylog *log, const struct proximux_client *client,
                       const struct proximux_exchange *exchange, const char **text)
 {
@@ -123,7 +122,7 @@ static size_t text_of(struct querylog *log, const struct proximux_client *client
     return redact(redact_kind(client->protocol), exchange->text, length, log->text);
 }
 
-/* The error's number, or first word, without what follows. */
+/* The whole error; with redaction, its number or first word, since the rest can quote the query. */
 static size_t error_length(const struct querylog *log, const struct proximux_client *client,
                            const struct proximux_exchange *exchange)
 {
@@ -135,7 +134,7 @@ static size_t error_length(const struct querylog *log, const struct proximux_cli
     return (size_t)(colon - exchange->error);
 }
 
-/* Whether there are parameters that may be seen. */
+/* Whether there are parameters that may be shown. */
 static bool has_parameters(const struct querylog *log, const struct proximux_exchange *exchange)
 {
     return exchange->parameters_length > 0 && !log->redacts;
@@ -187,7 +186,7 @@ static void querylog_write_text(struct querylog *log, struct line *line, const s
 {
     const char *text;
     size_t length = text_of(log, client, exchange, &text);
-    if (log->file != NULL) { /* the log has both of its own */
+    if (log->file != NULL) { /* lines of the log have both already */
         querylog_add_time(line);
         line_print(line, " %s: ", client->listener);
     }
@@ -211,7 +210,7 @@ static void querylog_write_text(struct querylog *log, struct line *line, const s
     }
 }
 
-/* What a line costs in the log, which may be JSON itself. */
+/* The length of a line in the log, which may be JSON itself. */
 static size_t length_in_log(const struct line *line)
 {
     size_t length = line->length;
@@ -220,8 +219,8 @@ static size_t length_in_log(const struct line *line)
     return length;
 }
 
-/* JSON that the log cuts, or shows its own way, is none any more: there it is ASCII, and has a shorter query
- * if need be. */
+/* JSON that the log would cut or escape is broken. So a line for the log is ASCII, with a shorter query if it
+ * would be too long. */
 static void write_json_to_log(struct querylog *log, struct line *line, const struct proximux_client *client,
                               const struct proximux_exchange *exchange)
 {

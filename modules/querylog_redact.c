@@ -133,8 +133,8 @@ static bool begins_line_comment(const struct copy *copy)
            (has_dashes && ((unsigned char)next(copy, 2) <= ' ' || next(copy, 2) == '\x7f'));
 }
 
-/* What MySQL runs, or not, depending on its version: where it ends is sure only if there is nothing in it
- * that could hide the end. */
+/* Whether this is a comment that some versions of MySQL execute, and whose end is not certain because something in
+ * it could hide the end. */
 static bool is_unsure_comment(const char *start, const char *end)
 {
     if (*start != '!' && (*start != 'M' || start + 1 == end || start[1] != '!'))
@@ -223,8 +223,7 @@ static size_t redact_sql(struct copy *copy)
     return copy->used;
 }
 
-/* ---- Redis ----------------------------------------------------------------------------------------------
- */
+/* ---- Redis ---- */
 
 /* Commands whose arguments are keys, fields, ranges and options, and nothing that is stored. Each stands
  * between blanks. */
@@ -242,8 +241,8 @@ static const char plain_commands[] =
     "zdiffstore zinter zintercard zinterstore zmpop zpopmax zpopmin zrandmember zrange zrangebyscore "
     "zrangestore zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zscan zunion zunionstore ";
 
-/* Of others, how many of the first words are seen, their name included, if it is not the two that it is of
- * most, and of what we do not know. */
+/* Other commands: how many of their first words are shown, the name included. Commands that are not listed,
+ * unknown ones too, show SHOWN_BY_DEFAULT. */
 static const struct {
     const char *name;
     size_t shown;
@@ -258,8 +257,7 @@ static const struct {
 #define SHOWN_BY_DEFAULT 2
 #define COMMAND_MAX      32
 
-/* Copies the name of the command in lower case, between blanks. False if it is none: all that is certain of
- * it then is that it is nothing that Redis knows. */
+/* Copies the name of the command in lower case, between blanks. False if Redis has no command of such a name. */
 static bool command_name(const struct copy *copy, char *name)
 {
     size_t length = 0;
@@ -289,8 +287,8 @@ static size_t shown_words(const struct copy *copy)
     return SHOWN_BY_DEFAULT;
 }
 
-/* One argument, which may stand in quotes; what has lost its last quote may be more than one. False if there
- * are other quotes in it: it may be part of one then, in a line that Redis could not read either. */
+/* One argument, which may stand in quotes; one whose last quote was cut off may be several. False if it holds
+ * other quotes: it may be a part of an argument then, in a line that Redis could not read either. */
 static bool redact_argument(struct copy *copy, bool is_shown)
 {
     size_t start = copy->at;

@@ -33,7 +33,7 @@ struct building {
     access_list_fault *fault;
     void *data;
     bool failed;
-    bool out_of_memory; /* said once */
+    bool out_of_memory; /* reported once */
     const char *file;   /* being read, or NULL */
     unsigned line;
     unsigned file_faults;

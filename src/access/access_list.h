@@ -18,8 +18,7 @@ typedef void access_list_fault(void *data, const char *file, unsigned line, cons
  * are ignored; a file may not name another. IPv4-mapped IPv6 addresses count as IPv4 (also
  * "::ffff:10.0.0.0/104"). A block with host bits set is a fault naming the block that was probably meant. All
  * faults are reported, at most 20 per file. NULL if there was any (or memory is short, also reported). The
- * caller owns one reference.
- */
+ * caller owns one reference. */
 struct access_list *access_list_build(const char *const *entries, size_t count, access_list_fault *fault,
                                       void *data);
 

@@ -23,7 +23,7 @@ struct events *events_load(struct config *config)
     if (events == NULL || events->modules == NULL) {
         problem_memory(config->problems);
     } else {
-        for (size_t i = 0; i < parsed->module_count; i++) /* all of them: every error is told */
+        for (size_t i = 0; i < parsed->module_count; i++) /* all, so that every error is reported */
             module_load(&events->modules[events->count++], parsed, &parsed->modules[i]);
     }
     config->errors = config->problems->errors;
@@ -37,7 +37,7 @@ bool events_start(struct events *events, char *error, size_t error_size)
 {
     for (size_t i = 0; i < events->count; i++)
         if (!module_start(&events->modules[i], error, error_size))
-            return false; /* what was started is stopped with the last reference */
+            return false; /* the last release stops those that were started */
     return true;
 }
 

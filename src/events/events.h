@@ -1,7 +1,7 @@
-/* Events: modules that are loaded, and what is told to them and to the log of requests.
+/* Events: loads modules, and calls them and the request log for clients and exchanges.
  *
- * All modules of one configuration belong together; sessions hold what they were begun with. A listener of
- * which nobody wants to know anything has no struct events_listener, and its sessions do nothing at all. */
+ * The modules of one configuration are one object, to which sessions hold a reference. A listener without modules
+ * and request log has no struct events_listener, and its sessions pay nothing. */
 #ifndef EVENTS_EVENTS_H
 #define EVENTS_EVENTS_H
 
@@ -19,12 +19,12 @@
 /* Counted by reference. */
 struct events;
 
-/* Loads the modules of a configuration and checks their settings, but starts none. Notes what is wrong among
- * the configuration's problems, beside what is there already. NULL if there is any error. */
+/* Loads the modules of a configuration and checks their settings, but starts none. Adds each error to the
+ * problems of the configuration; NULL if there is any. */
 struct events *events_load(struct config *config);
 
-/* Starts all, in order. On failure those that were started are stopped again, and the reason is in `error`.
- */
+/* Starts all modules, in order. False with the reason in `error`; events_release() then stops those that were
+ * started. */
 bool events_start(struct events *events, char *error, size_t error_size);
 
 /* Whether these are the same modules with the same settings. */
@@ -32,28 +32,28 @@ bool events_are_equal(const struct events *a, const struct events *b);
 
 struct events *events_reference(struct events *events);
 
-/* With the last reference modules are stopped and unloaded. NULL is allowed. */
+/* The last release stops and unloads the modules. NULL is allowed. */
 void events_release(struct events *events);
 
 /* ---- A listener ---- */
 
-/* What is to be told of one listener's clients. Counted by reference. */
+/* The modules and the request log of one listener. Counted by reference. */
 struct events_listener;
 
-/* Stores NULL if nobody wants to know. False (with errno) when memory is short. */
+/* Stores NULL if the listener has neither. False (with errno) when memory is short. */
 bool events_listener_create(struct events *events, struct listener_settings *settings,
                             struct events_listener **listener);
 struct events_listener *events_listener_reference(struct events_listener *listener); /* NULL is allowed */
 void events_listener_release(struct events_listener *listener);                      /* NULL is allowed */
 
-/* How many of the first bytes of requests and of responses are wanted in shared modes. 0: no exchanges at all
- * are; else at least as many as the text of a request is made from. */
+/* How many of the first bytes of requests and of responses are wanted in shared modes: at least those that the
+ * text of a request is made from. 0: exchanges are not wanted at all. */
 size_t events_request_bytes(const struct events_listener *listener);
 size_t events_response_bytes(const struct events_listener *listener);
 
 /* ---- A client ---- */
 
-/* Owned by whoever serves the client; holds a reference to its listener's. */
+/* Owned by the client's session; holds a reference to the struct events_listener. */
 struct events_client;
 
 /* A client has come; its times are those of the turn. NULL with REASON_MODULE if a module turns it away, or REASON_INTERNAL. */
@@ -62,16 +62,16 @@ struct events_client *events_client_open(struct events_listener *listener, const
 
 uint64_t events_client_number(const struct events_client *client);
 
-/* It is gone. What is outstanding of it in proxy mode ends by this reason. Frees it. */
+/* The client is gone. In proxy mode its outstanding exchanges end by this reason. Frees `client`. */
 void events_client_close(struct events_client *client, enum reason reason, uint64_t bytes_from_client,
                          uint64_t bytes_to_client);
 
 /* ---- Proxy mode: bytes as they pass ---- */
 
-/* It has its target connection. */
+/* The client has its target connection. */
 void events_client_connected(struct events_client *client, const char *target);
 
-/* Whether anybody wants to see them. */
+/* Whether the bytes are wanted. */
 bool events_client_follows(const struct events_client *client);
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length);
 void events_target_bytes(struct events_client *client, const char *bytes, size_t length);

@@ -1,4 +1,4 @@
-/* One client: what happens to it is told to all modules of its listener, in their order. */
+/* One client: calls the modules of its listener, in their order, for everything that happens to it. */
 #include "base/log.h"
 #include "events/events_state.h"
 #include "protocol/observe/observe.h"
@@ -9,19 +9,19 @@
 struct events_client {
     struct events_listener *listener;
     const struct turn *turn;
-    struct proximux_client public; /* its `data` is that of the module that is called */
-    struct observer *observer;     /* proxy mode, if exchanges are wanted */
+    struct proximux_client public; /* its `data` belongs to the module that is called */
+    struct observer *observer;     /* proxy mode, if a module wants exchanges */
     char *target;                  /* proxy mode; NULL: none yet */
     int64_t accepted;              /* microseconds */
     int64_t connected;             /* likewise, proxy mode */
-    enum reason reason;            /* why what is outstanding ends */
+    enum reason reason;            /* of the end of outstanding exchanges */
     char address[ADDRESS_TEXT_SIZE];
     char log_address[ADDRESS_TEXT_SIZE];
     void *data[]; /* one a module */
 };
 
-/* Which of a module's functions an exchange is told to. */
-enum exchange_event { EXCHANGE_ASKED, EXCHANGE_ANSWERED, EXCHANGE_FAILED };
+/* Which function of a module an exchange is for. */
+enum exchange_event { EXCHANGE_REQUEST, EXCHANGE_RESPONSE, EXCHANGE_FAILED };
 
 static struct proximux_client *client_for(struct events_client *client, size_t i)
 {
@@ -35,30 +35,30 @@ static void client_call(const struct module *module, struct proximux_client *cli
                         const struct proximux_exchange *exchange, enum exchange_event event)
 {
     const struct proximux_module *functions = module->module;
-    if (event == EXCHANGE_ASKED && functions->request != NULL)
+    if (event == EXCHANGE_REQUEST && functions->request != NULL)
         functions->request(module->instance, client, exchange);
-    else if (event == EXCHANGE_ANSWERED && functions->response != NULL)
+    else if (event == EXCHANGE_RESPONSE && functions->response != NULL)
         functions->response(module->instance, client, exchange);
     else if (event == EXCHANGE_FAILED && functions->failed != NULL)
         functions->failed(module->instance, client, exchange);
 }
 
-/* `bytes` are those that there are; each module gets as many as it asked for. */
-static void client_tell(struct events_client *client, struct proximux_exchange *exchange, struct slice bytes,
-                        enum exchange_event event)
+/* Calls all modules. Each gets as many of `bytes` as it has asked for. */
+static void client_call_all(struct events_client *client, struct proximux_exchange *exchange,
+                            struct slice bytes, enum exchange_event event)
 {
     const struct events_listener *listener = client->listener;
     for (size_t i = 0; i < listener->count; i++) {
         const struct module *module = listener->modules[i];
-        size_t wanted = event == EXCHANGE_ASKED      ? module->module->request_bytes
-                        : event == EXCHANGE_ANSWERED ? module->module->response_bytes
+        size_t wanted = event == EXCHANGE_REQUEST    ? module->module->request_bytes
+                        : event == EXCHANGE_RESPONSE ? module->module->response_bytes
                                                      : 0;
         exchange->length = wanted < bytes.length ? wanted : bytes.length;
         exchange->bytes = wanted > 0 ? bytes.bytes : NULL;
         client_call(module, client_for(client, i), exchange, event);
         client->data[i] = client->public.data;
     }
-    if (event != EXCHANGE_ASKED && listener->settings->request_log)
+    if (event != EXCHANGE_REQUEST && listener->settings->request_log)
         request_log_write(&client->public, exchange);
 }
 
@@ -84,16 +84,16 @@ static struct proximux_exchange client_observed(const struct events_client *clie
     };
 }
 
-static void client_asked(void *owner, const struct observation *observation)
+static void client_observed_request(void *owner, const struct observation *observation)
 {
     struct events_client *client = owner;
     if (!client->listener->wants_requests)
         return;
     struct proximux_exchange exchange = client_observed(client, observation);
-    client_tell(client, &exchange, observation->request, EXCHANGE_ASKED);
+    client_call_all(client, &exchange, observation->request, EXCHANGE_REQUEST);
 }
 
-/* A request that came while its client waited for a connection waited with it. */
+/* The wait of a request that came before its client had a connection ends with the connection. */
 static void client_set_times(const struct events_client *client, const struct observation *observation,
                              struct proximux_exchange *exchange)
 {
@@ -105,7 +105,7 @@ static void client_set_times(const struct events_client *client, const struct ob
     exchange->service = now - sent;
 }
 
-static void client_answered(void *owner, const struct observation *observation)
+static void client_observed_response(void *owner, const struct observation *observation)
 {
     struct events_client *client = owner;
     char error[OBSERVE_ERROR_MAX + 1];
@@ -114,19 +114,19 @@ static void client_answered(void *owner, const struct observation *observation)
     memcpy(error, observation->error.bytes, observation->error.length);
     error[observation->error.length] = '\0';
     exchange.error = error;
-    client_tell(client, &exchange, observation->response, EXCHANGE_ANSWERED);
+    client_call_all(client, &exchange, observation->response, EXCHANGE_RESPONSE);
 }
 
-static void client_unanswered(void *owner, const struct observation *observation)
+static void client_observed_failure(void *owner, const struct observation *observation)
 {
     struct events_client *client = owner;
     struct proximux_exchange exchange = client_observed(client, observation);
     client_set_times(client, observation, &exchange);
     exchange.reason = reason_name(client->reason);
-    client_tell(client, &exchange, (struct slice){ NULL, 0 }, EXCHANGE_FAILED);
+    client_call_all(client, &exchange, (struct slice){ NULL, 0 }, EXCHANGE_FAILED);
 }
 
-static void client_lost(void *owner, const char *why)
+static void client_lost_track(void *owner, const char *why)
 {
     const struct events_client *client = owner;
     log_debug(client->public.listener, "exchanges of client %llu from %s are not followed any more: %s",
@@ -136,7 +136,7 @@ static void client_lost(void *owner, const char *why)
 void events_client_connected(struct events_client *client, const char *target)
 {
     free(client->target);
-    client->target = strdup(target); /* NULL: memory is short, and it will seem to have none */
+    client->target = strdup(target); /* NULL, as for a client without a target, when memory is short */
     client->connected = client->turn->now;
 }
 
@@ -165,9 +165,7 @@ void events_target_ended(struct events_client *client)
 
 /* ---- Shared modes ---- */
 
-/* What modules are told of an exchange; `text` and `error` hold what it points to. False when memory is
- * short.
- */
+/* Fills `public` in for the modules; it points into `text` and `error`. False when memory is short. */
 static bool events_client_describe(const struct events_client *client, const struct events_exchange *exchange,
                                    struct buffer *text, struct buffer *error,
                                    struct proximux_exchange *public)
@@ -204,26 +202,26 @@ static void client_exchange(struct events_client *client, const struct events_ex
     struct buffer error = { 0 };
     struct proximux_exchange public;
     if (events_client_describe(client, exchange, &text, &error, &public))
-        client_tell(client, &public, bytes, event);
+        client_call_all(client, &public, bytes, event);
     buffer_free(&text);
     buffer_free(&error);
 }
 
 void events_exchange_asked(struct events_client *client, const struct events_exchange *exchange)
 {
-    struct events_exchange asked = *exchange;
+    struct events_exchange request = *exchange;
     if (!client->listener->wants_requests)
         return;
-    asked.answered = true; /* no reason yet */
-    asked.response = SLICE("");
-    client_exchange(client, &asked, exchange->request, EXCHANGE_ASKED);
+    request.answered = true; /* it has no reason yet */
+    request.response = SLICE("");
+    client_exchange(client, &request, exchange->request, EXCHANGE_REQUEST);
 }
 
 void events_exchange_ended(struct events_client *client, const struct events_exchange *exchange)
 {
     if (client->listener->wants_exchanges)
         client_exchange(client, exchange, exchange->response,
-                        exchange->answered ? EXCHANGE_ANSWERED : EXCHANGE_FAILED);
+                        exchange->answered ? EXCHANGE_RESPONSE : EXCHANGE_FAILED);
 }
 
 /* ---- From connected to closed ---- */
@@ -236,8 +234,8 @@ static void client_free(struct events_client *client)
     free(client);
 }
 
-/* Tells the first `count` modules. */
-static void client_tell_closed(struct events_client *client, size_t count,
+/* Calls `closed` of the first `count` modules. */
+static void client_call_closed(struct events_client *client, size_t count,
                                const struct proximux_closing *closing)
 {
     for (size_t i = 0; i < count; i++) {
@@ -247,7 +245,7 @@ static void client_tell_closed(struct events_client *client, size_t count,
     }
 }
 
-/* Whether all let it in. Those that had done so before one that does not learn that it is gone. */
+/* Whether all modules accept the client. If one does not, `closed` of those before it is called. */
 static bool client_is_let_in(struct events_client *client)
 {
     const struct proximux_closing closing = { .reason = reason_name(REASON_MODULE) };
@@ -258,7 +256,7 @@ static bool client_is_let_in(struct events_client *client)
         client->data[i] = client->public.data;
         if (is_let_in)
             continue;
-        client_tell_closed(client, i, &closing);
+        client_call_closed(client, i, &closing);
         return false;
     }
     return true;
@@ -266,8 +264,8 @@ static bool client_is_let_in(struct events_client *client)
 
 static bool client_observe(struct events_client *client)
 {
-    static const struct observer_hooks hooks = { client_asked, client_answered, client_unanswered,
-                                                 client_lost };
+    static const struct observer_hooks hooks = { client_observed_request, client_observed_response,
+                                                 client_observed_failure, client_lost_track };
     const struct events_listener *listener = client->listener;
     const struct observer_settings settings = {
         .protocol = &listener->settings->protocol,
@@ -289,7 +287,7 @@ struct events_client *events_client_open(struct events_listener *listener, const
     if (client == NULL)
         return NULL;
     client->listener = events_listener_reference(listener);
-    client->reason = REASON_PROTOCOL_ERROR; /* of what can't be followed any more */
+    client->reason = REASON_PROTOCOL_ERROR; /* of exchanges that can't be followed any more */
     client->turn = turn;
     client->accepted = turn->now;
     client->public = (struct proximux_client){
@@ -329,6 +327,6 @@ void events_client_close(struct events_client *client, enum reason reason, uint6
     client->reason = reason;
     if (client->observer != NULL)
         observer_end(client->observer);
-    client_tell_closed(client, client->listener->count, &closing);
+    client_call_closed(client, client->listener->count, &closing);
     client_free(client);
 }

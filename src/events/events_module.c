@@ -13,15 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What a module may ask to see of a message. */
+/* The most that a module may see of a message. */
 #define MESSAGE_BYTES_MAX ((size_t)1024 * 1024)
 
-/* Likewise of the values of a statement. */
+/* The same of the values of a statement. */
 #define PARAMETER_BYTES_MAX ((size_t)65536)
 
 #define SYMBOL "proximux_module"
 
-/* What is being loaded, for errors. */
+/* The module that is being loaded, for errors. */
 struct loading {
     struct module *module;
     const struct parsed_configuration *parsed;
@@ -49,11 +49,10 @@ static const struct parsed_value *path_of(const struct loading *loading)
     return parsed_peek(loading->group->group, "path");
 }
 
-/* ---- The file ---------------------------------------------------------------------------------------------
- */
+/* ---- The file ---- */
 
-/* Whether others than root could put something else there, by these bits of its mode; of a folder with the
- * sticky bit, all that counts is whose it is. */
+/* Whether users other than root could replace what is at `path`, by these bits of its mode. The mode of a folder
+ * with the sticky bit does not count, only its owner. */
 static bool others_may_write(const char *path, mode_t bits)
 {
     struct stat status;
@@ -66,8 +65,8 @@ static bool others_may_write(const char *path, mode_t bits)
     return status.st_uid != 0 || (!is_sticky && (status.st_mode & bits) != 0);
 }
 
-/* Whether they could do so in one of the folders that lead to a file. Above its own a group may write: Debian
- * has given /usr/local to one. */
+/* The same of the folders that lead to a file. Above its own folder the group may write: Debian gives /usr/local
+ * to a group. */
 static bool others_may_replace(const char *path)
 {
     char folder[PATH_MAX];
@@ -82,7 +81,7 @@ static bool others_may_replace(const char *path)
     return false;
 }
 
-/* What runs as root must not be what others wrote, nor behind a link of theirs. */
+/* As root, no module is loaded that other users could have written, or linked to. */
 static bool is_trusted(const struct loading *loading)
 {
     char file[PATH_MAX];
@@ -175,8 +174,7 @@ static bool open_library(const struct loading *loading)
     return true;
 }
 
-/* ---- Its settings
- * ------------------------------------------------------------------------------------------ */
+/* ---- Its settings ---- */
 
 static size_t count_keys(const struct proximux_module *module)
 {
@@ -316,7 +314,7 @@ static void take_values(const struct loading *loading)
     }
     for (size_t i = 0; i < loading->group->extra_count; i++) {
         const struct parsed_extra *extra = &loading->group->extras[i];
-        if (!extra->value.set) /* memory was short, which is noted */
+        if (!extra->value.set) /* memory was short, which was reported */
             continue;
         const struct proximux_key *key = find_key(module->module, extra->name, &place);
         if (key == NULL)
@@ -338,8 +336,7 @@ static void take_values(const struct loading *loading)
     }
 }
 
-/* ---- Its listeners
- * ----------------------------------------------------------------------------------------- */
+/* ---- Its listeners ---- */
 
 static void check_listener_name(const struct loading *loading, const struct parsed_item *item)
 {
@@ -392,11 +389,10 @@ bool module_is_for(const struct module *module, const char *listener)
     return module->listeners == NULL;
 }
 
-/* ---- From load to close
- * ------------------------------------------------------------------------------------ */
+/* ---- From load to close ---- */
 
-/* A module may fail without a word. */
-static const char *said(const char *reason)
+/* The reason of a module, which it may have left empty. */
+static const char *reason_or_default(const char *reason)
 {
     return reason[0] != '\0' ? reason : "it refuses, and does not say why";
 }
@@ -413,7 +409,7 @@ bool module_load(struct module *module, const struct parsed_configuration *parse
     take_values(&loading);
     if (parsed->problems->errors == errors && module->module->check != NULL &&
         !module->module->check(module->values, error, sizeof error))
-        module_fail(&loading, &group->group->origin, module->module->name, "%s", said(error));
+        module_fail(&loading, &group->group->origin, module->module->name, "%s", reason_or_default(error));
     return parsed->problems->errors == errors;
 }
 
@@ -440,7 +436,7 @@ bool module_start(struct module *module, char *error, size_t error_size)
     module->started = module->module->start == NULL ||
                       module->module->start(&host, module->values, &module->instance, reason, sizeof reason);
     if (!module->started)
-        snprintf(error, error_size, "module %s: %s", module->path, said(reason));
+        snprintf(error, error_size, "module %s: %s", module->path, reason_or_default(reason));
     return module->started;
 }
 

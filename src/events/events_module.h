@@ -21,8 +21,8 @@ struct module {
     bool started;
 };
 
-/* Loads a module and checks its settings; what is wrong is noted. False if anything was; module_close() all
- * the same. */
+/* Loads a module and checks its settings; errors go to the problems of `parsed`. False if there is any.
+ * module_close() is due in both cases. */
 bool module_load(struct module *module, const struct parsed_configuration *parsed,
                  const struct parsed_module *group);
 
@@ -31,10 +31,10 @@ bool module_is_equal(const struct module *a, const struct module *b);
 
 bool module_start(struct module *module, char *error, size_t error_size);
 
-/* Stops it if it was started, unloads it. */
+/* Stops a module that was started, and unloads it. */
 void module_close(struct module *module);
 
-/* Whether it is for the listener of that name. */
+/* Whether a module is for the listener of that name. */
 bool module_is_for(const struct module *module, const char *listener);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the parts of events share. Used inside this room only. */
+/* The structs of events. Used inside this room only. */
 #ifndef EVENTS_EVENTS_STATE_H
 #define EVENTS_EVENTS_STATE_H
 
@@ -17,11 +17,11 @@ struct events_listener {
     int references;
     struct events *events;
     struct listener_settings *settings;
-    const char *protocol;    /* its name */
-    struct module **modules; /* of `events`, those that are for it */
+    const char *protocol;    /* name of it */
+    struct module **modules; /* those of `events` that are for this listener */
     size_t count;
     bool wants_exchanges;
-    bool wants_requests; /* some module wants to know of them before they end */
+    bool wants_requests; /* a module has `request` */
     size_t request_bytes;
     size_t response_bytes;
     size_t parameter_bytes;

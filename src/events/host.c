@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 
-/* To modules the file is a type of its own, so that their header needs none of ours. */
+/* Modules know the file as an opaque type, so that their header needs no internal one. */
 static struct log_file *file_of(struct proximux_file *file)
 {
     return (struct log_file *)(void *)file;

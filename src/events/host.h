@@ -1,4 +1,4 @@
-/* What modules may call. Used inside this room only. */
+/* The functions that modules may call. Used inside this room only. */
 #ifndef EVENTS_HOST_H
 #define EVENTS_HOST_H
 

@@ -1,4 +1,4 @@
-/* The log of requests: one line an exchange. */
+/* The request log: one line an exchange. */
 #include "base/log.h"
 #include "events/events_state.h"
 
@@ -7,7 +7,7 @@
 /* Bytes of a text that fit a line, escaped. */
 #define TEXT_MAX 2048
 
-/* The text comes last, so that what is cut off is its end. */
+/* The text comes last, because the end of a long line is cut off. */
 void request_log_write(const struct proximux_client *client, const struct proximux_exchange *exchange)
 {
     char text[TEXT_MAX + 1];

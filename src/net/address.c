@@ -164,7 +164,7 @@ static bool endpoint_fail(char *error, size_t error_size, const char *message, c
     return false;
 }
 
-/* Takes over what was found out; the only place where an endpoint gets its memory. */
+/* Sets the fields; the only place where an endpoint gets its memory. */
 static bool endpoint_set(struct endpoint *endpoint, enum endpoint_kind kind, const char *host, size_t length,
                          uint16_t port, char *error, size_t error_size)
 {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* Room for every text that address_print() makes, with its end. */
+/* The size of every text of address_print(). */
 #define ADDRESS_TEXT_SIZE 80
 
 /* An IP address with its port. Family AF_UNIX stands for "a peer on a unix socket", which has no address;
@@ -36,8 +36,7 @@ uint16_t address_port(const struct address *address);
 /* Length to hand to bind() and connect(). IP addresses only. */
 socklen_t address_length(const struct address *address);
 
-/* "192.0.2.1:80", "[2001:db8::1]:80", "unix" or "none". Returns `text`, which holds ADDRESS_TEXT_SIZE bytes.
- */
+/* "192.0.2.1:80", "[2001:db8::1]:80", "unix" or "none". Returns `text`, of ADDRESS_TEXT_SIZE bytes. */
 const char *address_print(const struct address *address, char *text);
 
 /* The same of a client, for the log: if that masks addresses, "192.0.2.0" or "2001:db8:1::", the last octet

@@ -1,5 +1,5 @@
-/* The account of file descriptors. A client is accepted only when the descriptor that its target connection
- * will need is there too; who can't get any waits here and is called when some come back. */
+/* The account of file descriptors. A client is accepted only when the descriptor of its target connection can be
+ * reserved too. Who can't reserve any waits here, and is called when descriptors come back. */
 #ifndef NET_DESCRIPTORS_H
 #define NET_DESCRIPTORS_H
 
@@ -14,24 +14,24 @@ struct descriptors {
     struct list waiters; /* struct descriptors_waiter */
 };
 
-/* Embedded in whoever waits; leave with descriptors_forget() before freeing it. */
+/* Embedded in its owner, which calls descriptors_forget() before it is freed. */
 struct descriptors_waiter {
     struct list_node node;
-    size_t count;                                      /* how many it waits for */
+    size_t count;                                      /* of descriptors it waits for */
     void (*resume)(struct descriptors_waiter *waiter); /* called once per wait, off the list */
 };
 
-/* Raises the soft limit of open files to the hard one and, where permitted, the hard one to `wanted`. Then
- * counts what is open now and sets aside a margin for look-ups, logs and the like. Returns the limit. */
+/* Raises the soft limit of open files to the hard one and, where permitted, the hard one to `wanted`. Open
+ * descriptors and a margin for look-ups, logs and the like are not in the account. Returns the limit. */
 size_t descriptors_init(struct descriptors *descriptors, size_t wanted);
 
-/* Takes `count` out of the account. False if so many are not there: nothing is taken then. */
+/* Reserves `count`. False if fewer are left: none is reserved then. */
 bool descriptors_reserve(struct descriptors *descriptors, size_t count);
 
-/* Gives `count` back, after the descriptors were closed, and calls those for whom there are enough now. */
+/* Returns `count`, after the descriptors were closed, and calls the waiters for which there are enough now. */
 void descriptors_return(struct descriptors *descriptors, size_t count);
 
-/* Waits for `count` of them. */
+/* Waits for `count` descriptors. */
 void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter, size_t count);
 void descriptors_forget(struct descriptors_waiter *waiter);
 

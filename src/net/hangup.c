@@ -7,24 +7,25 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Most pauses are over sooner, and cost nothing then. */
+/* Most pauses in reading are shorter, and cost nothing. */
 #define HOLD_MILLISECONDS 100
 
-/* How many are told in one turn of the loop. */
+/* The most hang-ups of one turn of the loop. */
 #define BATCH 64
 
-static void hangups_told(struct ev_loop *loop, ev_io *watcher, int events)
+static void hangups_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct hangups *hangups = watcher->data;
-    struct epoll_event told;
-    if (events & EV_ERROR) { /* the loop could not watch it, and takes it for done unless it is set anew */
+    struct epoll_event event;
+    if (events &
+        EV_ERROR) { /* libev drops a watcher whose descriptor it could not watch, unless it is set anew */
         ev_io_set(watcher, watcher->fd, EV_READ);
         ev_io_start(loop, watcher);
     }
-    /* One at a time, since dealing with one may be the end of another. */
-    for (int i = 0; i < BATCH && epoll_wait(watcher->fd, &told, 1, 0) == 1; i++) {
-        hangup_forget(hangups, told.data.ptr);
-        hangups->seen(hangups->owner, told.data.ptr);
+    /* One at a time, since the callback for one may close another. */
+    for (int i = 0; i < BATCH && epoll_wait(watcher->fd, &event, 1, 0) == 1; i++) {
+        hangup_forget(hangups, event.data.ptr);
+        hangups->callback(hangups->owner, event.data.ptr);
     }
 }
 
@@ -34,16 +35,16 @@ static void hangups_begin(struct timer *timer, struct timeout *timeout)
     struct hangup *hangup = list_entry(timeout, struct hangup, timeout);
     struct epoll_event event = { .events = 0, .data.ptr = hangup };
     hangup->is_watched = epoll_ctl(hangups->watcher.fd, EPOLL_CTL_ADD, hangup->descriptor, &event) == 0;
-    if (!hangup->is_watched) /* it is noticed later then, when it is written to or read again */
+    if (!hangup->is_watched) /* the hang-up is noticed at the next read or write then */
         log_debug(NULL, "a hang-up can't be watched for: %s", strerror(errno));
 }
 
-bool hangups_init(struct hangups *hangups, struct ev_loop *loop, hangup_seen *seen, void *owner)
+bool hangups_init(struct hangups *hangups, struct ev_loop *loop, hangup_callback *callback, void *owner)
 {
-    hangups->seen = seen;
+    hangups->callback = callback;
     hangups->owner = owner;
     timer_init(&hangups->timer, loop, HOLD_MILLISECONDS, hangups_begin, hangups);
-    ev_io_init(&hangups->watcher, hangups_told, epoll_create1(EPOLL_CLOEXEC), EV_READ);
+    ev_io_init(&hangups->watcher, hangups_ready, epoll_create1(EPOLL_CLOEXEC), EV_READ);
     hangups->watcher.data = hangups;
     if (hangups->watcher.fd == -1)
         return false;

@@ -1,5 +1,5 @@
-/* Notices peers that hang up while they are not read. The loop has no watcher for that, but an epoll
- * descriptor that is asked for nothing tells of hang-ups all the same. */
+/* Notices peers that hang up while they are not read. libev has no watcher for that, but epoll reports hang-ups
+ * of a descriptor that is watched for no event. */
 #ifndef NET_HANGUP_H
 #define NET_HANGUP_H
 
@@ -10,28 +10,28 @@
 
 /* Embedded in what is watched; all zero while it is not. */
 struct hangup {
-    struct timeout timeout; /* until it is worth watching */
+    struct timeout timeout; /* until it is watched */
     int descriptor;
     bool is_watched;
 };
 
-/* The peer has hung up, which is told once: it was reset, or both directions have ended. May free what it is
- * about. */
-typedef void hangup_seen(void *owner, struct hangup *hangup);
+/* Called once when the peer has hung up: it was reset, or both directions have ended. May free the hangup. */
+typedef void hangup_callback(void *owner, struct hangup *hangup);
 
 /* Embedded in its owner. */
 struct hangups {
     ev_io watcher; /* of the epoll descriptor */
     struct timer timer;
-    hangup_seen *seen;
+    hangup_callback *callback;
     void *owner;
 };
 
 /* False with errno when there is no descriptor; hangups_close() is due all the same. */
-bool hangups_init(struct hangups *hangups, struct ev_loop *loop, hangup_seen *seen, void *owner);
+bool hangups_init(struct hangups *hangups, struct ev_loop *loop, hangup_callback *callback, void *owner);
 void hangups_close(struct hangups *hangups);
 
-/* The descriptor is not read from now on; it is read again, or about to be closed. */
+/* The first is for a descriptor that is not read from now on; the second for one that is read again, or about to
+ * be closed. */
 void hangup_watch(struct hangups *hangups, struct hangup *hangup, int descriptor, int64_t now);
 void hangup_forget(struct hangups *hangups, struct hangup *hangup);
 

@@ -1,6 +1,6 @@
 /* Listening sockets that this process was started with: those of systemd's socket activation
- * (sd_listen_fds(3)), known by the names that their units give them, and those of a process that hands its
- * place over (see server/upgrade.h), known by their addresses. */
+ * (sd_listen_fds(3)), known by the names in their units, and those of the process that an upgrade replaces (see
+ * server/upgrade.h), known by their addresses. */
 #ifndef NET_INHERITED_H
 #define NET_INHERITED_H
 
@@ -13,7 +13,7 @@
 /* The first descriptor that is passed; the others follow it. */
 #define INHERITED_FIRST 3
 
-/* The name of a socket that is known by its address. */
+/* The name of a socket that an upgrade passes. */
 #define INHERITED_BY_ADDRESS "(address)"
 
 struct inherited_socket {
@@ -29,9 +29,8 @@ struct inherited {
     size_t count;
 };
 
-/* Takes over what LISTEN_FDS and LISTEN_FDNAMES tell of, if LISTEN_PID says that this process is meant, and
- * removes these variables. To be called before anything else opens descriptors. False when memory is short.
- */
+/* Takes the sockets of LISTEN_FDS and LISTEN_FDNAMES over if LISTEN_PID is this process, and removes these
+ * variables. To be called before anything else opens descriptors. False when memory is short. */
 bool inherited_take(struct inherited *inherited);
 
 /* The next unclaimed socket of that name, beginning at index `*next`, which then is the one after it; NULL:
@@ -46,14 +45,14 @@ struct inherited_socket *inherited_at(struct inherited *inherited, const struct 
 /* Gives the descriptor to the caller; the socket is claimed then. */
 int inherited_claim(struct inherited_socket *socket);
 
-/* Writes a line to the log for each socket that nobody has claimed. */
+/* Logs each unclaimed socket. */
 void inherited_report(const struct inherited *inherited);
 
-/* Closes unix sockets of a process whose place was taken that nobody has claimed, and removes their paths. To
- * be called when that process has closed them too. */
+/* Closes unclaimed unix sockets of the replaced process, and removes their paths. To be called when that process
+ * has closed them too. */
 void inherited_remove_paths(struct inherited *inherited);
 
-/* Closes what nobody has claimed, and frees all. */
+/* Closes unclaimed sockets, and frees all. */
 void inherited_release(struct inherited *inherited);
 
 #endif

@@ -16,7 +16,7 @@ enum { FAMILY_NONE = 0x00, FAMILY_IPV4 = 0x11, FAMILY_IPV6 = 0x21, FAMILY_UNIX =
 #define IPV6_SIZE 36
 #define UNIX_SIZE 216
 
-/* An IP address and port as a socket would tell them. */
+/* An IP address and port, IPv4-mapped IPv6 as IPv4. */
 static void set_address(struct address *address, int family, const void *bytes, uint16_t port)
 {
     if (family == AF_INET) {
@@ -134,7 +134,7 @@ static size_t binary_length(const struct proxy_header *header)
     return (size_t)header->bytes[14] << 8 | header->bytes[15];
 }
 
-/* Whether the fixed part makes sense. What a LOCAL header says of addresses is not to be looked at. */
+/* Whether the fixed part is valid. The addresses of a LOCAL header are ignored. */
 static bool is_binary_sound(const struct proxy_header *header)
 {
     unsigned char family = header->bytes[13];

@@ -32,7 +32,7 @@ struct proxy_header {
 };
 
 /* Reads the next `length` bytes; `used` gets how many of them belong to the header, which is all of them
- * unless it is done. Strict: what another reader could take for something else is broken. IPv4-mapped IPv6
+ * unless it is done. Strict: a header that another reader could understand differently is broken. IPv4-mapped IPv6
  * becomes IPv4. */
 enum proxy_header_result proxy_header_read(struct proxy_header *header, const char *bytes, size_t length,
                                            size_t *used);

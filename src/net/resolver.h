@@ -12,7 +12,7 @@
 
 struct resolver;
 
-/* A name that somebody connects to again and again. Owned by who added it. */
+/* A name that is connected to again and again. Owned by the caller of resolver_add(). */
 struct resolver_name;
 
 /* Called from the loop, never from inside another function of this file, when a look-up has ended: with an
@@ -25,16 +25,16 @@ struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error
 /* All names must have been removed. NULL is allowed. */
 void resolver_destroy(struct resolver *resolver);
 
-/* Takes the system's configuration up anew; what is pending is asked again. Done by itself when resolv.conf
- * changes. */
+/* Reads the system's configuration anew and repeats pending look-ups. Changes of resolv.conf are noticed without
+ * it. */
 void resolver_renew(struct resolver *resolver);
 
-/* Nothing is asked yet, but what is known of the same host already is taken over. `source` (for the log) and
- * `host` must outlive the name. NULL when memory is short. */
+/* Adds a name without a look-up; it starts with the addresses of another one of the same host, if any. `source`
+ * (for the log) and `host` must outlive it. NULL when memory is short. */
 struct resolver_name *resolver_add(struct resolver *resolver, const char *source, const char *host,
                                    resolver_callback *callback, void *data);
 
-/* Ends a pending look-up too; the callback is not called any more. */
+/* Removes a name, with its pending look-up; the callback is not called any more. */
 void resolver_remove(struct resolver_name *name);
 
 /* Makes sure that the addresses are current. True: they are ready to be used (see resolver_addresses(); there
@@ -45,7 +45,7 @@ bool resolver_lookup(struct resolver_name *name);
 /* The last answer, ports 0; valid until the loop runs again. */
 const struct address *resolver_addresses(const struct resolver_name *name, size_t *count);
 
-/* Until when the last answer counts, microseconds; a moment from now if the look-up failed. */
+/* Until when the last answer is valid, microseconds; a moment from now if the look-up failed. */
 int64_t resolver_fresh_until(const struct resolver_name *name);
 
 /* Why the last look-up failed, or NULL if it did not. */

@@ -1,4 +1,4 @@
-/* What the process has once and hands to everybody who works in the loop. Owned by the server. */
+/* What exists once in the process, for all code that runs in the loop. Owned by the server. */
 #ifndef NET_RUNTIME_H
 #define NET_RUNTIME_H
 

@@ -1,5 +1,5 @@
-/* What serves the clients that a listener has let in: proxy mode (pipe) and the shared modes (stream) look
- * alike to it. */
+/* A service serves the accepted clients of a listener. Proxy mode (pipe), the shared modes (stream) and admin
+ * have this interface. */
 #ifndef NET_SERVICE_H
 #define NET_SERVICE_H
 
@@ -14,7 +14,7 @@
 struct events_client;
 struct events_listener;
 
-/* What one client's stay was like, told when it ends. */
+/* The summary of a session, at its end. */
 struct service_summary {
     enum reason reason;
     uint64_t bytes_from_client;
@@ -24,20 +24,18 @@ struct service_summary {
 /* The listener, as its service knows it. Must outlive the service. */
 struct service_owner {
     void *owner;
-    /* The service is prepared: from now on clients may be accepted. Comes once, from the loop or from inside
-     * `start`. */
+    /* The service is ready for clients. Called once, from the loop or from inside `start`. */
     void (*ready)(void *owner);
-    /* A client has gone and its descriptors are closed: the listener gives its places in the account back and
-     * forgets it. It may not destroy the service from here. */
+    /* A client has gone and its descriptors are closed: the listener returns its descriptors to the account and
+     * forgets it. It must not destroy the service from here. */
     void (*ended)(void *owner, const struct address *client, const struct service_summary *summary);
     /* The service counts bytes, requests and times here, the listener its clients. */
     struct counters *counters;
-    /* What is to be told of clients, see events/events.h; NULL: nothing. */
+    /* Modules and request log, see events/events.h; NULL: none. */
     const struct events_listener *events;
 };
 
-/* What one target of a listener is like at a moment. What it points to is the service's, and may change when
- * the loop goes on. */
+/* The present state of one target of a listener. It points into the service, valid until the loop goes on. */
 struct service_target {
     const char *name;
     const char *state;   /* "untried", "up", "down", "trying" */
@@ -61,13 +59,12 @@ struct service_functions {
     /* Prepares for clients. */
     void (*start)(struct service *service);
 
-    /* Takes over an accepted client, and what events know of it (NULL: nobody wants to know). From now on
-     * `ended` comes exactly once for it, possibly before this function returns. */
+    /* Takes over an accepted client and its events (may be NULL). From now on `ended` is called exactly once for
+     * it, possibly before this function returns. */
     void (*accept)(struct service *service, int descriptor, const struct address *client,
                    struct events_client *events);
 
-    /* Lets clients finish what they have begun. Those who are accepted later (they waited in a backlog) are
-     * treated likewise. */
+    /* Lets clients finish what they have begun; the same for those accepted later, from a backlog. */
     void (*drain)(struct service *service);
 
     /* A reload goes on with other settings, of the same mode and protocol. `prepare` does all that can fail;
@@ -78,8 +75,8 @@ struct service_functions {
     void (*commit)(struct service *service);
     void (*rollback)(struct service *service);
 
-    /* Another service takes the listener's clients from now on: those who are here are served as before, as
-     * long as they like; they are told to go where the protocol has a word for that. */
+    /* Another service takes new clients from now on. Present ones are served as before, without a limit of time;
+     * where the protocol has a way to ask clients to leave, they are asked. */
     void (*leave)(struct service *service);
 
     /* Shows each client to the filter and ends, with REASON_BLOCKED, those for whom it returns true. */
@@ -88,14 +85,14 @@ struct service_functions {
     /* Ends all clients now. */
     void (*close)(struct service *service, enum reason reason);
 
-    /* Clients there are; of these, those who wait for a target connection. */
+    /* All clients; those that wait for a target connection. */
     size_t (*clients)(const struct service *service);
     size_t (*waiting)(const struct service *service);
 
     /* Requests at target connections; in proxy mode, clients at theirs. */
     size_t (*in_flight)(const struct service *service);
 
-    /* The targets; `index` is one of their places. */
+    /* The number of targets; the target at an index. */
     size_t (*targets)(const struct service *service);
     void (*target)(const struct service *service, size_t index, struct service_target *target);
 
@@ -103,7 +100,7 @@ struct service_functions {
     void (*destroy)(struct service *service);
 };
 
-/* Embedded as their first member in what the rooms make of it. Owned by the listener. */
+/* Embedded in each room's own struct. Owned by the listener. */
 struct service {
     const struct service_functions *functions;
 };

@@ -23,10 +23,9 @@ int socket_listen(const struct address *address, const struct socket_listen_opti
 /* Allows that others of the same user listen on the address too, or not any more. */
 void socket_set_reuse_port(int descriptor, bool reuse);
 
-/* Has a listening socket answer no further connection attempt. Over TCP, who comes tries again a moment
- * later, and finds the socket that has taken this one's place, or nobody; at a unix socket he is refused.
- * Those in its backlog can still be accepted. All processes that have the socket are concerned, and there is
- * no way back. */
+/* Makes a listening socket ignore further connection attempts. A TCP client tries again a moment later, and
+ * reaches the socket that replaces this one, if any; at a unix socket it is refused. Connections in the backlog can
+ * still be accepted. It holds for all processes that share the socket, and can't be undone. */
 void socket_stop_listening(int descriptor);
 void socket_stop_listening_unix(int descriptor);
 
@@ -70,8 +69,8 @@ int socket_connect_unix(const char *path);
 /* The pending error of a socket, 0 if none: the outcome of a connect() once the socket became writable. */
 int socket_error(int descriptor);
 
-/* Whether reading or writing failed only because it would have had to wait, was interrupted, or the kernel
- * was short of memory, which leaves the connection whole: to be done again later. */
+/* Whether reading or writing is to be tried again later: it would have had to wait, was interrupted, or the
+ * kernel was short of memory, which leaves the connection whole. */
 bool socket_would_wait(int error);
 
 /* Times in seconds, at least 1. No effect on unix sockets. */

@@ -25,8 +25,8 @@ static void pipe_rules_free(struct pipe_rules *rules)
     free(rules);
 }
 
-/* Frees those that nobody has any more. Not when the last session leaves, for that may be inside a callback
- * of a timer of theirs. */
+/* Frees rules without sessions. The end of the last session can't do that: it may come from one of their
+ * timers. */
 static void pipe_reap_rules(struct pipe_service *service)
 {
     list_foreach(&service->all_rules, node)
@@ -37,7 +37,7 @@ static void pipe_reap_rules(struct pipe_service *service)
     }
 }
 
-/* While connections of other generations hold all places, nobody's time in the queue runs. */
+/* Stops the time in the queue while connections of other generations hold all slots. */
 static void pipe_hold_queue(struct pipe_service *service)
 {
     bool hold = target_set_is_held(service->targets);
@@ -55,8 +55,8 @@ static void pipe_hold_queue(struct pipe_service *service)
     }
 }
 
-/* Turns away those who came last and wait beyond the limit. Many may: while a target is being connected to,
- * its clients don't wait, until the attempts fail. */
+/* Turns the latest clients away that wait beyond the limit. There can be many: clients whose attempts are under
+ * way are not counted as waiting until these fail. */
 static void pipe_shorten_queue(struct pipe_service *service)
 {
     size_t limit = (size_t)service->settings->queue_limit;
@@ -76,7 +76,7 @@ static void pipe_connect_ended(void *data, struct target *target, int descriptor
         pipe_session_connected(session, target, descriptor);
         return;
     }
-    if (session->overdue) {
+    if (session->is_overdue) {
         pipe_session_end(session, REASON_QUEUE_TIMEOUT);
     } else {
         pipe_session_requeue(session);
@@ -90,7 +90,7 @@ static void pipe_connect_ended(void *data, struct target *target, int descriptor
 static void pipe_serve_queue(struct pipe_service *service)
 {
     if (service->serving)
-        return; /* an end in the loop below freed a place: the loop sees it */
+        return; /* called from an end inside the loop below, which goes on with the freed slot */
     service->serving = true;
     struct list_node *first;
     while ((first = list_first(&service->waiting)) != NULL) {
@@ -122,7 +122,7 @@ static void pipe_queue_timed_out(struct timer *timer, struct timeout *timeout)
     (void)timer;
     struct pipe_session *session = list_entry(timeout, struct pipe_session, queue_timeout);
     if (session->state == PIPE_CONNECTING)
-        session->overdue = true;
+        session->is_overdue = true;
     else
         pipe_session_end(session, REASON_QUEUE_TIMEOUT);
 }
@@ -176,8 +176,7 @@ static void pipe_accept(struct service *service, int descriptor, const struct ad
         pipe_session_progress(session);
 }
 
-/* Sessions end when their two sides say so, and those who wait are still served: there is nothing to be done.
- */
+/* Sessions end when their two ends do, and waiting clients are still served: nothing is to be done. */
 static void pipe_drain(struct service *service)
 {
     (void)service;
@@ -187,7 +186,7 @@ static void pipe_close(struct service *service, enum reason reason)
 {
     struct pipe_service *pipe = pipe_of(service);
     struct list_node *node;
-    /* The queue first: what the others leave free is not to be given to anybody. */
+    /* The queue first, so that no connection that comes free goes to a client in it. */
     while ((node = list_first(&pipe->waiting)) != NULL)
         pipe_session_end(list_entry(node, struct pipe_session, node), reason);
     while ((node = list_first(&pipe->others)) != NULL)
@@ -204,7 +203,7 @@ static size_t pipe_waiting(const struct service *service)
     return list_entry(service, const struct pipe_service, service)->waiting_count;
 }
 
-/* Waiting ones apart, each has a connection or an attempt. */
+/* All sessions but the waiting ones have a connection or an attempt. */
 static size_t pipe_in_flight(const struct service *service)
 {
     return pipe_sessions(service) - pipe_waiting(service);
@@ -289,7 +288,7 @@ static void pipe_commit(struct service *service)
     pipe_serve_queue(pipe);
 }
 
-/* There is no word that would tell clients to go. */
+/* Proxy mode knows no protocol in which clients could be told to leave. */
 static void pipe_leave(struct service *service)
 {
     (void)service;
@@ -308,7 +307,7 @@ static void pipe_filter_list(struct list *list, service_filter *filter, void *da
 static void pipe_filter(struct service *service, service_filter *filter, void *data)
 {
     struct pipe_service *pipe = pipe_of(service);
-    pipe->serving = true; /* nobody moves from one list to the other meanwhile */
+    pipe->serving = true; /* so that no session moves from one list to the other meanwhile */
     pipe_filter_list(&pipe->waiting, filter, data);
     pipe_filter_list(&pipe->others, filter, data);
     pipe->serving = false;

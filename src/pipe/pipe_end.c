@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* So many reads in a row of at least so many bytes make a flow a large one, which it is until less comes. */
+/* A flow is large after so many reads in a row of at least LARGE_READ bytes, until a piece has fewer than
+ * LARGE_ENOUGH_YET. */
 #define LARGE_READS      4
 #define LARGE_READ       (RUNTIME_READ_SIZE / 4)
 #define LARGE_ENOUGH_YET (RUNTIME_READ_SIZE / 16)
@@ -40,8 +41,8 @@ static void end_drop_pending(struct pipe_end *end)
     end->pending_capacity = 0;
 }
 
-/* Nothing can be written to this end any more: what was meant for it is lost, and its peer need not be read.
- * What it still has to say is read all the same. */
+/* Writing to this end has failed: bytes for it are lost, and its peer is not read any more. Bytes that still come
+ * from it are read. */
 static void end_write_failed(struct pipe_end *end)
 {
     end_drop_pending(end);
@@ -54,7 +55,7 @@ static bool end_keep(struct pipe_end *end, const char *bytes, size_t length)
 {
     size_t needed = end->pending_length + length;
     if (end->pending_start + needed > end->pending_capacity) {
-        /* Doubling, because a client that waits may send byte by byte. */
+        /* Doubling, because a waiting client may send byte by byte. */
         size_t doubled = 2 * (size_t)end->pending_capacity;
         size_t capacity = doubled > RUNTIME_READ_SIZE || doubled < needed ? needed : doubled;
         char *grown = malloc(capacity);
@@ -89,7 +90,7 @@ bool pipe_end_put_first(struct pipe_end *end, const char *bytes, size_t length)
     return true;
 }
 
-/* The client's end and the target's end have their bytes counted in different places. */
+/* Counts the bytes of an end for the listener or the target. */
 static void end_count(struct pipe_end *end, uint64_t received, uint64_t sent)
 {
     struct pipe_session *session = end->session;
@@ -114,7 +115,7 @@ static ssize_t end_write(struct pipe_end *end, const char *bytes, size_t length)
     return written;
 }
 
-/* Moves on what is in the splice_pipe, and gives that back when it is empty. */
+/* Moves bytes from the splice pipe to the socket, and gives the pipe back when it is empty. */
 static void end_flush_splice_pipe(struct pipe_end *end)
 {
     ssize_t moved = splice_pipe_empty(end->splice_pipe, end->watcher.fd);
@@ -164,7 +165,7 @@ static bool end_accept(struct pipe_end *end, const char *bytes, size_t length)
     return left == 0 || end_keep(end, bytes + written, left);
 }
 
-/* How much may be read from this end now. */
+/* How many bytes may be read from this end now. */
 static size_t end_readable(const struct pipe_end *end)
 {
     const struct pipe_end *peer = end->peer;
@@ -175,7 +176,7 @@ static size_t end_readable(const struct pipe_end *end)
     return pipe_end_has_pending(peer) ? 0 : RUNTIME_READ_SIZE;
 }
 
-/* Shows what came from this end to those who want to see it. */
+/* Hands bytes that came from this end to events. */
 static void end_show(const struct pipe_end *end, const char *bytes, size_t length)
 {
     struct pipe_session *session = end->session;
@@ -196,7 +197,7 @@ static void end_set_large(struct pipe_end *end, bool is_large)
     end->large_reads = 0;
 }
 
-/* It has ended its stream, or (`failed`) broken. */
+/* The stream from this end has ended, or failed. */
 static void end_read_over(struct pipe_end *end, bool failed)
 {
     struct pipe_session *session = end->session;
@@ -210,7 +211,7 @@ static void end_read_over(struct pipe_end *end, bool failed)
         events_target_ended(session->events);
 }
 
-/* A flow of several large reads in a row is moved without copying, unless somebody wants to see it. */
+/* Large flows are spliced, unless events want to see their bytes. */
 static void end_measure_flow(struct pipe_end *end, size_t length)
 {
     const struct pipe_session *session = end->session;
@@ -221,7 +222,7 @@ static void end_measure_flow(struct pipe_end *end, size_t length)
                                (session->events == NULL || !events_client_follows(session->events)));
 }
 
-/* Moves a piece to the peer by splice(). False: it has to be copied. */
+/* Moves a piece to the peer by splice(). False: the piece has to be copied. */
 static bool end_move(struct pipe_end *end)
 {
     struct splice_pipes *splice_pipes = &end->session->service->splice_pipes;
@@ -239,7 +240,7 @@ static bool end_move(struct pipe_end *end)
         return !end->is_copied;
     }
     if ((size_t)length < LARGE_ENOUGH_YET)
-        end_set_large(end, false); /* it has become a trickle */
+        end_set_large(end, false);
     end_count(end, (uint64_t)length, 0);
     end->peer->splice_pipe = splice_pipe;
     end_flush_splice_pipe(end->peer);

@@ -55,7 +55,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     timeout_stop(&session->inactivity);
     timeout_stop(&session->half_close);
     hangup_forget(&service->hangups, &session->hangup);
-    /* A stream that was cut off must not look complete. */
+    /* A stream that is not whole ends with a reset, so that it does not look complete. */
     pipe_end_close(&session->client, reason == REASON_TARGET_RESET || pipe_end_has_pending(&session->client));
     pipe_end_close(&session->target, reason == REASON_CLIENT_RESET || pipe_end_has_pending(&session->target));
     struct service_summary summary = {
@@ -72,7 +72,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     free(session);
     service->session_count--;
     service->owner.ended(service->owner.owner, &address, &summary);
-    /* Last, because these may serve the next one in the queue. */
+    /* Last, because these may serve the next session in the queue. */
     if (attempt != NULL)
         target_cancel(attempt);
     if (target != NULL)
@@ -94,9 +94,9 @@ void pipe_session_requeue(struct pipe_session *session)
     }
 }
 
-/* Why the session is over, or REASON_NONE if it is not. A reset end is over for both directions as soon as
- * what it said was passed on; a client that resets while it waits has nobody to pass anything on to. */
-static enum reason session_verdict(const struct pipe_session *session)
+/* Why the session is over, or REASON_NONE if it is not. A reset ends both directions as soon as the bytes that
+ * came before it are passed on; those of a client that waits are not. */
+static enum reason session_end_reason(const struct pipe_session *session)
 {
     const struct pipe_end *client = &session->client;
     const struct pipe_end *target = &session->target;
@@ -109,7 +109,7 @@ static enum reason session_verdict(const struct pipe_session *session)
     return REASON_NONE;
 }
 
-/* Where the target takes nothing the client is not read, and the loop would not hear of its reset. */
+/* A client is not read while the target takes nothing, so that the loop would not notice its reset. */
 static void session_watch_hangup(struct pipe_session *session)
 {
     const struct pipe_end *client = &session->client;
@@ -138,9 +138,9 @@ void pipe_session_progress(struct pipe_session *session)
     struct pipe_end *target = &session->target;
     pipe_end_pass_on(client);
     pipe_end_pass_on(target);
-    enum reason verdict = session_verdict(session);
-    if (verdict != REASON_NONE) {
-        pipe_session_end(session, verdict);
+    enum reason reason = session_end_reason(session);
+    if (reason != REASON_NONE) {
+        pipe_session_end(session, reason);
         return;
     }
     bool one_has_ended = client->read_ended || target->read_ended || client->reset || target->reset;
@@ -205,8 +205,8 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, struct pi
     return session;
 }
 
-/* Tells the target who the client is. False when memory is short. */
-static bool session_introduce(struct pipe_session *session, const struct target *target)
+/* Puts a PROXY header in front, if the target wants one. False when memory is short. */
+static bool session_put_proxy_header(struct pipe_session *session, const struct target *target)
 {
     char header[PROXY_HEADER_WRITE_MAX];
     struct sockaddr_storage own = { .ss_family = AF_UNSPEC };
@@ -233,7 +233,7 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
         events_client_connected(session->events, target->settings->name);
     pipe_end_open(&session->target, descriptor);
     pipe_session_enter(session, PIPE_PIPING);
-    if (!session_introduce(session, target)) {
+    if (!session_put_proxy_header(session, target)) {
         pipe_session_end(session, REASON_INTERNAL);
         return;
     }

@@ -12,23 +12,23 @@
 
 #include <ev.h>
 
-/* One end. What its peer's socket would not take at once is kept with the peer as `pending`, or in `splice_pipe`;
- * while there is any, this end is not read: that is the back-pressure, and the bound of the memory. */
+/* One end. Bytes that its socket would not take at once are kept here as `pending`, or in `splice_pipe`. While
+ * there are any, its peer is not read: that is the back-pressure, and the bound of the memory. */
 struct pipe_end {
     struct pipe_end *peer;
     struct pipe_session *session;
     ev_io watcher;                   /* its fd is this end's descriptor, -1 while there is none */
-    struct splice_pipe *splice_pipe; /* has bytes to be written to this end; NULL if none */
+    struct splice_pipe *splice_pipe; /* bytes to be written to this end; NULL if none */
     char *pending;                   /* likewise */
     uint32_t pending_start;
     uint32_t pending_length;
     uint32_t pending_capacity;
     bool read_ended;           /* nothing more comes from this end */
     bool write_ended;          /* nothing more can be, or is to be, written to it */
-    bool reset;                /* it failed: what follows is closed with a reset too */
-    bool is_copied;            /* what comes from this end can't be spliced */
-    bool is_large;             /* what comes from this end is */
-    unsigned char large_reads; /* in a row, while it is not */
+    bool reset;                /* it failed, so that its peer is closed with a reset too */
+    bool is_copied;            /* the flow from this end can't be spliced */
+    bool is_large;             /* the flow from this end is a large one */
+    unsigned char large_reads; /* in a row, until the flow is a large one */
     uint64_t received;
     uint64_t sent;
 };
@@ -38,13 +38,13 @@ struct pipe_end {
  *      ^                                  |
  *      +------- the attempt failed -------+         from each: end
  *
- * WAITING: in the service's queue; the client is read (into `pending` of the other end) so that its going is
- * noticed. CONNECTING: `attempt` runs; the client is not read for that moment. PIPING: both ends have
+ * WAITING: in the service's queue; the client is read (into `pending` of the other end) so that its end is
+ * noticed. CONNECTING: `attempt` runs; the client is not read meanwhile. PIPING: both ends have
  * descriptors. */
 enum pipe_state { PIPE_WAITING, PIPE_CONNECTING, PIPE_PIPING };
 
-/* How long sessions may take: what they began with counts until they end. Owned by its service as long as it
- * is in force or sessions have it. */
+/* The timeouts of sessions. A session keeps the rules with which it began. Owned by the service while they are
+ * in force or have sessions. */
 struct pipe_rules {
     struct list_node node;
     size_t sessions;
@@ -59,7 +59,7 @@ struct pipe_session {
     struct pipe_service *service;
     struct pipe_rules *rules;
     enum pipe_state state;
-    bool overdue; /* queue_timeout passed during an attempt: its failure is the end */
+    bool is_overdue; /* queue_timeout has passed: if the attempt fails, the session ends */
     struct pipe_end client;
     struct pipe_end target;
     const struct pipe_end *ended_first; /* NULL: neither has ended */
@@ -69,7 +69,7 @@ struct pipe_session {
     struct timeout inactivity;
     struct timeout half_close;
     struct hangup hangup;         /* of the client, while it is not read and has nothing to be written */
-    struct events_client *events; /* NULL: nobody wants to know */
+    struct events_client *events; /* NULL: events are not wanted */
     struct address address;
     uint64_t number;
     int64_t accepted; /* microseconds */
@@ -91,34 +91,34 @@ struct pipe_service {
     struct hangups hangups;
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
-    bool serving;          /* inside pipe_serve_queue(), or it must not be entered */
-    bool is_held;          /* queue_timeout stands still */
+    bool serving;          /* pipe_serve_queue() runs, or must not be entered */
+    bool is_held;          /* the time of queue_timeout is stopped */
     struct service_owner owner;
-    struct listener_settings *next_settings; /* between `prepare` and what follows it */
+    struct listener_settings *next_settings; /* between `prepare` and `commit` or `rollback` */
     const struct events_listener *next_events;
-    struct pipe_rules *next_rules; /* NULL: those in force go on */
+    struct pipe_rules *next_rules; /* NULL: those in force stay */
 };
 
-/* A session for an accepted client, in the queue. NULL when memory is short. */
+/* A session for an accepted client, in the queue, under these rules. NULL when memory is short. */
 struct pipe_session *pipe_session_create(struct pipe_service *service, struct pipe_rules *rules,
                                          int descriptor, const struct address *client,
                                          struct events_client *events);
 
-/* Enters a state; the lists and the count of those who wait follow from it. */
+/* Enters a state, and the list of that state. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state);
 
-/* Puts a session whose attempt failed back to where its arrival places it in the queue. */
+/* Puts a session whose attempt failed back into the queue, by its arrival. */
 void pipe_session_requeue(struct pipe_session *session);
 
 /* Takes over the connection to a target. May free the session. */
 void pipe_session_connected(struct pipe_session *session, struct target *target, int descriptor);
 
-/* After anything changed: passes ends of stream on, ends the session if it is over, and else watches both
- * ends for what can come next. May free the session: the caller's last word on it. */
+/* To be called after any change: passes ends of stream on, ends a session that is over, and else watches both
+ * ends for what can come next. May free the session. */
 void pipe_session_progress(struct pipe_session *session);
 
-/* The hang-up of its client was seen. Ends the session if that is a reset: what the client has said could not
- * be passed on for a while, and nobody wants to know any more what comes of it. */
+/* The client of a session that does not read it has hung up. A reset ends the session, and bytes that the target
+ * has not taken are lost; after both ends of stream, it goes on. */
 void pipe_session_hung_up(void *service, struct hangup *hangup);
 
 /* The one place where sessions end. Frees the session. */
@@ -138,7 +138,7 @@ bool pipe_end_is_open(const struct pipe_end *end);
 /* Stops watching, closes (with a reset if `reset`) and frees what is pending. */
 void pipe_end_close(struct pipe_end *end, bool reset);
 
-/* Reads once and passes on to the peer. False: memory is short. */
+/* Reads once and passes the bytes on to the peer. False: memory is short. */
 bool pipe_end_pump(struct pipe_end *end);
 
 /* Whether there are bytes to be written to this end. */
@@ -156,7 +156,7 @@ void pipe_end_pass_on(struct pipe_end *end);
 /* Whether nothing can come from this end any more, all that came is written, and its end was passed on. */
 bool pipe_end_is_done(const struct pipe_end *end);
 
-/* Watches an end for exactly what can be dealt with; the kernel is told only when that changes. */
+/* Watches an end for what can be handled; a system call is made only when that changes. */
 void pipe_end_watch(struct pipe_end *end);
 
 #endif

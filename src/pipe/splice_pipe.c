@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* How many there may be for one listener: what sleeping readers may hold of the kernel's memory, and of the
- * descriptors. The other large flows are copied. */
+/* The most of one listener. It limits how much of the kernel's memory, and how many descriptors, receivers that
+ * do not read can hold. Further large flows are copied. */
 #define SPLICE_PIPES_MAX 64
 
-/* So many are kept for the next flow. One serves all that are read faster than they come. */
+/* How many idle ones are kept. One is enough for all flows whose receivers take everything at once. */
 #define SPLICE_PIPES_IDLE_MAX 4
 
-/* What one holds; the kernel's default is as little as one read. */
+/* Bytes that one holds. The kernel's default is as little as one read. */
 #define SPLICE_PIPE_SIZE (4 * RUNTIME_READ_SIZE)
 
 #define SPLICE_PIPE_DESCRIPTORS 2
@@ -60,7 +60,7 @@ static struct splice_pipe *splice_pipe_create(struct splice_pipes *splice_pipes)
         descriptors_return(descriptors, SPLICE_PIPE_DESCRIPTORS);
         return NULL;
     }
-    fcntl(ends[1], F_SETPIPE_SZ, (int)SPLICE_PIPE_SIZE); /* one that stays small works too */
+    fcntl(ends[1], F_SETPIPE_SZ, (int)SPLICE_PIPE_SIZE); /* if refused, the default will do */
     splice_pipe->exit = ends[0];
     splice_pipe->entry = ends[1];
     splice_pipes->count++;
