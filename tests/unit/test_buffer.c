@@ -111,10 +111,8 @@ static void what_can_not_be_had_is_noted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_come_out_as_they_went_in),
-        cmocka_unit_test(front_and_end_can_be_changed),
-        cmocka_unit_test(bytes_can_be_taken_out),
-        cmocka_unit_test(buffers_move),
+        cmocka_unit_test(bytes_come_out_as_they_went_in), cmocka_unit_test(front_and_end_can_be_changed),
+        cmocka_unit_test(bytes_can_be_taken_out),         cmocka_unit_test(buffers_move),
         cmocka_unit_test(what_can_not_be_had_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
