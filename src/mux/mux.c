@@ -1,9 +1,10 @@
-/* What all clients and connections share: the queue, the clocks, the limits. */
+/* What all clients and connections share: effects, limits, settings, time. */
 #include "mux/mux_state.h"
 
 #include <stdlib.h>
 
-void mux_derive(struct mux *mux)
+/* What follows from the settings, and has to be found out anew with each change of them. */
+static void mux_derive(struct mux *mux)
 {
     const struct protocol_settings *protocol_settings = mux->settings.protocol;
     const struct protocol *protocol = protocol_settings->protocol;
@@ -27,34 +28,28 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
     struct mux *mux = calloc(1, sizeof *mux);
     if (mux == NULL)
         return NULL;
+    struct list *const lists[] = {
+        &mux->clients,
+        &mux->connections,
+        &mux->failed,
+        &mux->noted_clients,
+        &mux->noted_connections,
+        &mux->changed_clients,
+        &mux->changed_connections,
+        &mux->turns,
+        &mux->untried,
+        &mux->waiters,
+        &mux->incompletes,
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        list_init(lists[i]);
     mux->settings = *settings;
     mux->hooks = *hooks;
     mux->owner = owner;
     mux->queue_allowed = settings->queue_limit;
     mux->memory_allowed = settings->memory_limit;
     mux_derive(mux);
-    list_init(&mux->clients);
-    list_init(&mux->connections);
-    list_init(&mux->changed_clients);
-    list_init(&mux->changed_connections);
-    list_init(&mux->doomed);
-    list_init(&mux->resumables);
-    list_init(&mux->untried);
-    list_init(&mux->queue);
-    list_init(&mux->incompletes);
-    list_init(&mux->waiters);
-    timeout_list_init(&mux->queue_timeouts, settings->queue_timeout);
-    timeout_list_init(&mux->idle_timeouts, settings->client_idle_timeout);
-    timeout_list_init(&mux->stall_timeouts, settings->stall_timeout);
-    timeout_list_init(&mux->exchange_timeouts, settings->request_timeout);
-    timeout_list_init(&mux->answering_timeouts, settings->request_timeout);
-    timeout_list_init(&mux->taking_timeouts, settings->request_timeout);
-    timeout_list_init(&mux->discard_timeouts, settings->stall_timeout);
-    timeout_list_init(&mux->inactivity_timeouts, settings->inactivity_timeout);
-    timeout_list_init(&mux->ttl_timeouts, settings->connection_ttl);
-    timeout_list_init(&mux->delay_timeouts, settings->connect_delay);
-    timeout_list_init(&mux->gap_timeouts, settings->request_gap);
-    timeout_list_init(&mux->turn_timeouts, settings->protocol->raw.response_gap);
+    timeouts_init(mux);
     return mux;
 }
 
@@ -81,18 +76,13 @@ size_t mux_clients(const struct mux *mux)
     return mux->client_count;
 }
 
-bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client)
-{
-    return mux->waiter_count > (client->waiting > 0 ? 1 : 0);
-}
-
 struct mux_client *mux_changed_client(struct mux *mux)
 {
     struct list_node *node = list_first(&mux->changed_clients);
     if (node == NULL)
         return NULL;
     list_remove(node);
-    return list_entry(node, struct mux_client, changed);
+    return list_entry(node, struct mux_client, noted);
 }
 
 struct mux_connection *mux_changed_connection(struct mux *mux)
@@ -101,71 +91,7 @@ struct mux_connection *mux_changed_connection(struct mux *mux)
     if (node == NULL)
         return NULL;
     list_remove(node);
-    return list_entry(node, struct mux_connection, changed);
-}
-
-/* ---- The queue ---- */
-
-/* The connection that takes the next request of this client; NULL: none. `go_on`: another client's may be taken all
- * the same.
- */
-static struct mux_connection *mux_find_connection(struct mux *mux, const struct mux_client *client,
-                                                  bool *go_on)
-{
-    *go_on = true;
-    if (client->connection != NULL) { /* its requests stay together, so that it reads its own writes */
-        bool has_room = mux_connection_has_room(client->connection);
-        *go_on = has_room || !mux->settings.in_order;
-        return has_room ? client->connection : NULL;
-    }
-    if (client->late_connection != NULL && mux_connection_has_room(client->late_connection))
-        return client->late_connection;
-    struct mux_connection *connection = mux->hooks.choose(mux->owner, client->owner);
-    *go_on = connection != NULL;
-    return connection;
-}
-
-/* Gives the request a connection if there is one for it; false: there is none for those behind it either. */
-static bool mux_hand_out(struct mux *mux, struct mux_exchange *exchange)
-{
-    bool go_on = true;
-    if (!client_is_eligible(exchange->client))
-        return true;
-    struct mux_connection *connection = mux_find_connection(mux, exchange->client, &go_on);
-    if (connection != NULL)
-        connection_assign(connection, exchange);
-    return go_on;
-}
-
-static void mux_hand_out_all(struct mux *mux)
-{
-    struct list_node *node = mux->queue.head.next;
-    while (node != &mux->queue.head) {
-        struct list_node *before = node->previous;
-        if (!mux_hand_out(mux, list_entry(node, struct mux_exchange, in_queue)))
-            break;
-        node = list_linked(node) && node->previous == before ? node->next : before->next;
-    }
-}
-
-/* Where clients take turns one more of them need not have the whole queue looked at. */
-static void mux_hand_out_untried(struct mux *mux)
-{
-    struct list_node *node;
-    while ((node = list_first(&mux->untried)) != NULL) {
-        const struct mux_client *client = list_entry(node, struct mux_client, untried);
-        list_remove(node);
-        if (client->queued != NULL && !mux->wants_dispatch)
-            mux_hand_out(mux, client->queued);
-    }
-}
-
-void mux_try(struct mux *mux, struct mux_client *client)
-{
-    if (mux->settings.in_order)
-        mux->wants_dispatch = true;
-    else if (!list_linked(&client->untried))
-        list_append(&mux->untried, &client->untried);
+    return list_entry(node, struct mux_connection, noted);
 }
 
 /* ---- Limits ---- */
@@ -183,10 +109,7 @@ static void mux_limit_queue(struct mux *mux)
     mux_lower(&mux->queue_allowed, mux->settings.queue_limit, mux->waiter_count);
     while (mux->waiter_count > mux->queue_allowed) {
         struct mux_client *client = list_entry(list_last(&mux->waiters), struct mux_client, waiter);
-        struct list_node *node = client->exchanges.head.next;
-        while (exchange_of_client_node(node)->state != EXCHANGE_WAITING)
-            node = node->next;
-        exchange_fail(exchange_of_client_node(node), REASON_QUEUE_FULL);
+        exchange_fail(client_first_waiting(client), REASON_QUEUE_FULL);
     }
 }
 
@@ -196,7 +119,7 @@ static struct mux_client *mux_largest_client(const struct mux *mux)
     list_foreach(&mux->clients, node)
     {
         struct mux_client *client = list_entry(node, struct mux_client, node);
-        if (!client->broken && (largest == NULL || client->memory > largest->memory))
+        if (client->state != CLIENT_RESETTING && (largest == NULL || client->memory > largest->memory))
             largest = client;
     }
     return largest;
@@ -211,134 +134,106 @@ static void mux_limit_memory(struct mux *mux)
                                                  : list_entry(node, struct mux_exchange, incomplete)->client;
         if (client == NULL)
             break;
-        client_over(client, REASON_OVER_LIMIT, true);
+        client_terminate(client, CLIENT_RESETTING, REASON_OVER_LIMIT);
+        client_update(client);
     }
 }
 
-void mux_settle(struct mux *mux)
+/* ---- Effects ---- */
+
+static void mux_follow_connection(struct mux_connection *connection)
+{
+    connection_update(connection);
+    list_remove(&connection->noted);
+    list_append(&connection->mux->changed_connections, &connection->noted);
+}
+
+static void mux_follow_client(struct mux_client *client)
+{
+    do {
+        if (client->delivers)
+            client_deliver(client);
+        if (client->held.length > 0 && client_can_take(client))
+            request_resume(client);
+    } while (client->delivers);
+    client_update(client);
+    list_remove(&client->noted);
+    list_append(&client->mux->changed_clients, &client->noted);
+}
+
+/* The order: what fails is torn down, since it gives requests back; connections before clients, since they say what
+ * was answered; new work last, when all room is known; then the limits, when all that waits is. */
+void mux_run_effects(struct mux *mux)
 {
     struct list_node *node;
-    if (mux->settling)
-        return;
-    mux->settling = true;
     do {
-        while ((node = list_first(&mux->doomed)) != NULL)
-            connection_collapse(list_entry(node, struct mux_connection, doomed));
-        while ((node = list_first(&mux->resumables)) != NULL) {
-            list_remove(node);
-            client_resume(list_entry(node, struct mux_client, resumable));
-        }
-        mux_hand_out_untried(mux);
-        if (mux->wants_dispatch) {
-            mux->wants_dispatch = false;
-            mux_hand_out_all(mux);
-        }
+        while ((node = list_first(&mux->failed)) != NULL)
+            connection_tear_down(list_entry(node, struct mux_connection, failed));
+        while ((node = list_first(&mux->noted_connections)) != NULL)
+            mux_follow_connection(list_entry(node, struct mux_connection, noted));
+        while ((node = list_first(&mux->noted_clients)) != NULL)
+            mux_follow_client(list_entry(node, struct mux_client, noted));
+        dispatch_run(mux);
         mux_limit_queue(mux);
         mux_limit_memory(mux);
-    } while (mux->wants_dispatch || !list_empty(&mux->doomed) || !list_empty(&mux->resumables) ||
-             !list_empty(&mux->untried));
-    mux->settling = false;
+    } while (mux->wants_dispatch || !list_empty(&mux->failed) || !list_empty(&mux->noted_connections) ||
+             !list_empty(&mux->noted_clients) || !list_empty(&mux->untried));
 }
 
 void mux_dispatch(struct mux *mux, int64_t now)
 {
     mux->now = now;
     mux->wants_dispatch = true;
-    mux_settle(mux);
+    mux_run_effects(mux);
 }
 
 /* ---- Time ---- */
 
 int64_t mux_due(const struct mux *mux)
 {
-    const struct timeout_list *const lists[] = {
-        &mux->queue_timeouts,     &mux->idle_timeouts,   &mux->stall_timeouts,   &mux->exchange_timeouts,
-        &mux->answering_timeouts, &mux->taking_timeouts, &mux->discard_timeouts, &mux->inactivity_timeouts,
-        &mux->ttl_timeouts,       &mux->delay_timeouts,  &mux->gap_timeouts,     &mux->turn_timeouts,
-    };
-    int64_t due = INT64_MAX;
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-        int64_t next = timeout_list_due(lists[i]);
-        if (next < due)
-            due = next;
-    }
-    return due;
-}
-
-static void mux_tick_clients(struct mux *mux)
-{
-    struct timeout *timeout;
-    while ((timeout = timeout_list_expire(&mux->idle_timeouts, mux->now)) != NULL) {
-        client_cut_off(list_entry(timeout, struct mux_client, idle), REASON_CLIENT_IDLE);
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->stall_timeouts, mux->now)) != NULL) {
-        client_stalled(list_entry(timeout, struct mux_client, stall));
-        mux_settle(mux);
-    }
-}
-
-static void mux_tick_answers(struct mux *mux)
-{
-    struct timeout *timeout;
-    while ((timeout = timeout_list_expire(&mux->exchange_timeouts, mux->now)) != NULL) {
-        connection_exchange_overdue(list_entry(timeout, struct mux_exchange, answering));
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->answering_timeouts, mux->now)) != NULL) {
-        connection_answer_overdue(list_entry(timeout, struct mux_connection, answering));
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->taking_timeouts, mux->now)) != NULL) {
-        connection_taking_overdue(list_entry(timeout, struct mux_connection, taking));
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->turn_timeouts, mux->now)) != NULL) {
-        response_turn_over(list_entry(timeout, struct mux_connection, turn));
-        mux_settle(mux);
-    }
-}
-
-static void mux_tick_connections(struct mux *mux)
-{
-    struct timeout *timeout;
-    while ((timeout = timeout_list_expire(&mux->discard_timeouts, mux->now)) != NULL) {
-        connection_doom(list_entry(timeout, struct mux_connection, discard), REASON_TARGET_CLOSED, "");
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->inactivity_timeouts, mux->now)) != NULL) {
-        connection_retire(list_entry(timeout, struct mux_connection, inactivity), REASON_INACTIVITY);
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->ttl_timeouts, mux->now)) != NULL) {
-        connection_retire(list_entry(timeout, struct mux_connection, ttl), REASON_DRAINED);
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->delay_timeouts, mux->now)) != NULL) {
-        connection_pause_over(list_entry(timeout, struct mux_connection, pause));
-        mux_settle(mux);
-    }
-    while ((timeout = timeout_list_expire(&mux->gap_timeouts, mux->now)) != NULL) {
-        connection_pause_over(list_entry(timeout, struct mux_connection, pause));
-        mux_settle(mux);
-    }
-}
-
-/* Comes last, because connections that fail give requests back whose time is up. */
-static void mux_tick_queue(struct mux *mux)
-{
-    struct timeout *timeout;
-    while ((timeout = timeout_list_expire(&mux->queue_timeouts, mux->now)) != NULL) {
-        client_queue_timed_out(list_entry(timeout, struct mux_client, queue));
-        mux_settle(mux);
-    }
+    return timeouts_due(mux);
 }
 
 void mux_tick(struct mux *mux, int64_t now)
 {
     mux->now = now;
-    mux_tick_clients(mux);
-    mux_tick_answers(mux);
-    mux_tick_connections(mux);
-    mux_tick_queue(mux);
+    while (timeouts_expire(mux))
+        mux_run_effects(mux);
+}
+
+void mux_hold_queue(struct mux *mux, bool hold, int64_t now)
+{
+    if (hold)
+        timeout_list_hold(&mux->timers[TIMER_QUEUE], now);
+    else
+        timeout_list_release(&mux->timers[TIMER_QUEUE], now);
+}
+
+/* ---- Other settings ---- */
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now)
+{
+    bool had_no_timeout = mux->settings.request_timeout < 0;
+    mux->now = now;
+    mux->settings = *settings;
+    mux_derive(mux);
+    mux->queue_allowed = larger(settings->queue_limit, mux->waiter_count);
+    mux->memory_allowed = larger(settings->memory_limit, mux->memory);
+    timeouts_change(mux);
+    list_foreach(&mux->connections, node)
+        connection_reconfigure(list_entry(node, struct mux_connection, node), had_no_timeout);
+    list_foreach(&mux->clients, node)
+    {
+        struct mux_client *client = list_entry(node, struct mux_client, node);
+        if (client->incoming != NULL && !mux->takes_turns) /* it may be too long to be held now */
+            request_progressed(client->incoming);
+        note_client(client);
+    }
+    mux->wants_dispatch = true;
+    mux_run_effects(mux);
 }

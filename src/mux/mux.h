@@ -6,16 +6,22 @@
  * wants ("these bytes are to be written, read on or not, close"). Connections are target connections.
  *
  * A request becomes an exchange, which stands in its client's list (the order of answers) and, once it has
- * been given a connection, in that connection's list (the pairing). It ends in exactly one function, with one reason.
+ * been given a connection, in that connection's list (the pairing). It ends in one function, with one reason.
  *
- *             complete, or too long to be held      a connection has room      the answer is whole      its turn at
- * the client READING ------------------------------> WAITING --------------> SENT ------------------>
- * ANSWERED -----------> over |                                       |  ^                   | ^ | |
- * +-------------------+ not a byte was sent      |
- *      +---------------------------------------+---- answered here, or an error -----------------+
+ *            complete, or too             a connection        the answer
+ *            long to be held              has room            is whole          its turn at the client
+ *   READING -----------------> WAITING ---------------> SENT ----------> ANSWERED --------------------> gone
+ *      |                        ^  |                     |  |               ^  ^
+ *      |                        |  +--> RESERVED ------->+  | not a byte    |  |
+ *      |                        |          |             |  | was written   |  |
+ *      |                        +----------+-------------|--+               |  |
+ *      |                                                 | an error         |  |
+ *      |                                                 +------------------+  |
+ *      +-------------------- answered here, or an error (WAITING, RESERVED too)+
  *
- * A request longer than `buffer_limit` is RESERVED between WAITING and SENT: its connection takes nothing else
- * while it waits for the answers before it, and streams it alone.
+ * RESERVED: longer than `buffer_limit`; its connection takes nothing else while it waits for the answers before it,
+ * and streams it alone. A client that goes takes its exchanges along; where the target has begun to get one, the
+ * connection keeps it as ABANDONED, so that its answer is known and thrown away.
  *
  * Every function that takes `now` (microseconds, never decreasing) may change any client and any connection; all
  * that changed are told by mux_changed_client() and mux_changed_connection(). Nothing is freed but by
@@ -52,6 +58,7 @@ struct mux_settings {
     int64_t inactivity_timeout;
     int64_t connect_delay;
     int64_t request_gap;
+    int64_t response_gap; /* where clients take turns */
     int64_t connection_ttl;
     int64_t max_requests; /* per connection; negative: no limit */
     bool abort_on_close;
@@ -61,7 +68,7 @@ struct mux_settings {
 };
 
 /* A request as it was read, for those who want to know of it before it has ended. */
-struct mux_asking {
+struct mux_requested {
     void *client;    /* as given to mux_client_open() */
     uint64_t number; /* of the client's requests, from 1 */
     struct slice request_head;
@@ -95,7 +102,7 @@ struct mux_hooks {
     size_t (*opening)(void *owner);
     /* A request was read whole, or ends without being so: once for each, before `ended`. Only where requests
      * are kept. May be NULL. */
-    void (*asked)(void *owner, const struct mux_asking *asking);
+    void (*requested)(void *owner, const struct mux_requested *requested);
     /* One exchange has ended: the only place where that is said. May be NULL. */
     void (*ended)(void *owner, const struct mux_ending *ending);
 };
@@ -159,8 +166,9 @@ void mux_client_leave(struct mux_client *client, int64_t now);
 /* To be called last, at any time: fails the client if it is not over, and frees it. */
 void mux_client_close(struct mux_client *client, int64_t now);
 
-enum mux_fate {
-    MUX_GOES_ON,
+/* Whether, and how, a client is to be closed. */
+enum mux_closing {
+    MUX_STAYS,
     MUX_CLOSE, /* all is written: end the stream towards it; if it has not ended its own, wait a little for
                   that */
     MUX_RESET, /* close at once, so that what it got does not look complete */
@@ -169,9 +177,9 @@ enum mux_fate {
 void *mux_client_owner(const struct mux_client *client);
 struct slice mux_client_output(const struct mux_client *client);
 bool mux_client_wants_bytes(const struct mux_client *client);
-enum mux_fate mux_client_fate(const struct mux_client *client);
+enum mux_closing mux_client_closing(const struct mux_client *client);
 bool mux_client_has_ended(const struct mux_client *client);     /* FIN came from it */
-enum reason mux_client_reason(const struct mux_client *client); /* why it ends; valid if it does not go on */
+enum reason mux_client_reason(const struct mux_client *client); /* why it ends; valid unless it stays */
 
 /* ---- Connections ---- */
 

@@ -1,53 +1,80 @@
-/* What the multiplexer is made of. Used inside this room only (and by tests that look into it). */
-#ifndef MUX_STATE_H
-#define MUX_STATE_H
+/* What the multiplexer is made of. Used inside this room only (and by tests that look into it).
+ *
+ * A file changes its own kind of object, and what it calls for in others it notes as an effect; mux.c applies the
+ * effects, in one order, until none is left. So nothing that a function was given goes away while it runs, but where
+ * its comment says so. From the bottom up:
+ *
+ *   predicates.c      questions about any object; changes nothing
+ *   effects.c         states of clients and connections; notes that one has changed, or has to end
+ *   mux_observe.c     what is kept of an exchange for those who want to see it, and the word that it has ended
+ *   queue.c           clients whose next request waits for a connection
+ *   exchange.c        one request with its answer: all changes of its state
+ *   mux_client.c      a client: answers in their order, limits, timers, end
+ *   mux_connection.c  a target connection: requests out, pauses, silence, end
+ *   request.c         from what a client sends to exchanges
+ *   response.c        from what a target sends to answers
+ *   dispatch.c        which connection gets which request
+ *   timeouts.c        the table of all timeouts
+ *   mux.c             effects, limits, and what happens to all clients and connections
+ *   mux_events.c      what mux.h offers besides: what happens to one client or connection */
+#ifndef MUX_MUX_STATE_H
+#define MUX_MUX_STATE_H
 
 #include "base/buffer.h"
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/timeout.h"
 #include "mux/mux.h"
 
 /* See mux.h for the picture. */
 enum exchange_state {
-    EXCHANGE_READING,  /* its client's `incoming` */
-    EXCHANGE_WAITING,  /* in `queue`, or behind another one of its client that is */
-    EXCHANGE_RESERVED, /* its connection's `reserved` */
-    EXCHANGE_SENT,     /* in its connection's `in_flight`, or (given up, with ids) only in its `slots` */
-    EXCHANGE_ANSWERED, /* in no list but its client's */
+    EXCHANGE_READING,   /* its client's `incoming` */
+    EXCHANGE_WAITING,   /* in its client's `waiting` */
+    EXCHANGE_RESERVED,  /* its connection's `reserved` */
+    EXCHANGE_SENT,      /* in its connection's `in_flight` */
+    EXCHANGE_ABANDONED, /* likewise, but its client has gone: what answers it is thrown away */
+    EXCHANGE_LATE,      /* only in its connection's `ids`: stands for one that was given up */
+    EXCHANGE_ANSWERED,  /* in no list but its client's */
+    EXCHANGE_GONE,      /* about to be freed */
 };
 
 /* What is kept of an exchange for those who want to see it. */
 struct mux_observed {
     uint64_t number;
-    bool told; /* hooks.asked() was called */
+    bool is_announced; /* hooks.requested() was called */
     uint64_t local_bytes;
     struct buffer request;
     struct buffer answer;
 };
 
-/* One request with its answer. Owned by its client; once that is gone (it is `abandoned` then) by its connection.
- */
+/* What an exchange adds to the sums of its client. */
+struct exchange_sums {
+    size_t request; /* bytes in `bytes` */
+    size_t answer;  /* bytes in `answer` */
+    size_t memory;  /* that it holds, itself included */
+};
+
+/* One request with its answer. Owned by its client; once that is gone (ABANDONED, LATE) by its connection. */
 struct mux_exchange {
     struct list_node in_client;
     struct list_node
-        in_connection; /* of its connection's `in_flight` or, when it has left that, `finished` */
-    struct list_node in_queue;
-    struct list_node incomplete;       /* in `incompletes`, until all of the request has come */
-    struct mux_client *client;         /* NULL: abandoned */
-    struct mux_connection *connection; /* RESERVED, SENT */
+        in_connection;           /* of its connection's `in_flight` or, when it has left that, `finished` */
+    struct list_node in_waiting; /* in its client's `waiting` */
+    struct list_node incomplete; /* in `incompletes`, until all of the request has come */
+    struct mux_client *client;   /* NULL: it has gone */
+    struct mux_connection *connection;
     enum exchange_state state;
-    bool in_flight; /* counted in its connection's `load` */
-    bool complete;  /* all of the request has come */
-    bool ended;     /* exchange_end() was called */
-    bool seen;      /* bytes of its answer have come from the target */
-    bool cut;       /* no error could be given: its client is closed when its turn comes */
-    bool answered;
-    bool untimed;       /* it was sent while there was no request_timeout */
-    enum reason reason; /* of ANSWERED, unless `answered` */
+    bool complete;       /* all of the request has come */
+    bool has_begun;      /* bytes of its answer have come from the target */
+    bool lacks_error;    /* no error could be given: its client is closed when its turn comes */
+    bool has_no_timeout; /* it was sent while there was no request_timeout */
+    enum reason reason;  /* of ANSWERED; REASON_NONE: by its answer */
     struct protocol_request request;
     struct buffer bytes;  /* of the request, not yet given to a connection */
     struct buffer answer; /* held back until it is this exchange's turn at the client */
-    uint64_t start;       /* SENT: places of its bytes in the stream of the connection */
+    struct exchange_sums sums;
+    uint64_t place; /* in the order in which requests began to wait */
+    uint64_t start; /* SENT: positions of its bytes in the stream of the connection */
     uint64_t end;
     uint64_t id; /* SENT, where there are ids */
     uint64_t request_bytes;
@@ -55,45 +82,52 @@ struct mux_exchange {
     int64_t max_message;
     int64_t ready; /* when it began to wait */
     int64_t sent;
-    struct timeout answering;      /* with ids: silence of the target */
+    struct timeout silence;        /* with ids: of the target, about this request */
     struct mux_observed *observed; /* until its end is told; NULL: nobody wants to see it */
+};
+
+/* States follow each other downwards only. */
+enum client_state {
+    CLIENT_SERVED,
+    CLIENT_FINISHING, /* nothing more is read of it; it goes when all is answered */
+    CLIENT_CLOSING,   /* it has no exchanges any more, and goes when its output is written */
+    CLIENT_CUT_OFF,   /* likewise, but with a reset, since part of what it was to get is lacking */
+    CLIENT_RESETTING, /* it goes now, with a reset */
 };
 
 /* Owned by the multiplexer from mux_client_open() to mux_client_close(). */
 struct mux_client {
     struct list_node node;
-    struct list_node changed;
-    struct list_node waiter;    /* in `waiters`, while `waiting` is not 0 */
-    struct list_node resumable; /* in `resumables`: held input can go on */
-    struct list_node untried;   /* in `untried`: it has a request that no connection was looked for yet */
+    struct list_node noted;    /* in `noted_clients` or, when that was seen to, `changed_clients` */
+    struct list_node waiter;   /* in `waiters`, while any of its requests waits */
+    struct list_node in_turn;  /* clients take turns: in `turns`, or (`is_held`) in its connection's `held` */
+    struct heap_node in_order; /* requests go in order: in `order` */
+    struct list_node untried;  /* in `untried` */
     struct mux *mux;
     void *owner;
-    struct list exchanges;         /* oldest first: the order of answers */
-    struct mux_exchange *incoming; /* the one that is being read, the last of them, or NULL */
-    struct mux_exchange *queued;   /* turns among clients: the only one of its exchanges that is in `queue` */
-    struct mux_connection *connection;      /* where its exchanges are in flight, while there are any */
-    struct mux_connection *late_connection; /* whose `last_owner` it is */
-    size_t in_flight;                       /* RESERVED or SENT, and not answered */
-    size_t waiting;                         /* WAITING */
+    enum client_state state;
+    enum reason reason;                /* why it goes */
+    struct list exchanges;             /* oldest first: the order of answers */
+    struct list waiting;               /* of these, those that are WAITING */
+    struct mux_exchange *incoming;     /* the one that is being read, the last of them, or NULL */
+    struct mux_connection *connection; /* where its exchanges are in flight, while there are any */
+    struct mux_connection *last_turn;  /* whose `last_client` it is */
+    size_t in_flight;                  /* RESERVED or SENT */
+    size_t waiting_count;
     size_t exchange_count;
-    size_t request_bytes;  /* in its exchanges' `bytes` */
-    size_t answer_bytes;   /* in its exchanges' `answer` */
-    size_t observed_bytes; /* kept of its exchanges to be seen */
-    uint64_t told;         /* requests that were numbered */
-    size_t memory;         /* as it is in the multiplexer's sum */
-    struct buffer held;    /* input that could not be taken yet */
+    struct exchange_sums sums; /* of its exchanges */
+    uint64_t announced;        /* requests that were numbered */
+    size_t memory;             /* as it is in the multiplexer's sum */
+    struct buffer held;        /* input that could not be taken yet */
     struct buffer output;
-    bool peer_ended;    /* FIN came */
-    bool input_over;    /* nothing more is read; what comes is thrown away */
-    bool draining;      /* it goes when all is answered */
-    bool leaving;       /* likewise, if its protocol has a word for that */
-    bool over;          /* no exchanges any more; `fate` says how it goes */
-    bool cut;           /* it goes with a reset when its output is written */
-    bool broken;        /* it goes with a reset now */
-    enum reason reason; /* why it goes */
-    size_t stall_progress;
-    int64_t stall_used; /* microseconds of the present span that have passed already */
-    bool stalling;
+    bool has_ended;        /* FIN came */
+    bool is_drained;       /* it goes when all is answered */
+    bool is_leaving;       /* likewise, if its protocol has a word for that */
+    bool delivers;         /* its first exchange may have something to give out */
+    bool is_held;          /* it was its turn, but its connection had no room */
+    size_t stall_progress; /* bytes that it sent or took in the present span */
+    int64_t stall_used;    /* microseconds of the present span that have passed already */
+    bool stalls;           /* the span runs */
     struct timeout stall;
     struct timeout idle;
     struct timeout queue;
@@ -102,41 +136,45 @@ struct mux_client {
 };
 
 enum connection_state {
-    CONNECTION_GREETING, /* the protocol's first words are awaited */
-    CONNECTION_DELAYED,  /* connect_delay runs */
+    CONNECTION_HANDSHAKE, /* the protocol's first words are awaited */
+    CONNECTION_DELAYED,   /* connect_delay runs */
     CONNECTION_READY,
+    CONNECTION_RESTING, /* request_gap runs */
+    CONNECTION_FAILED,  /* in `failed`: it is torn down before the present call is over */
     CONNECTION_OVER,
 };
 
 /* Owned by the multiplexer from mux_connection_open() to mux_connection_close(). */
 struct mux_connection {
     struct list_node node;
-    struct list_node changed;
-    struct list_node doomed; /* in `doomed`: it ends before the present call is over */
+    struct list_node noted;  /* in `noted_connections` or, when that was seen to, `changed_connections` */
+    struct list_node failed; /* in `failed` */
     struct mux *mux;
     void *owner;
     enum connection_state state;
-    bool due;     /* takes no new request; over when it has nothing to do */
-    bool resting; /* request_gap runs */
+    bool is_retiring; /* takes no new request; over when it has nothing to do */
+    bool released;    /* an exchange has left it: what waited for that can go on */
     enum reason reason;
-    struct list in_flight; /* SENT, in the order in which they were sent */
+    struct list in_flight; /* SENT or ABANDONED, in the order in which they were sent */
     size_t load;           /* how many of them */
     struct list finished;  /* exchanges that were here and wait for their turn at their clients */
+    struct list held;      /* clients whose turn it was while it had no room for them */
     struct mux_exchange *reserved;
     struct mux_exchange *streaming; /* the last one in flight, while not all of its bytes are in `output` */
     struct mux_exchange *current;   /* with ids: whose response is being read */
-    struct mux_exchange **slots;    /* with ids: by id modulo slot_count */
-    size_t slot_count;
-    size_t slots_used;
+    struct mux_exchange **ids;      /* with ids: by id modulo id_places */
+    size_t id_places;
+    size_t ids_used;
     uint64_t next_id;
-    struct mux_client *last_owner; /* turns: whose turn was the last one, as long as it may have late bytes */
+    struct mux_client
+        *last_client; /* turns: whose turn was the last one, as long as it may have late bytes */
     struct buffer output;
-    uint64_t greeting; /* bytes of the protocol's first words */
-    uint64_t given;    /* bytes ever put into `output` */
-    uint64_t written;  /* of these, written */
-    int64_t requests;  /* sent so far */
-    size_t taken;      /* turns: bytes written since `answering` began anew; SIZE_MAX: it has to */
-    unsigned silent;   /* requests in a row that were given up without a byte from the target (ids) */
+    uint64_t handshake; /* bytes of the protocol's first words */
+    uint64_t given;     /* bytes ever put into `output` */
+    uint64_t written;   /* of these, written */
+    int64_t requests;   /* sent so far */
+    size_t turn_taken;  /* turns: bytes written since `answering` began anew; SIZE_MAX: it has to */
+    unsigned silences;  /* requests in a row that were given up without a byte from the target (ids) */
     struct timeout answering;
     struct timeout taking;
     struct timeout discard;
@@ -146,6 +184,23 @@ struct mux_connection {
     struct timeout turn;  /* turns: response_gap */
     struct buffer explanation;
     uint64_t framer[];
+};
+
+/* What there is a clock for: see timeouts.c. Those that are due at the same time are handled in this order. */
+enum mux_timer {
+    TIMER_IDLE,
+    TIMER_STALL,
+    TIMER_SILENCE,
+    TIMER_ANSWERING,
+    TIMER_TAKING,
+    TIMER_TURN,
+    TIMER_DISCARD,
+    TIMER_INACTIVITY,
+    TIMER_TTL,
+    TIMER_DELAY,
+    TIMER_GAP,
+    TIMER_QUEUE,
+    TIMER_COUNT
 };
 
 /* Owned by who created it. */
@@ -162,34 +217,28 @@ struct mux {
     struct list clients;
     size_t client_count;
     struct list connections;
-    struct list changed_clients;
+    /* Effects. */
+    struct list failed;            /* connections to be torn down */
+    struct list noted_connections; /* that have changed */
+    struct list noted_clients;
+    struct list untried; /* clients to look for a connection for, unless all are with `wants_dispatch` */
+    bool wants_dispatch; /* a connection may have room */
+    bool runs_effects;
+    struct list changed_clients; /* to be told to the owner */
     struct list changed_connections;
-    struct list doomed;
-    struct list resumables;
-    struct list untried;     /* clients to look for a connection for, unless all are with `wants_dispatch` */
-    struct list queue;       /* exchanges that wait for a connection */
-    struct list incompletes; /* exchanges of which a part has come, oldest first */
-    struct list waiters;     /* clients with a request that waits, in the order in which they came */
+    /* The queue. */
+    struct list turns;   /* clients take turns: those that may be sent to and have a request that waits */
+    struct heap order;   /* requests go in order: likewise, by the place of their first request */
+    uint64_t next_place; /* in that order */
+    struct list waiters; /* clients with a request that waits, in the order in which they came */
     size_t waiter_count;
-    int64_t waited_since; /* when `waiters` was last empty */
-    bool wants_dispatch;
-    bool settling;
+    int64_t waited_since;    /* when `waiters` was last empty */
+    struct list incompletes; /* exchanges of which a part has come, oldest first */
     size_t memory;
     size_t queue_allowed;    /* at least the limit; more after the limit was lowered */
     size_t memory_allowed;   /* likewise */
     struct buffer discarded; /* takes what nobody wants */
-    struct timeout_list queue_timeouts;
-    struct timeout_list idle_timeouts;
-    struct timeout_list stall_timeouts;
-    struct timeout_list exchange_timeouts; /* answering, of exchanges */
-    struct timeout_list answering_timeouts;
-    struct timeout_list taking_timeouts;
-    struct timeout_list discard_timeouts;
-    struct timeout_list inactivity_timeouts;
-    struct timeout_list ttl_timeouts;
-    struct timeout_list delay_timeouts;
-    struct timeout_list gap_timeouts;
-    struct timeout_list turn_timeouts;
+    struct timeout_list timers[TIMER_COUNT];
 };
 
 static inline struct mux_exchange *exchange_of_client_node(struct list_node *node)
@@ -207,88 +256,38 @@ static inline struct mux_exchange *client_first(const struct mux_client *client)
     return exchange_of_client_node(list_first(&client->exchanges));
 }
 
+static inline struct mux_exchange *client_first_waiting(const struct mux_client *client)
+{
+    struct list_node *node = list_first(&client->waiting);
+    return node == NULL ? NULL : list_entry(node, struct mux_exchange, in_waiting);
+}
+
 static inline struct mux_exchange *connection_first(const struct mux_connection *connection)
 {
     return exchange_of_connection_node(list_first(&connection->in_flight));
 }
 
-/* ---- mux.c ---- */
+/* Whether nothing more is read of it. */
+static inline bool client_is_finishing(const struct mux_client *client)
+{
+    return client->state >= CLIENT_FINISHING;
+}
 
-/* Carries out all that the present call has brought about: ends doomed connections, reads on in held input, hands
- * waiting requests out, keeps the limits. Every public function that changes anything ends with it. */
-void mux_settle(struct mux *mux);
+/* Whether it has no exchanges any more. */
+static inline bool client_is_over(const struct mux_client *client)
+{
+    return client->state >= CLIENT_CLOSING;
+}
 
-/* What follows from the settings, and has to be found out anew with each change of them. */
-void mux_derive(struct mux *mux);
+/* Whether it is over, or will be before the present call is. */
+static inline bool connection_is_ending(const struct mux_connection *connection)
+{
+    return connection->state >= CONNECTION_FAILED;
+}
 
-/* A connection may be found for the client's next request, and for no other one that could not be found before. */
-void mux_try(struct mux *mux, struct mux_client *client);
+/* ---- predicates.c ---- */
 
-/* Whether anybody else than this client has a request waiting for a connection. */
-bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client);
-
-/* ---- exchange.c ---- */
-
-/* A new exchange at the end of the client's list, READING. NULL when memory is short. */
-struct mux_exchange *exchange_create(struct mux_client *client);
-
-/* Keeps bytes of its request, and of its answer, if somebody wants to see them. */
-void exchange_observe_request(struct mux_exchange *exchange, const char *bytes, size_t length);
-void exchange_observe_answer(struct mux_exchange *exchange, const char *bytes, size_t length);
-
-/* Its request is whole: says so, if somebody wants to know. */
-void exchange_asked(struct mux_exchange *exchange);
-
-/* The one place where exchanges end; says so to the owner. Does not free. */
-void exchange_end(struct mux_exchange *exchange, bool answered, enum reason reason);
-
-/* Takes it out of all lists and counts and frees it. */
-void exchange_free(struct mux_exchange *exchange);
-
-/* READING to WAITING. */
-void exchange_wait(struct mux_exchange *exchange);
-
-/* Back to WAITING, before all that wait: its connection went, or does not take it, and not a byte of it was sent.
- */
-void exchange_wait_again(struct mux_exchange *exchange);
-
-/* Takes it out of the queue or off its connection; what it was given there is forgotten. */
-void exchange_detach(struct mux_exchange *exchange);
-
-/* Ends it with an error in the place of its answer, or by closing its client. It may be in any state but
- * ANSWERED. */
-void exchange_fail(struct mux_exchange *exchange, enum reason reason);
-
-/* Its response is whole. */
-void exchange_answered(struct mux_exchange *exchange);
-
-/* Answered here; the answer is in `answer`. */
-void exchange_local(struct mux_exchange *exchange, bool answered, enum reason reason);
-
-/* ---- client.c ---- */
-
-/* Reads on in what was held back. */
-void client_resume(struct mux_client *client);
-
-/* Gives out what is its turn: the answers of the first exchanges. Ends the client if nothing more is to come.
- */
-void client_deliver(struct mux_client *client);
-
-/* Other settings are in force. */
-void client_reconfigure(struct mux_client *client);
-
-/* Tells the owner, does the sums, and sees what can go on now. After every change. */
-void client_update(struct mux_client *client);
-
-/* Ends the client: all its exchanges with this reason. What is in its output still goes out, unless `broken`.
- */
-void client_over(struct mux_client *client, enum reason reason, bool broken);
-
-/* Ends it where something is lacking of what it was to get: broken, if it has to look so. */
-void client_cut_off(struct mux_client *client, enum reason reason);
-
-/* No more requests: the incomplete one is dropped. */
-void client_stop_input(struct mux_client *client, enum reason reason);
+bool client_output_is_full(const struct mux_client *client);
 
 /* Whether it may have more requests here. */
 bool client_can_take(const struct mux_client *client);
@@ -296,88 +295,239 @@ bool client_can_take(const struct mux_client *client);
 /* Whether it may be sent to now: how much is in flight or held. */
 bool client_is_eligible(const struct mux_client *client);
 
-/* Whether the clock runs in which it has to get on with what it holds up. */
+/* Whether a byte of it was written; whether all of it was. */
+bool exchange_was_sent(const struct mux_exchange *exchange);
+bool exchange_was_sent_whole(const struct mux_exchange *exchange);
+
+/* Whether nothing is going on. */
+bool connection_is_idle(const struct mux_connection *connection);
+
+/* The exchange whose answer is awaited or coming in; NULL: none, or (with ids) not known yet. */
+struct mux_exchange *connection_answering(const struct mux_connection *connection);
+
+/* Whether any request was sent on it that may still be answered. */
+bool connection_has_outstanding(const struct mux_connection *connection);
+
+/* Whether its answer is being waited for or coming in, its client does not take it, and so the connection is not
+ * read; the first: because of this client. */
+bool connection_is_blocked_by(const struct mux_connection *connection, const struct mux_client *client);
+bool connection_is_blocked(const struct mux_connection *connection);
+
+/* Whether anybody else than this client has a request waiting for a connection. */
+bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client);
+
+/* ---- effects.c ---- */
+
+/* The one place where clients change their state, which only goes down the list. The reason is kept once it is over. */
+void client_enter(struct mux_client *client, enum client_state state, enum reason reason);
+
+/* The one place where connections change theirs. */
+void connection_enter(struct mux_connection *connection, enum connection_state state);
+
+/* It has changed: what follows from that is found out, and its owner told. */
+void note_client(struct mux_client *client);
+void note_connection(struct mux_connection *connection);
+
+/* Its first exchange may have something to give out. */
+void note_delivery(struct mux_client *client);
+
+/* It is torn down in this call: what was sent on it fails. The first reason counts. `explanation`: what more there is
+ * to say, or "". */
+void note_failure(struct mux_connection *connection, enum reason reason, const char *explanation);
+
+/* ---- mux_observe.c ---- */
+
+/* Whether requests are to be kept; false when memory is short. */
+bool mux_observe_begin(struct mux_exchange *exchange);
+
+/* Keeps bytes of its request, and of its answer, if somebody wants to see them. */
+void mux_observe_request(struct mux_exchange *exchange, const char *bytes, size_t length);
+void mux_observe_answer(struct mux_exchange *exchange, const char *bytes, size_t length);
+
+/* An answer that was made here, in the place of one of the target. */
+void mux_observe_local_answer(struct mux_exchange *exchange);
+
+/* Its request is whole: says so, if somebody wants to know. */
+void mux_observe_requested(struct mux_exchange *exchange);
+
+/* Tells the owner that it has ended; REASON_NONE: by its answer. */
+void mux_observe_end(struct mux_exchange *exchange, enum reason reason);
+
+void mux_observe_free(struct mux_exchange *exchange);
+
+/* ---- queue.c ---- */
+
+/* A request begins to wait; `again`: before all others of its client. It no longer does. */
+void queue_enter(struct mux_exchange *exchange, bool again);
+void queue_leave(struct mux_exchange *exchange);
+
+/* The client may be sent to or not, or the connection that it is bound to is another: finds out where it stands. */
+void queue_update(struct mux_client *client);
+
+/* A connection may be found for the client's next request, and for no other one that could not be found before. */
+void queue_try(struct mux_client *client);
+
+/* Whose turn it is, or NULL. */
+struct mux_client *queue_first(const struct mux *mux);
+
+/* It was its turn, but its connection has no room: it stands aside until that has. */
+void queue_hold(struct mux_client *client);
+
+/* The connection has room: it is the turn of the first one that stands aside for it. */
+void queue_release(struct mux_connection *connection);
+
+/* The client is bound to no connection any more. */
+void queue_unbind(struct mux_client *client);
+
+/* How many requests of the client would go out if `connections` had room for new work. */
+size_t queue_count_next(const struct mux_client *client, size_t connections);
+
+/* ---- exchange.c ---- */
+
+/* A new exchange at the end of the client's list, READING. NULL when memory is short. */
+struct mux_exchange *exchange_create(struct mux_client *client);
+
+/* A stand-in for one that is given up, LATE, in its place among the ids. NULL when memory is short. */
+struct mux_exchange *exchange_create_late(const struct mux_exchange *exchange);
+
+/* The sums of its client follow what it holds now. After every change of `bytes` and `answer`. */
+void exchange_account(struct mux_exchange *exchange);
+
+/* All of its request has come, or is to come. */
+void exchange_complete(struct mux_exchange *exchange);
+
+/* READING to WAITING; RESERVED or SENT, of which not a byte was written, back to WAITING, before all that wait. */
+void exchange_wait(struct mux_exchange *exchange);
+
+/* WAITING to RESERVED, or to SENT; RESERVED to SENT. */
+void exchange_reserve(struct mux_exchange *exchange, struct mux_connection *connection);
+void exchange_send(struct mux_exchange *exchange, struct mux_connection *connection);
+
+/* Moves what has come of its request into the connection's output. */
+void exchange_give(struct mux_exchange *exchange);
+
+/* SENT to ANSWERED: its response is whole. Frees it if it is ABANDONED. */
+void exchange_answered(struct mux_exchange *exchange);
+
+/* Any state but ANSWERED to ANSWERED: the answer (if `reason` is not REASON_NONE an error) is in `answer`. */
+void exchange_answer_here(struct mux_exchange *exchange, enum reason reason);
+
+/* Likewise, with an error in the place of its answer, or, where there is none, to be ended by closing its client. */
+void exchange_fail(struct mux_exchange *exchange, enum reason reason);
+
+/* Ends it because its client goes, or drops it: ABANDONED where its answer has to be thrown away, else freed. */
+void exchange_drop(struct mux_exchange *exchange, enum reason reason);
+
+/* Frees it, in any state. */
+void exchange_free(struct mux_exchange *exchange);
+
+/* ---- mux_client.c ---- */
+
+/* Gives out what is its turn: the answers of the first exchanges, which are freed. Ends the client if nothing more is
+ * to come. */
+void client_deliver(struct mux_client *client);
+
+/* Ends the client: all its exchanges with this reason. What is in its output still goes out, unless it is RESETTING. */
+void client_terminate(struct mux_client *client, enum client_state state, enum reason reason);
+
+/* Ends it where something is lacking of what it was to get: so that it shows, if it has got a part. */
+void client_cut_off(struct mux_client *client, enum reason reason);
+
+/* No more requests: the incomplete one is dropped. */
+void client_stop_input(struct mux_client *client, enum reason reason);
+
+/* What was read has been dealt with: ends that came meanwhile take effect. */
+void client_after_input(struct mux_client *client);
+
+/* Drops what waits, but the `next` first. */
+void client_drop_waiting(struct mux_client *client, size_t next);
+
+/* Bytes that it sent or took count against stalling and idleness. */
+void client_progressed(struct mux_client *client, size_t count);
+
+/* What follows from a change: sums and timers. */
+void client_update(struct mux_client *client);
+
+/* Which clock runs while it holds up its connection. */
 void client_watch_stall(struct mux_client *client);
 
 void client_stalled(struct mux_client *client);
-void client_queue_timed_out(struct mux_client *client);
 
-/* Starts the clock of its oldest request, if that waits. */
-void client_watch_queue(struct mux_client *client);
+/* ---- mux_connection.c ---- */
+
+/* Its first words are said: it is delayed, or ready. */
+void connection_ready(struct mux_connection *connection);
+
+/* Gives it a request that waits. There is room. */
+void connection_assign(struct mux_connection *connection, struct mux_exchange *exchange);
+
+/* What follows from a change: requests that can go out, timers, its end. */
+void connection_update(struct mux_connection *connection);
+
+/* It takes no new request and is over when it has nothing to do. */
+void connection_retire(struct mux_connection *connection, enum reason reason);
+
+/* Carries a failure out: what was not sent waits again, what was sent fails. */
+void connection_tear_down(struct mux_connection *connection);
+
+/* Requests of which the last byte was written just now, `before` bytes having been before. */
+void connection_sent(struct mux_connection *connection, uint64_t before);
+
+/* Other settings are in force; `had_no_timeout`: before there was no request_timeout. */
+void connection_reconfigure(struct mux_connection *connection, bool had_no_timeout);
+
+/* What was kept to know late answers by. */
+void connection_free_late(struct mux_connection *connection);
+
+void connection_answer_overdue(struct mux_connection *connection);
+void connection_taking_overdue(struct mux_connection *connection);
+void connection_exchange_overdue(struct mux_exchange *exchange);
 
 /* ---- request.c ---- */
 
 /* Reads on in what the client sends, as much as may be; `once`: one request at the most. */
 void request_read(struct mux_client *client, struct slice *input, bool once);
 
-/* ---- connection.c ---- */
+/* Reads on in what was held back. */
+void request_resume(struct mux_client *client);
 
-/* Tells the owner, and sees which clocks run. After every change. */
-void connection_update(struct mux_connection *connection);
-
-/* It ends in this call. The first reason counts. */
-void connection_doom(struct mux_connection *connection, enum reason reason, const char *explanation);
-
-/* What doom means. */
-void connection_collapse(struct mux_connection *connection);
-
-/* Gives it a request that waits. */
-void connection_assign(struct mux_connection *connection, struct mux_exchange *exchange);
-
-/* Moves on what has come of the request that is streamed, as far as there is room. */
-void connection_pump(struct mux_connection *connection);
-
-/* Other settings are in force; `was_untimed`: before there was no request_timeout. */
-void connection_reconfigure(struct mux_connection *connection, bool was_untimed);
-
-/* It takes no new request and is over when it has nothing to do. */
-void connection_retire(struct mux_connection *connection, enum reason reason);
-
-/* An exchange has left it. */
-void connection_released(struct mux_connection *connection);
-
-/* Takes its bytes, of which none was written, out of the connection's output again and puts them back in front of
- * the exchange's own. */
-void connection_take_back(struct mux_connection *connection, struct mux_exchange *exchange);
-
-/* Whether its answer is being waited for or coming in, its client does not take it, and so the connection is not
- * read. */
-bool connection_is_blocked_by(const struct mux_connection *connection, const struct mux_client *client);
-
-/* Whether a byte of it was written. */
-bool connection_has_sent(const struct mux_exchange *exchange);
-
-/* Whether it is over, or will be before the present call is. */
-bool connection_is_ending(const struct mux_connection *connection);
-
-/* The exchange whose answer is awaited or coming in; NULL: none, or (with ids) not known yet. */
-struct mux_exchange *connection_answering(const struct mux_connection *connection);
-
-/* Whether all of it was written. */
-bool connection_has_sent_all(const struct mux_exchange *exchange);
-
-/* Whether nothing is going on. */
-bool connection_is_idle(const struct mux_connection *connection);
-
-void connection_answer_overdue(struct mux_connection *connection);
-void connection_taking_overdue(struct mux_connection *connection);
-void connection_exchange_overdue(struct mux_exchange *exchange);
-void connection_pause_over(struct mux_connection *connection);
+/* A part of it has come: it may be long enough to wait for a connection. */
+void request_progressed(struct mux_exchange *exchange);
 
 /* ---- response.c ---- */
 
-/* Reads on in what the target sends. Returns whether it has to be called once more, even if there are no more
- * bytes. */
-bool response_read(struct mux_connection *connection, struct slice *input);
-
-/* The same where clients take turns: all that comes belongs to the one whose turn it is; late bytes to the
- * one whose turn was the last, as long as nobody else's has begun. */
-void response_read_turn(struct mux_connection *connection, struct slice *input);
+/* Reads on in what the target sends. */
+void response_read(struct mux_connection *connection, struct slice input);
 
 /* The target has been silent for `response_gap`. */
 void response_turn_over(struct mux_connection *connection);
 
 /* The target has ended its stream, which may be how an answer ends. */
 void response_end(struct mux_connection *connection);
+
+/* ---- dispatch.c ---- */
+
+/* Hands waiting requests out as long as there is room. */
+void dispatch_run(struct mux *mux);
+
+/* How many of the client's requests wait for nobody, but only until a connection can be used. */
+size_t dispatch_count_next(const struct mux_client *client);
+
+/* ---- mux.c ---- */
+
+/* Follows up all that the present call has brought about. Every public function that changes anything ends with it. */
+void mux_run_effects(struct mux *mux);
+
+/* ---- timeouts.c ---- */
+
+void timeouts_init(struct mux *mux);
+
+/* Other settings are in force. */
+void timeouts_change(struct mux *mux);
+
+int64_t timeouts_due(const struct mux *mux);
+
+/* Handles one that is due. False: none is. */
+bool timeouts_expire(struct mux *mux);
 
 #endif

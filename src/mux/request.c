@@ -1,155 +1,171 @@
 /* Requests: from what is read of a client to exchanges that wait, or are answered here. */
 #include "mux/mux_state.h"
 
-/* `held` bytes of its `answer` had been there before: an answer that came too early. */
-static void request_broken(struct mux_client *client, struct mux_exchange *exchange, size_t held)
+/* The rules are broken; `held` bytes of the exchange's `answer` had been there before: an answer that came too early. */
+static void request_broken(struct mux_exchange *exchange, size_t held)
 {
-    size_t length = exchange->answer.length;
+    struct mux_client *client = exchange->client;
+    exchange_complete(exchange);
     if (exchange->request.begun && exchange == client_first(client)) {
         buffer_truncate(&exchange->answer, held); /* no error can follow what it has of the answer */
     } else if (exchange->request.begun) {
         buffer_consume(&exchange->answer, held);
         exchange->request.begun = false;
     }
-    client->answer_bytes -= length - exchange->answer.length;
-    if (exchange->connection != NULL && connection_has_sent(exchange))
-        connection_doom(exchange->connection, REASON_PROTOCOL_ERROR, "");
-    else if (exchange->state == EXCHANGE_SENT)
-        connection_take_back(exchange->connection, exchange);
-    client->input_over = true;
-    client->reason = REASON_PROTOCOL_ERROR;
+    if (exchange_was_sent(exchange))
+        note_failure(exchange->connection, REASON_PROTOCOL_ERROR, "");
+    client_enter(client, CLIENT_FINISHING, REASON_PROTOCOL_ERROR);
     exchange->request.closes_client = true;
-    exchange->cut = exchange->answer.length == 0 || exchange->request.begun;
-    exchange_local(exchange, false, REASON_PROTOCOL_ERROR);
+    exchange->lacks_error = exchange->answer.length == 0 || exchange->request.begun;
+    exchange_answer_here(exchange, REASON_PROTOCOL_ERROR);
 }
 
-/* More of a request has come. */
-static void request_progress(struct mux_client *client, struct mux_exchange *exchange)
+void request_progressed(struct mux_exchange *exchange)
 {
+    struct mux_client *client = exchange->client;
     bool is_long = exchange->request.decided && exchange->bytes.length >= client->mux->settings.buffer_limit;
     if (exchange->state == EXCHANGE_READING && (exchange->complete || is_long))
         exchange_wait(exchange);
     else if (exchange->state == EXCHANGE_SENT)
-        connection_pump(exchange->connection);
+        note_connection(exchange->connection);
     if (exchange->answer.length > 0 && exchange == client_first(client))
-        client_deliver(client); /* an interim answer */
+        note_delivery(client); /* an interim answer */
 }
 
-static void request_complete(struct mux_client *client, struct mux_exchange *exchange)
+static void request_completed(struct mux_exchange *exchange)
 {
-    client->incoming = NULL;
-    exchange->complete = true;
-    list_remove(&exchange->incomplete);
-    exchange_asked(exchange);
-    if (exchange->request.closes_client) {
-        client->input_over = true;
-        client->reason = REASON_CLIENT_CLOSED;
-    }
+    exchange_complete(exchange);
+    mux_observe_requested(exchange);
+    if (exchange->request.closes_client)
+        client_enter(exchange->client, CLIENT_FINISHING, REASON_CLIENT_CLOSED);
     if (exchange->request.local)
-        exchange_local(exchange, !exchange->request.refused, REASON_REFUSED_COMMAND);
+        exchange_answer_here(exchange, exchange->request.refused ? REASON_REFUSED_COMMAND : REASON_NONE);
     else
-        request_progress(client, exchange);
+        request_progressed(exchange);
 }
 
-/* Refuses a request for its length. */
+/* Refuses a request for its length. What follows it is not to be read as a request. */
 static void request_too_long(struct mux_exchange *exchange)
 {
-    struct mux_client *client = exchange->client;
-    if (exchange->request.local) { /* the error takes the place of what was to answer it */
-        client->answer_bytes -= exchange->answer.length;
+    if (exchange->request.local) /* the error takes the place of what was to answer it */
         buffer_truncate(&exchange->answer, 0);
-    }
-    if (exchange->state == EXCHANGE_SENT && connection_has_sent(exchange))
-        connection_doom(exchange->connection, REASON_OVER_LIMIT, "");
-    else if (exchange->state == EXCHANGE_SENT)
-        connection_take_back(exchange->connection, exchange);
-    exchange->complete = false; /* what follows is not to be read as a request */
+    if (exchange_was_sent(exchange))
+        note_failure(exchange->connection, REASON_OVER_LIMIT, "");
     exchange_fail(exchange, REASON_OVER_LIMIT);
+}
+
+/* What was given of it to a connection, and not written, is not to go out any more. */
+static void request_withdraw(struct mux_exchange *exchange)
+{
+    if (exchange->state == EXCHANGE_SENT && !exchange_was_sent(exchange))
+        exchange_wait(exchange);
+}
+
+/* The exchange that the next bytes belong to, or NULL: memory is short, and the client goes. */
+static struct mux_exchange *request_current(struct mux_client *client)
+{
+    struct mux_exchange *exchange = client->incoming != NULL ? client->incoming : exchange_create(client);
+    if (exchange == NULL)
+        client_terminate(client, CLIENT_CLOSING, REASON_INTERNAL);
+    return exchange;
 }
 
 static void request_read_one(struct mux_client *client, struct slice *input)
 {
-    struct mux *mux = client->mux;
-    struct mux_exchange *exchange = client->incoming != NULL ? client->incoming : exchange_create(client);
-    if (exchange == NULL) {
-        client_over(client, REASON_INTERNAL, false);
+    const struct mux *mux = client->mux;
+    struct mux_exchange *exchange = request_current(client);
+    if (exchange == NULL)
         return;
-    }
-    const char *bytes = input->bytes;
-    size_t input_length = input->length;
-    size_t length = exchange->bytes.length;
+    const struct slice before = *input;
     size_t answer_length = exchange->answer.length;
     enum protocol_outcome outcome =
         mux->protocol->read_request(mux->protocol_settings, client->framer, &exchange->request, input,
                                     &exchange->bytes, &exchange->answer);
-    exchange->request_bytes += input_length - input->length;
-    if (exchange->observed != NULL)
-        exchange_observe_request(exchange, bytes, input_length - input->length);
-    client->request_bytes = client->request_bytes - length + exchange->bytes.length;
-    client->answer_bytes = client->answer_bytes - answer_length + exchange->answer.length;
-    if (exchange->bytes.failed || exchange->answer.failed)
+    size_t taken = before.length - input->length;
+    exchange->request_bytes += taken;
+    mux_observe_request(exchange, before.bytes, taken);
+    exchange_account(exchange);
+    bool is_too_long =
+        exchange->max_message >= 0 && exchange->request_bytes > (uint64_t)exchange->max_message;
+    if (exchange->bytes.failed || exchange->answer.failed) {
         client_cut_off(client, REASON_INTERNAL);
-    else if (outcome == PROTOCOL_BROKEN) {
-        client->incoming = NULL;
-        exchange->complete = true;
-        list_remove(&exchange->incomplete);
-        request_broken(client, exchange, answer_length);
-    } else if (exchange->max_message >= 0 && exchange->request_bytes > (uint64_t)exchange->max_message)
+    } else if (outcome == PROTOCOL_BROKEN) {
+        request_withdraw(exchange);
+        request_broken(exchange, answer_length);
+    } else if (is_too_long) {
+        request_withdraw(exchange);
         request_too_long(exchange);
-    else if (outcome == PROTOCOL_COMPLETE)
-        request_complete(client, exchange);
-    else
-        request_progress(client, exchange);
+    } else if (outcome == PROTOCOL_COMPLETE) {
+        request_completed(exchange);
+    } else {
+        request_progressed(exchange);
+    }
 }
 
-/* Where clients take turns there are no messages: what comes belongs to the client's turn, or to its next
- * one, once the answer to the present one has begun and others wait. */
-static void request_read_turn(struct mux_client *client, struct slice *input)
+/* Ends the client's turn, of which the answer has begun, or lets it go on: an answer is to come again. */
+static void request_end_turn(struct mux_client *client)
 {
     struct mux_exchange *exchange = client->incoming;
-    if (exchange != NULL && exchange->request.begun) {
-        if (mux_somebody_else_waits(client->mux, client)) {
-            exchange->complete = true;
-            list_remove(&exchange->incomplete);
-            client->incoming = NULL;
-            connection_pump(exchange->connection);
-            exchange = NULL;
-        } else {
-            exchange->request.begun = false; /* the turn goes on: an answer is to come again */
-            timeout_stop(&exchange->connection->turn);
-        }
+    if (mux_somebody_else_waits(client->mux, client)) {
+        exchange_complete(exchange);
+        note_connection(exchange->connection);
+    } else {
+        exchange->request.begun = false;
+        timeout_stop(&exchange->connection->turn);
     }
+}
+
+/* Where clients take turns there are no messages: what comes belongs to the client's turn, or to its next one, once
+ * the answer to the present one has begun and others wait. */
+static void request_read_turn(struct mux_client *client, struct slice *input)
+{
+    if (client->incoming != NULL && client->incoming->request.begun)
+        request_end_turn(client);
+    struct mux_exchange *exchange = request_current(client);
     if (exchange == NULL)
-        exchange = exchange_create(client);
-    if (exchange == NULL) {
-        client_over(client, REASON_INTERNAL, false);
         return;
-    }
     exchange->request.decided = true;
     buffer_append(&exchange->bytes, input->bytes, input->length);
+    exchange->request_bytes += input->length;
+    mux_observe_request(exchange, input->bytes, input->length);
+    exchange_account(exchange);
     if (exchange->bytes.failed) {
         client_cut_off(client, REASON_INTERNAL);
         return;
     }
-    exchange->request_bytes += input->length;
-    exchange_observe_request(exchange, input->bytes, input->length);
-    client->request_bytes += input->length;
     slice_skip(input, input->length);
-    exchange_asked(exchange); /* nobody knows more of it */
+    mux_observe_requested(exchange); /* nobody knows more of it */
     if (exchange->state == EXCHANGE_READING)
         exchange_wait(exchange);
     else if (exchange->state == EXCHANGE_SENT)
-        connection_pump(exchange->connection);
+        note_connection(exchange->connection);
 }
 
 void request_read(struct mux_client *client, struct slice *input, bool once)
 {
-    while (input->length > 0 && !client->input_over && client_can_take(client)) {
+    while (input->length > 0 && !client_is_finishing(client) && client_can_take(client)) {
         if (client->mux->takes_turns)
             request_read_turn(client, input);
         else
             request_read_one(client, input);
-        if (once && client->incoming == NULL && !client->over)
+        if (once && client->incoming == NULL && !client_is_over(client))
             client_stop_input(client, REASON_DRAINED);
     }
+    note_client(client);
+}
+
+void request_resume(struct mux_client *client)
+{
+    /* Taken out of the client while it is read, since reading may give the client up. */
+    struct buffer held = client->held;
+    struct slice input = buffer_slice(&held);
+    client->held = (struct buffer){ 0 };
+    request_read(client, &input, false);
+    if (!client_is_finishing(client) && input.length > 0) {
+        buffer_consume(&held, held.length - input.length);
+        client->held = held;
+    } else {
+        buffer_free(&held);
+    }
+    client_after_input(client);
 }

@@ -3,20 +3,23 @@
 
 /* Takes note of what a call of the framer has given out. */
 static void response_account(struct mux_exchange *exchange, const struct buffer *out, size_t grown,
-                             bool interim)
+                             enum protocol_outcome outcome)
 {
-    struct mux_client *client = exchange->client;
     exchange->answer_bytes += grown;
-    exchange->seen = true;
-    if (interim) /* an error may still follow it, also if it came in pieces */
+    exchange->has_begun = true;
+    if (outcome == PROTOCOL_INTERIM) /* an error may still follow it, also if it came in pieces */
         exchange->request.begun = false;
     else if (grown > 0)
         exchange->request.begun = true;
-    if (out == &exchange->answer)
-        client->answer_bytes += grown;
+    if (exchange->client == NULL)
+        return;
+    if (grown > 0 && outcome != PROTOCOL_INTERIM)
+        mux_observe_answer(exchange, buffer_bytes(out) + out->length - grown, grown);
+    exchange_account(exchange);
+    note_client(exchange->client);
 }
 
-static struct buffer *response_sink(struct mux_connection *connection, struct mux_exchange *exchange)
+static struct buffer *response_sink(const struct mux_connection *connection, struct mux_exchange *exchange)
 {
     if (exchange == NULL || exchange->client == NULL)
         return &connection->mux->discarded;
@@ -26,9 +29,9 @@ static struct buffer *response_sink(struct mux_connection *connection, struct mu
 /* Whose response begins here: sets `current`. */
 static void response_find(struct mux_connection *connection, uint64_t id)
 {
-    struct mux_exchange *exchange = connection->slots[id % connection->slot_count];
-    if (exchange == NULL || exchange->id != id || !connection_has_sent(exchange))
-        connection_doom(connection, REASON_PROTOCOL_ERROR, "an answer has an unknown id");
+    struct mux_exchange *exchange = connection->ids[id % connection->id_places];
+    if (exchange == NULL || exchange->id != id || !exchange_was_sent(exchange))
+        note_failure(connection, REASON_PROTOCOL_ERROR, "an answer has an unknown id");
     else
         connection->current = exchange;
 }
@@ -37,8 +40,8 @@ static void response_find(struct mux_connection *connection, uint64_t id)
 static void response_mark_last(struct mux_exchange *exchange)
 {
     const struct mux_client *client = exchange->client;
-    bool goes =
-        client != NULL && (client->draining || (client->leaving && client->mux->protocol->announces_close));
+    bool goes = client != NULL &&
+                (client->is_drained || (client->is_leaving && client->mux->protocol->announces_close));
     if (goes && client->incoming == NULL && client->held.length == 0 &&
         exchange->in_client.next == &client->exchanges.head)
         exchange->request.closes_client = true;
@@ -49,18 +52,26 @@ static bool response_is_too_long(const struct mux_exchange *exchange)
     return exchange->max_message >= 0 && exchange->answer_bytes > (uint64_t)exchange->max_message;
 }
 
-/* The exchange that the next bytes answer. False: they answer nothing that was asked. */
-static bool response_expected(struct mux_connection *connection, struct mux_exchange **exchange)
+/* Whether the next bytes answer something, or are allowed though they do not: that is `exchange`, unless the framer
+ * has to find it out. */
+static bool response_is_expected(const struct mux_connection *connection, const struct mux_exchange *exchange)
 {
-    *exchange = connection_answering(connection);
-    if (connection->mux->id_count > 0)
-        return true; /* the framer says whose it is */
-    if (*exchange != NULL && ((*exchange)->request.unanswered || !connection_has_sent(*exchange)))
-        *exchange = NULL;
-    return *exchange != NULL || connection->mux->protocol->has_pushes;
+    const struct mux *mux = connection->mux;
+    if (mux->id_count > 0)
+        return connection_has_outstanding(connection);
+    return exchange != NULL || mux->protocol->has_pushes;
 }
 
-/* Carries out what the framer said of a response. `exchange` may be freed by it. */
+/* The answer is whole. What it gives way to goes out at once, into the same buffer as what follows it. */
+static void response_completed(struct mux_exchange *exchange)
+{
+    struct mux_client *client = exchange->client;
+    exchange_answered(exchange);
+    if (client != NULL)
+        client_deliver(client);
+}
+
+/* Carries out what the framer said of a response. `exchange`, if not NULL, may be freed by it. */
 static void response_follow(struct mux_connection *connection, struct mux_exchange *exchange,
                             enum protocol_outcome outcome, uint64_t id)
 {
@@ -69,21 +80,30 @@ static void response_follow(struct mux_connection *connection, struct mux_exchan
     else if (outcome == PROTOCOL_INTERIM && connection->mux->id_count > 0)
         connection->current = NULL; /* another one's may follow */
     else if (outcome == PROTOCOL_BROKEN)
-        connection_doom(connection, REASON_PROTOCOL_ERROR,
-                        exchange == NULL ? "bytes came that answer nothing"
-                                         : "an answer breaks the protocol");
+        note_failure(connection, REASON_PROTOCOL_ERROR,
+                     exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");
     else if (exchange != NULL && response_is_too_long(exchange))
-        connection_doom(connection, REASON_OVER_LIMIT, "an answer is longer than max_message");
+        note_failure(connection, REASON_OVER_LIMIT, "an answer is longer than max_message");
     else if (exchange != NULL && outcome == PROTOCOL_COMPLETE)
-        exchange_answered(exchange);
+        response_completed(exchange);
 }
 
-bool response_read(struct mux_connection *connection, struct slice *input)
+/* The exchange that is answered where there are no ids: the oldest one, if it was sent and has an answer. */
+static struct mux_exchange *response_current(const struct mux_connection *connection)
+{
+    struct mux_exchange *exchange = connection_answering(connection);
+    if (connection->mux->id_count > 0 || exchange == NULL)
+        return exchange;
+    return exchange->request.unanswered || !exchange_was_sent(exchange) ? NULL : exchange;
+}
+
+/* Reads one message, or a part of it. Returns whether it has to be called once more, even if there are no more bytes. */
+static bool response_read_one(struct mux_connection *connection, struct slice *input)
 {
     struct mux *mux = connection->mux;
-    struct mux_exchange *exchange;
-    if (!response_expected(connection, &exchange)) {
-        connection_doom(connection, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
+    struct mux_exchange *exchange = response_current(connection);
+    if (!response_is_expected(connection, exchange)) {
+        note_failure(connection, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
         return false;
     }
     struct mux_client *client = exchange == NULL ? NULL : exchange->client;
@@ -96,48 +116,72 @@ bool response_read(struct mux_connection *connection, struct slice *input)
         mux->protocol->read_response(mux->protocol_settings, connection->framer,
                                      exchange == NULL ? NULL : &exchange->request, input, out, &id);
     if (exchange != NULL) {
-        response_account(exchange, out, out->length - length, outcome == PROTOCOL_INTERIM);
-        if (exchange->observed != NULL && out->length > length && outcome != PROTOCOL_INTERIM)
-            exchange_observe_answer(exchange, buffer_bytes(out) + length, out->length - length);
-        if (list_linked(&exchange->answering.node))
-            timeout_start(&mux->exchange_timeouts, &exchange->answering, mux->now);
+        response_account(exchange, out, out->length - length, outcome);
+        if (list_linked(&exchange->silence.node))
+            timeout_start(&mux->timers[TIMER_SILENCE], &exchange->silence, mux->now);
     }
-    bool failed = out->failed;
-    if (out == &mux->discarded) {
-        buffer_truncate(out, 0);
-        out->failed = false;
-    }
+    bool failed = client != NULL && out->failed;
+    buffer_truncate(&mux->discarded, 0);
+    mux->discarded.failed = false;
     response_follow(connection, exchange, outcome, id);
-    if (client != NULL && failed)
-        client_over(client, REASON_INTERNAL, true); /* the rest of the answer is thrown away */
-    else if (client != NULL)
-        client_update(client);
+    if (failed)
+        client_terminate(client, CLIENT_RESETTING,
+                         REASON_INTERNAL); /* the rest of the answer is thrown away */
     return outcome == PROTOCOL_WHOSE;
 }
 
-void response_read_turn(struct mux_connection *connection, struct slice *input)
+/* Where clients take turns all that comes belongs to the one whose turn it is; late bytes to the one whose turn was
+ * the last, as long as nobody else's has begun. */
+static void response_read_turn(struct mux_connection *connection, struct slice *input)
 {
     struct mux_exchange *exchange = connection_first(connection);
-    struct mux_client *client = exchange == NULL ? connection->last_owner : exchange->client;
-    if (client == NULL || (exchange != NULL && !connection_has_sent(exchange))) {
-        connection_doom(connection, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
+    struct mux_client *client = exchange == NULL ? connection->last_client : exchange->client;
+    if (client == NULL || (exchange != NULL && !exchange_was_sent(exchange))) {
+        note_failure(connection, REASON_PROTOCOL_ERROR, "bytes came that answer nothing");
         return;
     }
-    connection->taken = SIZE_MAX;
+    connection->turn_taken = SIZE_MAX;
     buffer_append(&client->output, input->bytes, input->length);
+    note_client(client);
     if (client->output.failed) {
-        client_over(client, REASON_INTERNAL, true);
+        client_terminate(client, CLIENT_RESETTING, REASON_INTERNAL);
     } else if (exchange != NULL) {
-        exchange->answer_bytes += input->length;
-        exchange_observe_answer(exchange, input->bytes, input->length);
-        exchange->seen = true;
-        exchange->request.begun = true;
+        response_account(exchange, &client->output, input->length, PROTOCOL_MORE);
         timeout_stop(&connection->turn); /* it starts over */
         if (response_is_too_long(exchange))
-            connection_doom(connection, REASON_OVER_LIMIT, "an answer is longer than max_message");
+            note_failure(connection, REASON_OVER_LIMIT, "an answer is longer than max_message");
     }
     slice_skip(input, input->length);
-    client_update(client);
+}
+
+static void response_read_handshake(struct mux_connection *connection, struct slice *input)
+{
+    const struct mux *mux = connection->mux;
+    struct buffer error = { 0 };
+    enum protocol_outcome outcome =
+        mux->protocol->read_greeting(mux->protocol_settings, connection->framer, input, &error);
+    if (outcome == PROTOCOL_COMPLETE) {
+        connection_ready(connection);
+    } else if (outcome != PROTOCOL_MORE) {
+        buffer_append(&error, "", 1);
+        note_failure(connection, REASON_PROTOCOL_ERROR, error.length > 0 ? buffer_bytes(&error) : "");
+    }
+    buffer_free(&error);
+}
+
+void response_read(struct mux_connection *connection, struct slice input)
+{
+    bool once_more = false;
+    while ((input.length > 0 || once_more) && !connection_is_ending(connection)) {
+        once_more = false;
+        if (connection->state == CONNECTION_HANDSHAKE)
+            response_read_handshake(connection, &input);
+        else if (connection->mux->takes_turns)
+            response_read_turn(connection, &input);
+        else
+            once_more = response_read_one(connection, &input);
+    }
+    note_connection(connection);
 }
 
 void response_turn_over(struct mux_connection *connection)
@@ -145,17 +189,14 @@ void response_turn_over(struct mux_connection *connection)
     struct mux_exchange *exchange = connection_first(connection);
     struct mux_client *client = exchange->client;
     if (exchange->bytes.length > 0 || connection->output.length > 0) {
-        timeout_start(&connection->mux->turn_timeouts, &connection->turn, connection->mux->now);
+        timeout_start(&connection->mux->timers[TIMER_TURN], &connection->turn, connection->mux->now);
         return;
     }
-    exchange->complete = true;
-    list_remove(&exchange->incomplete);
-    if (client->incoming == exchange)
-        client->incoming = NULL;
-    exchange_answered(exchange);
-    if (!client->over && client->connection == NULL && !connection_is_ending(connection)) {
-        connection->last_owner = client;
-        client->late_connection = connection;
+    exchange_complete(exchange);
+    response_completed(exchange);
+    if (!client_is_over(client) && client->connection == NULL && !connection_is_ending(connection)) {
+        connection->last_client = client;
+        client->last_turn = connection;
     }
 }
 
@@ -163,18 +204,15 @@ void response_end(struct mux_connection *connection)
 {
     struct mux *mux = connection->mux;
     struct mux_exchange *exchange = connection_answering(connection);
-    if (connection_is_ending(connection) || connection->state != CONNECTION_READY || exchange == NULL ||
-        !connection_has_sent(exchange) || mux->protocol->end_response == NULL)
+    if (connection->state != CONNECTION_READY || exchange == NULL || !exchange_was_sent(exchange) ||
+        mux->protocol->end_response == NULL)
         return;
-    struct mux_client *client = exchange->client;
     struct buffer *out = response_sink(connection, exchange);
     size_t length = out->length;
     if (mux->protocol->end_response(mux->protocol_settings, connection->framer, &exchange->request, out) ==
         PROTOCOL_COMPLETE) {
-        response_account(exchange, out, out->length - length, false);
-        exchange_answered(exchange);
+        response_account(exchange, out, out->length - length, PROTOCOL_COMPLETE);
+        response_completed(exchange);
     }
     buffer_truncate(&mux->discarded, 0);
-    if (client != NULL)
-        client_update(client);
 }

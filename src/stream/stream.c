@@ -62,6 +62,7 @@ static struct mux_settings stream_plain(const struct listener_settings *settings
         .inactivity_timeout = settings->inactivity_timeout,
         .connect_delay = settings->connect_delay,
         .request_gap = settings->request_gap,
+        .response_gap = settings->protocol.raw.response_gap,
         .connection_ttl = settings->connection_ttl,
         .max_requests = settings->max_requests_per_connection,
         .abort_on_close = settings->abort_on_close,
@@ -237,7 +238,7 @@ static struct mux *stream_make_mux(struct stream_service *service)
     static const struct mux_hooks hooks = {
         .choose = stream_pool_choose,
         .opening = stream_pool_opening,
-        .asked = stream_record_request,
+        .requested = stream_record_request,
         .ended = stream_record_end,
     };
     struct mux_settings plain = stream_plain(service->settings, service->owner.events);

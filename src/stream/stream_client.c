@@ -159,8 +159,8 @@ static void stream_client_progress(struct turn_entry *entry)
 {
     struct stream_client *client = stream_client_of(entry);
     stream_client_write(client);
-    switch (mux_client_fate(client->mux)) {
-    case MUX_GOES_ON:
+    switch (mux_client_closing(client->mux)) {
+    case MUX_STAYS:
         stream_client_watch(client, (mux_client_wants_bytes(client->mux) ? EV_READ : 0) |
                                         (mux_client_output(client->mux).length > 0 ? EV_WRITE : 0));
         break;
@@ -236,7 +236,7 @@ void stream_client_cut_off(struct stream_client *client, enum reason reason)
     bool reset = false;
     if (client->mux != NULL) {
         mux_client_fail(client->mux, reason, stream_now(client->service));
-        reset = mux_client_fate(client->mux) == MUX_RESET || mux_client_output(client->mux).length > 0;
+        reset = mux_client_closing(client->mux) == MUX_RESET || mux_client_output(client->mux).length > 0;
     }
     stream_client_end(client, reason, reset);
 }

@@ -206,7 +206,7 @@ void stream_client_lingered(struct timer *timer, struct timeout *timeout);
 
 /* ---- Requests: hooks of the multiplexer ---- */
 
-void stream_record_request(void *owner, const struct mux_asking *request);
+void stream_record_request(void *owner, const struct mux_requested *request);
 void stream_record_end(void *owner, const struct mux_ending *ending);
 
 #endif

@@ -36,7 +36,7 @@ static void stream_record_counts(struct counters *counters, const struct mux_end
     }
 }
 
-void stream_record_request(void *owner, const struct mux_asking *request)
+void stream_record_request(void *owner, const struct mux_requested *request)
 {
     const struct stream_client *client = request->client;
     (void)owner;

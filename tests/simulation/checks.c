@@ -389,7 +389,7 @@ void check_output(struct client *client, struct slice bytes)
 static void check_request_of_gone(const struct client *client, const struct request *request)
 {
     const struct world *world = client->world;
-    bool clean = client->fate == MUX_CLOSE && !client->failed;
+    bool clean = client->closing == MUX_CLOSE && !client->failed;
     if (!request->ended) {
         world_require(world, !request->complete && !request->broken && request->sent == 0,
                       "client %u is gone, but its request %u has not ended", client->number, request->number);
@@ -437,7 +437,7 @@ void check_client_gone(struct client *client)
     bool in_answer = client->news.length > 0;
     if (in_answer)
         coverage_count(world->coverage, SITUATION_CUT_SHORT);
-    world_require(world, !in_answer || client->fate == MUX_RESET,
+    world_require(world, !in_answer || client->closing == MUX_RESET,
                   "client %u got a part of an answer, and its stream ends as if it was all", client->number);
     if (client->drained)
         coverage_count(world->coverage, SITUATION_CLIENT_DRAINED);
@@ -619,7 +619,8 @@ static bool client_input_is_over(const struct client *client)
     /* What has been refused behind a turn that goes on can't be known from outside. */
     bool refused = world->dialect->has_turns &&
                    (world_has(world, FAULT_SHORT_QUEUE) || world_has(world, FAULT_SHORT_TIMES));
-    if (refused || client->drained || client->failed || client->has_ended_last || client->fate != MUX_GOES_ON)
+    if (refused || client->drained || client->failed || client->has_ended_last ||
+        client->closing != MUX_STAYS)
         return true;
     for (size_t i = 0; i < client->count; i++) {
         const struct request *request = &client->requests[i];
@@ -667,7 +668,7 @@ static void check_client(const struct client *client)
     world_require(world,
                   output.length == client->put_out - client->taken &&
                       client->reads == mux_client_wants_bytes(client->mux_client) &&
-                      client->fate == mux_client_fate(client->mux_client),
+                      client->closing == mux_client_closing(client->mux_client),
                   "client %u has changed, and nobody was told", client->number);
     /* What was on its way to a connection that went is the client's again. */
     size_t output_most = world->connections_gone > 0 ? bound : 0;
@@ -683,7 +684,7 @@ static void check_client(const struct client *client)
     size_t here = 64 + world->dialect->local_most;
     for (size_t i = 0; i < client->count; i++) /* all that are in flight may fail at once */
         here += client->requests[i].error.length;
-    world_require(world, client->fate != MUX_GOES_ON || held <= bound + here,
+    world_require(world, client->closing != MUX_STAYS || held <= bound + here,
                   "client %u: %zu bytes of answers are held", client->number, held);
 }
 

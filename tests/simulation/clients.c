@@ -144,10 +144,10 @@ void client_look(struct client *client)
     struct slice output = mux_client_output(client->mux_client);
     size_t known = (size_t)(client->put_out - client->taken);
     client->reads = mux_client_wants_bytes(client->mux_client);
-    client->fate = mux_client_fate(client->mux_client);
-    if (!client->reads && client->fate == MUX_GOES_ON && !client->fin_given)
+    client->closing = mux_client_closing(client->mux_client);
+    if (!client->reads && client->closing == MUX_STAYS && !client->fin_given)
         coverage_count(client->world->coverage, SITUATION_CLIENT_PAUSED);
-    if (client->fate == MUX_RESET) {
+    if (client->closing == MUX_RESET) {
         client_gone(client);
         return;
     }
@@ -157,7 +157,7 @@ void client_look(struct client *client)
         client->put_out += output.length;
         check_output(client, output);
     }
-    if (client->fate == MUX_CLOSE && client->state == CLIENT_HERE) {
+    if (client->closing == MUX_CLOSE && client->state == CLIENT_HERE) {
         world_require(client->world, mux_client_output(client->mux_client).length == 0,
                       "client %u is to be closed before all is written", client->number);
         client->state = CLIENT_LEAVING;

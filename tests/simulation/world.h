@@ -174,7 +174,7 @@ struct client {
     enum reason failed_reason;
     bool drained;
     bool reads; /* as last seen: mux_client_wants_bytes() */
-    enum mux_fate fate;
+    enum mux_closing closing;
     enum reason reason; /* once it is gone */
 
     /* What it gets. */

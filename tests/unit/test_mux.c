@@ -156,6 +156,7 @@ static const struct mux_settings usual = {
     .inactivity_timeout = -1,
     .connect_delay = 0,
     .request_gap = 0,
+    .response_gap = 20,
     .connection_ttl = -1,
     .max_requests = -1,
 };
@@ -165,7 +166,6 @@ static void bench_start_with(struct bench *bench, struct mux_settings settings,
 {
     memset(bench, 0, sizeof *bench);
     bench->protocol = (struct protocol_settings){ .protocol = protocol, .head_limit = 64, .max_message = -1 };
-    bench->protocol.raw.response_gap = 20;
     settings.protocol = &bench->protocol;
     bench->now = 1000;
     static const struct mux_hooks hooks = { .choose = choose, .opening = opening, .ended = ended };
@@ -304,10 +304,10 @@ static void in_order_means_in_order(void **state)
     assert_string_equal(bench.asked[0], "a1\na2\nb1\na3\n");
     answer(&bench, 0, "A1\nA2\nB1\n");
     assert_string_equal(bench.got[0], "A1\nA2\n");
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_GOES_ON);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
     answer(&bench, 0, "A3\n");
     assert_string_equal(bench.got[0], "A1\nA2\nA3\nbye\n");
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
     assert_string_equal(bench.got[1], "B1\n");
     bench_stop(&bench);
 }
@@ -376,7 +376,7 @@ static void a_cut_answer_resets_its_client(void **state)
     mux_connection_end(bench.connections[0], bench.now);
     settle(&bench);
     assert_string_equal(bench.got[0], "half");
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_RESET);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_RESET);
     assert_int_equal(bench.last_reason, REASON_TARGET_CLOSED);
     bench_stop(&bench);
 }
@@ -419,7 +419,7 @@ static void limits_and_waits_end_in_errors(void **state)
         assert_string_equal(bench.got[i], "error queue_timeout\n");
     ask(&bench, 4, "bad\n");
     assert_string_equal(bench.got[4], "error queue_full\nbroken\n");
-    assert_int_equal(mux_client_fate(bench.clients[4]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[4]), MUX_CLOSE);
     bench_stop(&bench);
 }
 
@@ -447,7 +447,7 @@ static void a_long_request_streams_alone(void **state)
     ask(&bench, 0, piece);
     assert_int_equal(strlen(bench.asked[0]), 3 + 120);
     pass(&bench, 200); /* stall_timeout passes, b2 waits, a's client sent less than buffer_limit meanwhile */
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
     assert_int_equal(bench.last_reason, REASON_CLIENT_STALLED);
     assert_true(mux_connection_is_over(bench.connections[0]));
     open_connection(&bench);
@@ -516,7 +516,7 @@ static void a_client_that_ends_gets_its_answers(void **state)
     answer(&bench, 0, "A2\n");
     assert_string_equal(bench.got[0], "A1\nA2\n");
     assert_string_equal(bench.asked[0], "a1\na2\n");
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
     bench_stop(&bench);
 }
 
@@ -549,8 +549,8 @@ static void who_is_next_for_a_connection_to_come_is_answered(void **state)
     assert_string_equal(bench.asked[0], "a1\n");
     answer(&bench, 0, "A1\n");
     assert_string_equal(bench.got[0], "A1\n");
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
-    assert_int_equal(mux_client_fate(bench.clients[1]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[1]), MUX_CLOSE);
     bench_stop(&bench);
 }
 
@@ -663,12 +663,13 @@ static void the_queue_can_be_held(void **state)
 /* What hooks were told of exchanges, a line each. */
 static char told[1000];
 
-static void tell_asked(void *owner, const struct mux_asking *asking)
+static void tell_asked(void *owner, const struct mux_requested *requested)
 {
     size_t length = strlen(told);
     (void)owner;
-    snprintf(told + length, sizeof told - length, "asked %d %.*s %d|", (int)asking->number,
-             (int)asking->request_head.length, asking->request_head.bytes, (int)asking->request_bytes);
+    snprintf(told + length, sizeof told - length, "asked %d %.*s %d|", (int)requested->number,
+             (int)requested->request_head.length, requested->request_head.bytes,
+             (int)requested->request_bytes);
 }
 
 static void tell_ended(void *owner, const struct mux_ending *ending)
@@ -692,7 +693,7 @@ static void exchanges_can_be_seen(void **state)
     settings.observe_request = 4;
     settings.observe_answer = 3;
     bench_start(&bench, settings);
-    bench.mux->hooks.asked = tell_asked;
+    bench.mux->hooks.requested = tell_asked;
     bench.mux->hooks.ended = tell_ended;
     told[0] = '\0';
     open_client(&bench, 0);
@@ -732,11 +733,11 @@ static void a_head_as_long_as_may_be_is_read_on(void **state)
     ask(&bench, 1, head);
     ask(&bench, 0, "\n");
     assert_string_equal(bench.got[0], "too long\n");
-    assert_int_equal(mux_client_fate(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
     assert_true(mux_client_wants_bytes(bench.clients[1]));
     mux_client_end(bench.clients[1], bench.now);
     settle(&bench);
-    assert_int_equal(mux_client_fate(bench.clients[1]), MUX_CLOSE);
+    assert_int_equal(mux_client_closing(bench.clients[1]), MUX_CLOSE);
     assert_string_equal(bench.asked[0], "");
     bench_stop(&bench);
 }
@@ -875,7 +876,7 @@ static void what_cannot_be_taken_back_costs_its_client(void **state)
     assert_true(mux_connection_is_over(bench.connections[0]));
     assert_string_equal(mux_connection_explanation(bench.connections[0]), "");
     assert_int_equal(mux_connection_load(bench.connections[0]), 0);
-    assert_int_not_equal(mux_client_fate(bench.clients[0]), MUX_GOES_ON);
+    assert_int_not_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
     assert_int_equal(mux_client_reason(bench.clients[0]), REASON_INTERNAL);
     assert_int_equal(bench.endings, 2);
     bench_stop(&bench);

@@ -1,0 +1,86 @@
+/* Which connection gets which request. */
+#include "mux/mux_state.h"
+
+/* The connection that takes the next request of this client; NULL: none now. */
+static struct mux_connection *dispatch_find(const struct mux *mux, const struct mux_client *client)
+{
+    if (client->connection != NULL) /* its requests stay together, so that it reads its own writes */
+        return mux_connection_has_room(client->connection) ? client->connection : NULL;
+    if (client->last_turn != NULL && mux_connection_has_room(client->last_turn))
+        return client->last_turn;
+    return mux->hooks.choose(mux->owner, client->owner);
+}
+
+/* Hands out one request of the client. False: there is no connection for it. */
+static bool dispatch_one(struct mux *mux, struct mux_client *client)
+{
+    struct mux_connection *connection = dispatch_find(mux, client);
+    if (connection == NULL)
+        return false;
+    list_remove(&client->in_turn); /* it comes last again */
+    connection_assign(connection, client_first_waiting(client));
+    return true;
+}
+
+/* It may not be sent to, which takes it out of the queue; another one may have stood aside behind it. */
+static void dispatch_pass_over(struct mux_client *client)
+{
+    queue_update(client);
+    if (client->connection != NULL)
+        note_connection(client->connection);
+}
+
+/* In turn, until there is none for the first of them. */
+static void dispatch_all(struct mux *mux)
+{
+    struct mux_client *client;
+    while ((client = queue_first(mux)) != NULL) {
+        if (!client_is_eligible(client))
+            dispatch_pass_over(client);
+        else if (dispatch_one(mux, client))
+            continue;
+        else if (client->connection != NULL && !mux->settings.in_order)
+            queue_hold(client);
+        else
+            return;
+    }
+}
+
+void dispatch_run(struct mux *mux)
+{
+    struct list_node *node;
+    while ((node = list_first(&mux->untried)) != NULL) {
+        struct mux_client *client = list_entry(node, struct mux_client, untried);
+        list_remove(node);
+        if (!mux->wants_dispatch && client->waiting_count > 0 && client_is_eligible(client))
+            dispatch_one(mux, client);
+    }
+    if (!mux->wants_dispatch)
+        return;
+    dispatch_all(mux);
+    mux->wants_dispatch = false;
+}
+
+/* Connections that have nothing to do and will take requests soon: they are being made, made ready, or rest. */
+static size_t dispatch_count_coming(const struct mux *mux)
+{
+    size_t count = mux->hooks.opening == NULL ? 0 : mux->hooks.opening(mux->owner);
+    list_foreach(&mux->connections, node)
+    {
+        const struct mux_connection *connection = list_entry(node, struct mux_connection, node);
+        if (connection_is_ending(connection) || connection->is_retiring)
+            continue;
+        bool works = mux_connection_load(connection) > 0;
+        if (works && mux->settings.in_order)
+            return 0; /* all wait for this one */
+        count += !works && connection->state != CONNECTION_READY;
+    }
+    return count;
+}
+
+size_t dispatch_count_next(const struct mux_client *client)
+{
+    if (client->connection != NULL || client->waiting_count == 0)
+        return 0;
+    return queue_count_next(client, dispatch_count_coming(client->mux));
+}
