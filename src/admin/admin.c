@@ -252,12 +252,6 @@ static void admin_start(struct service *service)
     admin->owner.ready(admin->owner.owner);
 }
 
-static void admin_refuse(const struct admin_service *admin, const struct address *address, enum reason reason)
-{
-    struct service_summary summary = { .reason = reason };
-    admin->owner.ended(admin->owner.owner, address, &summary);
-}
-
 static void admin_accept(struct service *service, int descriptor, const struct address *address,
                          struct events_client *events)
 {
@@ -266,8 +260,9 @@ static void admin_accept(struct service *service, int descriptor, const struct a
     bool has_room = admin_make_room(admin);
     struct admin_client *client = has_room ? calloc(1, sizeof *client) : NULL;
     if (client == NULL) {
+        struct service_summary summary = { .reason = has_room ? REASON_INTERNAL : REASON_OVER_LIMIT };
         close(descriptor);
-        admin_refuse(admin, address, has_room ? REASON_INTERNAL : REASON_OVER_LIMIT);
+        admin->owner.ended(admin->owner.owner, address, &summary);
         return;
     }
     client->address = *address;

@@ -179,6 +179,12 @@ const struct history_sample *history_at(const struct history *history, size_t in
     return &history->samples[(history->count - history_length(history) + index) % HISTORY_SAMPLES];
 }
 
+const struct history_sample *history_last(const struct history *history)
+{
+    static const struct history_sample none;
+    return history == NULL || history->count == 0 ? &none : history_at(history, history_length(history) - 1);
+}
+
 void history_recent(const struct history *history, const struct admin_source *source, size_t listener,
                     struct histogram *wait, struct histogram *service)
 {

@@ -68,6 +68,9 @@ const struct history *history_find(const struct history_book *book, const char *
 size_t history_length(const struct history *history);
 const struct history_sample *history_at(const struct history *history, size_t index);
 
+/* The latest sample; all zeros if there is none. `history` may be NULL. */
+const struct history_sample *history_last(const struct history *history);
+
 /* Times of what has ended in the last five to ten minutes; since the start if `history` is NULL. */
 void history_recent(const struct history *history, const struct admin_source *source, size_t listener,
                     struct histogram *wait, struct histogram *service);

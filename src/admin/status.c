@@ -105,9 +105,7 @@ static void status_print_recent(struct json *json, const struct admin_source *so
 
 static void status_print_rates(struct json *json, const struct history *history)
 {
-    static const struct history_sample none;
-    size_t length = history == NULL ? 0 : history_length(history);
-    const struct history_sample *last = length == 0 ? &none : history_at(history, length - 1);
+    const struct history_sample *last = history_last(history);
     json_open(json, "per_second", '{');
     json_real(json, "clients", (double)last->clients_rate);
     json_real(json, "requests", (double)last->requests_rate);

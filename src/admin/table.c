@@ -165,7 +165,6 @@ static void table_print_listeners(const struct admin_source *source, const struc
         { "REQUESTS/S", true },  { "FAULTS/S", true }, { "WAIT P50", true },  { "P99", true },
         { "SERVICE P50", true }, { "P99", true },
     };
-    static const struct history_sample none;
     struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
     for (size_t i = 0; i < count; i++) {
         struct admin_listener view;
@@ -173,8 +172,7 @@ static void table_print_listeners(const struct admin_source *source, const struc
         struct histogram service;
         source->listener(source->owner, i, &view);
         const struct history *history = history_find(book, view.name);
-        size_t length = history == NULL ? 0 : history_length(history);
-        const struct history_sample *last = length == 0 ? &none : history_at(history, length - 1);
+        const struct history_sample *last = history_last(history);
         history_recent(history, source, i, &wait, &service);
         table_add_text(&table, view.name);
         table_add_text(&table, view.mode);

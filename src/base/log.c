@@ -65,8 +65,8 @@ struct log_file {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct writer *active;  /* guarded by `lock`; NULL: lines go directly to standard error */
-static uint64_t dropped;       /* guarded by `lock` */
+static struct writer *active; /* guarded by `lock`; NULL: lines go directly to standard error */
+static _Atomic uint64_t dropped;
 static struct log_file *files; /* guarded by `lock` */
 static _Atomic int shown_level = LOG_LEVEL_INFO;
 static _Atomic int shown_format = LOG_FORMAT_TEXT;
@@ -503,10 +503,7 @@ void log_file_close(struct log_file *file)
 
 uint64_t log_dropped(void)
 {
-    pthread_mutex_lock(&lock);
-    uint64_t count = dropped;
-    pthread_mutex_unlock(&lock);
-    return count;
+    return atomic_load_explicit(&dropped, memory_order_relaxed);
 }
 
 bool log_enabled(enum log_kind kind)

@@ -139,39 +139,29 @@ static bool open_library(const struct loading *loading)
 {
     struct module *module = loading->module;
     const struct origin *origin = &path_of(loading)->origin;
-    module->library = dlopen(module->path, RTLD_NOW | RTLD_LOCAL);
-    if (module->library == NULL) {
+    const char *path = module->path;
+    module->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const struct proximux_module *found = module->library == NULL ? NULL : dlsym(module->library, SYMBOL);
+    module->module = found;
+    if (module->library == NULL)
         module_fail(loading, origin, "path", "it can't be loaded: %s", dlerror());
-        return false;
-    }
-    module->module = dlsym(module->library, SYMBOL);
-    if (module->module == NULL) {
-        module_fail(loading, origin, "path", "%s is no module: it does not define \"%s\"", module->path,
-                    SYMBOL);
-        return false;
-    }
-    if (module->module->version != PROXIMUX_MODULE_VERSION) {
+    else if (found == NULL)
+        module_fail(loading, origin, "path", "%s is no module: it does not define \"%s\"", path, SYMBOL);
+    else if (found->version != PROXIMUX_MODULE_VERSION)
         module_fail(loading, origin, "path",
-                    "%s was built for version %u of the interface of modules; this is version %d",
-                    module->path, (unsigned)module->module->version, PROXIMUX_MODULE_VERSION);
-        return false;
-    }
-    if (module->module->name == NULL) {
-        module_fail(loading, origin, "path", "%s has no name", module->path);
-        return false;
-    }
-    if (module->module->parameter_bytes > PARAMETER_BYTES_MAX) {
-        module_fail(loading, origin, "path", "%s asks for more than %zu bytes of parameters", module->path,
+                    "%s was built for version %u of the interface of modules; this is version %d", path,
+                    (unsigned)found->version, PROXIMUX_MODULE_VERSION);
+    else if (found->name == NULL)
+        module_fail(loading, origin, "path", "%s has no name", path);
+    else if (found->parameter_bytes > PARAMETER_BYTES_MAX)
+        module_fail(loading, origin, "path", "%s asks for more than %zu bytes of parameters", path,
                     PARAMETER_BYTES_MAX);
-        return false;
-    }
-    if (module->module->request_bytes > MESSAGE_BYTES_MAX ||
-        module->module->response_bytes > MESSAGE_BYTES_MAX) {
-        module_fail(loading, origin, "path", "%s asks for more than %zu bytes of each message", module->path,
+    else if (found->request_bytes > MESSAGE_BYTES_MAX || found->response_bytes > MESSAGE_BYTES_MAX)
+        module_fail(loading, origin, "path", "%s asks for more than %zu bytes of each message", path,
                     MESSAGE_BYTES_MAX);
-        return false;
-    }
-    return true;
+    else
+        return true;
+    return false;
 }
 
 /* ---- Its settings ---- */

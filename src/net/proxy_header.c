@@ -266,18 +266,16 @@ static size_t proxy_header_write_text(const struct address *source, const struct
     unsigned char to[16];
     char from_text[INET6_ADDRSTRLEN];
     char to_text[INET6_ADDRSTRLEN];
-    char line[PROXY_HEADER_WRITE_MAX + 1];
     int length;
     if (is_internet(source) && is_internet(destination)) {
         size_t size = in_one_family(source, destination, from, to);
         inet_ntop(size == 4 ? AF_INET : AF_INET6, from, from_text, sizeof from_text);
         inet_ntop(size == 4 ? AF_INET : AF_INET6, to, to_text, sizeof to_text);
-        length = snprintf(line, sizeof line, "PROXY TCP%c %s %s %u %u\r\n", size == 4 ? '4' : '6', from_text,
-                          to_text, address_port(source), address_port(destination));
+        length = snprintf(bytes, PROXY_HEADER_WRITE_MAX, "PROXY TCP%c %s %s %u %u\r\n", size == 4 ? '4' : '6',
+                          from_text, to_text, address_port(source), address_port(destination));
     } else {
-        length = snprintf(line, sizeof line, "PROXY UNKNOWN\r\n");
+        length = snprintf(bytes, PROXY_HEADER_WRITE_MAX, "PROXY UNKNOWN\r\n");
     }
-    memcpy(bytes, line, (size_t)length);
     return (size_t)length;
 }
 

@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The longest header of version 1, with its line end; and the longest one that is written here. */
+/* The longest header of version 1, with its line end; and room for writing one, with a zero. */
 #define PROXY_HEADER_TEXT_MAX  107
-#define PROXY_HEADER_WRITE_MAX PROXY_HEADER_TEXT_MAX
+#define PROXY_HEADER_WRITE_MAX (PROXY_HEADER_TEXT_MAX + 1)
 
 enum proxy_header_result {
     PROXY_HEADER_MORE, /* all bytes belong to the header, and it is not complete */
