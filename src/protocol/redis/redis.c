@@ -120,15 +120,15 @@ static bool observes(const struct protocol_settings *settings, struct protocol_r
     struct slice words = text.length > 0 ? buffer_slice(&text) : SLICE("");
     size_t length = copy_word(&words, name);
     name[length] = '\0';
-    const struct redis_command *command = redis_command_find(name);
-    if (redis_command_has_subcommands(command)) {
+    enum redis_class class = redis_command_class(name);
+    if (redis_has_subcommands(class)) {
         name[length] = '|';
         name[length + 1 + copy_word(&words, name + length + 1)] = '\0';
-        command = redis_command_find(name);
+        class = redis_command_class(name);
     }
     buffer_free(&text);
     request->local = false;
-    return command == NULL || command->class != REDIS_UNPAIRED;
+    return class != REDIS_UNPAIRED;
 }
 
 const struct protocol protocol_redis = {

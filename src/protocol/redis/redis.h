@@ -46,36 +46,32 @@ void redis_append_escaped(struct buffer *buffer, struct slice text);
 
 /* ---- Commands (redis_commands.c) ---------------------------------------------------------------------- */
 
-/* What is done with a command. */
+/* What becomes of a command; redis_commands.c says what each means, and which commands it has. */
 enum redis_class {
-    REDIS_SHARED,    /* goes to the target */
-    REDIS_CONTAINER, /* its subcommands stand in the table themselves */
-    REDIS_PARTLY,    /* likewise those that do not go to the target */
-    REDIS_OPTIONS,   /* XREAD, XREADGROUP: goes to the target unless the option BLOCK is there */
-    REDIS_LOCAL,     /* answered here */
-    /* Refused, unless the operator admits it: */
-    REDIS_STATE,  /* changes the state of its connection */
-    REDIS_BLOCKS, /* holds its connection until something happens */
-    REDIS_STOPS,  /* ends, stops or takes away the target */
-    /* Refused whatever the operator says: it is not one answer that follows, so that all later ones would
-     * reach the wrong clients. */
+    REDIS_UNKNOWN,
+    REDIS_SHARED,
+    REDIS_OPTIONS,
+    REDIS_PARTLY,
+    REDIS_CONTAINER,
+    REDIS_LOCAL,
+    REDIS_STATE,
+    REDIS_BLOCKS,
+    REDIS_STOPS,
     REDIS_UNPAIRED,
-    REDIS_FORBIDDEN, /* POST, Host: (someone made a browser speak to Redis, which closes then) */
+    REDIS_FORBIDDEN,
 };
 
-struct redis_command {
-    const char *name; /* lower case; subcommands as "client|id", which is how Redis writes them */
-    enum redis_class class;
-};
+/* The class of the command of that name: lower case, ended by a zero; subcommands as "client|id". */
+enum redis_class redis_command_class(const char *name);
 
-/* Whether its second word has to be looked at; NULL: a command that is not known. */
-static inline bool redis_command_has_subcommands(const struct redis_command *command)
+/* Why commands of the class are refused, to follow the command's name; NULL: they are not. */
+const char *redis_class_refusal(enum redis_class class);
+
+/* Whether the class of a command depends on its second word. */
+static inline bool redis_has_subcommands(enum redis_class class)
 {
-    return command != NULL && (command->class == REDIS_CONTAINER || command->class == REDIS_PARTLY);
+    return class == REDIS_CONTAINER || class == REDIS_PARTLY;
 }
-
-/* The command of that name (lower case, ended by a zero), or NULL. */
-const struct redis_command *redis_command_find(const char *name);
 
 /* Whether the operator admits the command: one of settings->redis.commands names it, or is its beginning
  * followed by '*'. */
@@ -105,19 +101,6 @@ enum redis_request_phase {
 /* What is known about the way that a request goes. */
 enum redis_way { REDIS_UNDECIDED, REDIS_FORWARD, REDIS_ANSWER, REDIS_REFUSE };
 
-enum redis_refusal {
-    REDIS_REFUSED_STATE,
-    REDIS_REFUSED_BLOCKS,
-    REDIS_REFUSED_BLOCK_OPTION,
-    REDIS_REFUSED_STOPS,
-    REDIS_REFUSED_UNPAIRED,
-    REDIS_REFUSED_UNKNOWN,
-    REDIS_REFUSED_NO_NAME,
-    REDIS_REFUSED_TOO_LONG,
-    REDIS_REFUSED_UNAUTHENTICATED,
-    REDIS_REFUSAL_COUNT
-};
-
 /* A client's state. */
 struct redis_client {
     uint64_t number;
@@ -130,7 +113,7 @@ struct redis_client {
     struct redis_reading {
         enum redis_request_phase phase;
         enum redis_way way;
-        enum redis_refusal refusal;
+        const char *refusal; /* follows the command's name; from a '-' on it is the whole answer */
         struct redis_number number;
         uint64_t size;  /* of the request, up to where the last call stopped */
         int64_t count;  /* arguments in all, the name included */
@@ -139,7 +122,7 @@ struct redis_client {
         int64_t left;   /* bytes of it that have to come */
         unsigned skip;  /* arguments that belong to an option */
         size_t written; /* bytes of the present argument that were kept */
-        const struct redis_command *command;
+        enum redis_class class;
     } reading;
 
     /* The name, then "name|subcommand", in lower case and ended by a zero. */

@@ -285,7 +285,7 @@ static const struct answerer *find_answerer(const char *name)
 void redis_answer(const struct protocol_settings *settings, struct redis_client *client,
                   struct protocol_request *request, struct slice bytes, struct buffer *answer)
 {
-    const struct answerer *answerer = find_answerer(client->reading.command->name);
+    const struct answerer *answerer = find_answerer(client->word);
     struct call call = {
         .settings = settings,
         .client = client,

@@ -12,6 +12,9 @@
 #define UNAUTHENTICATED_ARGUMENTS 10
 #define UNAUTHENTICATED_ARGUMENT  16384
 
+#define NO_NAME  "is not the name of a command"
+#define TOO_LONG "-ERR proximux: these arguments are too long"
+
 /* A call of redis_read_request(). Requests are kept, dropped or appended to `out` in one piece per call, not
  * byte by byte: `start` is where the piece begins. */
 struct reader {
@@ -54,7 +57,7 @@ static uint64_t request_size(const struct reader *reader)
     return reader->client->reading.size + (uint64_t)(reader->input->bytes - reader->start);
 }
 
-static void refuse(struct reader *reader, enum redis_refusal refusal)
+static void refuse(struct reader *reader, const char *refusal)
 {
     reader->client->reading.way = REDIS_REFUSE;
     reader->client->reading.refusal = refusal;
@@ -74,7 +77,7 @@ static void keep_piece(struct reader *reader)
     struct redis_reading *reading = &reader->client->reading;
     size_t length = (size_t)(reader->input->bytes - reader->start);
     if (reading->way != REDIS_REFUSE && reading->way != REDIS_FORWARD && !fits(reader))
-        refuse(reader, REDIS_REFUSED_TOO_LONG);
+        refuse(reader, TOO_LONG);
     if (reading->way != REDIS_REFUSE)
         buffer_append(reader->out, reader->start, length);
     reading->size += length;
@@ -89,28 +92,16 @@ static void forward(struct reader *reader)
 
 static void write_refusal(struct reader *reader)
 {
-    static const char *const texts[REDIS_REFUSAL_COUNT] = {
-        [REDIS_REFUSED_STATE] = "changes the state of its connection, which others share",
-        [REDIS_REFUSED_BLOCKS] = "blocks its connection, which others share",
-        [REDIS_REFUSED_BLOCK_OPTION] = "with BLOCK blocks its connection, which others share",
-        [REDIS_REFUSED_STOPS] = "stops the target, which others share",
-        [REDIS_REFUSED_UNPAIRED] = "needs a connection of its own, and this one is shared",
-        [REDIS_REFUSED_UNKNOWN] = "is not known here; the key \"commands\" can admit it",
-        [REDIS_REFUSED_NO_NAME] = "is not the name of a command",
-    };
     const struct redis_client *client = reader->client;
+    const char *refusal = client->reading.refusal;
     struct buffer *answer = reader->answer;
-    if (client->reading.refusal == REDIS_REFUSED_UNAUTHENTICATED) {
-        buffer_append_text(answer, "-NOAUTH Authentication required.\r\n");
-        return;
+    if (refusal[0] != '-') {
+        buffer_append_text(answer, "-ERR proximux: '");
+        redis_append_escaped(answer, (struct slice){ client->word, client->word_length });
+        buffer_append_text(answer, "' ");
     }
-    if (client->reading.refusal == REDIS_REFUSED_TOO_LONG) {
-        buffer_append_text(answer, "-ERR proximux: these arguments are too long\r\n");
-        return;
-    }
-    buffer_append_text(answer, "-ERR proximux: '");
-    redis_append_escaped(answer, (struct slice){ client->word, client->word_length });
-    buffer_print(answer, "' %s\r\n", texts[client->reading.refusal]);
+    buffer_append_text(answer, refusal);
+    buffer_append_text(answer, "\r\n");
 }
 
 /* The last byte of the request was taken. */
@@ -138,54 +129,32 @@ static enum protocol_outcome finish(struct reader *reader)
 
 static void go_by_class(struct reader *reader, enum redis_class class)
 {
-    static const enum redis_refusal refusals[] = {
-        [REDIS_STATE] = REDIS_REFUSED_STATE,
-        [REDIS_BLOCKS] = REDIS_REFUSED_BLOCKS,
-        [REDIS_STOPS] = REDIS_REFUSED_STOPS,
-        [REDIS_UNPAIRED] = REDIS_REFUSED_UNPAIRED,
-    };
-    struct redis_client *client = reader->client;
-    switch (class) {
-    case REDIS_SHARED:
+    const char *refusal = redis_class_refusal(class);
+    if (class == REDIS_SHARED)
         forward(reader);
-        break;
-    case REDIS_LOCAL:
-        client->reading.way = REDIS_ANSWER;
-        break;
-    case REDIS_STATE:
-    case REDIS_BLOCKS:
-    case REDIS_STOPS:
-    case REDIS_UNPAIRED:
-        refuse(reader, refusals[class]);
-        break;
-    case REDIS_CONTAINER:
-    case REDIS_PARTLY:
-    case REDIS_OPTIONS:
-    case REDIS_FORBIDDEN:
-        break; /* read on, or dealt with before */
-    }
+    else if (class == REDIS_LOCAL)
+        reader->client->reading.way = REDIS_ANSWER;
+    else if (refusal != NULL)
+        refuse(reader, refusal);
 }
 
 /* The operator's word wins over the table, but not where answers could no longer be told whose they are. A
  * container's name stands for all its subcommands. */
-static bool is_admitted(const struct reader *reader, const struct redis_command *command, size_t container)
+static bool is_admitted(const struct reader *reader, enum redis_class class, size_t container)
 {
     const struct redis_client *client = reader->client;
-    if (command != NULL && (command->class == REDIS_UNPAIRED || command->class == REDIS_LOCAL))
+    if (class == REDIS_UNPAIRED || class == REDIS_LOCAL)
         return false;
     return redis_command_admitted(reader->settings, (struct slice){ client->word, client->word_length }) ||
            (container > 0 &&
             redis_command_admitted(reader->settings, (struct slice){ client->word, container }));
 }
 
-/* Whether this passes before the password was given: what Redis itself lets pass. */
-static bool is_open(const struct redis_command *command)
+/* Whether Redis lets the command pass before the password was given. */
+static bool is_open(const char *name)
 {
-    static const char *const names[] = { "auth", "hello", "quit", "reset" };
-    for (size_t i = 0; command != NULL && i < sizeof names / sizeof *names; i++)
-        if (strcmp(command->name, names[i]) == 0)
-            return true;
-    return false;
+    return strcmp(name, "auth") == 0 || strcmp(name, "hello") == 0 || strcmp(name, "quit") == 0 ||
+           strcmp(name, "reset") == 0;
 }
 
 /* Whether the word can be a name at all. Redis compares names up to a NUL, once the hash of the whole has led
@@ -202,20 +171,18 @@ static bool take_name(struct reader *reader)
 {
     struct redis_client *client = reader->client;
     bool is_valid = is_name(client, 0);
-    const struct redis_command *command = is_valid ? redis_command_find(client->word) : NULL;
-    client->reading.command = command;
-    if (command != NULL && command->class == REDIS_FORBIDDEN)
+    enum redis_class class = is_valid ? redis_command_class(client->word) : REDIS_UNKNOWN;
+    client->reading.class = class;
+    if (class == REDIS_FORBIDDEN)
         return false;
-    if (redis_must_authenticate(reader->settings, client) && !is_open(command))
-        refuse(reader, REDIS_REFUSED_UNAUTHENTICATED);
+    if (redis_must_authenticate(reader->settings, client) && !(is_valid && is_open(client->word)))
+        refuse(reader, "-NOAUTH Authentication required.");
     else if (!is_valid)
-        refuse(reader, REDIS_REFUSED_NO_NAME);
-    else if (!redis_command_has_subcommands(command) && is_admitted(reader, command, 0))
+        refuse(reader, NO_NAME);
+    else if (!redis_has_subcommands(class) && is_admitted(reader, class, 0))
         forward(reader);
-    else if (command == NULL)
-        refuse(reader, REDIS_REFUSED_UNKNOWN);
     else
-        go_by_class(reader, command->class);
+        go_by_class(reader, class);
     return true;
 }
 
@@ -223,19 +190,18 @@ static bool take_name(struct reader *reader)
 static void take_subcommand(struct reader *reader)
 {
     struct redis_client *client = reader->client;
-    bool is_partly = client->reading.command->class == REDIS_PARTLY;
-    size_t container = strlen(client->reading.command->name);
+    size_t container = strcspn(client->word, "|");
     bool is_valid = is_name(client, container + 1);
-    const struct redis_command *command = is_valid ? redis_command_find(client->word) : NULL;
-    client->reading.command = command;
+    enum redis_class class = is_valid ? redis_command_class(client->word) : REDIS_UNKNOWN;
+    if (is_valid && class == REDIS_UNKNOWN && client->reading.class == REDIS_PARTLY)
+        class = REDIS_SHARED;
+    client->reading.class = class;
     if (!is_valid)
-        refuse(reader, REDIS_REFUSED_NO_NAME);
-    else if ((command == NULL && is_partly) || is_admitted(reader, command, container))
+        refuse(reader, NO_NAME);
+    else if (is_admitted(reader, class, container))
         forward(reader);
-    else if (command == NULL)
-        refuse(reader, REDIS_REFUSED_UNKNOWN);
     else
-        go_by_class(reader, command->class);
+        go_by_class(reader, class);
 }
 
 /* An argument of XREAD or XREADGROUP is there. Redis compares them up to a NUL, too. */
@@ -246,7 +212,7 @@ static void take_option(struct reader *reader)
     if (reading->skip > 0)
         reading->skip--;
     else if (strcasecmp(option, "block") == 0)
-        refuse(reader, REDIS_REFUSED_BLOCK_OPTION);
+        refuse(reader, "with BLOCK blocks its connection, which others share");
     else if (strcasecmp(option, "streams") == 0)
         forward(reader);
     else if (strcasecmp(option, "count") == 0)
@@ -259,7 +225,7 @@ static void take_option(struct reader *reader)
 
 static bool is_subcommand(const struct redis_reading *reading)
 {
-    return reading->index == 1 && redis_command_has_subcommands(reading->command);
+    return reading->index == 1 && redis_has_subcommands(reading->class);
 }
 
 static bool is_word(const struct redis_reading *reading)
@@ -272,7 +238,7 @@ static enum protocol_outcome decide(struct reader *reader)
 {
     struct redis_reading *reading = &reader->client->reading;
     if (!fits(reader))
-        refuse(reader, REDIS_REFUSED_TOO_LONG);
+        refuse(reader, TOO_LONG);
     else if (reading->index > 0 && is_subcommand(reading))
         take_subcommand(reader);
     else if (reading->index > 0)
