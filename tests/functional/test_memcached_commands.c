@@ -1,7 +1,7 @@
-/* Every command of memcached, good and malformed, once through one connection to a real memcached, with another
- * client's requests right behind it: what answers a command reaches its client whole, and nobody else gets a
- * byte of it. The commands are those of doc/protocol.txt; each line says what memcached 1.6.18, which Debian
- * has, or Proximux answers. */
+/* Every command of memcached, good and malformed, once through one connection to a real memcached, with
+ * another client's requests right behind it: what answers a command reaches its client whole, and nobody else
+ * gets a byte of it. The commands are those of doc/protocol.txt; each line says what memcached 1.6.18, which
+ * Debian has, or Proximux answers. */
 #include "base/buffer.h"
 #include "harness/fixture.h"
 #include "harness/peer.h"
@@ -381,7 +381,7 @@ static void append_request(struct buffer *buffer, const char *request)
 
 enum verdict { RIGHT, WRONG, BUSY };
 
-/* Whether a client gets this, which is a pattern, and the end of its stream or, with `end`, that behind it. */
+/* Whether a client gets what the pattern says, and behind it `end` or, if NULL, the end of the stream. */
 static enum verdict read_answer(int client, const char *request, const char *pattern, const char *end)
 {
     static char received[262144];

@@ -1,6 +1,7 @@
-/* Every command that a real Redis says it has, once through one connection, with another client's request right
- * behind it: one answer belongs to each, whatever its form, and what can't be shared is refused whole. A command
- * of a later Redis that no line below names fails this test until somebody has found out what it answers. */
+/* Every command that a real Redis says it has, once through one connection, with another client's request
+ * right behind it: one answer belongs to each, whatever its form, and what can't be shared is refused whole.
+ * A command of a later Redis that no line below names fails this test until somebody has found out what it
+ * answers. */
 #include "base/buffer.h"
 #include "harness/fixture.h"
 #include "harness/peer.h"
@@ -71,7 +72,8 @@ static const char *const rows[] = {
     "-EVALSHA_RO 0000000000000000000000000000000000000000 0", "+SCRIPT LOAD \"return 1\"",
     "+SCRIPT EXISTS 0000000000000000000000000000000000000000", "+SCRIPT FLUSH", "+SCRIPT HELP",
     "-SCRIPT KILL", "!SCRIPT DEBUG yes",
-    "+FUNCTION LOAD \"#!lua name=library\\nredis.register_function{function_name='f',callback=function() return {1} end,flags={'no-writes'}}\"",
+    "+FUNCTION LOAD \"#!lua name=library\\nredis.register_function{function_name='f',"
+    "callback=function() return {1} end,flags={'no-writes'}}\"",
     "+FCALL f 0", "+FCALL_RO f 0", "+FUNCTION LIST", "+FUNCTION STATS", "+FUNCTION DUMP", "+FUNCTION HELP",
     "-FUNCTION KILL", "-FUNCTION RESTORE x", "+FUNCTION DELETE library", "+FUNCTION FLUSH",
     "+PUBLISH channel message", "+SPUBLISH channel message", "+PUBSUB CHANNELS", "+PUBSUB NUMPAT",
@@ -107,7 +109,8 @@ static const char *const rows[] = {
     "-CLUSTER GETKEYSINSLOT 1 1", "-CLUSTER HELP", "-CLUSTER INFO", "-CLUSTER KEYSLOT k", "-CLUSTER LINKS",
     "-CLUSTER MEET 127.0.0.1 1", "-CLUSTER MYID", "-CLUSTER NODES", "-CLUSTER REPLICAS x",
     "-CLUSTER REPLICATE x", "-CLUSTER RESET", "-CLUSTER SAVECONFIG", "-CLUSTER SET-CONFIG-EPOCH 1",
-    "-CLUSTER SETSLOT 1 STABLE", "-CLUSTER SHARDS", "-CLUSTER SLAVES x", "-CLUSTER SLOTS", "!CLUSTER SYNCSLOTS ACK", "?NONSENSE",
+    "-CLUSTER SETSLOT 1 STABLE", "-CLUSTER SHARDS", "-CLUSTER SLAVES x", "-CLUSTER SLOTS", "!CLUSTER SYNCSLOTS ACK",
+    "?NONSENSE",
     "?JSON.GET k", "?CLIENT NONSENSE", "?SCRIPT NONSENSE", "-CONFIG NONSENSE", "+FLUSHDB", "+FLUSHALL",
     /* clang-format on */
 };
@@ -212,8 +215,8 @@ static void expect_witness(int client, const char *command, unsigned number)
     test_require(strcmp(received, expected) == 0, "behind \"%s\" a client got \"%s\"", command, received);
 }
 
-/* Sends the command, with a witness of its client and one of another client behind it. The answer to the command
- * comes first, and that to its client's witness, which is taken off it, last. */
+/* Sends the command, with a witness of its client and one of another client behind it. The answer to the
+ * command comes first, and that to its client's witness, which is taken off it, last. */
 static void run_command(const char *command, char letter, unsigned port, unsigned number)
 {
     int client = peer_connect("127.0.0.1", port), other = peer_connect("127.0.0.1", port);

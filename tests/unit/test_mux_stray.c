@@ -1,5 +1,6 @@
-/* Bytes of a target behind an answer, with nothing outstanding, through the multiplexer and each framer: the first
- * one ends the connection, whether it comes with the answer or later, so that it costs nobody's exchange. */
+/* Bytes of a target behind an answer, with nothing outstanding, through the multiplexer and each framer: the
+ * first one ends the connection, whether it comes with the answer or later, so that it costs nobody's
+ * exchange. */
 #include "harness/test.h"
 
 #include "framing.h"
@@ -120,7 +121,8 @@ static void ask(struct bench *bench, const struct row *row)
     test_require(bench->length > 0, "%s: the request is not sent", row->name);
 }
 
-/* The answer to it, under the id that the request has there, and so many stray bytes, in the same read or another. */
+/* The answer to it, under the id that the request has there, and so many stray bytes, in the same read or
+ * another. */
 static void answer(struct bench *bench, const struct row *row, size_t stray, bool is_later)
 {
     char bytes[256];

@@ -1,19 +1,20 @@
 /* memcached, text protocol: classic and meta commands (doc/protocol.txt of memcached).
  *
- * What can't be relied on is silence: errors are said also in answer to a noreply or a quiet flag, and the
- * next client would get them. So nothing is sent to which there may be no answer. A noreply goes out without
- * the word, and its answer is swallowed. Quiet commands that follow each other in the bytes at hand go out as
- * one request, a run, with an `mn` behind them: what comes before its MN is the client's.
+ * Neither noreply nor a quiet flag keeps memcached silent: it answers errors all the same, and the next
+ * client would get them. So each request that goes to a target has an answer. The word noreply is taken out
+ * of its line, and the answer is swallowed. Quiet commands that follow each other in the bytes at hand are
+ * sent as one request, a run, with an `mn` behind them: what comes before its MN is the client's.
  *
- * An `mn` of the client directly behind a run, in the same bytes, is that `mn`; any other is answered here,
- * in its place among the answers, which is all that it is for. `version` is not: it is the target's to say
- * which it is.
+ * A client's own `mn` directly behind a run, in the same bytes, serves as that `mn`; any other is answered
+ * here, in its place among the answers. `version` goes to the target, since the version asked for is the
+ * target's.
  *
  * A dump by lru_crawler goes alone: memcached refuses it behind other requests of one read, and what came in
  * one read with it is not looked at until still more bytes come (1.6.18). */
 #include "protocol/memcached/memcached.h"
 
 #include "protocol/describe.h"
+#include "protocol/pass.h"
 #include "protocol/protocols.h"
 
 /* The first byte of the binary protocol's requests. */
@@ -21,21 +22,10 @@
 
 #define MN "mn\r\n"
 
-static void take(struct slice *input, size_t count, struct buffer *out)
-{
-    buffer_append(out, input->bytes, count);
-    slice_skip(input, count);
-}
-
-static size_t available(const struct slice *input, uint64_t wanted)
-{
-    return wanted < input->length ? (size_t)wanted : input->length;
-}
-
-/* Where the line ends that the bytes begin with, its \n included; 0: not within `limit` bytes. */
+/* The length of the line that the bytes begin with, its \n included; 0: no end within `limit` bytes. */
 static size_t line_end(struct memcached_client *client, struct slice bytes, size_t limit)
 {
-    size_t count = available(&bytes, limit);
+    size_t count = pass_available(&bytes, limit);
     const char *newline = memchr(bytes.bytes, '\n', count);
     size_t end = newline != NULL ? (size_t)(newline - bytes.bytes) + 1 : 0;
     client->looked_at += end > 0 ? end : count;
@@ -61,7 +51,7 @@ static enum protocol_outcome break_request(struct buffer *answer, const char *te
     return PROTOCOL_BROKEN;
 }
 
-/* Collects the line in `out`. COMPLETE: it is there. */
+/* Collects the line in `out`. COMPLETE: all of it is there. */
 static enum protocol_outcome read_line(const struct protocol_settings *settings,
                                        struct memcached_client *client, struct slice *input,
                                        struct buffer *out, struct buffer *answer)
@@ -71,7 +61,7 @@ static enum protocol_outcome read_line(const struct protocol_settings *settings,
     size_t room = settings->head_limit - out->length;
     size_t end = line_end(client, *input, room);
     size_t wanted = end > 0 ? end : input->length;
-    take(input, wanted < room ? wanted : room, out);
+    pass(input, wanted < room ? wanted : room, out);
     if (out->failed)
         return PROTOCOL_MORE;
     if (wanted > room || out->length > line_limit(settings, buffer_slice(out)))
@@ -79,7 +69,7 @@ static enum protocol_outcome read_line(const struct protocol_settings *settings,
     return end > 0 ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
-/* Leaves the noreply out, which ended the line. */
+/* Cuts the line, but for its end, to this length: the noreply that ended it is left out. */
 static void shorten_line(struct buffer *out, size_t length)
 {
     struct slice line = buffer_slice(out);
@@ -99,14 +89,15 @@ static enum protocol_outcome answer_here(const struct memcached_command *command
     return PROTOCOL_COMPLETE;
 }
 
-/* The line is in `out`. MORE: it goes to the target, and what belongs to it is still to be read. */
-static enum protocol_outcome judge_line(struct memcached_client *client, struct protocol_request *request,
-                                        struct buffer *out, struct buffer *answer)
+/* Decides on the request whose line is in `out`. MORE: it goes to the target; its data or the rest of its run
+ * are still to be read. */
+static enum protocol_outcome decide(struct memcached_client *client, struct protocol_request *request,
+                                    struct buffer *out, struct buffer *answer)
 {
     struct memcached_command command = memcached_command_read(memcached_line_text(buffer_slice(out)));
-    if (command.fate == MEMCACHED_BROKEN)
+    if (command.handling == MEMCACHED_BROKEN)
         return break_request(answer, command.text);
-    if (command.fate == MEMCACHED_LOCAL)
+    if (command.handling == MEMCACHED_LOCAL)
         return answer_here(&command, request, out, answer);
     memcpy(request->context, &command.context, sizeof command.context);
     shorten_line(out, command.length);
@@ -119,30 +110,31 @@ static enum protocol_outcome judge_line(struct memcached_client *client, struct 
     return PROTOCOL_MORE;
 }
 
-/* Passes data on. They end with \r\n; if not, memcached and the client disagree about what comes next. */
+/* Passes data on. Data that do not end with \r\n break the request: memcached would take what follows for the
+ * next command. */
 static enum protocol_outcome read_block(struct memcached_client *client,
                                         const struct protocol_request *request, struct slice *input,
                                         struct buffer *out, struct buffer *answer)
 {
     if (client->block > 2) {
-        size_t count = available(input, client->block - 2);
-        take(input, count, out);
+        size_t count = pass_available(input, client->block - 2);
+        pass(input, count, out);
         client->block -= count;
     }
     for (; client->block > 0 && client->block <= 2 && input->length > 0; client->block--) {
         if (input->bytes[0] != (client->block == 2 ? '\r' : '\n'))
             return break_request(
                 answer, memcached_context(request).is_swallowed ? "" : "CLIENT_ERROR bad data chunk\r\n");
-        take(input, 1, out);
+        pass(input, 1, out);
     }
     return client->block > 0 ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
 }
 
-/* The quiet command that the bytes begin with, with its data, if it is right and all of it is there: how many
- * bytes it has, else 0. */
+/* The length of the quiet command that the bytes begin with, its data included; 0: the command is wrong, not
+ * quiet, or not all there. `end` is the length of its line. */
 static size_t whole_quiet_command(const struct memcached_command *command, struct slice bytes, size_t end)
 {
-    if (command->fate != MEMCACHED_FORWARD || !command->is_quiet)
+    if (command->handling != MEMCACHED_FORWARD || !command->is_quiet)
         return 0;
     if (!command->context.has_block)
         return end;
@@ -152,8 +144,9 @@ static size_t whole_quiet_command(const struct memcached_command *command, struc
     return memcmp(bytes.bytes + length, "\r\n", 2) == 0 ? length + 2 : 0;
 }
 
-/* Takes what belongs to the run out of the bytes at hand, and ends it. Commands with data and others do not
- * share one: some errors mean more where there are data (see memcached_answer.c). */
+/* Adds the further commands of the run that the input has, and the `mn` behind them. A run has either
+ * commands with data or commands without: some errors mean more where there are data (see
+ * memcached_answer.c). */
 static void extend_run(const struct protocol_settings *settings, struct memcached_client *client,
                        struct protocol_request *request, struct slice *input, struct buffer *out)
 {
@@ -173,7 +166,7 @@ static void extend_run(const struct protocol_settings *settings, struct memcache
         size_t count = whole_quiet_command(&command, *input, end);
         if (count == 0 || command.context.has_block != context.has_block)
             break;
-        take(input, count, out);
+        pass(input, count, out);
         length += count;
     }
     buffer_append_text(out, MN);
@@ -189,7 +182,7 @@ static enum protocol_outcome memcached_read_request(const struct protocol_settin
         enum protocol_outcome outcome = read_line(settings, client, input, out, answer);
         if (outcome != PROTOCOL_COMPLETE)
             return outcome;
-        outcome = judge_line(client, request, out, answer);
+        outcome = decide(client, request, out, answer);
         if (outcome != PROTOCOL_MORE)
             return outcome;
     }
@@ -246,14 +239,14 @@ static bool memcached_write_error(const struct protocol_settings *settings,
     if (context.is_swallowed)
         return true;
     buffer_print(out, "SERVER_ERROR proximux: %s\r\n", words_of_reason(reason));
-    /* The client reads on up to it. */
+    /* The client reads up to the MN. */
     if (context.has_client_mn)
         buffer_append_text(out, "MN\r\n");
     return true;
 }
 
-/* A noreply is trusted here, and what would be answered here is answered by the target. Of quiet commands the
- * end is known only if their client's own `mn` came with them. */
+/* In proxy mode a noreply is believed, and the target answers what is answered here in shared modes. The end
+ * of the answers to quiet commands is known only if their client's own `mn` came with them. */
 static bool memcached_observes(const struct protocol_settings *settings, struct protocol_request *request,
                                struct slice bytes)
 {

@@ -6,14 +6,14 @@
 #include "protocol/protocol.h"
 
 enum {
-    /* memcached closes a connection on which it has this much of a line without its end, except for "get "
-     * and "gets ". On a shared one that would hit everybody. */
+    /* Longest line but for "get " and "gets ": on a longer one without its end memcached closes the
+     * connection, which all clients share. */
     MEMCACHED_LINE_MAX = 2048,
-    /* Of an answer's line that announces a value. Those of memcached have less than half of it. */
+    /* Longest line of an answer that announces a value: twice what memcached writes. */
     MEMCACHED_VALUE_LINE_MAX = 1024,
 };
 
-/* What answers a command. */
+/* The form of the answer to a command. */
 enum memcached_answer {
     MEMCACHED_STORE,    /* STORED, NOT_STORED, EXISTS, NOT_FOUND */
     MEMCACHED_CHANGE,   /* DELETED, TOUCHED, NOT_FOUND, a number */
@@ -29,7 +29,7 @@ enum memcached_answer {
     MEMCACHED_QUIET, /* answers of meta commands, any number of times; MN */
 };
 
-/* What is remembered of a request. */
+/* What is kept of a request until its answer is in. */
 struct memcached_context {
     enum memcached_answer answer;
     bool is_swallowed;  /* a noreply: its client wants no answer, not even an error */
@@ -38,17 +38,17 @@ struct memcached_context {
 };
 
 /* What becomes of a command. */
-enum memcached_fate {
+enum memcached_handling {
     MEMCACHED_FORWARD,
     MEMCACHED_LOCAL,  /* `text` is the answer */
     MEMCACHED_BROKEN, /* `text` is the answer, and the client is closed after it */
 };
 
-/* A command's line, understood. */
+/* What the line of a command says. */
 struct memcached_command {
-    enum memcached_fate fate;
+    enum memcached_handling handling;
     const char *text;
-    bool is_refused; /* not because it is wrong, but because it can't be shared */
+    bool is_refused; /* a right command that can't be shared */
     bool is_quit;
     bool is_mn;
     bool is_quiet;
@@ -57,7 +57,7 @@ struct memcached_command {
     size_t length;  /* of the line as it is to be sent, without its end: a `noreply` is left out */
 };
 
-/* Reads a line, without its end. */
+/* Reads a line, given without its end. */
 struct memcached_command memcached_command_read(struct slice line);
 
 /* The line without its end, which is \n or \r\n. */
@@ -74,7 +74,7 @@ struct memcached_client {
     bool in_block;
     bool is_quiet;
     uint64_t block;     /* bytes of the data, their \r\n included, that have to come */
-    uint64_t looked_at; /* bytes looked at, of all requests: for a test */
+    uint64_t looked_at; /* bytes of all requests, as often as they are looked at: for a test */
 };
 
 /* The state of one target connection; `line` apart, all zeros between two answers. */
@@ -83,7 +83,7 @@ struct memcached_connection {
     bool in_rest;       /* of a line longer than `line`: passed on up to its end */
     bool is_last;       /* what is being passed on ends the answer */
     uint64_t block;     /* bytes of the data, their \r\n included, that have to come */
-    uint64_t looked_at; /* bytes looked at, of all answers: for a test */
+    uint64_t looked_at; /* bytes of all answers, likewise */
     size_t length;
     char line[MEMCACHED_VALUE_LINE_MAX]; /* the beginning of the line that is coming in */
 };

@@ -1,6 +1,6 @@
-/* What memcached answers. A line is known by its first word, and only the words pass that can be part of an
- * answer to the command in question: anything else shows that requests and answers are out of step, and
- * nobody is to get it. */
+/* The answers of memcached. The first word of a line tells what it is, and only words pass that can be part
+ * of an answer to the command in question: any other shows that requests and answers are out of step, and
+ * breaks the connection before somebody gets it. */
 #include "protocol/memcached/memcached.h"
 
 #define VALUE_MAX ((uint64_t)UINT32_MAX)
@@ -15,7 +15,8 @@ enum role {
     ROLE_DATA,  /* data follow */
 };
 
-/* First words, what they answer, and what they are then. 1.6.9 says OK where later versions say HD. */
+/* The first words of lines, the answers that they can be part of, and their role there. 1.6.9 says OK where
+ * later versions say HD. */
 static const struct {
     struct slice word;
     unsigned answers;
@@ -49,21 +50,21 @@ static const struct {
     { SLICE("NOTSTARTED"), TO(MEMCACHED_METADUMP) | TO(MEMCACHED_MGDUMP), ROLE_LAST },
 };
 
-/* Errors after which the connection is not to be relied on, and to what. */
+/* Errors after which the connection can't be used any more, and the answers of which that is true. */
 static const struct {
     struct slice text;
     unsigned answers;
     bool with_block; /* only if the command came with data */
 } spoilers[] = {
-    /* It wants credentials first, and takes data for commands until then. */
+    /* memcached wants credentials, and takes data for commands until it has them. */
     { SLICE("CLIENT_ERROR unauthenticated"), ~0u, false },
-    /* memcached has thrown away what it had to say to the commands before that one: this may stand in the
-     * place of another answer. With a long key likewise, but none was sent. */
+    /* memcached has thrown away its answers to the commands before that one, so that this error may stand in
+     * the place of another answer. A long key has the same effect, but none is sent. */
     { SLICE("SERVER_ERROR out of memory writing get response"), ~0u, false },
     { SLICE("CLIENT_ERROR bad command line format"), TO(MEMCACHED_VALUES), false },
-    /* It knows no meta commands, so there will be no MN. */
+    /* memcached knows no meta commands, so that no MN will come. */
     { SLICE("ERROR"), TO(MEMCACHED_QUIET), false },
-    /* The line was not understood, as that of ms before 1.6.10, and the data are taken for commands. */
+    /* memcached did not understand the line (ms before 1.6.10), and takes the data for commands. */
     { SLICE("ERROR"), ~0u, true },
     { SLICE("CLIENT_ERROR bad command line format"), ~0u, true },
     { SLICE("CLIENT_ERROR bad data chunk"), ~0u, true },
@@ -130,20 +131,20 @@ static void give(const struct memcached_context *context, struct buffer *out, co
         buffer_append(out, bytes, length);
 }
 
-/* The line's beginning is there; its end as well, unless it is very long. */
+/* A line of an answer, or, of a very long one, its beginning. */
 struct beginning {
     struct slice line;
-    struct slice text; /* without its end */
+    struct slice text; /* without the line's end */
     bool is_whole;
 };
 
-/* A line inside the answers to quiet commands. Our MN is not the client's. */
+/* A line of the answers to a run. */
 static enum protocol_outcome end_quiet_line(const struct memcached_context *context,
                                             struct memcached_connection *connection,
                                             const struct beginning *beginning, enum role role,
                                             struct buffer *out)
 {
-    /* Here it can't be said which of the commands it was, and where their answers end. */
+    /* Nothing tells which of the commands it answers, nor where the answers of the run end. */
     if (role == ROLE_STRAY || is_spoiler(context, beginning->text))
         return PROTOCOL_BROKEN;
     give(context, out, beginning->line.bytes, beginning->line.length);
@@ -188,7 +189,7 @@ static enum protocol_outcome end_line(struct memcached_context *context,
     return role == ROLE_LAST && beginning->is_whole ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
-/* Collects a line until its end is there, or there is no more room for it. */
+/* Collects a line until its end is there or `line` is full. */
 static enum protocol_outcome read_line(struct memcached_context *context,
                                        struct memcached_connection *connection,
                                        struct protocol_request *request, struct slice *input,

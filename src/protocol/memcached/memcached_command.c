@@ -1,18 +1,17 @@
-/* The lines by which clients of memcached ask for something: which ones may go to the target, and what is
- * said to the others.
+/* The command lines of clients: which ones go to the target, and what the others are answered.
  *
- * A line goes to the target only if every version of memcached reads it in the same way, as far as counting
- * its answers goes: one answer too many or too few, and all that follow reach the wrong clients. Where it is
- * only the words of an error that differ, the target may say them. */
+ * A line goes to the target only if every version of memcached gives it as many answers, in the same form:
+ * with one answer too many or too few, all that follow would reach the wrong clients. The words of an error
+ * may differ. */
 #include "protocol/memcached/memcached.h"
 
-/* Words of a line that are looked at one by one; a get may have more. 1.6.18 refuses meta commands of more
- * than 19, and looks no further than word 23 for a noreply. */
+/* Most words of a line that are kept; a get may have more. memcached 1.6.18 refuses meta commands of more
+ * than 19 words, and looks for a noreply up to word 23. */
 #define WORDS_MAX ((size_t)19)
 
 #define KEY_MAX ((size_t)250)
 
-/* memcached keeps the size of a value, with the \r\n, in an int. */
+/* Largest value: memcached keeps its size, the \r\n included, in an int. */
 #define BLOCK_MAX ((uint64_t)INT32_MAX - 2)
 
 #define UNKNOWN    "ERROR\r\n"
@@ -53,8 +52,10 @@ struct rule {
     const char *text;
 };
 
-/* `watch` never ends, and `shutdown` would end the target for everybody: what is said to them is what
- * memcached says where they are not allowed. */
+/* Every command and what becomes of it; a command that is not here, `misbehave` and `debugtime` of a build
+ * for tests included, is answered ERROR here, as memcached answers what it does not know. FORM_REFUSED: the
+ * answer to `watch` never ends, and `shutdown` would end the target for everybody; they are answered in the
+ * words of a memcached that does not allow them. */
 static const struct rule rules[] = {
     { SLICE("get"), FORM_RETRIEVE, MEMCACHED_VALUES, NULL },
     { SLICE("set"), FORM_STORE, MEMCACHED_STORE, NULL },
@@ -91,8 +92,8 @@ static const struct rule rules[] = {
     { SLICE("shutdown"), FORM_REFUSED, MEMCACHED_ANY, "ERROR: shutdown not enabled\r\n" },
 };
 
-/* What lru_crawler does. 1.6.45 is content with the beginning of these words, "lru_crawler m" is a dump:
- * others are not let through. */
+/* The subcommands of lru_crawler. memcached 1.6.45 takes the beginning of one for all of it ("lru_crawler m"
+ * is a dump), so that only these words pass. */
 static const struct {
     struct slice name;
     enum memcached_answer answer;
@@ -164,14 +165,14 @@ static bool is_noreply(struct slice word)
     return slice_equal(word, SLICE("noreply"));
 }
 
-static void say(struct memcached_command *command, enum memcached_fate fate, const char *text)
+static void say(struct memcached_command *command, enum memcached_handling handling, const char *text)
 {
-    command->fate = fate;
+    command->handling = handling;
     command->text = text;
 }
 
-/* Takes a noreply off the line. memcached looks for it in the last word, and what it takes for one differs
- * from version to version: with this, no version ever sees the word there. */
+/* Takes a noreply off the line. Which last words memcached takes for a noreply differs from version to
+ * version, so none is left there. */
 static void take_noreply(struct memcached_command *command, struct line *line, struct slice text)
 {
     if (line->count < 2 || !is_noreply(line->last))
@@ -183,8 +184,8 @@ static void take_noreply(struct memcached_command *command, struct line *line, s
         say(command, MEMCACHED_LOCAL, "");
 }
 
-/* To a long key, memcached (1.6.18 and 1.6.45) answers with an error, and forgets the answers to the commands
- * before it that are not sent yet. */
+/* A long key is answered here: memcached (1.6.18 and 1.6.45) answers it with an error and drops its answers
+ * to earlier commands that are not sent yet. */
 static void read_retrieve(struct memcached_command *command, const struct line *line, size_t first_key)
 {
     if (line->count <= first_key)
@@ -201,10 +202,10 @@ static bool is_exptime(struct slice word)
     return memcached_number_read(word, INT32_MAX, &number);
 }
 
-/* Data follow the line, and memcached takes them for commands if it does not understand the line: then they
- * may be anything that somebody else has chosen. So nothing but what is certainly right passes, and there is
- * no going on behind the rest, because it is not known where that ends. (Sign, space or a value beyond 32
- * bits are read by some versions and refused by others.) */
+/* The line of a command with data. If memcached does not understand the line, it takes the data for commands,
+ * which somebody else may have chosen. So only a line passes that every version understands (signs, spaces
+ * and numbers beyond 32 bits are refused by some), and any other closes the client, since the end of its data
+ * is not known. */
 static void read_store(struct memcached_command *command, const struct line *line, bool is_cas)
 {
     uint64_t number;
@@ -218,7 +219,7 @@ static void read_store(struct memcached_command *command, const struct line *lin
         say(command, MEMCACHED_BROKEN, command->context.is_swallowed ? "" : BAD_FORMAT);
 }
 
-/* What is a flag, and what is not, is told by its first byte. */
+/* Flags are told by their first byte. */
 static bool has_quiet_flag(const struct line *line, size_t first)
 {
     for (size_t i = first; i < line->count && i < WORDS_MAX; i++)
@@ -227,8 +228,8 @@ static bool has_quiet_flag(const struct line *line, size_t first)
     return false;
 }
 
-/* 1.6.45 does not look for the data behind a flag that is no letter. F with something that is no number is
- * an error with the same words as when the data are not found (see memcached_answer.c). */
+/* Whether the flag of an ms may keep memcached from reading the data: 1.6.45 does not look for them behind a
+ * flag that is no letter, and its error for an F without a number is the one for data that were not found. */
 static bool is_strange_flag(struct slice flag)
 {
     char c = flag.bytes[0];
@@ -283,7 +284,8 @@ static void read_crawler(struct memcached_command *command, const struct line *l
     say(command, MEMCACHED_LOCAL, command->context.is_swallowed ? "" : UNKNOWN);
 }
 
-/* A command that knows noreply. `delete noreply` is a key for some versions, and no key for others. */
+/* A command that may end with noreply. In `delete noreply` the word is the key for some versions of memcached
+ * only. */
 static void read_with_noreply(struct memcached_command *command, struct line *line, enum form form,
                               struct slice text)
 {
@@ -293,7 +295,7 @@ static void read_with_noreply(struct memcached_command *command, struct line *li
         say(command, MEMCACHED_LOCAL, slice_equal(line->words[0], SLICE("delete")) ? BAD_FORMAT : UNKNOWN);
     else
         take_noreply(command, line, text);
-    if (command->fate != MEMCACHED_FORWARD)
+    if (command->handling != MEMCACHED_FORWARD)
         return;
     if (form == FORM_CRAWLER)
         read_crawler(command, line);
@@ -355,8 +357,8 @@ static const struct rule *find_rule(struct slice name)
     return NULL;
 }
 
-/* memcached answers ERROR to what it does not know, and closes on a request of HTTP: a browser may have been
- * talked into sending commands in its body. */
+/* memcached answers ERROR to a command that it does not know, and closes on a request of HTTP, in whose body
+ * a browser may have been made to send commands. */
 static void read_unknown(struct memcached_command *command, const struct line *line)
 {
     if (line->last.length >= 5 && memcmp(line->last.bytes, "HTTP/", 5) == 0)
@@ -367,7 +369,7 @@ static void read_unknown(struct memcached_command *command, const struct line *l
 
 struct memcached_command memcached_command_read(struct slice text)
 {
-    struct memcached_command command = { .fate = MEMCACHED_FORWARD, .length = text.length };
+    struct memcached_command command = { .handling = MEMCACHED_FORWARD, .length = text.length };
     struct line line;
     split(text, &line);
     const struct rule *rule = line.count > 0 ? find_rule(line.words[0]) : NULL;

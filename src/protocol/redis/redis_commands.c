@@ -58,8 +58,12 @@ static const char *const state[] = {
     "asking", "client|caching", "client|no-evict", "client|no-touch", "client|tracking", "discard", "exec",
     "multi", "readonly", "readwrite", "unwatch", "watch",
 };
-static const char *const blocks[] = { "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin", "wait", "waitaof" };
-static const char *const stops[] = { "client|pause", "debug", "failover", "replicaof", "shutdown", "slaveof" };
+static const char *const blocks[] = {
+    "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin", "wait", "waitaof",
+};
+static const char *const stops[] = {
+    "client|pause", "debug", "failover", "replicaof", "shutdown", "slaveof",
+};
 static const char *const unpaired[] = {
     "client|reply", "cluster|syncslots", "monitor", "psubscribe", "psync", "punsubscribe", "replconf",
     "script|debug", "ssubscribe", "subscribe", "sunsubscribe", "sync", "unsubscribe",
