@@ -10,10 +10,6 @@
 #define DESCRIBE_BYTES_MAX 256
 void describe_bytes(struct slice bytes, struct buffer *text);
 
-/* The command with its arguments, quoted where they need it, the long ones cut. */
-void describe_redis(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
-void describe_redis_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
-
 /* The first line: of memcached, and of HTTP. */
 void describe_first_line(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 /* Whether all of it is there. */

@@ -3,6 +3,7 @@
 
 #include "protocol/describe.h"
 #include "protocol/observe/follow.h"
+#include "protocol/redis/redis.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,13 +143,13 @@ static void expect_description(void (*describe)(const struct protocol_settings *
 static void messages_are_described(void **state)
 {
     (void)state;
-    EXPECT_DESCRIPTION(describe_redis, "*2\r\n$3\r\nGET\r\n$2\r\n\"\n\r\n", "GET \"\\\"\\x0a\"");
-    EXPECT_DESCRIPTION(describe_redis, "*2\r\n$3\r\nGET\r\n$9\r\nabc", "GET abc...");
-    EXPECT_DESCRIPTION(describe_redis, "\r\n*1\r\n$0\r\n\r\n", "\"\"");
-    EXPECT_DESCRIPTION(describe_redis, "*-1\r\n", "");
-    EXPECT_DESCRIPTION(describe_redis_error, "-WRONGTYPE x\r\n+OK\r\n", "WRONGTYPE x");
-    EXPECT_DESCRIPTION(describe_redis_error, "!5\r\nERR x\r\n", "ERR x");
-    EXPECT_DESCRIPTION(describe_redis_error, "$3\r\n-no\r\n", "");
+    EXPECT_DESCRIPTION(redis_describe, "*2\r\n$3\r\nGET\r\n$2\r\n\"\n\r\n", "GET \"\\\"\\x0a\"");
+    EXPECT_DESCRIPTION(redis_describe, "*2\r\n$3\r\nGET\r\n$9\r\nabc", "GET abc...");
+    EXPECT_DESCRIPTION(redis_describe, "\r\n*1\r\n$0\r\n\r\n", "\"\"");
+    EXPECT_DESCRIPTION(redis_describe, "*-1\r\n", "");
+    EXPECT_DESCRIPTION(redis_describe_error, "-WRONGTYPE x\r\n+OK\r\n", "WRONGTYPE x");
+    EXPECT_DESCRIPTION(redis_describe_error, "!5\r\nERR x\r\n", "ERR x");
+    EXPECT_DESCRIPTION(redis_describe_error, "$3\r\n-no\r\n", "");
     EXPECT_DESCRIPTION(describe_first_line, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1");
     EXPECT_DESCRIPTION(describe_http_error, "HTTP/1.1 404 Not Found\r\nA: b\r\n", "404 Not Found");
     EXPECT_DESCRIPTION(describe_http_error, "HTTP/1.1 200 OK\r\n", "");

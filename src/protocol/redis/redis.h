@@ -23,6 +23,8 @@
 /* Longest line in answer to what we send first. */
 #define REDIS_GREETING_MAX ((size_t)512)
 
+/* ---- Numbers and text (redis_text.c) ------------------------------------------------------------------ */
+
 /* A decimal number up to its CRLF, read byte by byte. */
 struct redis_number {
     int64_t value;
@@ -182,5 +184,13 @@ enum protocol_outcome redis_read_response(const struct protocol_settings *settin
 void redis_greet(const struct protocol_settings *settings, void *connection, struct buffer *out);
 enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *connection,
                                           struct slice *input, struct buffer *error);
+
+/* ---- Descriptions (redis_describe.c) ------------------------------------------------------------------ */
+
+/* The describe() of struct protocol: the command with its arguments, quoted where they need it, long ones cut. */
+void redis_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
+
+/* The describe_error() of struct protocol. */
+void redis_describe_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
 #endif

@@ -48,6 +48,11 @@ static bool is_word(struct slice argument, const char *word)
 
 /* ---- Login --------------------------------------------------------------------------------------------- */
 
+bool redis_must_authenticate(const struct protocol_settings *settings, const struct redis_client *client)
+{
+    return settings->redis.password.length > 0 && settings->redis.client_auth && !client->authenticated;
+}
+
 /* Compares with a secret in time that depends on the guess only. */
 static bool equals_secret(struct slice guess, struct slice secret)
 {

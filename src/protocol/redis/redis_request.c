@@ -30,11 +30,6 @@ struct reader {
 
 static enum protocol_outcome read_array(struct reader *reader);
 
-bool redis_must_authenticate(const struct protocol_settings *settings, const struct redis_client *client)
-{
-    return settings->redis.password.length > 0 && settings->redis.client_auth && !client->authenticated;
-}
-
 /* ---- Ends ---------------------------------------------------------------------------------------------- */
 
 static enum protocol_outcome break_off(struct reader *reader, const char *error)
