@@ -45,7 +45,7 @@ static bool write_error(const struct protocol_settings *settings, const struct p
     return true;
 }
 
-/* Copies a word in lower case to `name`, which has room for it, and moves behind it. */
+/* Moves a word from the text to `name`, in lower case; returns its length, at most REDIS_NAME_MAX. */
 static size_t copy_word(struct slice *text, char *name)
 {
     size_t length = 0;
@@ -55,7 +55,8 @@ static size_t copy_word(struct slice *text, char *name)
     return length;
 }
 
-/* Everything is answered, also what is refused or answered here in shared modes; but not always once. */
+/* In proxy mode the target answers also what is refused or answered here in shared modes, but not always
+ * once. */
 static bool observes(const struct protocol_settings *settings, struct protocol_request *request,
                      struct slice bytes)
 {

@@ -13,14 +13,14 @@
 /* Longest name that a client may give itself by CLIENT SETNAME. */
 #define REDIS_CLIENT_NAME_MAX ((size_t)256)
 
-/* Bytes of an option that are looked at: more than the longest one that matters has. */
+/* Bytes of an option that are compared: more than the longest option has. */
 #define REDIS_OPTION_MAX ((size_t)9)
 
-/* Streamed aggregates ("*?"), which Redis itself never sends, may lie within each other so deep. Those with a
- * length may at any depth: a counter is enough for them, and any client can have them made by EVAL. */
+/* Deepest nesting of streamed aggregates ("*?"), which Redis itself never sends. Those with a length, which
+ * any client can have made by EVAL, may lie at any depth: one counter is enough for them. */
 #define REDIS_STREAMED_DEPTH_MAX 8
 
-/* Longest line in answer to what we send first. */
+/* Longest line of an answer to the handshake. */
 #define REDIS_GREETING_MAX ((size_t)512)
 
 /* ---- Numbers and text (redis_text.c) ------------------------------------------------------------------ */
@@ -100,7 +100,7 @@ enum redis_request_phase {
     REDIS_REQUEST_LF,
 };
 
-/* What is known about the way that a request goes. */
+/* The decision on a request. */
 enum redis_way { REDIS_UNDECIDED, REDIS_FORWARD, REDIS_ANSWER, REDIS_REFUSE };
 
 /* A client's state. */
@@ -109,7 +109,7 @@ struct redis_client {
     char *name; /* owned; NULL: it has given itself none */
     size_t name_length;
     bool authenticated;
-    uint64_t looked_at; /* bytes, as often as they are looked at: tests compare it with the bytes that came */
+    uint64_t looked_at; /* bytes, as often as they are looked at: for a test */
 
     /* The request that is being read. */
     struct redis_reading {
@@ -133,7 +133,7 @@ struct redis_client {
     char option[REDIS_OPTION_MAX + 1];
 };
 
-/* Whether this client has to say the password before anything else. */
+/* Whether this client has to give the password before it may ask. */
 bool redis_must_authenticate(const struct protocol_settings *settings, const struct redis_client *client);
 
 enum protocol_outcome redis_read_request(const struct protocol_settings *settings, void *client,
@@ -173,7 +173,7 @@ struct redis_connection {
     int64_t open[REDIS_STREAMED_DEPTH_MAX + 1];
     unsigned depth;
 
-    unsigned greeted; /* answers to what was sent first that are in */
+    unsigned greeted; /* commands of the handshake that were answered */
     size_t line_length;
     char line[REDIS_GREETING_MAX];
 };
@@ -187,7 +187,8 @@ enum protocol_outcome redis_read_greeting(const struct protocol_settings *settin
 
 /* ---- Descriptions (redis_describe.c) ------------------------------------------------------------------ */
 
-/* The describe() of struct protocol: the command with its arguments, quoted where they need it, long ones cut. */
+/* The describe() of struct protocol: the command with its arguments, quoted where they need it, long ones
+ * cut. */
 void redis_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
 /* The describe_error() of struct protocol. */

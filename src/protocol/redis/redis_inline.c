@@ -1,4 +1,4 @@
-/* Inline commands: words with quotes, as people type them. The rules, none of which Redis has written down
+/* Inline commands: words with quotes, as people type them. The rules, which Redis has written down nowhere
  * but in its own code, are:
  *   - words end at space, tab or CR; between words any white space of C counts
  *   - "..." knows \n \r \t \b \a, \xHH, and takes any other character behind a backslash as it is

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* What HELLO says our version is: clients conclude from it which commands there are, and the table of those
- * that pass is that of Redis 7. The target itself can be asked by INFO. */
+/* The version in the answer to HELLO, from which clients conclude which commands there are: the table of
+ * those that pass is that of Redis 7. INFO asks the target itself. */
 #define REDIS_VERSION "7.0.0"
 
 /* A request that is being answered. */
@@ -14,7 +14,7 @@ struct call {
     const struct protocol_settings *settings;
     struct redis_client *client;
     struct protocol_request *request;
-    struct slice bytes;    /* the arguments that were not taken yet, in the form of the protocol */
+    struct slice bytes;    /* of the arguments that were not taken yet, as they came */
     int64_t argument_left; /* how many */
     struct buffer *answer;
 };
@@ -40,7 +40,7 @@ static struct slice take_argument(struct call *call)
     return argument;
 }
 
-/* Redis compares words up to a NUL; here one is part of the word, which is an error then. */
+/* Whether the argument is this word. Redis compares up to a NUL; here a NUL makes another word of it. */
 static bool is_word(struct slice argument, const char *word)
 {
     return argument.length == strlen(word) && strncasecmp(argument.bytes, word, argument.length) == 0;
@@ -53,7 +53,7 @@ bool redis_must_authenticate(const struct protocol_settings *settings, const str
     return settings->redis.password.length > 0 && settings->redis.client_auth && !client->authenticated;
 }
 
-/* Compares with a secret in time that depends on the guess only. */
+/* Compares in a time that depends on the guess only. */
 static bool equals_secret(struct slice guess, struct slice secret)
 {
     volatile unsigned difference = guess.length != secret.length;
@@ -63,7 +63,7 @@ static bool equals_secret(struct slice guess, struct slice secret)
     return difference == 0;
 }
 
-/* Whether this login is right. Without a password of ours, the only user has none, and takes any. */
+/* Whether this login is right. Without the key `password`, any password is right for the only user. */
 static bool is_login(const struct protocol_settings *settings, struct slice username, struct slice password)
 {
     struct slice expected = settings->redis.username;

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <strings.h>
 
-/* Where Redis draws the line: longest inline command, most arguments, longest argument, and the same before
- * the password was given. */
+/* The limits of Redis: longest inline command, most arguments, longest argument, and the last two for a
+ * client that has not given the password. */
 #define INLINE_MAX                ((size_t)65536)
 #define ARGUMENTS_MAX             INT32_MAX
 #define ARGUMENT_MAX              (INT64_C(512) * 1024 * 1024)
@@ -15,8 +15,8 @@
 #define NO_NAME  "is not the name of a command"
 #define TOO_LONG "-ERR proximux: these arguments are too long"
 
-/* A call of redis_read_request(). Requests are kept, dropped or appended to `out` in one piece per call, not
- * byte by byte: `start` is where the piece begins. */
+/* A call of redis_read_request(). Bytes are kept, dropped or appended to `out` in one piece a call: `start`
+ * is where the piece begins. */
 struct reader {
     const struct protocol_settings *settings;
     struct redis_client *client;
@@ -46,7 +46,7 @@ static void forget_request(struct reader *reader)
     reader->client->word_length = 0;
 }
 
-/* Bytes of the request so far. */
+/* The length of the request so far. */
 static uint64_t request_size(const struct reader *reader)
 {
     return reader->client->reading.size + (uint64_t)(reader->input->bytes - reader->start);
@@ -59,14 +59,14 @@ static void refuse(struct reader *reader, const char *refusal)
     buffer_truncate(reader->out, 0);
 }
 
-/* Whether so much may be kept until it is known which way the request goes. Asked at every point where that
- * becomes known as well: where the input is cut must not matter. */
+/* Whether the request, undecided, is within head_limit. Also looked at where it is decided, so that the
+ * result does not depend on where the input is cut. */
 static bool fits(const struct reader *reader)
 {
     return request_size(reader) <= reader->settings->head_limit;
 }
 
-/* Ends a piece: what is not refused is kept in `out`. */
+/* Ends a piece: appends it to `out` unless the request is refused. */
 static void keep_piece(struct reader *reader)
 {
     struct redis_reading *reading = &reader->client->reading;
@@ -99,7 +99,7 @@ static void write_refusal(struct reader *reader)
     buffer_append_text(answer, "\r\n");
 }
 
-/* The last byte of the request was taken. */
+/* Ends the request, whose last byte was taken. */
 static enum protocol_outcome finish(struct reader *reader)
 {
     struct redis_client *client = reader->client;
@@ -133,8 +133,8 @@ static void go_by_class(struct reader *reader, enum redis_class class)
         refuse(reader, refusal);
 }
 
-/* The operator's word wins over the table, but not where answers could no longer be told whose they are. A
- * container's name stands for all its subcommands. */
+/* Whether the key `commands` admits the command: it overrules the class, but not where answers could no
+ * longer be told apart. The name of a container stands for all its subcommands. */
 static bool is_admitted(const struct reader *reader, enum redis_class class, size_t container)
 {
     const struct redis_client *client = reader->client;
@@ -152,8 +152,8 @@ static bool is_open(const char *name)
            strcmp(name, "reset") == 0;
 }
 
-/* Whether the word can be a name at all. Redis compares names up to a NUL, once the hash of the whole has led
- * it to the right bucket: "subscribe\0" and some luck is a SUBSCRIBE. '|' would pass for a subcommand. */
+/* Whether the word can be a name. Redis hashes the whole of a name but compares it up to a NUL, so that
+ * "subscribe\0" may be a SUBSCRIBE; a '|' would pass for a subcommand. */
 static bool is_name(const struct redis_client *client, size_t start)
 {
     return client->reading.length <= (int64_t)REDIS_NAME_MAX &&
@@ -161,7 +161,7 @@ static bool is_name(const struct redis_client *client, size_t start)
            memchr(client->word + start, '|', client->word_length - start) == NULL;
 }
 
-/* The first argument is there, or as much of it as could matter. False if it breaks the rules. */
+/* Decides by the first argument, of which as much is there as matters. False if it breaks the rules. */
 static bool take_name(struct reader *reader)
 {
     struct redis_client *client = reader->client;
@@ -181,7 +181,7 @@ static bool take_name(struct reader *reader)
     return true;
 }
 
-/* The second argument of a container is there, and stands behind the name, separated by '|'. */
+/* Decides by the second argument of a container, which stands in `word` behind the name and a '|'. */
 static void take_subcommand(struct reader *reader)
 {
     struct redis_client *client = reader->client;
@@ -199,7 +199,7 @@ static void take_subcommand(struct reader *reader)
         go_by_class(reader, class);
 }
 
-/* An argument of XREAD or XREADGROUP is there. Redis compares them up to a NUL, too. */
+/* Decides by an argument of XREAD or XREADGROUP, compared up to a NUL as Redis does. */
 static void take_option(struct reader *reader)
 {
     struct redis_reading *reading = &reader->client->reading;
@@ -228,7 +228,7 @@ static bool is_word(const struct redis_reading *reading)
     return reading->way == REDIS_UNDECIDED && (reading->index == 0 || is_subcommand(reading));
 }
 
-/* As much of the present argument is there as could matter: looks which way the request goes. */
+/* Decides by the present argument, of which as much is there as matters. */
 static enum protocol_outcome decide(struct reader *reader)
 {
     struct redis_reading *reading = &reader->client->reading;
@@ -250,7 +250,7 @@ static enum protocol_outcome end_argument(struct reader *reader)
     return reading->way == REDIS_UNDECIDED ? decide(reader) : PROTOCOL_MORE;
 }
 
-/* Keeps what is needed to decide of an argument's bytes. */
+/* Keeps the bytes of an argument that a decision needs. */
 static void look_at(struct redis_client *client, struct slice bytes)
 {
     struct redis_reading *reading = &client->reading;
@@ -272,7 +272,7 @@ static void look_at(struct redis_client *client, struct slice bytes)
         client->option[reading->written] = '\0';
 }
 
-/* The length of an argument is known. */
+/* Begins the argument whose length was read. */
 static enum protocol_outcome begin_argument(struct reader *reader)
 {
     struct redis_client *client = reader->client;
@@ -308,7 +308,7 @@ static enum protocol_outcome read_data(struct reader *reader)
     return reading->left == 0 ? end_argument(reader) : PROTOCOL_MORE;
 }
 
-/* The number of arguments is known. */
+/* Begins the array whose number of arguments was read. */
 static enum protocol_outcome begin_array(struct reader *reader)
 {
     struct redis_reading *reading = &reader->client->reading;
@@ -357,7 +357,7 @@ static enum protocol_outcome read_dollar(struct reader *reader)
     return PROTOCOL_MORE;
 }
 
-/* Redis skips two bytes behind an argument, whatever they are. Only CRLF is what everybody reads alike. */
+/* Redis skips any two bytes behind an argument; here they have to be CRLF, as other parsers want. */
 static enum protocol_outcome read_end(struct reader *reader)
 {
     struct redis_reading *reading = &reader->client->reading;
@@ -376,7 +376,7 @@ static enum protocol_outcome read_end(struct reader *reader)
 
 /* ---- Inline commands ----------------------------------------------------------------------------------- */
 
-/* The line is there: makes an array of it and reads that. */
+/* Makes an array of the complete line and reads that. */
 static enum protocol_outcome read_line(struct reader *reader, struct slice line)
 {
     struct buffer array = { 0 };

@@ -1,9 +1,9 @@
-/* Responses: where they end, however deep they are nested; and the answers to what is sent first. */
+/* Responses: where they end, however deep they are nested; and the handshake of a new target connection. */
 #include "protocol/redis/redis.h"
 
 #include <stdio.h>
 
-/* More elements than this, in all, are not believed. Far from where sums would overflow. */
+/* Most elements of a response: far from where sums would overflow. */
 #define ELEMENTS_MAX (INT64_C(1) << 60)
 
 /* A call of redis_read_response(). */
@@ -15,7 +15,7 @@ struct reader {
     bool is_expected; /* there is a request */
 };
 
-/* Gives out what was read, but of pushes. */
+/* Appends what was read to `out`, but for pushes. */
 static void give_out(struct reader *reader)
 {
     if (!reader->connection->is_push)
@@ -30,7 +30,7 @@ static bool is_streamed_level(const struct redis_connection *connection)
     return connection->depth > 0 && connection->open[connection->depth] == 0;
 }
 
-/* An element ends. COMPLETE if it was the last one of a response. */
+/* Ends an element. COMPLETE if it is the last one of a response. */
 static enum protocol_outcome end_element(struct reader *reader)
 {
     struct redis_connection *connection = reader->connection;
@@ -61,7 +61,7 @@ static enum protocol_outcome begin_aggregate(struct reader *reader, int64_t coun
     return connection->type == '|' ? PROTOCOL_MORE : end_element(reader);
 }
 
-/* An aggregate begins that ends with a '.'. */
+/* Begins an aggregate or string without a length: an aggregate ends with a '.'. */
 static enum protocol_outcome begin_streamed(struct reader *reader)
 {
     struct redis_connection *connection = reader->connection;
@@ -82,7 +82,7 @@ static enum protocol_outcome end_streamed(struct reader *reader)
     return end_element(reader);
 }
 
-/* The length of a string is known. */
+/* Begins the string whose length was read. */
 static enum protocol_outcome begin_string(struct reader *reader, int64_t length)
 {
     struct redis_connection *connection = reader->connection;
@@ -179,7 +179,7 @@ static enum protocol_outcome read_text_end(struct reader *reader)
     return PROTOCOL_MORE;
 }
 
-/* Numbers, booleans, null: what they say is the client's business, but it has to be a word. */
+/* Numbers, booleans, null: any word, which the client is to understand. */
 static enum protocol_outcome read_word(struct reader *reader)
 {
     struct redis_connection *connection = reader->connection;
@@ -343,7 +343,7 @@ void redis_greet(const struct protocol_settings *settings, void *connection, str
     }
 }
 
-/* The line in answer to the next one of our commands is there, or as much of it as we read. */
+/* Takes the answer to the next command of the handshake: a line, or as much of it as fits. */
 static enum protocol_outcome take_greeting(const struct protocol_settings *settings,
                                            struct redis_connection *connection, struct buffer *error)
 {
