@@ -304,7 +304,6 @@ static const struct row rows[] = {
     { ANY, "lru_crawler m all", NO_ERROR },
     { ANY, "lru_crawler bogus noreply", "" },
     { ANY, "lru_crawler disable", OK },
-    { PLAIN | EXTENDED, "lru_crawler crawl all", "CLIENT_ERROR lru crawler disabled\r\n" },
     { PLAIN | EXTENDED, "lru_crawler enable", "*\r\n" }, /* an error if it still stops */
     { PLAIN | EXTENDED, "flush_all 1000000", OK },
     { PLAIN | EXTENDED, "flush_all 1000000 noreply", "" },
