@@ -39,12 +39,14 @@ void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds,
 
 void timer_start(struct timer *timer, struct timeout *timeout, int64_t now)
 {
+    if (timer->list.duration < 0)
+        return;
     timeout_start(&timer->list, timeout, now);
     /* When the timer is set already, it fires no later than this entry is due, and is set anew then. Only
      * after a change of the duration an entry can come before others. */
     const struct list *entries = &timer->list.entries;
     bool overtakes = list_first(entries) == &timeout->node && list_last(entries) != &timeout->node;
-    if (list_linked(&timeout->node) && (overtakes || !ev_is_active(&timer->watcher)))
+    if (overtakes || !ev_is_active(&timer->watcher))
         timer_arm(timer, now);
 }
 

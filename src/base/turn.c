@@ -5,9 +5,6 @@
 /* libev asks the kernel for this many events at a time, at the least. */
 #define LOOP_EVENTS_MIN 64
 
-/* Reads and writes between two readings of the clock. */
-#define STEPS_MAX 8
-
 int64_t turn_refresh(struct turn *turn)
 {
     turn->steps = 0;
@@ -15,41 +12,42 @@ int64_t turn_refresh(struct turn *turn)
     return turn->now;
 }
 
-void turn_step(struct turn *turn)
+/* The next pass that has entries, when these are behind us: the rest of a round, another round, or what comes after
+ * rounds. */
+static enum turn_pass turn_next(const struct turn *turn, unsigned behind)
 {
-    if (++turn->steps >= STEPS_MAX)
-        turn_refresh(turn);
+    unsigned round = turn->entered & ((1U << TURN_TIME) - 1);
+    unsigned next = round & ~behind;
+    if (next == 0)
+        next = round != 0 ? round : turn->entered;
+    return (enum turn_pass)__builtin_ctz(next);
 }
 
-/* For reading in front, because libev calls back in the opposite order: what the kernel reported first comes last.
- */
-void turn_enter(struct turn *turn, enum turn_pass pass, struct turn_entry *entry)
+static void turn_go_through(struct turn *turn, enum turn_pass pass)
 {
-    if (list_linked(&entry->node)) {
-        if (entry->pass == pass)
-            return;
-        list_remove(&entry->node);
+    struct list_node *node;
+    while ((node = list_first(&turn->passes[pass])) != NULL) {
+        struct turn_entry *entry = list_entry(node, struct turn_entry, node);
+        list_remove(node);
+        entry->actions->act[pass](entry);
+        turn_step(turn);
     }
-    entry->pass = pass;
-    struct list_node *head = &turn->passes[pass].head;
-    list_insert_before(pass <= TURN_READ_CLIENTS ? head->next : head, &entry->node);
+    turn->entered &= ~(1U << pass);
 }
 
-/* Goes through these passes in their order, each until it is empty; returns whether there was anything. */
-static bool turn_go_through(struct turn *turn, enum turn_pass first, enum turn_pass last)
+/* Returns whether the loop's callbacks are to be called again, such as for attempts to connect that have ended at
+ * once. */
+static bool turn_act(struct turn *turn)
 {
-    bool found = false;
-    for (enum turn_pass pass = first; pass <= last; pass++) {
-        struct list_node *node;
-        while ((node = list_first(&turn->passes[pass])) != NULL) {
-            struct turn_entry *entry = list_entry(node, struct turn_entry, node);
-            list_remove(node);
-            entry->actions->act[pass](entry);
-            turn_step(turn);
-            found = true;
-        }
-    }
-    return found;
+    if (turn->entered == 0)
+        return false;
+    unsigned behind = 0;
+    do {
+        enum turn_pass pass = turn_next(turn, behind);
+        turn_go_through(turn, pass);
+        behind = (2U << pass) - 1;
+    } while (turn->entered != 0);
+    return ev_pending_count(turn->loop) > 0;
 }
 
 /* What libev calls in place of ev_invoke_pending() when it has collected events. */
@@ -59,14 +57,9 @@ static void turn_take(struct ev_loop *loop)
     turn_refresh(turn);
     turn->number++;
     turn->has_more = ev_pending_count(loop) >= LOOP_EVENTS_MIN;
-    do {
+    do
         ev_invoke_pending(loop);
-        do
-            while (turn_go_through(turn, TURN_READ_TARGETS, TURN_WRITE_CLIENTS))
-                ;
-        while (turn_go_through(turn, TURN_TIME, TURN_TIME));
-        turn_go_through(turn, TURN_FREE, TURN_FREE);
-    } while (ev_pending_count(loop) > 0); /* such as attempts to connect that have ended at once */
+    while (turn_act(turn));
 }
 
 void turn_init(struct turn *turn, struct ev_loop *loop)
@@ -82,5 +75,5 @@ void turn_init(struct turn *turn, struct ev_loop *loop)
 void turn_close(struct turn *turn)
 {
     if (turn->loop != NULL)
-        turn_go_through(turn, TURN_FREE, TURN_FREE);
+        turn_go_through(turn, TURN_FREE);
 }

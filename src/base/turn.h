@@ -28,6 +28,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Reads and writes between two readings of the clock. */
+#define TURN_STEPS 8
+
 enum turn_pass {
     TURN_READ_TARGETS,
     TURN_READ_CLIENTS,
@@ -56,10 +59,11 @@ struct turn_entry {
 /* Owned by whoever owns the loop. */
 struct turn {
     struct ev_loop *loop;
-    int64_t now;     /* microseconds, as clock_now() */
-    uint64_t number; /* counts the turns */
-    bool has_more;   /* the kernel may have had more to report than it was asked for */
-    unsigned steps;  /* since the time was taken */
+    int64_t now;      /* microseconds, as clock_now() */
+    uint64_t number;  /* counts the turns */
+    bool has_more;    /* the kernel may have had more to report than it was asked for */
+    unsigned steps;   /* since the time was taken */
+    unsigned entered; /* a bit for each pass that has entries */
     struct list passes[TURN_PASSES];
 };
 
@@ -70,14 +74,30 @@ void turn_init(struct turn *turn, struct ev_loop *loop);
 void turn_close(struct turn *turn);
 
 /* Has the entry act in this pass, once: of this turn, or of the next one if none is under way. An entry is in one pass
- * at a time: the later call counts. */
-void turn_enter(struct turn *turn, enum turn_pass pass, struct turn_entry *entry);
+ * at a time: the later call counts. For reading it comes in front, because libev calls back in the opposite order: what
+ * the kernel reported first comes last. */
+static inline void turn_enter(struct turn *turn, enum turn_pass pass, struct turn_entry *entry)
+{
+    struct list_node *head = &turn->passes[pass].head;
+    if (list_linked(&entry->node)) {
+        if (entry->pass == pass)
+            return;
+        list_remove(&entry->node);
+    }
+    entry->pass = pass;
+    turn->entered |= 1U << pass;
+    list_insert_before(pass <= TURN_READ_CLIENTS ? head->next : head, &entry->node);
+}
 
 /* Takes the time anew, after something that may have taken long; returns it. */
 int64_t turn_refresh(struct turn *turn);
 
 /* Counts a step that took microseconds, such as one read or write; takes the time anew after some. */
-void turn_step(struct turn *turn);
+static inline void turn_step(struct turn *turn)
+{
+    if (++turn->steps >= TURN_STEPS)
+        turn_refresh(turn);
+}
 
 /* The turn, and its time, for those who have the loop only. */
 static inline struct turn *turn_of(struct ev_loop *loop)

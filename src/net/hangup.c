@@ -70,8 +70,9 @@ void hangup_watch(struct hangups *hangups, struct hangup *hangup, int descriptor
 
 void hangup_forget(struct hangups *hangups, struct hangup *hangup)
 {
-    timeout_stop(&hangup->timeout);
-    if (hangup->is_watched)
-        epoll_ctl(hangups->watcher.fd, EPOLL_CTL_DEL, hangup->descriptor, NULL);
+    list_remove(&hangup->timeout.node);
+    if (!hangup->is_watched)
+        return;
+    epoll_ctl(hangups->watcher.fd, EPOLL_CTL_DEL, hangup->descriptor, NULL);
     hangup->is_watched = false;
 }
