@@ -4,6 +4,7 @@
 
 #include "mux/mux_state.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -882,6 +883,114 @@ static void what_cannot_be_taken_back_costs_its_client(void **state)
     bench_stop(&bench);
 }
 
+/* Before, a request that was read to the lower limit and not beyond was never sent, and nobody was told. */
+static void a_request_longer_than_a_lower_limit_is_sent(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.buffer_limit = 1000;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    open_connection(&bench);
+    ask(&bench, 0, "sixty-four bytes of a line are enough to know that it goes on to");
+    assert_string_equal(bench.asked[0], "");
+    settings.buffer_limit = 64;
+    reconfigure(&bench, settings);
+    assert_int_equal(strlen(bench.asked[0]), 64);
+    ask(&bench, 0, " the target\n");
+    answer(&bench, 0, "A\n");
+    assert_string_equal(bench.got[0], "A\n");
+    bench_stop(&bench);
+}
+
+/* The work for one request must not grow with what waits of clients that may not be sent to. */
+static void clients_that_take_nothing_are_not_in_the_queue(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.in_order = true;
+    settings.buffer_limit = 8;
+    bench_start(&bench, settings);
+    open_connection(&bench);
+    open_client(&bench, 0);
+    mux_client_bytes(bench.clients[0], "1\n2\n3\n", 6, bench.now);
+    settle(&bench);
+    mux_connection_bytes(bench.connections[0], "a long answer\n", 14, bench.now); /* which nobody takes */
+    assert_int_equal(mux_waiting(bench.mux), 1);
+    assert_null(bench.mux->order.first);
+    open_client(&bench, 1);
+    mux_client_bytes(bench.clients[1], "next\n", 5, bench.now);
+    assert_true(slice_equal(mux_connection_output(bench.connections[0]), SLICE("next\n")));
+    settle(&bench); /* it takes its answer, and its next request is in its place again */
+    assert_non_null(bench.mux->order.first);
+    answer(&bench, 0, "A\n");
+    answer(&bench, 0, "2\n");
+    assert_string_equal(bench.asked[0], "1\nnext\n2\n3\n");
+    bench_stop(&bench);
+}
+
+static size_t allocated_now(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* What is counted is what is allocated, not what is in it. */
+static void memory_is_what_is_allocated(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    enum { COUNT = 12 };
+    settings.buffer_limit = 100000;
+    settings.memory_limit = 1000000;
+    if (getenv("TEST_SANITIZED") != NULL)
+        skip(); /* whose allocator does not tell how much it gave */
+    bench_start(&bench, settings);
+    struct mux_client *clients[COUNT];
+    char *bytes = malloc(66000); /* a bit more than a power of two */
+    assert_non_null(bytes);
+    memset(bytes, 'x', 66000);
+    for (size_t i = 0; i < COUNT; i++)
+        clients[i] = mux_client_open(bench.mux, NULL, i + 1, bench.now);
+    size_t before = allocated_now();
+    for (size_t i = 0; i < COUNT; i++)
+        mux_client_bytes(clients[i], bytes, 66000, bench.now);
+    size_t allocated = allocated_now() - before;
+    assert_true(allocated <= settings.memory_limit + settings.memory_limit / 10);
+    assert_true(mux_memory(bench.mux) <= settings.memory_limit);
+    assert_true(allocated <= mux_memory(bench.mux) + mux_memory(bench.mux) / 10);
+    assert_true(bench.endings == 0); /* no request was whole */
+    for (size_t i = 0; i < COUNT; i++)
+        mux_client_close(clients[i], bench.now);
+    free(bytes);
+    bench_stop(&bench);
+}
+
+/* It was over before it could take a request, and another one was made at once, for ever. */
+static void a_short_life_begins_when_requests_can_go_out(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.connect_delay = 50;
+    settings.connection_ttl = 20;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    open_connection(&bench);
+    ask(&bench, 0, "x\n");
+    pass(&bench, 49);
+    assert_false(mux_connection_is_over(bench.connections[0]));
+    pass(&bench, 1);
+    assert_string_equal(bench.asked[0], "x\n");
+    answer(&bench, 0, "X\n");
+    pass(&bench, 20);
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -900,6 +1009,10 @@ int main(void)
         cmocka_unit_test(who_is_next_after_a_gap_is_answered),
         cmocka_unit_test(a_lower_limit_turns_nobody_away),
         cmocka_unit_test(times_change_for_what_waits),
+        cmocka_unit_test(a_request_longer_than_a_lower_limit_is_sent),
+        cmocka_unit_test(clients_that_take_nothing_are_not_in_the_queue),
+        cmocka_unit_test(memory_is_what_is_allocated),
+        cmocka_unit_test(a_short_life_begins_when_requests_can_go_out),
         cmocka_unit_test(the_queue_can_be_held),
         cmocka_unit_test(exchanges_can_be_seen),
         cmocka_unit_test(a_head_as_long_as_may_be_is_read_on),
