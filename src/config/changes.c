@@ -51,7 +51,7 @@ static bool children_equal(const struct parsed_group *a, const struct parsed_gro
 
 static bool group_equal(const struct parsed_group *a, const struct parsed_group *b)
 {
-    for (size_t i = 0; i < KEYS_MAX; i++)
+    for (size_t i = 0; i < a->value_count; i++)
         if (!value_equal(&a->values[i], &b->values[i]))
             return false;
     return children_equal(a, b);
@@ -67,31 +67,23 @@ static const struct listener_settings *find_settings(const struct config *config
 }
 
 /* Lists that are the same in the configuration can name files whose contents have changed. */
-static bool contents_differ(const struct config *before, const struct config *after, const char *listener,
-                            const char *key)
+static bool contents_differ(const struct listener_settings *a, const struct listener_settings *b,
+                            const struct key *key)
 {
-    const struct listener_settings *a = find_settings(before, listener);
-    const struct listener_settings *b = find_settings(after, listener);
-    if (a == NULL || b == NULL)
-        return false;
-    if (strcmp(key, "blocklist") == 0)
-        return !access_list_equal(a->blocklist, b->blocklist);
-    if (strcmp(key, "accept_proxy_protocol") == 0)
-        return !access_list_equal(a->proxies, b->proxies);
-    return strcmp(key, "allowlist") == 0 && !access_list_equal(a->allowlist, b->allowlist);
+    return a != NULL && b != NULL && key->equal != NULL && !key_fields_equal(key, 1, a, b);
 }
 
-static void name_group(struct naming *naming, const struct config *before, const struct config *after,
-                       const char *listener, const struct parsed_group *a, const struct parsed_group *b)
+static void name_group(struct naming *naming, const struct listener_settings *before,
+                       const struct listener_settings *after, const struct parsed_group *a,
+                       const struct parsed_group *b)
 {
-    size_t count;
-    const struct key *keys = keys_of(a->scope, &count);
-    for (size_t i = 0; i < count; i++) {
-        bool is_targets = strcmp(keys[i].name, "targets") == 0;
-        bool differs = !value_equal(&a->values[i], &b->values[i]) || (is_targets && !children_equal(a, b)) ||
-                       (listener != NULL && contents_differ(before, after, listener, keys[i].name));
-        if (differs)
-            name_add(naming, keys[i].name);
+    const struct key *key;
+    keys_foreach(a->scope, i, key)
+    {
+        bool is_targets = before != NULL && strcmp(key->name, "targets") == 0;
+        if (!value_equal(&a->values[i], &b->values[i]) || (is_targets && !children_equal(a, b)) ||
+            contents_differ(before, after, key))
+            name_add(naming, key->name);
     }
 }
 
@@ -118,10 +110,10 @@ const char *changes_name(const struct config *before, const struct config *after
         const struct parsed_group *a = parsed_find_listener(before->parsed, listener);
         const struct parsed_group *b = parsed_find_listener(after->parsed, listener);
         if (a != NULL && b != NULL)
-            name_group(&naming, before, after, listener, a, b);
+            name_group(&naming, find_settings(before, listener), find_settings(after, listener), a, b);
         return text;
     }
-    name_group(&naming, before, after, NULL, before->parsed->global, after->parsed->global);
+    name_group(&naming, NULL, NULL, before->parsed->global, after->parsed->global);
     if (!group_equal(before->parsed->log, after->parsed->log))
         name_add(&naming, "log");
     if (!group_equal(before->parsed->admin, after->parsed->admin))

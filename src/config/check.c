@@ -1,35 +1,17 @@
 #include "config/check.h"
 
 #include "config/check_listener.h"
+#include "config/store.h"
 #include "config/users.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static int64_t number_of(const struct parsed_group *group, const char *key)
-{
-    return parsed_peek(group, key)->number;
-}
-
-/* A copy that the settings own; NULL if the value is unset, or (noted) when memory is short. */
-static char *copy_string(struct parsed_configuration *parsed, const struct parsed_value *value)
-{
-    if (value->string == NULL)
-        return NULL;
-    char *copy = strdup(value->string);
-    if (copy == NULL)
-        problem_memory(parsed->problems);
-    return copy;
-}
-
 static void check_log(struct parsed_configuration *parsed, struct settings *settings)
 {
     static const char *const words[] = { "stderr", "syslog", NULL };
     const struct parsed_value *output = parsed_peek(parsed->log, "output");
-    settings->log.level = (enum log_level)number_of(parsed->log, "level");
-    settings->log.mask_addresses = number_of(parsed->log, "mask_addresses") != 0;
-    settings->log.format = (enum log_format)number_of(parsed->log, "format");
     if (output->string == NULL)
         return; /* memory was short */
     if (strcmp(output->string, "stderr") == 0) {
@@ -38,7 +20,9 @@ static void check_log(struct parsed_configuration *parsed, struct settings *sett
         settings->log.output = LOG_OUTPUT_SYSLOG;
     } else if (output->string[0] == '/') {
         settings->log.output = LOG_OUTPUT_FILE;
-        settings->log.path = copy_string(parsed, output);
+        settings->log.path = strdup(output->string);
+        if (settings->log.path == NULL)
+            problem_memory(parsed->problems);
     } else {
         const char *near = keys_suggest_word(output->string, words);
         problem_error(parsed->problems, &output->origin, "log.output",
@@ -53,8 +37,6 @@ static void check_identity(struct parsed_configuration *parsed, struct settings 
     const struct parsed_value *user = parsed_peek(parsed->global, "user");
     const struct parsed_value *group = parsed_peek(parsed->global, "group");
     const struct origin nowhere = { .kind = ORIGIN_DEFAULT };
-    settings->user = copy_string(parsed, user);
-    settings->group = copy_string(parsed, group);
     if (settings->user != NULL)
         users_find_user(parsed, user, "user", &settings->user_id, &settings->group_id);
     if (settings->group != NULL)
@@ -65,15 +47,11 @@ static void check_identity(struct parsed_configuration *parsed, struct settings 
 
 static void check_global(struct parsed_configuration *parsed, struct settings *settings)
 {
-    const struct parsed_value *pid_file = parsed_peek(parsed->global, "pid_file");
+    const struct check check = { .parsed = parsed, .group = parsed->global };
+    store_group(&check, parsed->global, settings);
+    store_group(&check, parsed->log, settings);
     check_log(parsed, settings);
     check_identity(parsed, settings);
-    settings->shutdown_timeout = number_of(parsed->global, "shutdown_timeout");
-    settings->shutdown_delay = number_of(parsed->global, "shutdown_delay");
-    settings->pid_file = copy_string(parsed, pid_file);
-    if (pid_file->string != NULL && pid_file->string[0] != '/')
-        problem_error(parsed->problems, &pid_file->origin, "pid_file", "\"%s\" is no absolute path",
-                      pid_file->string);
 }
 
 /* The listener before `end` that has the same name, or NULL. */

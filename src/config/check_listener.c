@@ -3,6 +3,7 @@
 #include "config/check_context.h"
 #include "config/check_mode.h"
 #include "config/check_protocol.h"
+#include "config/store.h"
 #include "config/users.h"
 
 #include <errno.h>
@@ -21,34 +22,17 @@ static const char *subject_of(const struct check *check, const struct parsed_gro
     return parsed_subject(group, check->name, key, text, SUBJECT_SIZE);
 }
 
-static void key_error(const struct check *check, const char *key, const struct origin *origin,
-                      const char *message)
-{
-    check_error(check, check->group, key, origin, "%s", message);
-}
-
-static void key_warning(const struct check *check, const char *key, const struct origin *origin,
-                        const char *message)
-{
-    check_warning(check, check->group, key, origin, "%s", message);
-}
-
-static int64_t number_of(const struct check *check, const char *key)
-{
-    return parsed_peek(check->group, key)->number;
-}
-
 static void check_name(struct check *check)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     const struct parsed_value *name = parsed_peek(check->group, "name");
     if (!name->set) {
-        if (!name->faulty)
-            key_error(check, "name", &check->group->origin, "is required");
+        /* that it is required was said */
     } else if (*name->string == '\0' || strspn(name->string, allowed) != strlen(name->string)) {
-        key_error(check, "name", &name->origin, "a name consists of letters, digits and the characters -_.");
+        check_error(check, check->group, "name", &name->origin,
+                    "a name consists of letters, digits and the characters -_.");
     } else if (strlen(name->string) > 64) {
-        key_error(check, "name", &name->origin, "a name has 64 characters at most");
+        check_error(check, check->group, "name", &name->origin, "a name has 64 characters at most");
     }
     check->settings->name = strdup(check->name);
     if (check->settings->name == NULL)
@@ -76,10 +60,10 @@ static void check_listen_item(struct check *check, const struct parsed_item *ite
     char reason[REASON_SIZE];
     struct endpoint endpoint = { 0 };
     if (!parse_listen(item->text, &endpoint, reason, sizeof reason)) {
-        key_error(check, "listen", &item->origin, reason);
+        check_error(check, check->group, "listen", &item->origin, "%s", reason);
     } else if (is_listened_on(settings, &endpoint)) {
         snprintf(reason, sizeof reason, "\"%.200s\" is named twice", item->text);
-        key_error(check, "listen", &item->origin, reason);
+        check_error(check, check->group, "listen", &item->origin, "%s", reason);
         endpoint_free(&endpoint);
     } else {
         settings->listen[settings->listen_count++] = endpoint;
@@ -90,14 +74,12 @@ static void check_listen(struct check *check)
 {
     struct listener_settings *settings = check->settings;
     const struct parsed_value *listen = parsed_peek(check->group, "listen");
-    if (listen->faulty)
+    if (listen->faulty || !listen->set)
         return;
-    if (!listen->set) {
-        key_error(check, "listen", &check->group->origin, "is required");
-    } else if (listen->count == 0) {
-        key_error(check, "listen", &listen->origin, "there is no address in the list");
+    if (listen->count == 0) {
+        check_error(check, check->group, "listen", &listen->origin, "there is no address in the list");
     } else if (listen->count > SETTINGS_MAX_LISTEN) {
-        key_error(check, "listen", &listen->origin, "more than 64 addresses");
+        check_error(check, check->group, "listen", &listen->origin, "more than 64 addresses");
     } else {
         settings->listen = calloc(listen->count, sizeof *settings->listen);
         if (settings->listen == NULL) {
@@ -137,13 +119,13 @@ static void check_idle_keys(const struct check *check)
     /* Clients that a proxy brings have addresses, whatever the proxy comes through. */
     bool has_addresses = listens_on(check->settings, false) || check->settings->unix_peers_are_proxies;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++)
-        if (check_is_asked_for(check->group, keys_find(SCOPE_LISTENER, idle[i].key, NULL)) &&
+        if (check_is_asked_for(check->group, keys_find(&keys_listener, idle[i].key, NULL)) &&
             !(idle[i].of_unix_sockets ? listens_on(check->settings, true)
               : idle[i].of_clients    ? has_addresses
                                       : listens_on(check->settings, false)))
-            key_warning(check, idle[i].key, &parsed_peek(check->group, idle[i].key)->origin,
-                        idle[i].of_unix_sockets ? "has no effect: there is no unix socket in listen"
-                                                : "has no effect: there are only unix sockets in listen");
+            check_warning(check, check->group, idle[i].key, &parsed_peek(check->group, idle[i].key)->origin,
+                          idle[i].of_unix_sockets ? "has no effect: there is no unix socket in listen"
+                                                  : "has no effect: there are only unix sockets in listen");
 }
 
 static void check_unix(struct check *check)
@@ -159,8 +141,8 @@ static void check_unix(struct check *check)
         size_t length = strlen(mode->string);
         unsigned long bits = strtoul(mode->string, NULL, 8);
         if (length == 0 || length > 4 || strspn(mode->string, "01234567") != length || bits > 0777)
-            key_error(check, "unix_mode", &mode->origin,
-                      "permissions are an octal string from \"0000\" to \"0777\", such as \"0660\"");
+            check_error(check, check->group, "unix_mode", &mode->origin,
+                        "permissions are an octal string from \"0000\" to \"0777\", such as \"0660\"");
         unix_socket->mode = (mode_t)bits;
     }
     if (user->set)
@@ -214,19 +196,6 @@ static bool check_target_address(struct check *check, const struct parsed_group 
     return success;
 }
 
-static void take_keep_alive(const struct parsed_group *group, const char *prefix,
-                            struct keep_alive_settings *to)
-{
-    char key[64];
-    to->enabled = parsed_peek(group, prefix)->number != 0;
-    snprintf(key, sizeof key, "%s_idle", prefix);
-    to->idle = parsed_peek(group, key)->number;
-    snprintf(key, sizeof key, "%s_interval", prefix);
-    to->interval = parsed_peek(group, key)->number;
-    snprintf(key, sizeof key, "%s_count", prefix);
-    to->count = parsed_peek(group, key)->number;
-}
-
 static void check_target(struct check *check, const struct parsed_group *group)
 {
     char text[REASON_SIZE];
@@ -244,12 +213,7 @@ static void check_target(struct check *check, const struct parsed_group *group)
     target->name = strdup(endpoint_print(&target->endpoint, text, sizeof text));
     if (target->name == NULL)
         problem_memory(check->parsed->problems);
-    take_keep_alive(group, "keep_alive", &target->keep_alive);
-    target->connections = parsed_peek(group, "connections")->number;
-    target->max_connections = parsed_peek(group, "max_connections")->number;
-    target->backup = parsed_peek(group, "backup")->number != 0;
-    target->weight = parsed_peek(group, "weight")->number;
-    target->send_proxy_protocol = (int)parsed_peek(group, "send_proxy_protocol")->number;
+    store_group(check, group, target);
     settings->target_count++;
 }
 
@@ -266,10 +230,11 @@ static void check_targets_together(const struct check *check)
     if (settings->target_count == 0)
         return;
     if (working == 0)
-        key_warning(check, "targets", &check->group->children_origin,
-                    "every target has weight 0: no client will be served");
+        check_warning(check, check->group, "targets", &check->group->children_origin,
+                      "every target has weight 0: no client will be served");
     if (backups == settings->target_count)
-        key_warning(check, "targets", &check->group->children_origin, "every target is a backup");
+        check_warning(check, check->group, "targets", &check->group->children_origin,
+                      "every target is a backup");
 }
 
 static void check_targets(struct check *check)
@@ -278,12 +243,13 @@ static void check_targets(struct check *check)
     struct listener_settings *settings = check->settings;
     if (!group->children_set) {
         if (!group->children_faulty)
-            key_error(check, "targets", &group->origin, "is required");
+            check_error(check, check->group, "targets", &group->origin, "is required");
     } else if (group->child_count == 0) {
         if (!group->children_faulty)
-            key_error(check, "targets", &group->children_origin, "there is no target in the list");
+            check_error(check, check->group, "targets", &group->children_origin,
+                        "there is no target in the list");
     } else if (group->child_count > SETTINGS_MAX_TARGETS) {
-        key_error(check, "targets", &group->children_origin, "more than 64 targets");
+        check_error(check, check->group, "targets", &group->children_origin, "more than 64 targets");
     } else {
         settings->targets = calloc(group->child_count, sizeof *settings->targets);
         if (settings->targets == NULL) {
@@ -349,14 +315,14 @@ static void check_proxies(const struct check *check)
     if (!proxies->set || proxies->inherited || settings->proxies == NULL || settings->listen_count == 0)
         return;
     if (access_list_size(settings->proxies) == 0 && !settings->unix_peers_are_proxies)
-        key_warning(check, "accept_proxy_protocol", &proxies->origin,
-                    "is empty: nobody's PROXY header is believed");
+        check_warning(check, check->group, "accept_proxy_protocol", &proxies->origin,
+                      "is empty: nobody's PROXY header is believed");
     if (settings->unix_peers_are_proxies && !listens_on(settings, true))
-        key_warning(check, "accept_proxy_protocol", &proxies->origin,
-                    "\"unix\" has no effect: there is no unix socket in listen");
+        check_warning(check, check->group, "accept_proxy_protocol", &proxies->origin,
+                      "\"unix\" has no effect: there is no unix socket in listen");
     if (access_list_size(settings->proxies) > 0 && !listens_on(settings, false))
-        key_warning(check, "accept_proxy_protocol", &proxies->origin,
-                    "addresses have no effect: there are only unix sockets in listen");
+        check_warning(check, check->group, "accept_proxy_protocol", &proxies->origin,
+                      "addresses have no effect: there are only unix sockets in listen");
 }
 
 static void check_lists(struct check *check)
@@ -367,7 +333,8 @@ static void check_lists(struct check *check)
     settings->allowlist = check_access_list(check, "allowlist", NULL);
     settings->proxies = check_access_list(check, "accept_proxy_protocol", &settings->unix_peers_are_proxies);
     if (allowlist->set && settings->allowlist != NULL && access_list_size(settings->allowlist) == 0)
-        key_warning(check, "allowlist", &allowlist->origin, "is empty: no client will be let in");
+        check_warning(check, check->group, "allowlist", &allowlist->origin,
+                      "is empty: no client will be let in");
     check_proxies(check);
 }
 
@@ -377,43 +344,9 @@ static void check_times(struct check *check)
     const struct parsed_value *retry_min = parsed_peek(check->group, "retry_min");
     const struct parsed_value *retry_max = parsed_peek(check->group, "retry_max");
     if (settings->retry_min > settings->retry_max)
-        key_error(check, "retry_min",
-                  retry_min->origin.kind == ORIGIN_DEFAULT ? &retry_max->origin : &retry_min->origin,
-                  "is longer than retry_max");
-}
-
-static void take_numbers(struct check *check)
-{
-    struct listener_settings *settings = check->settings;
-    settings->ipv6_only = number_of(check, "ipv6_only") != 0;
-    settings->reuse_port = number_of(check, "reuse_port") != 0;
-    settings->backlog = (int)number_of(check, "backlog");
-    settings->balance = (enum balance)number_of(check, "balance");
-    settings->max_connections = number_of(check, "max_connections");
-    settings->max_connections_per_address = number_of(check, "max_connections_per_address");
-    settings->inactivity_timeout = number_of(check, "inactivity_timeout");
-    settings->half_close_timeout = number_of(check, "half_close_timeout");
-    settings->connect_timeout = number_of(check, "connect_timeout");
-    settings->queue_limit = number_of(check, "queue_limit");
-    settings->queue_timeout = number_of(check, "queue_timeout");
-    settings->retry_min = number_of(check, "retry_min");
-    settings->retry_max = number_of(check, "retry_max");
-    settings->client_idle_timeout = number_of(check, "client_idle_timeout");
-    settings->request_timeout = number_of(check, "request_timeout");
-    settings->stall_timeout = number_of(check, "stall_timeout");
-    settings->abort_on_close = number_of(check, "abort_on_close") != 0;
-    settings->async = number_of(check, "async") != 0;
-    settings->pipeline_depth = number_of(check, "pipeline_depth");
-    settings->connect_delay = number_of(check, "connect_delay");
-    settings->request_gap = number_of(check, "request_gap");
-    settings->connection_ttl = number_of(check, "connection_ttl");
-    settings->max_requests_per_connection = number_of(check, "max_requests_per_connection");
-    settings->warmup = number_of(check, "warmup") != 0;
-    settings->request_log = number_of(check, "request_log") != 0;
-    settings->buffer_limit = number_of(check, "buffer_limit");
-    settings->memory_limit = number_of(check, "memory_limit");
-    settings->max_message = number_of(check, "max_message");
-    take_keep_alive(check->group, "client_keep_alive", &settings->client_keep_alive);
+        check_error(check, check->group, "retry_min",
+                    retry_min->origin.kind == ORIGIN_DEFAULT ? &retry_max->origin : &retry_min->origin,
+                    "is longer than retry_max");
 }
 
 struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener)
@@ -434,7 +367,7 @@ struct listener_settings *check_listener(struct parsed_configuration *parsed, st
     };
     check_name(&check);
     check_listen(&check);
-    take_numbers(&check);
+    store_group(&check, listener, settings);
     check_targets(&check);
     check_mode(&check);
     check_protocol(&check);
@@ -471,8 +404,8 @@ static void check_admin_reach(const struct check *check)
     const struct parsed_value *listen = parsed_peek(check->group, "listen");
     for (size_t i = 0; i < check->settings->listen_count; i++)
         if (!is_local(&check->settings->listen[i]))
-            key_warning(check, "listen", &listen->items[i].origin,
-                        "other machines can get there: all who do see the configuration and the traffic");
+            check_warning(check, check->group, "listen", &listen->items[i].origin,
+                          "other machines can get there: all who do see the configuration and the traffic");
 }
 
 /* Keys that mean something only with an address of that kind. */
@@ -482,18 +415,17 @@ static void check_admin_idle(const struct check *check)
     const struct listener_settings *settings = check->settings;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         bool is_unix = strncmp(keys[i], "unix_", 5) == 0;
-        if (check_is_asked_for(check->group, keys_find(SCOPE_ADMIN, keys[i], NULL)) &&
+        if (check_is_asked_for(check->group, keys_find(&keys_admin, keys[i], NULL)) &&
             (settings->listen_count == 0 || !listens_on(settings, is_unix)))
-            key_warning(check, keys[i], &parsed_peek(check->group, keys[i])->origin,
-                        is_unix ? "has no effect: there is no unix socket in admin.listen"
-                                : "has no effect: there is no other than a unix socket in admin.listen");
+            check_warning(check, check->group, keys[i], &parsed_peek(check->group, keys[i])->origin,
+                          is_unix ? "has no effect: there is no unix socket in admin.listen"
+                                  : "has no effect: there is no other than a unix socket in admin.listen");
     }
 }
 
 struct listener_settings *check_admin(struct parsed_configuration *parsed)
 {
     size_t errors = parsed->problems->errors;
-    const struct parsed_value *listen = parsed_peek(parsed->admin, "listen");
     struct listener_settings *settings = calloc(1, sizeof *settings);
     if (settings == NULL) {
         problem_memory(parsed->problems);
@@ -507,8 +439,7 @@ struct listener_settings *check_admin(struct parsed_configuration *parsed)
     if (settings->name == NULL)
         problem_memory(parsed->problems);
     struct check check = { .parsed = parsed, .group = parsed->admin, .settings = settings };
-    if (listen->set)
-        check_listen(&check);
+    check_listen(&check);
     check_unix(&check);
     settings->allowlist = check_access_list(&check, "allowlist", NULL);
     check_admin_reach(&check);

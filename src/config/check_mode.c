@@ -1,6 +1,5 @@
 #include "config/check_mode.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,18 +81,17 @@ static void check_fifo(const struct check *check)
                     mode, working);
 }
 
-/* What has no framer is a database: a test compares the names with the framers that there are. */
 static void check_can_be_shared(const struct check *check)
 {
     const struct parsed_value *protocol = peek(check, "protocol");
     char mode[64];
-    if (protocol->faulty || check->settings->protocol.protocol != NULL)
+    if (protocol->faulty || protocol_is_shared(check->settings->protocol.protocol))
         return;
     check_error(
         check, check->group, "protocol", &protocol->origin,
         "\"%s\" can't be shared, which mode %s would do: transactions, prepared statements, settings and "
         "the login belong to a connection; mode = \"proxy\" gives each client its own",
-        keys_protocol_name((enum key_protocol)protocol->number), describe_mode(check, mode, sizeof mode));
+        check->settings->protocol.protocol->name, describe_mode(check, mode, sizeof mode));
 }
 
 static bool has_effect(const struct check *check, const struct key *key)
@@ -104,65 +102,30 @@ static bool has_effect(const struct check *check, const struct key *key)
 /* What a group asks for in vain. */
 static void check_ignored(const struct check *check, const struct parsed_group *group)
 {
-    size_t count;
     char mode[64];
-    const struct key *keys = keys_of(group->scope, &count);
-    for (size_t i = 0; i < count; i++) {
+    const struct key *key;
+    keys_foreach(group->scope, i, key)
+    {
         /* the rule of "auto" counts them */
-        bool is_counted = check->settings->mode_was_auto && strcmp(keys[i].name, "connections") == 0;
-        if (!has_effect(check, &keys[i]) && !is_counted && check_is_asked_for(group, &keys[i]))
-            check_warning(check, group, keys[i].name, &group->values[i].origin, "has no effect in mode %s",
+        bool is_counted = check->settings->mode_was_auto && strcmp(key->name, "connections") == 0;
+        if (!has_effect(check, key) && !is_counted && check_is_asked_for(group, key))
+            check_warning(check, group, key->name, &group->values[i].origin, "has no effect in mode %s",
                           describe_mode(check, mode, sizeof mode));
     }
-}
-
-/* Messages that are not read can't be told apart for sure. */
-static void check_raw(const struct check *check)
-{
-    const struct listener_settings *settings = check->settings;
-    const struct origin *origin = &peek(check, "protocol")->origin;
-    if (settings->async)
-        check_warning(check, check->group, "protocol", origin,
-                      "DANGER: \"raw\" with async takes each piece that a target sends for one whole answer; "
-                      "one that comes in two pieces, or two in one, REACH THE WRONG CLIENTS");
-    else
-        check_warning(check, check->group, "protocol", origin,
-                      "\"raw\" can't tell where an answer ends: one that pauses for longer than "
-                      "response_gap (%" PRId64 " ms) can reach the wrong client, and so can the answers to "
-                      "a client that does not wait for them",
-                      settings->protocol.raw.response_gap);
-    if (settings->request_timeout == -1)
-        check_warning(check, check->group, "request_timeout", &peek(check, "request_timeout")->origin,
-                      "without it a request of a \"raw\" client that the target does not answer blocks "
-                      "everybody else for ever");
-}
-
-/* Where nothing but their order says whose answers are. */
-static void check_order(const struct check *check, enum key_protocol type)
-{
-    const struct origin *origin = &peek(check, "async")->origin;
-    bool is_plain = type == TYPE_LINE || type == TYPE_LENGTH || type == TYPE_MARKS || type == TYPE_MODBUS;
-    if (!check->settings->async)
-        return;
-    if (is_plain && !protocol_has_ids(&check->settings->protocol))
-        check_warning(check, check->group, "async", origin,
-                      "without ids only their order tells whose answers are: it must be that of the "
-                      "requests, with none left out");
-    if (type == TYPE_HTTP)
-        check_warning(check, check->group, "async", origin,
-                      "not every server stands pipelined requests: some write 1xx into the middle of an "
-                      "answer");
 }
 
 static void check_mixes(const struct check *check)
 {
     const struct listener_settings *settings = check->settings;
-    const struct parsed_value *protocol = peek(check, "protocol");
-    enum key_protocol type = (enum key_protocol)protocol->number;
-    if (!protocol->faulty && settings->protocol.protocol != NULL && type == TYPE_RAW)
-        check_raw(check);
-    else if (!protocol->faulty && settings->protocol.protocol != NULL)
-        check_order(check, type);
+    const struct protocol *protocol = settings->protocol.protocol;
+    if (protocol->turn_gap != NULL && settings->request_timeout == -1)
+        check_warning(check, check->group, "request_timeout", &peek(check, "request_timeout")->origin,
+                      "without it a request of a \"%s\" client that the target does not answer blocks "
+                      "everybody else for ever",
+                      protocol->name);
+    if (settings->async && protocol->async_caution != NULL && !protocol_has_ids(&settings->protocol))
+        check_warning(check, check->group, "async", &peek(check, "async")->origin, "%s",
+                      protocol->async_caution);
     if (settings->async && settings->request_gap > 0)
         check_warning(check, check->group, "request_gap", &peek(check, "request_gap")->origin,
                       "with async requests are sent together, not one after the other: the target may get no "
@@ -186,6 +149,8 @@ void check_mode_fits(const struct check *check)
         return;
     if (check->settings->mode == MODE_FIFO)
         check_fifo(check);
+    if (check->settings->protocol.protocol == NULL) /* which one is meant can't be told, and was said */
+        return;
     check_can_be_shared(check);
     check_mixes(check);
 }

@@ -1,7 +1,7 @@
 /* From what was written to what is in force: `defaults` and the table's own values fill the gaps. */
 #include "config/parsed.h"
 
-#include "protocol/protocol.h"
+#include "protocol/protocols.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 static void copy_values(struct parsed_configuration *parsed, const struct parsed_group *from,
                         struct parsed_group *to)
 {
-    for (size_t i = 0; i < KEYS_MAX; i++)
+    for (size_t i = 0; i < from->value_count; i++)
         if (from->values[i].set || from->values[i].faulty)
             parsed_inherit(parsed, &from->values[i], &to->values[i]);
 }
@@ -52,33 +52,21 @@ static void copy_children(struct parsed_configuration *parsed, const struct pars
     }
 }
 
-/* Whether the key means something in this group: a protocol has only keys of its own. */
-static bool is_in_place(const struct parsed_group *group, const struct key *key)
-{
-    return key->scope != SCOPE_PROTOCOL || keys_belongs(key, parsed_protocol(group));
-}
-
 static void complete_group(struct parsed_configuration *parsed, const struct parsed_group *defaults,
                            struct parsed_group *group)
 {
     static const struct origin origin = { .kind = ORIGIN_DEFAULT };
-    size_t count;
     char error[KEYS_TEXT_SIZE];
-    const struct key *keys = keys_of(group->scope, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct parsed_value *value = &group->values[i];
-        bool faulty = value->faulty || (defaults != NULL && !value->set && defaults->values[i].faulty);
+    const struct key *key;
+    struct parsed_value *value;
+    for (size_t i = 0; (value = parsed_at(group, i, &key)) != NULL; i++) {
+        bool is_faulty = value->faulty || (defaults != NULL && !value->set && defaults->values[i].faulty);
         if (!value->set && defaults != NULL && defaults->values[i].set)
             parsed_inherit(parsed, &defaults->values[i], value);
-        else if (!value->set && keys[i].fallback != NULL && is_in_place(group, &keys[i]))
-            parsed_read(parsed, &keys[i], keys[i].fallback, &origin, value, error, sizeof error);
-        value->faulty = faulty;
+        else if (!value->set && key->fallback != NULL)
+            parsed_read(parsed, key, key->fallback, &origin, value, error, sizeof error);
+        value->faulty = is_faulty;
     }
-}
-
-enum key_protocol parsed_protocol(const struct parsed_group *protocol)
-{
-    return (enum key_protocol)parsed_peek(protocol, "type")->number;
 }
 
 /* A protocol given by its name becomes a group that has this type. */
@@ -87,37 +75,34 @@ static void complete_protocol(struct parsed_configuration *parsed, struct parsed
     struct parsed_value *value = parsed_get(listener, "protocol");
     bool named = value->group == NULL;
     struct parsed_group *group =
-        parsed_open_group(parsed, value, keys_find(SCOPE_LISTENER, "protocol", NULL), &value->origin);
+        parsed_open_group(parsed, value, keys_find(&keys_listener, "protocol", NULL), &value->origin);
     if (group == NULL)
         return;
     if (named)
         parsed_set_number(parsed_get(group, "type"), &value->origin, value->number);
     complete_group(parsed, NULL, group);
-    value->number = parsed_protocol(group);
+    value->number = parsed_peek(group, "type")->number;
     value->faulty = value->faulty || parsed_peek(group, "type")->faulty;
 }
 
 /* What a key that has its default from the protocol is without being set. */
 static bool standard_of_protocol(const struct parsed_group *listener, const struct key *key)
 {
-    const struct protocol *protocol =
-        protocol_find(keys_protocol_name((enum key_protocol)parsed_peek(listener, "protocol")->number));
-    if (protocol == NULL)
-        return false;
-    return strcmp(key->name, "async") == 0 ? protocol->is_async : protocol->aborts_on_close;
+    const struct protocol *protocol = protocols_all()[parsed_peek(listener, "protocol")->number];
+    return *(const bool *)((const char *)protocol + key->protocol_default);
 }
 
 static void complete_by_protocol(struct parsed_group *listener)
 {
     static const struct origin origin = { .kind = ORIGIN_DEFAULT };
-    size_t count;
-    const struct key *keys = keys_of(SCOPE_LISTENER, &count);
-    for (size_t i = 0; i < count; i++) {
-        bool faulty = listener->values[i].faulty;
-        if (!keys[i].default_by_protocol || listener->values[i].set)
+    const struct key *key;
+    struct parsed_value *value;
+    for (size_t i = 0; (value = parsed_at(listener, i, &key)) != NULL; i++) {
+        bool is_faulty = value->faulty;
+        if (key->protocol_default == 0 || value->set)
             continue;
-        parsed_set_number(&listener->values[i], &origin, standard_of_protocol(listener, &keys[i]));
-        listener->values[i].faulty = faulty;
+        parsed_set_number(value, &origin, standard_of_protocol(listener, key));
+        value->faulty = is_faulty;
     }
 }
 
@@ -126,7 +111,7 @@ bool parsed_is_standard(const struct parsed_group *group, const struct key *key)
     const struct parsed_value *value = parsed_peek(group, key->name);
     if (!value->set || value->origin.kind == ORIGIN_DEFAULT)
         return true;
-    if (key->default_by_protocol)
+    if (key->protocol_default != 0)
         return (value->number != 0) == standard_of_protocol(group, key);
     if (value->string != NULL)
         return key->fallback != NULL && strcmp(value->string, key->fallback) == 0;

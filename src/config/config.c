@@ -18,7 +18,7 @@ static void apply_log_level(struct parsed_configuration *parsed, const char *lev
 {
     char error[KEYS_TEXT_SIZE + 80];
     const struct origin origin = { .kind = ORIGIN_COMMAND_LINE, .name = parsed_name(parsed, "--log-level") };
-    if (level != NULL && !parsed_read(parsed, keys_find(SCOPE_LOG, "level", NULL), level, &origin,
+    if (level != NULL && !parsed_read(parsed, keys_find(&keys_log, "level", NULL), level, &origin,
                                       parsed_get(parsed->log, "level"), error, sizeof error))
         problem_error(parsed->problems, &origin, NULL, "%s", error);
 }

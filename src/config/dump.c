@@ -78,8 +78,8 @@ static bool is_effective(const struct dump *dump, const struct key *key)
 static const char *value_note(const struct dump *dump, const struct key *key,
                               const struct parsed_value *value, char *text, size_t size)
 {
-    bool is_mode = key->scope == SCOPE_LISTENER && strcmp(key->name, "mode") == 0;
-    bool by_protocol = key->default_by_protocol && value->origin.kind == ORIGIN_DEFAULT;
+    bool is_mode = key == keys_find(&keys_listener, "mode", NULL);
+    bool by_protocol = key->protocol_default != 0 && value->origin.kind == ORIGIN_DEFAULT;
     text[0] = '\0';
     if (is_mode && dump->listener != NULL && dump->listener->mode_was_auto)
         snprintf(text, size, ", which means \"%s\" here", settings_mode_name(dump->listener->mode));
@@ -113,10 +113,10 @@ static void dump_value(const struct dump *dump, const struct key *key, const str
 /* Whether a group says no more than the choice that it stands for. */
 static bool is_plain_choice(const struct parsed_group *group)
 {
-    size_t count;
-    const struct key *keys = keys_of(group->scope, &count);
-    for (size_t i = 0; i < count; i++)
-        if (group->values[i].set && strcmp(keys[i].name, "type") != 0)
+    const struct key *key;
+    const struct parsed_value *value;
+    for (size_t i = 1; (value = parsed_at(group, i, &key)) != NULL; i++) /* the first is `type` */
+        if (value->set)
             return false;
     return true;
 }
@@ -142,15 +142,14 @@ static void dump_targets(struct dump *dump, const struct parsed_group *listener)
 
 static void dump_group(struct dump *dump, const struct parsed_group *group)
 {
-    size_t count;
-    const struct key *keys = keys_of(group->scope, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct parsed_value *value = &group->values[i];
+    const struct key *key;
+    const struct parsed_value *value;
+    for (size_t i = 0; (value = parsed_at(group, i, &key)) != NULL; i++) {
         if (value->set && value->group != NULL)
-            dump_members(dump, &keys[i], value);
-        else if (keys[i].type != KEY_STRUCTURE && value->set)
-            dump_value(dump, &keys[i], value);
-        else if (strcmp(keys[i].name, "targets") == 0)
+            dump_members(dump, key, value);
+        else if (key->type != KEY_STRUCTURE && value->set)
+            dump_value(dump, key, value);
+        else if (strcmp(key->name, "targets") == 0)
             dump_targets(dump, group);
     }
 }
@@ -190,7 +189,6 @@ static bool is_secret_name(const char *name)
 static void dump_extra(struct dump *dump, const struct parsed_extra *extra)
 {
     const struct key key = {
-        .scope = SCOPE_MODULE,
         .name = extra->name,
         .type = extra->type,
         .is_secret = is_secret_name(extra->name),

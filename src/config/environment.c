@@ -10,7 +10,6 @@
 #define PREFIX         "PROXIMUX_"
 #define LISTENER_NAME  "default"
 #define VARIABLE_SIZE  80
-#define VARIABLES_MAX  (SCOPE_COUNT * KEYS_MAX)
 #define TARGET_HOST    "TARGET_HOST_%zu"
 #define TARGET_PORT    "TARGET_PORT_%zu"
 #define TARGET_KEEPING "TARGET_CONN_%zu_KEEP_ALIVE"
@@ -18,14 +17,14 @@
 /* The original's variables that set one key each. */
 static const struct {
     const char *variable;
-    enum key_scope scope;
+    const struct key_scope *scope;
     const char *key;
 } simple_variables[] = {
-    { "LOG_LEVEL", SCOPE_LOG, "level" },
-    { "LOCAL_IPV6_ONLY", SCOPE_LISTENER, "ipv6_only" },
-    { "LOCAL_MAX_CONNECTIONS", SCOPE_LISTENER, "max_connections" },
-    { "PROXY_INACTIVE_TIMEOUT", SCOPE_LISTENER, "inactivity_timeout" },
-    { "EXCHANGE_FUNNEL_ASYNC", SCOPE_LISTENER, "async" },
+    { "LOG_LEVEL", &keys_log, "level" },
+    { "LOCAL_IPV6_ONLY", &keys_listener, "ipv6_only" },
+    { "LOCAL_MAX_CONNECTIONS", &keys_listener, "max_connections" },
+    { "PROXY_INACTIVE_TIMEOUT", &keys_listener, "inactivity_timeout" },
+    { "EXCHANGE_FUNNEL_ASYNC", &keys_listener, "async" },
 };
 
 /* Those that make or change the listener "default". */
@@ -123,25 +122,25 @@ static struct parsed_group *open_protocol(const struct reading *reading)
     return group;
 }
 
-/* NULL when memory is short. */
-static struct parsed_group *group_of(const struct reading *reading, enum key_scope scope)
+/* The group of a scope. NULL when memory is short. */
+static struct parsed_group *group_of(const struct reading *reading, const struct key_scope *scope)
 {
-    struct parsed_group *protocol;
-    switch (scope) {
-    case SCOPE_GLOBAL:
+    if (scope == &keys_global)
         return reading->parsed->global;
-    case SCOPE_LOG:
+    if (scope == &keys_log)
         return reading->parsed->log;
-    case SCOPE_ADMIN:
+    if (scope == &keys_admin)
         return reading->parsed->admin;
-    case SCOPE_PROTOCOL:
-        return open_protocol(reading);
-    case SCOPE_PROTOCOL_ID:
-        protocol = open_protocol(reading);
-        return protocol == NULL ? NULL : open_group(reading, protocol, "id");
-    default:
+    if (scope == &keys_listener)
         return reading->listener;
+    struct parsed_group *protocol = open_protocol(reading);
+    const struct key *key;
+    keys_foreach(&keys_protocol, i, key)
+    {
+        if (protocol != NULL && key->members == scope) /* a group inside that of the protocol */
+            return open_group(reading, protocol, key->name);
     }
+    return protocol;
 }
 
 /* The keys of another protocol go with its name; those of the same one stay. */
@@ -149,14 +148,14 @@ static void apply_protocol(struct reading *reading)
 {
     static const char name[] = "PROXIMUX_PROTOCOL";
     const char *text = variable_value(reading, name);
-    const struct key *type = keys_find(SCOPE_PROTOCOL, "type", NULL);
+    const struct key *type = keys_find(&keys_protocol, "type", NULL);
     if (text == NULL)
         return;
     struct parsed_group *group = protocol_of(reading)->group;
-    if (group != NULL && parsed_equals(type, parsed_protocol(group), text))
+    if (group != NULL && parsed_equals(type, parsed_peek(group, "type")->number, text))
         apply(reading, group, type, name, text);
     else
-        apply(reading, reading->listener, keys_find(SCOPE_LISTENER, "protocol", NULL), name, text);
+        apply(reading, reading->listener, keys_find(&keys_listener, "protocol", NULL), name, text);
 }
 
 static void apply_simple(struct reading *reading)
@@ -170,18 +169,36 @@ static void apply_simple(struct reading *reading)
     }
 }
 
-/* The key that a PROXIMUX_ variable sets, or NULL. */
-static const struct key *key_of_variable(const char *name)
+/* The key that a PROXIMUX_ variable sets, and its scope, or NULL. */
+static const struct key *key_of_variable(const char *name, const struct key_scope **scope)
 {
     char variable[VARIABLE_SIZE];
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++)
-            if (keys_variable(&keys[i], variable, sizeof variable) && strcmp(variable, name) == 0)
-                return &keys[i];
-    }
+    const struct key *key;
+    for (size_t k = 0; (*scope = keys_scope(k)) != NULL; k++)
+        keys_foreach(*scope, i, key)
+        {
+            if (keys_variable(*scope, key, variable, sizeof variable) && strcmp(variable, name) == 0)
+                return key;
+        }
     return NULL;
+}
+
+/* The variable nearest to a name that sets nothing, if it is near enough to have been meant. Returns `nearest`, or
+ * NULL. */
+static const char *suggest_variable(const char *name, char *nearest)
+{
+    size_t distance = SIZE_MAX;
+    char variable[VARIABLE_SIZE];
+    const struct key_scope *scope;
+    const struct key *key;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++)
+        keys_foreach(scope, i, key)
+        {
+            if (keys_variable(scope, key, variable, sizeof variable) &&
+                keys_is_nearer(name + strlen(PREFIX), variable + strlen(PREFIX), &distance))
+                memcpy(nearest, variable, sizeof variable);
+        }
+    return distance == SIZE_MAX ? NULL : nearest;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -212,9 +229,7 @@ static void report_unknown(struct reading *reading, const char *name)
     static const char *const lists[] = { "NAME",      "LISTEN",    "TARGETS",
                                          "BLOCKLIST", "ALLOWLIST", "PROTOCOL_COMMANDS" };
     struct origin origin = variable_origin(reading, name);
-    char variables[VARIABLES_MAX][VARIABLE_SIZE];
-    const char *candidates[VARIABLES_MAX + 1] = { NULL };
-    size_t found = 0;
+    char nearest[VARIABLE_SIZE];
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (strcmp(name + strlen(PREFIX), lists[i]) == 0) {
             problem_error(reading->parsed->problems, &origin, NULL,
@@ -223,19 +238,9 @@ static void report_unknown(struct reading *reading, const char *name)
             return;
         }
     }
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++) {
-            if (!keys_variable(&keys[i], variables[found], VARIABLE_SIZE))
-                continue;
-            candidates[found] = variables[found] + strlen(PREFIX);
-            found++;
-        }
-    }
-    const char *near = keys_suggest_word(name + strlen(PREFIX), candidates);
+    const char *near = suggest_variable(name, nearest);
     if (near != NULL)
-        problem_error(reading->parsed->problems, &origin, NULL, "unknown; did you mean " PREFIX "%s?", near);
+        problem_error(reading->parsed->problems, &origin, NULL, "unknown; did you mean %s?", near);
     else
         problem_warning(reading->parsed->problems, &origin, NULL, "unknown, and ignored");
 }
@@ -257,9 +262,10 @@ static void apply_prefixed(struct reading *reading)
     for (char *const *entry = reading->environment; *entry != NULL; entry++) {
         if (!prefixed_name(*entry, name))
             continue;
-        const struct key *key = key_of_variable(name);
-        struct parsed_group *group = key == NULL ? NULL : group_of(reading, key->scope);
-        if (group != NULL && key->members == SCOPE_GLOBAL)
+        const struct key_scope *scope;
+        const struct key *key = key_of_variable(name, &scope);
+        struct parsed_group *group = key == NULL ? NULL : group_of(reading, scope);
+        if (group != NULL && key->members == NULL)
             apply(reading, group, key, name, *entry + strlen(name) + 1);
         else if (key == NULL && !is_of_kubernetes(name))
             report_unknown(reading, name);
@@ -273,8 +279,9 @@ static bool is_about_a_listener(const struct reading *reading)
         if (variable_value(reading, listener_variables[i]) != NULL)
             return true;
     for (char *const *entry = reading->environment; *entry != NULL; entry++) {
-        const struct key *key = prefixed_name(*entry, name) ? key_of_variable(name) : NULL;
-        if (key != NULL && key->scope >= SCOPE_LISTENER)
+        const struct key_scope *scope;
+        if (prefixed_name(*entry, name) && key_of_variable(name, &scope) != NULL &&
+            keys_is_of_listener(scope))
             return true;
     }
     return false;
@@ -289,7 +296,7 @@ static struct parsed_group *find_or_make_listener(struct reading *reading)
     const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     if (listener != NULL)
         return listener;
-    listener = parsed_group_create(parsed, SCOPE_LISTENER, &made);
+    listener = parsed_group_create(parsed, &keys_listener, &made);
     if (listener == NULL || !parsed_append(parsed, &parsed->listeners, &parsed->listener_count, listener))
         return NULL;
     parsed_set_string(parsed, parsed_get(listener, "name"), &origin, LISTENER_NAME);
@@ -360,11 +367,11 @@ static void apply_target(struct reading *reading, size_t number)
         return;
     }
     join_address(reading, host, port, text, sizeof text, &origin);
-    struct parsed_group *target = parsed_group_create(parsed, SCOPE_TARGET, &origin);
+    struct parsed_group *target = parsed_group_create(parsed, &keys_target, &origin);
     if (target == NULL || !parsed_append(parsed, &listener->children, &listener->child_count, target))
         return;
     parsed_set_string(parsed, parsed_get(target, "address"), &origin, text);
-    apply(reading, target, keys_find(SCOPE_TARGET, "keep_alive", NULL), keep_alive,
+    apply(reading, target, keys_find(&keys_target, "keep_alive", NULL), keep_alive,
           variable_value(reading, keep_alive));
 }
 

@@ -256,9 +256,9 @@ static void read_group(struct walk *walk, struct parsed_group *group, config_set
         const struct key *key = keys_find(group->scope, config_setting_name(member), &index);
         if (key == NULL)
             unknown_key(walk, group, member);
-        else if (key->members != SCOPE_GLOBAL && is_group(member))
+        else if (key->members != NULL && is_group(member))
             read_members(walk, key, member, &group->values[index]);
-        else if (key->type == KEY_STRUCTURE && key->members == SCOPE_GLOBAL)
+        else if (key->type == KEY_STRUCTURE && key->members == NULL)
             structure(walk, group, key, member);
         else
             read_value(walk, group, key, member, &group->values[index]);
@@ -277,7 +277,7 @@ static void read_target(struct walk *walk, struct parsed_group *listener, const 
         listener->children_faulty = true;
         return;
     }
-    struct parsed_group *target = parsed_group_create(walk->parsed, SCOPE_TARGET, &origin);
+    struct parsed_group *target = parsed_group_create(walk->parsed, &keys_target, &origin);
     if (target == NULL || !parsed_append(walk->parsed, &listener->children, &listener->child_count, target))
         return;
     if (is_string(setting))
@@ -310,7 +310,7 @@ static void read_defaults(struct walk *walk, const struct key *key, config_setti
         wrong_type(walk, walk->parsed->global, key, setting);
         return;
     }
-    struct parsed_group *defaults = parsed_group_create(walk->parsed, SCOPE_LISTENER, &origin);
+    struct parsed_group *defaults = parsed_group_create(walk->parsed, &keys_listener, &origin);
     if (defaults == NULL)
         return;
     walk->parsed->defaults = defaults;
@@ -333,7 +333,7 @@ static void read_listener(struct walk *walk, const struct key *key, config_setti
         return;
     }
     struct parsed_configuration *parsed = walk->parsed;
-    struct parsed_group *listener = parsed_group_create(parsed, SCOPE_LISTENER, &origin);
+    struct parsed_group *listener = parsed_group_create(parsed, &keys_listener, &origin);
     if (listener == NULL || !parsed_append(parsed, &parsed->listeners, &parsed->listener_count, listener))
         return;
     const char *name = NULL;
@@ -386,7 +386,7 @@ static void read_module(struct walk *walk, const struct key *key, config_setting
     for (unsigned i = 0; module != NULL && i < (unsigned)config_setting_length(setting); i++) {
         config_setting_t *member = config_setting_get_elem(setting, i);
         size_t index;
-        const struct key *known = keys_find(SCOPE_MODULE, config_setting_name(member), &index);
+        const struct key *known = keys_find(&keys_module, config_setting_name(member), &index);
         if (known != NULL)
             read_value(walk, module->group, known, member, &module->group->values[index]);
         else

@@ -1,5 +1,7 @@
 #include "config/parsed.h"
 
+#include "protocol/protocols.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,21 +30,24 @@ void parsed_group_free(struct parsed_group *group)
 {
     if (group == NULL)
         return;
-    for (size_t i = 0; i < KEYS_MAX; i++)
+    for (size_t i = 0; i < group->value_count; i++)
         parsed_clear(&group->values[i]);
     parsed_group_clear_children(group);
     free(group);
 }
 
-struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, enum key_scope scope,
+struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, const struct key_scope *scope,
                                          const struct origin *origin)
 {
-    struct parsed_group *group = calloc(1, sizeof *group);
+    size_t count = keys_count(scope);
+    struct parsed_group *group = calloc(1, sizeof *group + count * sizeof *group->values);
     if (group == NULL) {
         problem_memory(parsed->problems);
         return NULL;
     }
     group->scope = scope;
+    group->values = (struct parsed_value *)(group + 1);
+    group->value_count = count;
     group->origin = *origin;
     return group;
 }
@@ -56,9 +61,9 @@ struct parsed_configuration *parsed_create(struct problem_list *problems)
         return NULL;
     }
     parsed->problems = problems;
-    parsed->global = parsed_group_create(parsed, SCOPE_GLOBAL, &origin);
-    parsed->log = parsed_group_create(parsed, SCOPE_LOG, &origin);
-    parsed->admin = parsed_group_create(parsed, SCOPE_ADMIN, &origin);
+    parsed->global = parsed_group_create(parsed, &keys_global, &origin);
+    parsed->log = parsed_group_create(parsed, &keys_log, &origin);
+    parsed->admin = parsed_group_create(parsed, &keys_admin, &origin);
     if (parsed->global != NULL && parsed->log != NULL && parsed->admin != NULL)
         return parsed;
     parsed_free(parsed);
@@ -77,7 +82,7 @@ static void module_free(struct parsed_module *module)
 
 struct parsed_module *parsed_add_module(struct parsed_configuration *parsed, const struct origin *origin)
 {
-    struct parsed_group *group = parsed_group_create(parsed, SCOPE_MODULE, origin);
+    struct parsed_group *group = parsed_group_create(parsed, &keys_module, origin);
     struct parsed_module *grown = reallocarray(parsed->modules, parsed->module_count + 1, sizeof *grown);
     if (grown != NULL)
         parsed->modules = grown;
@@ -188,12 +193,35 @@ struct parsed_group *parsed_find_listener(const struct parsed_configuration *par
 
 struct parsed_value *parsed_get(struct parsed_group *group, const char *key)
 {
-    return &group->values[keys_index(group->scope, key)];
+    size_t index;
+    keys_find(group->scope, key, &index);
+    return &group->values[index];
 }
 
 const struct parsed_value *parsed_peek(const struct parsed_group *group, const char *key)
 {
-    return &group->values[keys_index(group->scope, key)];
+    return parsed_get((struct parsed_group *)(uintptr_t)group, key);
+}
+
+const struct protocol *parsed_protocol(const struct parsed_group *protocol)
+{
+    return protocols_all()[parsed_peek(protocol, "type")->number];
+}
+
+struct parsed_value *parsed_at(const struct parsed_group *group, size_t index, const struct key **key)
+{
+    const struct key_scope *scope = group->scope;
+    *key = index < scope->count ? &scope->keys[index] : NULL;
+    if (*key != NULL)
+        return &group->values[index];
+    if (scope != &keys_protocol)
+        return NULL;
+    const struct protocol *protocol = parsed_protocol(group);
+    if (index - scope->count >= protocol->key_count)
+        return NULL;
+    *key = &protocol->keys[index - scope->count];
+    keys_find(scope, (*key)->name, &index);
+    return &group->values[index];
 }
 
 bool parsed_set_string(struct parsed_configuration *parsed, struct parsed_value *value,
@@ -317,20 +345,10 @@ bool parsed_read(struct parsed_configuration *parsed, const struct key *key, con
 const char *parsed_subject(const struct parsed_group *group, const char *listener, const char *key,
                            char *text, size_t size)
 {
-    static const char *const groups[SCOPE_COUNT] = {
-        [SCOPE_GLOBAL] = "",
-        [SCOPE_LOG] = "log.",
-        [SCOPE_ADMIN] = "admin.",
-        [SCOPE_LISTENER] = "",
-        [SCOPE_TARGET] = "target: ",
-        [SCOPE_PROTOCOL] = "protocol: ",
-        [SCOPE_PROTOCOL_ID] = "protocol: id: ",
-        [SCOPE_MODULE] = "modules: ",
-    };
     if (listener != NULL)
-        snprintf(text, size, "listener \"%s\": %s%s", listener, groups[group->scope], key);
+        snprintf(text, size, "listener \"%s\": %s%s", listener, group->scope->subject, key);
     else
-        snprintf(text, size, "%s%s%s", group->scope >= SCOPE_LISTENER ? "listener: " : "",
-                 groups[group->scope], key);
+        snprintf(text, size, "%s%s%s", keys_is_of_listener(group->scope) ? "listener: " : "",
+                 group->scope->subject, key);
     return text;
 }

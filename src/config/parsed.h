@@ -22,18 +22,19 @@ struct parsed_value {
     bool inherited; /* from `defaults` */
     bool faulty;    /* something was given that can't be used, which has been said */
     struct origin origin;
-    int64_t number; /* integers; booleans as 0 and 1; choices by place */
+    int64_t number; /* integers; booleans as 0 and 1; choices by index */
     char *string;   /* KEY_STRING */
     struct parsed_item *items;
     size_t count;
     struct parsed_group *group; /* of keys with members; owned. NULL: a choice's name was given */
 };
 
-/* A group: values by the places of their keys in its scope. A listener has its targets as children. */
+/* A group: values by the indexes of their keys in its scope. A listener has its targets as children. */
 struct parsed_group {
-    enum key_scope scope;
+    const struct key_scope *scope;
     struct origin origin;
-    struct parsed_value values[KEYS_MAX];
+    struct parsed_value *values; /* behind the group, in the same piece of memory */
+    size_t value_count;
     struct parsed_group **children;
     size_t child_count;
     struct origin children_origin;
@@ -79,7 +80,7 @@ struct parsed_configuration *parsed_create(struct problem_list *problems);
 void parsed_free(struct parsed_configuration *parsed); /* NULL is allowed */
 
 /* An empty group; NULL (noted as a problem) when memory is short. */
-struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, enum key_scope scope,
+struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, const struct key_scope *scope,
                                          const struct origin *origin);
 void parsed_group_free(struct parsed_group *group); /* NULL is allowed */
 
@@ -107,6 +108,10 @@ void parsed_note_file(struct parsed_configuration *parsed, const char *path);
 
 /* The listener of that name, or NULL. */
 struct parsed_group *parsed_find_listener(const struct parsed_configuration *parsed, const char *name);
+
+/* The value of the key with this index among those that count in the group, and the key; NULL at the end. In a
+ * protocol's group these are `type` and the keys of the protocol that it names. */
+struct parsed_value *parsed_at(const struct parsed_group *group, size_t index, const struct key **key);
 
 /* The value of a key that exists; never NULL. */
 struct parsed_value *parsed_get(struct parsed_group *group, const char *key);
@@ -147,8 +152,8 @@ void parsed_complete(struct parsed_configuration *parsed);
 /* Whether `text` stands for that number (or boolean, or choice). */
 bool parsed_equals(const struct key *key, int64_t number, const char *text);
 
-/* The protocol that a listener's group `protocol` is about, once it is complete. */
-enum key_protocol parsed_protocol(const struct parsed_group *protocol);
+/* The protocol that a listener's group `protocol` is about, once its `type` is complete. */
+const struct protocol *parsed_protocol(const struct parsed_group *protocol);
 
 /* Whether a completed listener's value is what it would be if nobody had set it. */
 bool parsed_is_standard(const struct parsed_group *group, const struct key *key);

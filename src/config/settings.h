@@ -60,10 +60,7 @@ struct listener_settings {
     struct unix_settings unix_socket;
     enum listener_mode mode; /* never MODE_AUTO */
     bool mode_was_auto;
-    /* In shared modes its `protocol` is never NULL. In proxy mode it is for protocols that can't be shared.
-     */
-    struct protocol_settings protocol;
-    const char *protocol_name; /* as in the configuration */
+    struct protocol_settings protocol; /* in shared modes of one that can be shared */
     struct target_settings *targets;
     size_t target_count;
     enum balance balance;
@@ -123,9 +120,6 @@ struct settings {
 struct target_settings *target_settings_copy(const struct target_settings *settings);
 void target_settings_free(struct target_settings *settings); /* NULL is allowed */
 bool target_settings_equal(const struct target_settings *a, const struct target_settings *b);
-
-/* Whether clients and target connections of two listeners speak the same, limits of sizes apart. */
-bool protocol_settings_equal(const struct protocol_settings *a, const struct protocol_settings *b);
 
 struct listener_settings *listener_settings_reference(struct listener_settings *settings);
 void listener_settings_release(struct listener_settings *settings); /* NULL is allowed */

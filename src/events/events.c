@@ -72,14 +72,6 @@ static size_t events_larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static const char *protocol_name(const struct listener_settings *settings)
-{
-    const struct protocol *protocol = settings->protocol.protocol;
-    if (settings->protocol.follower != NULL)
-        return protocol_follower_name(settings->protocol.follower);
-    return protocol != NULL ? protocol->name : "raw";
-}
-
 static void listener_add(struct events_listener *listener, struct module *module)
 {
     const struct proximux_module *functions = module->module;
@@ -106,7 +98,7 @@ bool events_listener_create(struct events *events, struct listener_settings *set
     listener->references = 1;
     listener->events = events_reference(events);
     listener->settings = listener_settings_reference(settings);
-    listener->protocol = protocol_name(settings);
+    listener->protocol = settings->protocol.protocol->name;
     listener->modules = calloc(events->count + 1, sizeof(struct module *));
     if (listener->modules == NULL) {
         events_listener_release(listener);

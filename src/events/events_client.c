@@ -1,7 +1,8 @@
 /* One client: calls the modules of its listener, in their order, for everything that happens to it. */
 #include "base/log.h"
 #include "events/events_state.h"
-#include "protocol/observe/observe.h"
+#include "protocol/describe.h"
+#include "protocol/observe/observer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,7 +172,7 @@ static bool events_client_describe(const struct events_client *client, const str
                                    struct proximux_exchange *public)
 {
     const struct protocol_settings *settings = &client->listener->settings->protocol;
-    protocol_describe(settings, exchange->request, text);
+    describe_request(settings, exchange->request, text);
     size_t length = text->length;
     buffer_append(text, "", 1);
     if (exchange->answered && settings->protocol->describe_error != NULL)
@@ -182,7 +183,7 @@ static bool events_client_describe(const struct events_client *client, const str
         .target = exchange->target != NULL ? exchange->target : "",
         .text = text->memory + text->start,
         .text_length = length,
-        .text_is_cut = protocol_description_is_cut(settings, exchange->request, exchange->request_bytes),
+        .text_is_cut = describe_is_cut(settings, exchange->request, exchange->request_bytes),
         .kind = "",
         .parameters = "",
         .request_size = exchange->request_bytes,

@@ -10,7 +10,7 @@ static void mux_derive(struct mux *mux)
     const struct protocol *protocol = protocol_settings->protocol;
     mux->protocol_settings = protocol_settings;
     mux->protocol = protocol;
-    mux->takes_turns = protocol->takes_turns && !protocol_settings->is_async;
+    mux->takes_turns = protocol->turn_gap != NULL && !protocol_settings->is_async;
     mux->id_count = protocol->id_count == NULL ? 0 : protocol->id_count(protocol_settings);
     if (mux->takes_turns || mux->settings.request_gap > 0)
         mux->settings.depth = 1;

@@ -3,41 +3,41 @@
 #define BCD_NONE 100
 
 /* How many values one byte of a field can have. */
-static uint64_t number_base(enum protocol_encoding encoding)
+static uint64_t number_base(enum number_encoding encoding)
 {
     switch (encoding) {
-    case PROTOCOL_ASCII:
+    case NUMBER_ASCII:
         return 10;
-    case PROTOCOL_BCD:
+    case NUMBER_BCD:
         return 100;
-    case PROTOCOL_BINARY:
+    case NUMBER_BINARY:
         break;
     }
     return 256;
 }
 
 /* The value of one byte; not below the base if it can't stand there. */
-static uint64_t number_digit(enum protocol_encoding encoding, unsigned char byte)
+static uint64_t number_digit(enum number_encoding encoding, unsigned char byte)
 {
     switch (encoding) {
-    case PROTOCOL_ASCII:
+    case NUMBER_ASCII:
         return (unsigned char)(byte - '0');
-    case PROTOCOL_BCD:
+    case NUMBER_BCD:
         return byte >> 4 > 9 || (byte & 15) > 9 ? BCD_NONE : (uint64_t)(byte >> 4) * 10 + (byte & 15);
-    case PROTOCOL_BINARY:
+    case NUMBER_BINARY:
         break;
     }
     return byte;
 }
 
-static unsigned char number_byte(enum protocol_encoding encoding, uint64_t digit)
+static unsigned char number_byte(enum number_encoding encoding, uint64_t digit)
 {
     switch (encoding) {
-    case PROTOCOL_ASCII:
+    case NUMBER_ASCII:
         return (unsigned char)('0' + digit);
-    case PROTOCOL_BCD:
+    case NUMBER_BCD:
         return (unsigned char)(digit / 10 << 4 | digit % 10);
-    case PROTOCOL_BINARY:
+    case NUMBER_BINARY:
         break;
     }
     return (unsigned char)digit;
@@ -46,7 +46,7 @@ static unsigned char number_byte(enum protocol_encoding encoding, uint64_t digit
 /* Where the digit stands that is the `place`-th from the left on paper. */
 static size_t number_at(struct number_format format, size_t width, size_t place)
 {
-    return format.encoding == PROTOCOL_BINARY && format.little_endian ? width - 1 - place : place;
+    return format.encoding == NUMBER_BINARY && format.little_endian ? width - 1 - place : place;
 }
 
 bool number_read(struct number_format format, const unsigned char *bytes, size_t width, uint64_t *number)
@@ -69,7 +69,7 @@ void number_write(struct number_format format, unsigned char *bytes, size_t widt
         bytes[number_at(format, width, place)] = number_byte(format.encoding, number % base);
 }
 
-uint64_t number_capacity(enum protocol_encoding encoding, size_t width)
+uint64_t number_capacity(enum number_encoding encoding, size_t width)
 {
     uint64_t capacity = 1;
     for (size_t place = 0; place < width; place++)

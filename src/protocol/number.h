@@ -2,10 +2,15 @@
 #ifndef PROTOCOL_NUMBER_H
 #define PROTOCOL_NUMBER_H
 
-#include "protocol/protocol.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How the digits are written; a choice of the configuration, in this order. */
+enum number_encoding { NUMBER_BINARY, NUMBER_ASCII, NUMBER_BCD };
 
 struct number_format {
-    enum protocol_encoding encoding;
+    enum number_encoding encoding;
     bool little_endian; /* of binary numbers only */
 };
 
@@ -16,6 +21,6 @@ bool number_read(struct number_format format, const unsigned char *bytes, size_t
 void number_write(struct number_format format, unsigned char *bytes, size_t width, uint64_t number);
 
 /* How many different numbers the field can hold; UINT64_MAX if more than that. */
-uint64_t number_capacity(enum protocol_encoding encoding, size_t width);
+uint64_t number_capacity(enum number_encoding encoding, size_t width);
 
 #endif

@@ -1,64 +1,14 @@
 #include "protocol/protocol.h"
 
-#include "protocol/describe.h"
-#include "protocol/observe/follow.h"
-#include "protocol/protocols.h"
-
-/* clang-format off */
-static const struct protocol *const protocols[] = {
-    &protocol_http,
-    &protocol_length,
-    &protocol_line,
-    &protocol_marks,
-    &protocol_memcached,
-    &protocol_modbus,
-    &protocol_raw,
-    &protocol_redis,
-    NULL,
-};
-/* clang-format on */
-
-const struct protocol *protocol_find(const char *name)
+bool protocol_settings_equal(const struct protocol_settings *a, const struct protocol_settings *b)
 {
-    for (size_t i = 0; protocols[i] != NULL; i++)
-        if (strcmp(protocols[i]->name, name) == 0)
-            return protocols[i];
-    return NULL;
+    return a->protocol == b->protocol && a->is_async == b->is_async &&
+           (a->protocol == NULL ||
+            key_fields_equal(a->protocol->keys, a->protocol->key_count, a->own, b->own));
 }
 
-const struct protocol *const *protocol_all(void)
+void protocol_settings_release(struct protocol_settings *settings)
 {
-    return protocols;
-}
-
-const struct follower *protocol_find_follower(const char *name)
-{
-    static const struct follower *const followers[] = { &follower_mysql, &follower_postgresql };
-    for (size_t i = 0; i < sizeof followers / sizeof followers[0]; i++)
-        if (strcmp(followers[i]->name, name) == 0)
-            return followers[i];
-    return NULL;
-}
-
-const char *protocol_follower_name(const struct follower *follower)
-{
-    return follower->name;
-}
-
-void protocol_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
-{
-    if (settings->protocol != NULL && settings->protocol->describe != NULL)
-        settings->protocol->describe(settings, bytes, text);
-    else
-        describe_bytes(bytes, text);
-}
-
-bool protocol_description_is_cut(const struct protocol_settings *settings, struct slice bytes, uint64_t size)
-{
-    const struct protocol *protocol = settings->protocol;
-    if (protocol == NULL || protocol->describe == NULL)
-        return size > DESCRIBE_BYTES_MAX;
-    if (bytes.length >= size)
-        return false;
-    return protocol->describe != describe_first_line || !describe_has_first_line(bytes);
+    if (settings->protocol != NULL)
+        key_fields_release(settings->protocol->keys, settings->protocol->key_count, settings->own);
 }

@@ -13,6 +13,7 @@
 #define PROTOCOL_PROTOCOL_H
 
 #include "base/buffer.h"
+#include "base/key.h"
 #include "base/reason.h"
 #include "base/slice.h"
 
@@ -24,6 +25,9 @@ struct protocol_settings;
 
 /* What a framer keeps with a request until its answer is in: each has a struct of its own for it. */
 #define PROTOCOL_CONTEXT_SIZE 40
+
+/* What a protocol's own settings may take: each has a struct of its own for them. */
+#define PROTOCOL_SETTINGS_SIZE 96
 
 /* What a request is. Lives in the multiplexer's exchange; all zeros at first. */
 struct protocol_request {
@@ -72,8 +76,25 @@ enum protocol_outcome {
     PROTOCOL_BROKEN,
 };
 
+struct follower;
+
 struct protocol {
     const char *name;
+
+    /* Of a protocol that can't be shared, which has nothing else: what follows its sessions, see
+     * observe/follow.h. NULL: it can be shared. */
+    const struct follower *follower;
+
+    /* The keys of its group, `type` apart; their fields are in its own settings. */
+    const struct key *keys;
+    size_t key_count;
+
+    /* Reports what is wrong with its keys together, each of which is right by itself. `is_shared`: in a mode in which
+     * clients share target connections. NULL: nothing can be. */
+    void (*check)(const struct protocol_settings *settings, bool is_shared, const struct key_report *report);
+
+    /* What its users have to know where `async` is on and answers have no ids. NULL: nothing. */
+    const char *async_caution;
 
     /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller before the first
      * use. */
@@ -84,7 +105,10 @@ struct protocol {
     bool aborts_on_close; /* default of `abort_on_close` */
     bool has_pushes;      /* read_response() also takes bytes that answer nothing */
     bool announces_close; /* answers to a request that `closes_client` say so */
-    bool takes_turns;     /* raw: unless `async`, nobody reads messages; clients take turns in time instead */
+
+    /* Of protocols whose messages nobody reads, so that clients take turns in time unless `async`: milliseconds of
+     * silence that end an answer. NULL: messages are read. */
+    int64_t (*turn_gap)(const struct protocol_settings *settings);
 
     /* A client has come; `number` is unique in the process. May be NULL. */
     void (*open_client)(const struct protocol_settings *settings, void *client, uint64_t number);
@@ -158,73 +182,40 @@ struct protocol {
                      struct slice bytes);
 };
 
-struct follower;
-
-/* How numbers are written in `length` headers. */
-enum protocol_encoding { PROTOCOL_BINARY, PROTOCOL_ASCII, PROTOCOL_BCD };
-
-/* The settings of one listener's protocol, checked and decoded. Owned by the listener's settings; immutable.
- * Strings are decoded (escapes are bytes by now) and owned by it. */
+/* The settings of one listener's protocol, checked and decoded. Owned by the listener's settings; immutable. */
 struct protocol_settings {
     const struct protocol *protocol;
-    const struct follower *follower; /* of protocols that can't be shared, see observe.h; else NULL */
-    bool is_async;                   /* `async` as it is in force */
-    size_t head_limit;               /* bytes of a request until it is decided; `buffer_limit` */
-    int64_t max_message;             /* bytes; -1: no limit. The multiplexer watches over it */
-
-    struct slice error_reply; /* line, length, marks; empty: none */
-
-    struct {
-        int64_t response_gap; /* milliseconds */
-    } raw;
-    struct {
-        struct slice delimiter;   /* never empty */
-        int64_t reply_lines;      /* 1 or more */
-        struct slice reply_until; /* prefix of a reply's last line; empty: reply_lines counts */
-        struct slice reply_if;    /* only requests that contain this have a reply; empty: all */
-    } line;
-    struct {
-        int64_t offset;
-        int64_t width; /* 1, 2, 3, 4, 8 (binary); digits of ASCII; bytes of BCD */
-        bool little_endian;
-        int64_t adjust; /* total = offset + width + value + adjust */
-        enum protocol_encoding encoding;
-        int64_t id_offset;
-        int64_t id_width; /* 0: no ids */
-    } length;
-    struct {
-        struct slice start; /* never empty */
-        struct slice end;   /* never empty */
-    } marks;
-    struct {
-        bool match_order; /* devices that do not echo the transaction id */
-    } modbus;
-    struct {
-        struct slice username;
-        struct slice password; /* empty: none */
-        int64_t database;
-        bool client_auth;       /* with a password, clients have to give it too */
-        struct slice *commands; /* further commands that may pass: names, or prefixes that end with '*' */
-        size_t command_count;
-    } redis;
+    bool is_async;       /* `async` as it is in force */
+    size_t head_limit;   /* bytes of a request until it is decided; `buffer_limit` */
+    int64_t max_message; /* bytes; -1: no limit. The multiplexer watches over it */
+    uint64_t own[PROTOCOL_SETTINGS_SIZE / sizeof(uint64_t)]; /* the protocol's own */
 };
 
-/* The protocol of that name, or NULL. */
-const struct protocol *protocol_find(const char *name);
+/* Defines NAME_own(): the own settings, a struct NAME_settings, of a listener that has this protocol. */
+#define PROTOCOL_OWN(name)                                                                                   \
+    _Static_assert(sizeof(struct name##_settings) <= PROTOCOL_SETTINGS_SIZE, "they fit");                    \
+    static inline struct name##_settings *name##_own(const struct protocol_settings *settings)               \
+    {                                                                                                        \
+        return (struct name##_settings *)(uintptr_t)settings->own;                                           \
+    }
 
-/* What follows sessions of the protocol of that name, which can't be shared, or NULL. */
-const struct follower *protocol_find_follower(const char *name);
-const char *protocol_follower_name(const struct follower *follower);
+/* Whether clients and target connections of two listeners speak the same, limits of sizes apart. */
+bool protocol_settings_equal(const struct protocol_settings *a, const struct protocol_settings *b);
 
-/* Appends what a request asks for: what the protocol's describe() says, or the first bytes as hexadecimal
- * digits. */
-void protocol_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
+/* Frees what the protocol's own settings hold. */
+void protocol_settings_release(struct protocol_settings *settings);
 
-/* Whether that leaves something out, for a request of `size` bytes that begins with these. */
-bool protocol_description_is_cut(const struct protocol_settings *settings, struct slice bytes, uint64_t size);
+/* Whether clients can share target connections. */
+static inline bool protocol_is_shared(const struct protocol *protocol)
+{
+    return protocol->follower == NULL;
+}
 
-/* All protocols that can be shared, one after the other, NULL at the end: their names, for errors. */
-const struct protocol *const *protocol_all(void);
+/* Milliseconds of silence that end an answer where clients take turns; -1: they don't. */
+static inline int64_t protocol_turn_gap(const struct protocol_settings *settings)
+{
+    return settings->protocol->turn_gap == NULL ? -1 : settings->protocol->turn_gap(settings);
+}
 
 /* Whether answers are told apart by ids. */
 static inline bool protocol_has_ids(const struct protocol_settings *settings)

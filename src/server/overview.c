@@ -31,7 +31,7 @@ static void show_listener(void *owner, size_t index, struct admin_listener *view
     *view = (struct admin_listener){
         .name = settings->name,
         .mode = settings_mode_name(settings->mode),
-        .protocol = settings->protocol_name,
+        .protocol = settings->protocol.protocol->name,
         .state = listener_state(listener),
         .counters = listener_get_counters(listener),
         .addresses = listener_sockets(listener)->count,

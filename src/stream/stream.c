@@ -62,7 +62,7 @@ static struct mux_settings stream_plain(const struct listener_settings *settings
         .inactivity_timeout = settings->inactivity_timeout,
         .connect_delay = settings->connect_delay,
         .request_gap = settings->request_gap,
-        .response_gap = settings->protocol.raw.response_gap,
+        .response_gap = protocol_turn_gap(&settings->protocol),
         .connection_ttl = settings->connection_ttl,
         .max_requests = settings->max_requests_per_connection,
         .abort_on_close = settings->abort_on_close,

@@ -1,6 +1,7 @@
 /* length, against a model with numbers of 128 bits. */
 #include "fuzz/framer.h"
 
+#include "protocol/length/length.h"
 #include "protocol/protocols.h"
 
 __extension__ typedef __int128 wide;
@@ -13,13 +14,14 @@ static wide model_number(const struct protocol_settings *settings, const char *b
 {
     wide number = 0;
     for (size_t i = 0; i < width; i++) {
-        bool backwards = settings->length.encoding == PROTOCOL_BINARY && settings->length.little_endian;
+        bool backwards =
+            length_own(settings)->encoding == NUMBER_BINARY && length_own(settings)->little_endian;
         unsigned byte = (uint8_t)bytes[backwards ? width - 1 - i : i];
-        if (settings->length.encoding == PROTOCOL_BINARY)
+        if (length_own(settings)->encoding == NUMBER_BINARY)
             number = number * 256 + byte;
-        else if (settings->length.encoding == PROTOCOL_ASCII && byte >= '0' && byte <= '9')
+        else if (length_own(settings)->encoding == NUMBER_ASCII && byte >= '0' && byte <= '9')
             number = number * 10 + (byte - '0');
-        else if (settings->length.encoding == PROTOCOL_BCD && byte / 16 < 10 && byte % 16 < 10)
+        else if (length_own(settings)->encoding == NUMBER_BCD && byte / 16 < 10 && byte % 16 < 10)
             number = number * 100 + byte / 16 * 10 + byte % 16;
         else
             return -1;
@@ -31,17 +33,20 @@ static wide model_number(const struct protocol_settings *settings, const char *b
 
 static size_t model_head(const struct protocol_settings *settings)
 {
-    int64_t end = settings->length.offset + settings->length.width;
-    int64_t id_end =
-        settings->length.id_width > 0 ? settings->length.id_offset + settings->length.id_width : 0;
+    int64_t end = length_own(settings)->offset + length_own(settings)->width;
+    int64_t id_end = length_own(settings)->id_width > 0
+                         ? length_own(settings)->id_offset + length_own(settings)->id_width
+                         : 0;
     return (size_t)(id_end > end ? id_end : end);
 }
 
 /* The size of a message; -1 if its header is wrong. */
 static wide model_size(const struct protocol_settings *settings, struct slice text)
 {
-    wide value = model_number(settings, text.bytes + settings->length.offset, (size_t)settings->length.width);
-    wide size = value + settings->length.offset + settings->length.width + settings->length.adjust;
+    wide value = model_number(settings, text.bytes + length_own(settings)->offset,
+                              (size_t)length_own(settings)->width);
+    wide size =
+        value + length_own(settings)->offset + length_own(settings)->width + length_own(settings)->adjust;
     return value < 0 || size < (wide)model_head(settings) || size > INT64_MAX ? -1 : size;
 }
 
@@ -51,13 +56,13 @@ static void model_forward(const struct protocol_settings *settings, enum framer_
 {
     struct buffer copy = { 0 };
     buffer_append(&copy, bytes.bytes, bytes.length);
-    char *id = buffer_bytes(&copy) + settings->length.id_offset;
-    size_t width = (size_t)settings->length.id_width;
+    char *id = buffer_bytes(&copy) + length_own(settings)->id_offset;
+    size_t width = (size_t)length_own(settings)->id_width;
     for (size_t i = 0; i < width; i++) {
-        if (settings->length.encoding == PROTOCOL_BINARY) {
-            id[settings->length.little_endian ? i : width - 1 - i] = (char)number;
+        if (length_own(settings)->encoding == NUMBER_BINARY) {
+            id[length_own(settings)->little_endian ? i : width - 1 - i] = (char)number;
             number /= 256;
-        } else if (settings->length.encoding == PROTOCOL_ASCII) {
+        } else if (length_own(settings)->encoding == NUMBER_ASCII) {
             id[width - 1 - i] = (char)('0' + number % 10);
             number /= 10;
         } else {
@@ -78,7 +83,7 @@ static size_t model_requests(const struct protocol_settings *settings, struct sl
         bool is_known = text.length >= head;
         wide size = is_known ? model_size(settings, text) : 0;
         if (size < 0 || (head > settings->head_limit && text.length > settings->head_limit)) {
-            framer_note(model, FRAMER_BROKEN, settings->error_reply);
+            framer_note(model, FRAMER_BROKEN, error_reply_own(settings)->error_reply);
             break;
         }
         if (!is_known || size > text.length) {
@@ -100,9 +105,9 @@ static void model_answer(const struct protocol_settings *settings, enum framer_e
 {
     struct buffer copy = { 0 };
     buffer_append(&copy, bytes.bytes, bytes.length);
-    if (settings->length.id_width > 0)
-        memcpy(buffer_bytes(&copy) + settings->length.id_offset, request + settings->length.id_offset,
-               (size_t)settings->length.id_width);
+    if (length_own(settings)->id_width > 0)
+        memcpy(buffer_bytes(&copy) + length_own(settings)->id_offset,
+               request + length_own(settings)->id_offset, (size_t)length_own(settings)->id_width);
     framer_note(model, event, buffer_slice(&copy));
     buffer_free(&copy);
 }
@@ -111,13 +116,13 @@ static void model_answer(const struct protocol_settings *settings, enum framer_e
 static bool model_whose(const struct protocol_settings *settings, struct slice text, size_t count,
                         size_t *which, struct buffer *model)
 {
-    if (settings->length.id_width == 0) {
+    if (length_own(settings)->id_width == 0) {
         if (*which >= count)
             framer_note(model, FRAMER_STRAY, (struct slice){ 0 });
         return *which < count;
     }
-    wide number =
-        model_number(settings, text.bytes + settings->length.id_offset, (size_t)settings->length.id_width);
+    wide number = model_number(settings, text.bytes + length_own(settings)->id_offset,
+                               (size_t)length_own(settings)->id_width);
     if (number < 0) {
         framer_note(model, FRAMER_BROKEN, (struct slice){ 0 });
         return false;
@@ -134,7 +139,7 @@ static void model_responses(const struct protocol_settings *settings, struct sli
     size_t head = model_head(settings);
     for (size_t next = 0; text.length > 0; next++) {
         size_t which = next;
-        bool has_ids = settings->length.id_width > 0;
+        bool has_ids = length_own(settings)->id_width > 0;
         if (!has_ids && !model_whose(settings, text, count, &which, model))
             return;
         if (text.length < head)
@@ -168,19 +173,20 @@ static void take_settings(struct protocol_settings *settings, struct slice *inpu
 {
     static const int64_t widths[] = { 1, 2, 3, 4, 8 };
     settings->head_limit = framer_head_limit(input);
-    settings->error_reply = framer_string(input, 4);
-    settings->length.encoding = (enum protocol_encoding)(framer_byte(input) % 3);
-    settings->length.little_endian = framer_byte(input) % 2 == 1;
-    settings->length.offset = framer_byte(input) % 8;
-    settings->length.width = settings->length.encoding == PROTOCOL_BINARY ? widths[framer_byte(input) % 5]
-                                                                          : 1 + framer_byte(input) % 24;
-    settings->length.adjust = take_adjust(input);
-    settings->length.id_offset = framer_byte(input) % 40;
-    settings->length.id_width = framer_byte(input) % 12;
+    error_reply_own(settings)->error_reply = framer_string(input, 4);
+    length_own(settings)->encoding = (enum number_encoding)(framer_byte(input) % 3);
+    length_own(settings)->little_endian = framer_byte(input) % 2 == 1;
+    length_own(settings)->offset = framer_byte(input) % 8;
+    length_own(settings)->width = length_own(settings)->encoding == NUMBER_BINARY
+                                      ? widths[framer_byte(input) % 5]
+                                      : 1 + framer_byte(input) % 24;
+    length_own(settings)->adjust = take_adjust(input);
+    length_own(settings)->id_offset = framer_byte(input) % 40;
+    length_own(settings)->id_width = framer_byte(input) % 12;
     /* The configuration lets no field lie upon the other. */
-    if (settings->length.id_offset < settings->length.offset + settings->length.width &&
-        settings->length.offset < settings->length.id_offset + settings->length.id_width)
-        settings->length.id_width = 0;
+    if (length_own(settings)->id_offset < length_own(settings)->offset + length_own(settings)->width &&
+        length_own(settings)->offset < length_own(settings)->id_offset + length_own(settings)->id_width)
+        length_own(settings)->id_width = 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -193,13 +199,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct framer_parts parts = framer_split(input);
     size_t count = model_requests(&settings, parts.requests, heads, &requests);
     /* Beyond its capacity ids would be given twice: no multiplexer does that. */
-    if (settings.length.id_width == 0 || count <= protocol_length.id_count(&settings)) {
+    if (length_own(&settings)->id_width == 0 || count <= protocol_length.id_count(&settings)) {
         model_responses(&settings, parts.responses, heads, count, &responses);
         framer_check(&settings, &parts, &requests, &responses);
     }
     (void)protocol_length.largest_answer(&settings);
     buffer_free(&requests);
     buffer_free(&responses);
-    framer_string_free(settings.error_reply);
+    framer_string_free(error_reply_own(&settings)->error_reply);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* line, against a model that searches whole texts. */
 #include "fuzz/framer.h"
 
+#include "protocol/line/line.h"
 #include "protocol/protocols.h"
 
 static bool contains(struct slice text, struct slice part)
@@ -11,7 +12,7 @@ static bool contains(struct slice text, struct slice part)
 /* Takes the next line off the text; none if it has no end. */
 static struct slice next_line(const struct protocol_settings *settings, struct slice *text)
 {
-    struct slice delimiter = settings->line.delimiter;
+    struct slice delimiter = line_own(settings)->delimiter;
     const char *end = memmem(text->bytes, text->length, delimiter.bytes, delimiter.length);
     struct slice line = { text->bytes, end == NULL ? 0 : (size_t)(end - text->bytes) + delimiter.length };
     slice_skip(text, line.length);
@@ -30,7 +31,8 @@ static size_t model_requests(const struct protocol_settings *settings, struct sl
                 framer_note(model, FRAMER_MORE, text);
             break;
         }
-        bool has_answer = settings->line.reply_if.length == 0 || contains(line, settings->line.reply_if);
+        bool has_answer =
+            line_own(settings)->reply_if.length == 0 || contains(line, line_own(settings)->reply_if);
         framer_note(model, has_answer ? FRAMER_FORWARD : FRAMER_UNANSWERED, line);
         answers += has_answer;
     }
@@ -39,9 +41,9 @@ static size_t model_requests(const struct protocol_settings *settings, struct sl
 
 static bool is_last(const struct protocol_settings *settings, struct slice line, int64_t number)
 {
-    struct slice until = settings->line.reply_until;
+    struct slice until = line_own(settings)->reply_until;
     if (until.length == 0)
-        return number == settings->line.reply_lines;
+        return number == line_own(settings)->reply_lines;
     return line.length >= until.length && memcmp(line.bytes, until.bytes, until.length) == 0;
 }
 
@@ -80,12 +82,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice input = { (const char *)data, size };
     struct protocol_settings settings = { .protocol = &protocol_line, .max_message = -1 };
     settings.head_limit = framer_head_limit(&input);
-    settings.error_reply = framer_string(&input, 4);
-    settings.line.delimiter = framer_string(&input, 8);
-    settings.line.reply_lines = 1 + framer_byte(&input) % 4;
-    settings.line.reply_until = framer_string(&input, 6);
-    settings.line.reply_if = framer_string(&input, 6);
-    if (settings.line.delimiter.length > 0) {
+    error_reply_own(&settings)->error_reply = framer_string(&input, 4);
+    line_own(&settings)->delimiter = framer_string(&input, 8);
+    line_own(&settings)->reply_lines = 1 + framer_byte(&input) % 4;
+    line_own(&settings)->reply_until = framer_string(&input, 6);
+    line_own(&settings)->reply_if = framer_string(&input, 6);
+    if (line_own(&settings)->delimiter.length > 0) {
         struct framer_parts parts = framer_split(input);
         struct buffer requests = { 0 }, responses = { 0 };
         size_t answers = model_requests(&settings, parts.requests, &requests);
@@ -94,9 +96,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buffer_free(&requests);
         buffer_free(&responses);
     }
-    framer_string_free(settings.error_reply);
-    framer_string_free(settings.line.delimiter);
-    framer_string_free(settings.line.reply_until);
-    framer_string_free(settings.line.reply_if);
+    framer_string_free(error_reply_own(&settings)->error_reply);
+    framer_string_free(line_own(&settings)->delimiter);
+    framer_string_free(line_own(&settings)->reply_until);
+    framer_string_free(line_own(&settings)->reply_if);
     return 0;
 }

@@ -1,12 +1,13 @@
 /* marks, against a model that searches whole texts. */
 #include "fuzz/framer.h"
 
+#include "protocol/marks/marks.h"
 #include "protocol/protocols.h"
 
 /* Whether the text can still become a message: it agrees with the start mark as far as both go. */
 static bool begins(const struct protocol_settings *settings, struct slice text)
 {
-    struct slice start = settings->marks.start;
+    struct slice start = marks_own(settings)->start;
     size_t length = text.length < start.length ? text.length : start.length;
     return length == 0 || memcmp(text.bytes, start.bytes, length) == 0;
 }
@@ -14,7 +15,7 @@ static bool begins(const struct protocol_settings *settings, struct slice text)
 /* Takes the next message off the text; none if it has no end. */
 static struct slice next_message(const struct protocol_settings *settings, struct slice *text)
 {
-    struct slice start = settings->marks.start, end = settings->marks.end, rest = *text;
+    struct slice start = marks_own(settings)->start, end = marks_own(settings)->end, rest = *text;
     struct slice none = { text->bytes, 0 };
     if (text->length < start.length)
         return none;
@@ -30,10 +31,10 @@ static struct slice next_message(const struct protocol_settings *settings, struc
 static size_t model_requests(const struct protocol_settings *settings, struct slice text,
                              struct buffer *model)
 {
-    size_t start = settings->marks.start.length, count = 0;
+    size_t start = marks_own(settings)->start.length, count = 0;
     while (count < FRAMER_REQUESTS_MAX && text.length > 0) {
         if (!begins(settings, text) || (start > settings->head_limit && text.length > settings->head_limit)) {
-            framer_note(model, FRAMER_BROKEN, settings->error_reply);
+            framer_note(model, FRAMER_BROKEN, error_reply_own(settings)->error_reply);
             return count;
         }
         struct slice message = next_message(settings, &text);
@@ -58,7 +59,7 @@ static void model_responses(const struct protocol_settings *settings, struct sli
         }
         struct slice message = next_message(settings, &text);
         if (message.length == 0) {
-            if (text.length >= settings->marks.start.length)
+            if (text.length >= marks_own(settings)->start.length)
                 framer_note(model, FRAMER_MORE, text);
             return;
         }
@@ -71,10 +72,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice input = { (const char *)data, size };
     struct protocol_settings settings = { .protocol = &protocol_marks, .max_message = -1 };
     settings.head_limit = framer_head_limit(&input);
-    settings.error_reply = framer_string(&input, 4);
-    settings.marks.start = framer_string(&input, 6);
-    settings.marks.end = framer_string(&input, 8);
-    if (settings.marks.start.length > 0 && settings.marks.end.length > 0) {
+    error_reply_own(&settings)->error_reply = framer_string(&input, 4);
+    marks_own(&settings)->start = framer_string(&input, 6);
+    marks_own(&settings)->end = framer_string(&input, 8);
+    if (marks_own(&settings)->start.length > 0 && marks_own(&settings)->end.length > 0) {
         struct framer_parts parts = framer_split(input);
         struct buffer requests = { 0 }, responses = { 0 };
         size_t count = model_requests(&settings, parts.requests, &requests);
@@ -83,8 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buffer_free(&requests);
         buffer_free(&responses);
     }
-    framer_string_free(settings.error_reply);
-    framer_string_free(settings.marks.start);
-    framer_string_free(settings.marks.end);
+    framer_string_free(error_reply_own(&settings)->error_reply);
+    framer_string_free(marks_own(&settings)->start);
+    framer_string_free(marks_own(&settings)->end);
     return 0;
 }

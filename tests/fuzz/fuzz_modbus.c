@@ -1,6 +1,7 @@
 /* modbus, against a model that looks at whole messages. */
 #include "fuzz/framer.h"
 
+#include "protocol/modbus/modbus.h"
 #include "protocol/protocols.h"
 
 #define HEAD 8
@@ -70,7 +71,7 @@ static void model_note(enum framer_event event, struct slice bytes, unsigned hig
 static void model_forward(const struct protocol_settings *settings, enum framer_event event,
                           struct slice bytes, size_t number, struct buffer *model)
 {
-    if (settings->modbus.match_order)
+    if (modbus_own(settings)->match_order)
         framer_note(model, event, bytes);
     else
         model_note(event, bytes, (unsigned)(number >> 8), (unsigned)(number & 255), model);
@@ -123,7 +124,7 @@ static size_t model_requests(const struct protocol_settings *settings, struct sl
 static bool model_whose(const struct protocol_settings *settings, struct slice text, size_t count,
                         size_t *which, struct buffer *model)
 {
-    if (settings->modbus.match_order) {
+    if (modbus_own(settings)->match_order) {
         if (*which >= count)
             framer_note(model, FRAMER_STRAY, (struct slice){ 0 });
         return *which < count;
@@ -137,7 +138,7 @@ static bool model_whose(const struct protocol_settings *settings, struct slice t
 static void model_responses(const struct protocol_settings *settings, struct slice text,
                             const struct slice *heads, size_t count, struct buffer *model)
 {
-    bool by_order = settings->modbus.match_order;
+    bool by_order = modbus_own(settings)->match_order;
     for (size_t next = 0; text.length > 0; next++) {
         size_t which = next;
         size_t size = model_size(text);
@@ -168,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice heads[FRAMER_REQUESTS_MAX];
     struct buffer requests = { 0 }, responses = { 0 };
     settings.head_limit = framer_head_limit(&input);
-    settings.modbus.match_order = framer_byte(&input) % 2 == 1;
+    modbus_own(&settings)->match_order = framer_byte(&input) % 2 == 1;
     struct framer_parts parts = framer_split(input);
     size_t count = model_requests(&settings, parts.requests, heads, &requests);
     model_responses(&settings, parts.responses, heads, count, &responses);

@@ -5,7 +5,9 @@
  * bit and the others), and the bytes. */
 #include "fuzz/fuzz.h"
 
-#include "protocol/observe/observe.h"
+#include "protocol/line/line.h"
+#include "protocol/observe/observer.h"
+#include "protocol/protocols.h"
 
 /* Bytes of the values of statements that are wanted. */
 #define PARAMETERS_MAX 2000
@@ -123,13 +125,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const char *name = names[data[0] % (sizeof names / sizeof names[0])];
     struct protocol_settings settings = {
-        .protocol = protocol_find(name),
-        .follower = protocol_find_follower(name),
+        .protocol = protocols_find(name),
         .is_async = true,
         .head_limit = 4096,
         .max_message = -1,
-        .line = { .delimiter = SLICE("\n"), .reply_lines = 1 },
     };
+    if (strcmp(name, "line") == 0)
+        *line_own(&settings) = (struct line_settings){ .delimiter = SLICE("\n"), .reply_lines = 1 };
     struct record whole = run(&settings, data + 1, size - 1, SIZE_MAX);
     /* What memcached's client sends at once counts as a run of quiet commands. */
     if (strcmp(name, "memcached") != 0)

@@ -6,6 +6,7 @@
 #include "fuzz/fuzz.h"
 
 #include "protocol/protocols.h"
+#include "protocol/redis/redis.h"
 
 #include <strings.h>
 
@@ -32,11 +33,11 @@ static struct protocol_settings make_settings(uint8_t choices)
         .max_message = -1,
     };
     if ((choices & PASSWORD) != 0)
-        settings.redis.password = SLICE("p");
-    settings.redis.client_auth = (choices & CLIENT_AUTH) != 0;
+        redis_own(&settings)->password = SLICE("p");
+    redis_own(&settings)->client_auth = (choices & CLIENT_AUTH) != 0;
     if ((choices & ADMIT_ALL) != 0) {
-        settings.redis.commands = &everything;
-        settings.redis.command_count = 1;
+        redis_own(&settings)->commands.slices = &everything;
+        redis_own(&settings)->commands.count = 1;
     }
     return settings;
 }

@@ -2,7 +2,12 @@
  * framers refuse is a matter of the framers' own tests; here they are driven by the multiplexer. */
 #include "simulation/real.h"
 
+#include "protocol/length/length.h"
+#include "protocol/line/line.h"
+#include "protocol/modbus/modbus.h"
 #include "protocol/protocols.h"
+#include "protocol/raw/raw.h"
+#include "protocol/redis/redis.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,19 +51,19 @@ static int text_identify(const struct world *world, struct slice head, uint32_t 
 static void line_choose(struct world *world)
 {
     struct protocol_settings *settings = &world->protocol_settings;
-    settings->line.delimiter = random_chance(&world->random, 50) ? SLICE("\n") : SLICE("\r\n");
-    settings->line.reply_lines = (int64_t)random_between(&world->random, 1, 2);
+    line_own(settings)->delimiter = random_chance(&world->random, 50) ? SLICE("\n") : SLICE("\r\n");
+    line_own(settings)->reply_lines = (int64_t)random_between(&world->random, 1, 2);
     if (random_chance(&world->random, 40))
-        settings->line.reply_if = SLICE("?");
+        line_own(settings)->reply_if = SLICE("?");
     if (random_chance(&world->random, 60))
-        settings->error_reply = SLICE("ERROR\n");
+        error_reply_own(settings)->error_reply = SLICE("ERROR\n");
 }
 
 static void line_compose(struct world *world, struct request *request)
 {
     const struct protocol_settings *settings = &world->protocol_settings;
-    struct slice end = settings->line.delimiter;
-    bool asks = settings->line.reply_if.length > 0;
+    struct slice end = line_own(settings)->delimiter;
+    bool asks = line_own(settings)->reply_if.length > 0;
     if (!asks)
         request->kind = REQUEST_PLAIN;
     put_name(request, &request->bytes);
@@ -69,7 +74,7 @@ static void line_compose(struct world *world, struct request *request)
     put_name(request, &request->answer);
     put_text_body(request, true, request->answer_size, &request->answer);
     buffer_append(&request->answer, end.bytes, end.length);
-    for (int64_t i = 1; i < settings->line.reply_lines; i++) {
+    for (int64_t i = 1; i < line_own(settings)->reply_lines; i++) {
         buffer_append_text(&request->answer, "more");
         buffer_append(&request->answer, end.bytes, end.length);
     }
@@ -110,17 +115,17 @@ static size_t get_number(const char *bytes, size_t width)
 static void length_choose(struct world *world)
 {
     struct protocol_settings *settings = &world->protocol_settings;
-    settings->length.width = 2;
-    settings->length.adjust = -2; /* the value counts all */
+    length_own(settings)->width = 2;
+    length_own(settings)->adjust = -2; /* the value counts all */
     if (random_chance(&world->random, 60)) {
-        settings->length.id_offset = 2;
-        settings->length.id_width = 2;
+        length_own(settings)->id_offset = 2;
+        length_own(settings)->id_width = 2;
         world->features.ids = true;
         world->features.id_offset = 2;
         world->features.id_width = 2;
     }
     if (random_chance(&world->random, 50))
-        settings->error_reply = SLICE("\0\6error");
+        error_reply_own(settings)->error_reply = SLICE("\0\6error");
 }
 
 static void length_compose_message(const struct request *request, bool is_answer, size_t own_id, size_t body,
@@ -181,8 +186,8 @@ const struct dialect dialect_length = {
 
 static void modbus_choose(struct world *world)
 {
-    world->protocol_settings.modbus.match_order = random_chance(&world->random, 30);
-    world->features.ids = !world->protocol_settings.modbus.match_order;
+    modbus_own(&world->protocol_settings)->match_order = random_chance(&world->random, 30);
+    world->features.ids = !modbus_own(&world->protocol_settings)->match_order;
     world->features.id_width = world->features.ids ? 2 : 0;
 }
 
@@ -241,7 +246,7 @@ const struct dialect dialect_modbus = {
 
 static void redis_choose(struct world *world)
 {
-    world->protocol_settings.redis.client_auth = true;
+    redis_own(&world->protocol_settings)->client_auth = true;
 }
 
 static void redis_compose(struct world *world, struct request *request)
@@ -473,7 +478,7 @@ const struct dialect dialect_http = {
 
 static void raw_choose(struct world *world)
 {
-    world->protocol_settings.raw.response_gap = (int64_t)random_between(&world->random, 1, 30);
+    raw_own(&world->protocol_settings)->response_gap = (int64_t)random_between(&world->random, 1, 30);
 }
 
 static void raw_compose(struct world *world, struct request *request)

@@ -348,7 +348,7 @@ void world_run(struct world *world)
     choose_settings(world);
     world_trace(world, "%s, faults %x", world->dialect->name, world->faults);
     clients_make(world);
-    world->settings.response_gap = world->protocol_settings.raw.response_gap;
+    world->settings.response_gap = protocol_turn_gap(&world->protocol_settings);
     world->mux = mux_create(&world->settings, &hooks, world);
     world_require(world, world->mux != NULL, "no memory");
     world_storm(world);

@@ -18,10 +18,16 @@ struct protocol_settings framing_settings(const struct protocol *protocol)
         .is_async = protocol->is_async,
         .head_limit = 65536,
         .max_message = -1,
-        .raw = { .response_gap = 20 },
-        .line = { .delimiter = SLICE("\n"), .reply_lines = 1 },
-        .redis = { .client_auth = true },
     };
+    for (size_t i = 0; i < protocol->key_count; i++) {
+        const struct key *key = &protocol->keys[i];
+        if (key->fallback != NULL && key->type == KEY_INTEGER)
+            key_store_number(key, settings.own, strtoll(key->fallback, NULL, 10));
+        else if (key->fallback != NULL && key->type == KEY_BOOLEAN)
+            key_store_number(key, settings.own, strcmp(key->fallback, "true") == 0);
+        else if (strcmp(key->name, "delimiter") == 0)
+            *(struct slice *)key_field(key, settings.own) = SLICE("\n");
+    }
     return settings;
 }
 

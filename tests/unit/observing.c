@@ -1,5 +1,6 @@
 #include "unit/observing.h"
 
+#include "protocol/protocols.h"
 #include "unit/framing.h"
 
 #include <stdio.h>
@@ -55,13 +56,7 @@ static void told_lost(void *owner, const char *why)
 
 struct protocol_settings observing_settings(const char *name)
 {
-    const struct follower *follower = protocol_find_follower(name);
-    const struct protocol *protocol = protocol_find(name);
-    struct protocol_settings settings = { 0 };
-    if (protocol != NULL)
-        settings = framing_settings(protocol);
-    settings.follower = follower;
-    return settings;
+    return framing_settings(protocols_find(name));
 }
 
 /* A piece in memory of its own, so that a byte read beyond it is noticed. */

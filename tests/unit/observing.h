@@ -12,7 +12,7 @@
 #define UNIT_OBSERVING_H
 
 #include "harness/test.h"
-#include "protocol/observe/observe.h"
+#include "protocol/observe/observer.h"
 
 enum said_by { CLIENT, TARGET, TARGET_ENDS, END };
 

@@ -1,4 +1,7 @@
 /* The environment: the original's variables, PROXIMUX_ ones, and how both go together with a file. */
+#include "protocol/length/length.h"
+#include "protocol/modbus/modbus.h"
+#include "protocol/redis/redis.h"
 #include "unit/config_place.h"
 
 #include <setjmp.h>
@@ -180,16 +183,16 @@ static void protocols_come_from_variables(void **state)
     expect_mode(place, redis, MODE_FIFO, true);
     const struct listener_settings *listener = place->config.settings->listeners[0];
     assert_string_equal(listener->protocol.protocol->name, "redis");
-    assert_int_equal(listener->protocol.redis.password.length, 6);
+    assert_int_equal(redis_own(&listener->protocol)->password.length, 6);
     assert_int_equal(listener->request_timeout, 500);
     expect_mode(place, overridden, MODE_FIFO, false);
     expect_mode(place, length, MODE_FIFO, false);
     listener = place->config.settings->listeners[0];
-    assert_int_equal(listener->protocol.length.width, 3);
-    assert_int_equal(listener->protocol.length.id_offset, 4);
-    assert_int_equal(listener->protocol.length.id_width, 2);
-    assert_int_equal(listener->protocol.error_reply.length, 2);
-    assert_memory_equal(listener->protocol.error_reply.bytes, "\0\n", 2);
+    assert_int_equal(length_own(&listener->protocol)->width, 3);
+    assert_int_equal(length_own(&listener->protocol)->id_offset, 4);
+    assert_int_equal(length_own(&listener->protocol)->id_width, 2);
+    assert_int_equal(error_reply_own(&listener->protocol)->error_reply.length, 2);
+    assert_memory_equal(error_reply_own(&listener->protocol)->error_reply.bytes, "\0\n", 2);
 }
 
 /* Loads a file whose listener has that protocol, or takes it from `defaults`, with variables over it. */
@@ -216,15 +219,15 @@ static void variables_change_keys_of_the_file_s_protocol(void **state)
     struct config_place *place = *state;
     for (int in_defaults = 0; in_defaults <= 1; in_defaults++) {
         const struct protocol_settings *settings = load_over(place, in_defaults, redis, password);
-        assert_int_equal(settings->redis.password.length, 3);
-        assert_int_equal(settings->redis.database, 4);
+        assert_int_equal(redis_own(settings)->password.length, 3);
+        assert_int_equal(redis_own(settings)->database, 4);
         settings = load_over(place, in_defaults, redis, same);
-        assert_int_equal(settings->redis.password.length, 1);
+        assert_int_equal(redis_own(settings)->password.length, 1);
         settings = load_over(place, in_defaults, redis, other);
         assert_string_equal(settings->protocol->name, "modbus");
-        assert_int_equal(settings->redis.password.length, 0);
+        assert_false(modbus_own(settings)->match_order);
         settings = load_over(place, in_defaults, "protocol = \"modbus\";", match);
-        assert_true(settings->modbus.match_order);
+        assert_true(modbus_own(settings)->match_order);
     }
 }
 

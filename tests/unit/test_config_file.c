@@ -2,6 +2,7 @@
  * spoil. */
 #include "config/keys.h"
 #include "config/problem.h"
+#include "protocol/protocols.h"
 #include "unit/config_place.h"
 
 #include <inttypes.h>
@@ -21,58 +22,47 @@
 /* The type that a protocol's key needs beside it. */
 static const char *type_for(const char *name, char *text)
 {
-    const struct key *key = keys_find(SCOPE_PROTOCOL, name, NULL);
-    enum key_protocol type = TYPE_RAW;
-    while (key != NULL && !keys_belongs(key, type))
-        type++;
-    sprintf(text, strcmp(name, "type") == 0 ? "" : "type = \"%s\";", keys_protocol_name(type));
+    const struct protocol *const *protocol = protocols_all();
+    while (*protocol != NULL && keys_of_protocol(*protocol, name) == NULL)
+        protocol++;
+    text[0] = '\0';
+    if (strcmp(name, "type") != 0)
+        sprintf(text, "type = \"%s\";", *protocol == NULL ? "raw" : (*protocol)->name);
     return text;
 }
 
 /* Loads a configuration whose only peculiarity is that one key of the scope has that value. */
-static void read_key(struct config_place *place, enum key_scope scope, const char *key, const char *value)
+static void read_key(struct config_place *place, const struct key_scope *scope, const char *key,
+                     const char *value)
 {
     char type[40];
-    switch (scope) {
-    case SCOPE_GLOBAL:
-        if (strcmp(key, "listeners") == 0)
-            config_place_read(place, "%s = %s;\n", key, value);
-        else
-            config_place_read(place, "%s = %s;\n" CONFIG_LISTENER, key, value);
-        break;
-    case SCOPE_LOG:
+    if (scope == &keys_global && strcmp(key, "listeners") == 0)
+        config_place_read(place, "%s = %s;\n", key, value);
+    else if (scope == &keys_global)
+        config_place_read(place, "%s = %s;\n" CONFIG_LISTENER, key, value);
+    else if (scope == &keys_log)
         config_place_read(place, "log = { %s = %s; };\n" CONFIG_LISTENER, key, value);
-        break;
-    case SCOPE_ADMIN:
+    else if (scope == &keys_admin)
         config_place_read(place, "admin = { %s = %s; };\n" CONFIG_LISTENER, key, value);
-        break;
-    case SCOPE_LISTENER:
-        /* a default of what is required would only be said to be required again */
+    else if (scope ==
+             &keys_listener) /* a default of what is required would only be said to be required again */
         config_place_read(place, "defaults = { %s = %s; };\n" CONFIG_LISTENER, key, value);
-        break;
-    case SCOPE_PROTOCOL:
+    else if (scope == &keys_protocol)
         config_place_read(place, "defaults = { protocol = { %s %s = %s; }; };\n" CONFIG_LISTENER,
                           type_for(key, type), key, value);
-        break;
-    case SCOPE_PROTOCOL_ID:
+    else if (scope == &keys_module)
+        config_place_read(place, "modules = ( { %s %s = %s; } );\n" CONFIG_LISTENER,
+                          strcmp(key, "path") == 0 ? "" : "path = \"a.so\";", key, value);
+    else if (scope == &keys_target)
+        config_place_read(place,
+                          "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\";\n"
+                          "targets = ( \"127.0.0.1:2\", { %s = %s; %s } ); } );\n",
+                          key, value, strcmp(key, "address") == 0 ? "" : "address = \"127.0.0.1:3\";");
+    else
         config_place_read(place,
                           "defaults = { protocol = { type = \"length\"; width = 2; id = { %s = %s; }; }; "
                           "};\n" CONFIG_LISTENER,
                           key, value);
-        break;
-    case SCOPE_MODULE:
-        config_place_read(place, "modules = ( { %s %s = %s; } );\n" CONFIG_LISTENER,
-                          strcmp(key, "path") == 0 ? "" : "path = \"a.so\";", key, value);
-        break;
-    default: {
-        bool is_address = strcmp(key, "address") == 0;
-        config_place_read(place,
-                          "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\";\n"
-                          "targets = ( \"127.0.0.1:2\", { %s = %s; %s } ); } );\n",
-                          key, value, is_address ? "" : "address = \"127.0.0.1:3\";");
-        break;
-    }
-    }
 }
 
 /* Fails unless there is an error that names the key and contains `text`. */
@@ -88,21 +78,19 @@ static void expect_error_of(const struct config_place *place, const char *key, c
         fail_msg("no line is named in:\n%s", place->said);
 }
 
-typedef void key_check(struct config_place *place, const struct key *key);
+typedef void key_check(struct config_place *place, const struct key_scope *scope, const struct key *key);
 
 static void each_key(struct config_place *place, key_check *check)
 {
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++)
-            check(place, &keys[i]);
-    }
+    const struct key_scope *scope;
+    const struct key *key;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++)
+        keys_foreach(scope, i, key) check(place, scope, key);
 }
 
-static void check_wrong_type(struct config_place *place, const struct key *key)
+static void check_wrong_type(struct config_place *place, const struct key_scope *scope, const struct key *key)
 {
-    read_key(place, key->scope, key->name, "1.5");
+    read_key(place, scope, key->name, "1.5");
     expect_error_of(place, key->name, "a number with a fraction");
 }
 
@@ -111,7 +99,7 @@ static void every_key_refuses_another_type(void **state)
     each_key(*state, check_wrong_type);
 }
 
-static void check_range(struct config_place *place, const struct key *key)
+static void check_range(struct config_place *place, const struct key_scope *scope, const struct key *key)
 {
     char value[32];
     char range[80];
@@ -119,15 +107,15 @@ static void check_range(struct config_place *place, const struct key *key)
         return;
     snprintf(range, sizeof range, "an integer from %" PRId64 " to %" PRId64, key->minimum, key->maximum);
     snprintf(value, sizeof value, "%" PRId64 "L", key->maximum + 1);
-    read_key(place, key->scope, key->name, value);
+    read_key(place, scope, key->name, value);
     expect_error_of(place, key->name, range);
     if (key->minimum > 0 || !key->can_disable) {
         snprintf(value, sizeof value, "%" PRId64, key->minimum - 1);
-        read_key(place, key->scope, key->name, value);
+        read_key(place, scope, key->name, value);
         expect_error_of(place, key->name, range);
     }
     if (!key->can_disable && key->minimum >= 0) {
-        read_key(place, key->scope, key->name, "-7");
+        read_key(place, scope, key->name, "-7");
         expect_error_of(place, key->name, range);
     }
 }
@@ -137,11 +125,11 @@ static void every_integer_has_its_range(void **state)
     each_key(*state, check_range);
 }
 
-static void check_disabling(struct config_place *place, const struct key *key)
+static void check_disabling(struct config_place *place, const struct key_scope *scope, const struct key *key)
 {
     if (!key->can_disable)
         return;
-    read_key(place, key->scope, key->name, "-7");
+    read_key(place, scope, key->name, "-7");
     config_place_expect(place, "");
     char *dump = config_place_dump(place);
     char line[80];
@@ -155,11 +143,11 @@ static void any_negative_number_disables(void **state)
     each_key(*state, check_disabling);
 }
 
-static void check_choice(struct config_place *place, const struct key *key)
+static void check_choice(struct config_place *place, const struct key_scope *scope, const struct key *key)
 {
     if (key->type != KEY_CHOICE)
         return;
-    read_key(place, key->scope, key->name, "\"zzzzzzzz\"");
+    read_key(place, scope, key->name, "\"zzzzzzzz\"");
     expect_error_of(place, key->name, "is unknown: one of");
 }
 
@@ -169,15 +157,15 @@ static void every_choice_names_its_words(void **state)
 }
 
 /* A misspelt key is an error that names the right one, in each scope. */
-static void check_suggestion(struct config_place *place, const struct key *key)
+static void check_suggestion(struct config_place *place, const struct key_scope *scope, const struct key *key)
 {
     char misspelt[80];
     char suggestion[120];
-    if (strlen(key->name) < 6 || key->scope == SCOPE_MODULE)
+    if (strlen(key->name) < 6 || scope == &keys_module)
         return; /* too short: another key may be as near; or a module's own, which the module judges */
     snprintf(misspelt, sizeof misspelt, "%sx", key->name);
     snprintf(suggestion, sizeof suggestion, "unknown key; did you mean \"%s\"?", key->name);
-    read_key(place, key->scope, misspelt, "1");
+    read_key(place, scope, misspelt, "1");
     expect_error_of(place, misspelt, suggestion);
 }
 
@@ -220,14 +208,14 @@ static void numbers_that_libconfig_would_wrap(void **state)
     static const char *const wrapped[] = { "5000000000", "0x1FFFFFFFF", "-2147483649", "0xFFFFFFFF" };
     struct config_place *place = *state;
     for (size_t i = 0; i < sizeof wrapped / sizeof wrapped[0]; i++) {
-        read_key(place, SCOPE_GLOBAL, "shutdown_timeout", wrapped[i]);
+        read_key(place, &keys_global, "shutdown_timeout", wrapped[i]);
         expect_error_of(place, "shutdown_timeout", "does not fit 32 bits: write");
     }
-    read_key(place, SCOPE_GLOBAL, "shutdown_timeout", "99999999999999999999L");
+    read_key(place, &keys_global, "shutdown_timeout", "99999999999999999999L");
     expect_error_of(place, "shutdown_timeout", "is beyond what an integer can hold");
-    read_key(place, SCOPE_GLOBAL, "shutdown_timeout", "0x10");
+    read_key(place, &keys_global, "shutdown_timeout", "0x10");
     assert_int_equal(place->config.settings->shutdown_timeout, 16);
-    read_key(place, SCOPE_GLOBAL, "shutdown_timeout", "5000L");
+    read_key(place, &keys_global, "shutdown_timeout", "5000L");
     assert_int_equal(place->config.settings->shutdown_timeout, 5000);
     /* Inside strings and comments numbers are none. */
     config_place_read(place, "# 5000000000\n/* 5000000000 */ // 5000000000\n"
@@ -239,7 +227,7 @@ static void zeros_that_libconfig_would_cut_at(void **state)
 {
     struct config_place *place = *state;
     static const char bytes[] = "shutdown_delay = 1;\n# \0\n" CONFIG_LISTENER;
-    read_key(place, SCOPE_GLOBAL, "pid_file", "\"/tmp/a\\x00b\"");
+    read_key(place, &keys_global, "pid_file", "\"/tmp/a\\x00b\"");
     expect_error_of(place, "pid_file", "\\x00");
     config_place_write_bytes(place, "main.conf", bytes, sizeof bytes - 1);
     config_place_load(place, NULL);

@@ -154,11 +154,12 @@ static void unusual_value(const struct key *key, char *text, size_t size)
 }
 
 /* Loads a listener of that mode that has one unusual value. */
-static void read_unusual(struct config_place *place, const struct key *key, enum listener_mode mode)
+static void read_unusual(struct config_place *place, const struct key_scope *scope, const struct key *key,
+                         enum listener_mode mode)
 {
     char value[40];
     unusual_value(key, value, sizeof value);
-    bool is_target = key->scope == SCOPE_TARGET;
+    bool is_target = scope == &keys_target;
     config_place_read(place,
                       "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; mode = \"%s\"; %s\n"
                       "%s%s = %s;%s } );\n",
@@ -171,21 +172,23 @@ static void keys_without_effect_are_warned_of(void **state)
 {
     struct config_place *place = *state;
     size_t warned = 0;
-    for (int scope = SCOPE_LISTENER; scope <= SCOPE_TARGET; scope++) {
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++) {
-            enum listener_mode without = keys[i].use == USE_PROXY ? MODE_FUNNEL : MODE_PROXY;
-            enum listener_mode with = keys[i].use == USE_PROXY ? MODE_PROXY : MODE_FUNNEL;
+    static const struct key_scope *const scopes[] = { &keys_listener, &keys_target };
+    for (size_t k = 0; k < 2; k++) {
+        const struct key_scope *scope = scopes[k];
+        const struct key *key;
+        keys_foreach(scope, i, key)
+        {
+            enum listener_mode without = key->use == USE_PROXY ? MODE_FUNNEL : MODE_PROXY;
+            enum listener_mode with = key->use == USE_PROXY ? MODE_PROXY : MODE_FUNNEL;
             char said[160];
-            if (keys[i].use == USE_ALWAYS)
+            if (key->use == USE_ALWAYS)
                 continue;
             snprintf(said, sizeof said,
                      "main.conf:2: warning: listener \"a\": %s%s: has no effect in mode \"%s\"\n",
-                     scope == SCOPE_TARGET ? "target: " : "", keys[i].name, settings_mode_name(without));
-            read_unusual(place, &keys[i], without);
+                     scope == &keys_target ? "target: " : "", key->name, settings_mode_name(without));
+            read_unusual(place, scope, key, without);
             config_place_expect(place, said);
-            read_unusual(place, &keys[i], with);
+            read_unusual(place, scope, key, with);
             assert_null(strstr(place->said, "has no effect"));
             assert_int_equal(place->config.errors, 0);
             warned++;

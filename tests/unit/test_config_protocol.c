@@ -2,6 +2,13 @@
  * is made of them. */
 #include "config/bytes.h"
 #include "config/keys.h"
+#include "protocol/length/length.h"
+#include "protocol/line/line.h"
+#include "protocol/marks/marks.h"
+#include "protocol/modbus/modbus.h"
+#include "protocol/protocols.h"
+#include "protocol/raw/raw.h"
+#include "protocol/redis/redis.h"
 #include "unit/config_place.h"
 
 #include <setjmp.h>
@@ -205,21 +212,21 @@ static void keys_of_line(void **state)
 {
     struct config_place *place = *state;
     read_protocol(place, "\"line\"");
-    assert_bytes(protocol_of(place)->line.delimiter, "\n");
-    assert_int_equal(protocol_of(place)->line.reply_lines, 1);
-    assert_int_equal(protocol_of(place)->line.reply_until.length, 0);
-    assert_int_equal(protocol_of(place)->line.reply_if.length, 0);
-    assert_int_equal(protocol_of(place)->error_reply.length, 0);
+    assert_bytes(line_own(protocol_of(place))->delimiter, "\n");
+    assert_int_equal(line_own(protocol_of(place))->reply_lines, 1);
+    assert_int_equal(line_own(protocol_of(place))->reply_until.length, 0);
+    assert_int_equal(line_own(protocol_of(place))->reply_if.length, 0);
+    assert_int_equal(error_reply_own(protocol_of(place))->error_reply.length, 0);
     read_protocol(place,
                   "{ type = \"line\"; delimiter = \"\\\\r\\\\n\"; reply_until = \".\\\\0\"; reply_if = \"?\";"
                   " error_reply = \"-1\\r\\n\"; }");
     config_place_expect(place, "");
-    assert_bytes(protocol_of(place)->line.delimiter, "\r\n");
-    assert_bytes(protocol_of(place)->line.reply_until, ".\0");
-    assert_bytes(protocol_of(place)->line.reply_if, "?");
-    assert_bytes(protocol_of(place)->error_reply, "-1\r\n");
+    assert_bytes(line_own(protocol_of(place))->delimiter, "\r\n");
+    assert_bytes(line_own(protocol_of(place))->reply_until, ".\0");
+    assert_bytes(line_own(protocol_of(place))->reply_if, "?");
+    assert_bytes(error_reply_own(protocol_of(place))->error_reply, "-1\r\n");
     read_protocol(place, "{ type = \"line\"; reply_lines = 3; error_reply = \"none\"; }");
-    assert_int_equal(protocol_of(place)->line.reply_lines, 3);
+    assert_int_equal(line_own(protocol_of(place))->reply_lines, 3);
     config_place_expect(
         place, "main.conf:2: warning: listener \"a\": protocol: error_reply: is no whole message: it "
                "does not end with the delimiter\n");
@@ -230,28 +237,28 @@ static void keys_of_length(void **state)
     struct config_place *place = *state;
     read_protocol(place, "{ type = \"length\"; width = 2; }");
     const struct protocol_settings *settings = protocol_of(place);
-    assert_int_equal(settings->length.offset, 0);
-    assert_int_equal(settings->length.width, 2);
-    assert_int_equal(settings->length.adjust, 0);
-    assert_int_equal(settings->length.encoding, PROTOCOL_BINARY);
-    assert_false(settings->length.little_endian);
+    assert_int_equal(length_own(settings)->offset, 0);
+    assert_int_equal(length_own(settings)->width, 2);
+    assert_int_equal(length_own(settings)->adjust, 0);
+    assert_int_equal(length_own(settings)->encoding, NUMBER_BINARY);
+    assert_false(length_own(settings)->little_endian);
     assert_false(protocol_has_ids(settings));
     read_protocol(place, "{ type = \"length\"; offset = 4; width = 8; endian = \"little\"; adjust = -12;"
                          " id = { offset = 0; width = 4; }; error_reply = \"\\\\x00\\\\x01!\"; }");
     config_place_expect(place, "");
     settings = protocol_of(place);
-    assert_int_equal(settings->length.offset, 4);
-    assert_int_equal(settings->length.width, 8);
-    assert_int_equal(settings->length.adjust, -12);
-    assert_true(settings->length.little_endian);
-    assert_int_equal(settings->length.id_offset, 0);
-    assert_int_equal(settings->length.id_width, 4);
+    assert_int_equal(length_own(settings)->offset, 4);
+    assert_int_equal(length_own(settings)->width, 8);
+    assert_int_equal(length_own(settings)->adjust, -12);
+    assert_true(length_own(settings)->little_endian);
+    assert_int_equal(length_own(settings)->id_offset, 0);
+    assert_int_equal(length_own(settings)->id_width, 4);
     assert_true(protocol_has_ids(settings));
-    assert_bytes(settings->error_reply, "\0\1!");
+    assert_bytes(error_reply_own(settings)->error_reply, "\0\1!");
     read_protocol(place, "{ type = \"length\"; width = 18; encoding = \"ascii\"; }");
-    assert_int_equal(protocol_of(place)->length.encoding, PROTOCOL_ASCII);
+    assert_int_equal(length_own(protocol_of(place))->encoding, NUMBER_ASCII);
     read_protocol(place, "{ type = \"length\"; width = 9; encoding = \"bcd\"; }");
-    assert_int_equal(protocol_of(place)->length.encoding, PROTOCOL_BCD);
+    assert_int_equal(length_own(protocol_of(place))->encoding, NUMBER_BCD);
 }
 
 static void keys_of_marks(void **state)
@@ -259,8 +266,8 @@ static void keys_of_marks(void **state)
     struct config_place *place = *state;
     read_protocol(place, "{ type = \"marks\"; start = \"\\\\x0b\"; end = \"\\\\x1c\\r\"; }");
     config_place_expect(place, "");
-    assert_bytes(protocol_of(place)->marks.start, "\x0b");
-    assert_bytes(protocol_of(place)->marks.end, "\x1c\r");
+    assert_bytes(marks_own(protocol_of(place))->start, "\x0b");
+    assert_bytes(marks_own(protocol_of(place))->end, "\x1c\r");
     read_protocol(place, "{ type = \"marks\"; start = \"<\"; end = \">\"; error_reply = \"<no>\"; }");
     config_place_expect(place, "");
     read_protocol(place, "{ type = \"marks\"; start = \"<\"; end = \">\"; error_reply = \"no>\"; }");
@@ -273,11 +280,11 @@ static void keys_of_modbus(void **state)
 {
     struct config_place *place = *state;
     read_protocol(place, "\"modbus\"");
-    assert_false(protocol_of(place)->modbus.match_order);
+    assert_false(modbus_own(protocol_of(place))->match_order);
     assert_true(protocol_has_ids(protocol_of(place)));
     read_protocol(place, "{ type = \"modbus\"; match = \"order\"; }");
     config_place_expect(place, "");
-    assert_true(protocol_of(place)->modbus.match_order);
+    assert_true(modbus_own(protocol_of(place))->match_order);
     assert_false(protocol_has_ids(protocol_of(place)));
 }
 
@@ -285,21 +292,21 @@ static void keys_of_redis(void **state)
 {
     struct config_place *place = *state;
     read_protocol(place, "\"redis\"");
-    assert_int_equal(protocol_of(place)->redis.password.length, 0);
-    assert_int_equal(protocol_of(place)->redis.database, 0);
-    assert_true(protocol_of(place)->redis.client_auth);
-    assert_int_equal(protocol_of(place)->redis.command_count, 0);
+    assert_int_equal(redis_own(protocol_of(place))->password.length, 0);
+    assert_int_equal(redis_own(protocol_of(place))->database, 0);
+    assert_true(redis_own(protocol_of(place))->client_auth);
+    assert_int_equal(redis_own(protocol_of(place))->commands.count, 0);
     read_protocol(place, "{ type = \"redis\"; username = \"u\"; password = \"p\\\\x41\"; database = 3;"
                          " client_auth = false; commands = [ \"JSON.*\", \"ft.search\" ]; }");
     config_place_expect(place, "");
     const struct protocol_settings *settings = protocol_of(place);
-    assert_bytes(settings->redis.username, "u");
-    assert_bytes(settings->redis.password, "p\\x41"); /* taken as it is */
-    assert_int_equal(settings->redis.database, 3);
-    assert_false(settings->redis.client_auth);
-    assert_int_equal(settings->redis.command_count, 2);
-    assert_bytes(settings->redis.commands[0], "JSON.*");
-    assert_bytes(settings->redis.commands[1], "ft.search");
+    assert_bytes(redis_own(settings)->username, "u");
+    assert_bytes(redis_own(settings)->password, "p\\x41"); /* taken as it is */
+    assert_int_equal(redis_own(settings)->database, 3);
+    assert_false(redis_own(settings)->client_auth);
+    assert_int_equal(redis_own(settings)->commands.count, 2);
+    assert_bytes(redis_own(settings)->commands.slices[0], "JSON.*");
+    assert_bytes(redis_own(settings)->commands.slices[1], "ft.search");
     read_protocol(place, "{ type = \"redis\"; client_auth = false; commands = \"*\"; }");
     assert_non_null(strstr(place->said, "warning: listener \"a\": protocol: client_auth: has no effect"));
     assert_non_null(
@@ -316,10 +323,10 @@ static void raw_is_warned_of(void **state)
     assert_non_null(strstr(place->said,
                            "main.conf:1: warning: listener \"a\": protocol: \"raw\" can't tell where an "
                            "answer ends: one that pauses for longer than response_gap (20 ms)"));
-    assert_int_equal(protocol_of(place)->raw.response_gap, 20);
+    assert_int_equal(raw_own(protocol_of(place))->response_gap, 20);
     config_place_read(place, text, "protocol = { type = \"raw\"; response_gap = 70; }; async = true;");
     assert_non_null(strstr(place->said, "main.conf:3: warning: listener \"a\": protocol: DANGER: "));
-    assert_int_equal(protocol_of(place)->raw.response_gap, 70);
+    assert_int_equal(raw_own(protocol_of(place))->response_gap, 70);
     config_place_read(place, text, "protocol = { response_gap = 70; }; request_timeout = -1;");
     assert_non_null(strstr(place->said, "response_gap (70 ms)"));
     assert_non_null(strstr(place->said, "main.conf:3: warning: listener \"a\": request_timeout: without it"));
@@ -332,8 +339,7 @@ static void proxy_mode_needs_no_protocol(void **state)
     struct config_place *place = *state;
     config_place_read(place, text, "\"mysql\"");
     config_place_expect(place, "");
-    assert_null(protocol_of(place)->protocol);
-    assert_ptr_equal(protocol_of(place)->follower, protocol_find_follower("mysql"));
+    assert_ptr_equal(protocol_of(place)->protocol, &protocol_mysql);
     config_place_read(place, text, "\"raw\"");
     config_place_expect(place, "");
     config_place_read(place, text, "{ type = \"length\"; }"); /* wrong in any mode */
@@ -355,8 +361,8 @@ static void defaults_hold_a_protocol_as_a_whole(void **state)
     for (size_t i = 0; i <= 2; i += 2) {
         const struct protocol_settings *settings = &place->config.settings->listeners[i]->protocol;
         assert_string_equal(settings->protocol->name, "length");
-        assert_int_equal(settings->length.id_offset, 5);
-        assert_bytes(settings->error_reply, "\0");
+        assert_int_equal(length_own(settings)->id_offset, 5);
+        assert_bytes(error_reply_own(settings)->error_reply, "\0");
     }
     assert_string_equal(place->config.settings->listeners[1]->protocol.protocol->name, "modbus");
 }
@@ -391,17 +397,14 @@ static void the_dump_can_be_read_again(void **state)
     for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
         read_protocol(place, protocols[i]);
         config_place_expect(place, "");
-        struct protocol_settings before = *protocol_of(place);
+        protocol_of(place);
+        struct settings *before = settings_reference(place->config.settings);
         char *first = config_place_dump(place);
         config_place_write_bytes(place, "main.conf", first, strlen(first));
         config_place_load(place, NULL);
         config_place_expect(place, "");
-        struct protocol_settings after = *protocol_of(place);
-        assert_ptr_equal(after.protocol, before.protocol);
-        assert_memory_equal(&after.length, &before.length, sizeof after.length);
-        assert_int_equal(after.redis.command_count, before.redis.command_count);
-        assert_int_equal(after.line.delimiter.length, before.line.delimiter.length);
-        assert_int_equal(after.error_reply.length, before.error_reply.length);
+        assert_true(protocol_settings_equal(protocol_of(place), &before->listeners[0]->protocol));
+        settings_release(before);
         char *second = config_place_dump(place);
         assert_same_but_for_origins(first, second);
         free(first);

@@ -9,6 +9,7 @@
 
 #include "config/keys.h"
 #include "config/problem.h"
+#include "protocol/protocols.h"
 #include "unit/config_place.h"
 
 #include <stdio.h>
@@ -91,15 +92,27 @@ static struct section find_section(const char *heading)
     return section;
 }
 
-static struct section section_of(enum key_scope scope)
+static struct section section_of(const struct key_scope *scope)
 {
-    static const char *const headings[] = {
-        [SCOPE_GLOBAL] = ".Ss Global keys",  [SCOPE_LOG] = ".Ss Log keys",
-        [SCOPE_ADMIN] = ".Ss Admin keys",    [SCOPE_LISTENER] = ".Ss Listener keys",
-        [SCOPE_TARGET] = ".Ss Target keys",  [SCOPE_PROTOCOL] = ".Ss Protocol keys",
-        [SCOPE_PROTOCOL_ID] = ".Ss Id keys", [SCOPE_MODULE] = ".Ss Module keys",
+    static const struct {
+        const struct key_scope *scope;
+        const char *heading;
+    } headings[] = {
+        { &keys_global, ".Ss Global keys" }, { &keys_log, ".Ss Log keys" },
+        { &keys_admin, ".Ss Admin keys" },   { &keys_listener, ".Ss Listener keys" },
+        { &keys_target, ".Ss Target keys" }, { &keys_protocol, ".Ss Protocol keys" },
+        { &keys_module, ".Ss Module keys" },
     };
-    return find_section(headings[scope]);
+    for (size_t i = 0; i < sizeof headings / sizeof headings[0]; i++)
+        if (headings[i].scope == scope)
+            return find_section(headings[i].heading);
+    return find_section(".Ss Id keys"); /* the one group inside a protocol's */
+}
+
+/* Whether it is to be looked at: once, where several protocols have it. */
+static bool counts(const struct key_scope *scope, const struct key *key)
+{
+    return keys_find(scope, key->name, NULL) == key;
 }
 
 /* The line of a key's entry in a section; fails unless there is exactly one. */
@@ -135,18 +148,21 @@ static bool line_reads(const char *line, const char *text)
 static void test_each_key_has_its_entry(void **state)
 {
     (void)state;
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        struct section section = section_of((enum key_scope)scope);
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++) {
+    const struct key_scope *scope;
+    const struct key *key;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++) {
+        struct section section = section_of(scope);
+        keys_foreach(scope, i, key)
+        {
+            if (!counts(scope, key))
+                continue;
             char described[KEYS_TEXT_SIZE];
             char wanted[KEYS_TEXT_SIZE + 1];
-            size_t entry = find_entry(section, keys[i].name);
-            snprintf(wanted, sizeof wanted, "%s.", keys_describe(&keys[i], described, sizeof described));
+            size_t entry = find_entry(section, key->name);
+            snprintf(wanted, sizeof wanted, "%s.", keys_describe(key, described, sizeof described));
             if (!line_reads(page.lines[entry + 1], wanted))
-                fail_msg("%s, line %zu: \"%s\" should be \"%s\"", keys[i].name, entry + 2,
-                         page.lines[entry + 1], wanted);
+                fail_msg("%s, line %zu: \"%s\" should be \"%s\"", key->name, entry + 2, page.lines[entry + 1],
+                         wanted);
             assert_string_equal(page.lines[entry + 2], ".Pp"); /* what it means follows */
             assert_true(strlen(page.lines[entry + 3]) > 0);
         }
@@ -159,16 +175,16 @@ static void test_each_entry_has_its_key(void **state)
     struct section all = find_section(".Sh KEYS");
     size_t entries = 0;
     size_t keys = 0;
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        struct section section = section_of((enum key_scope)scope);
-        size_t count;
-        keys_of((enum key_scope)scope, &count);
-        keys += count;
+    const struct key_scope *scope;
+    const struct key *key;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++) {
+        struct section section = section_of(scope);
+        keys_foreach(scope, i, key) keys += counts(scope, key);
         for (size_t i = section.first; i < section.end; i++) {
             if (!begins_with(page.lines[i], ".It Ic "))
                 continue;
             entries++;
-            if (keys_find((enum key_scope)scope, page.lines[i] + strlen(".It Ic "), NULL) == NULL)
+            if (keys_find(scope, page.lines[i] + strlen(".It Ic "), NULL) == NULL)
                 fail_msg("line %zu describes \"%s\", which is no key there", i + 1, page.lines[i]);
         }
         assert_in_range(section.first, all.first, all.end);
@@ -246,23 +262,26 @@ static void assert_entry_says(struct section section, const struct key *key, con
 static void test_entries_say_ranges_and_choices(void **state)
 {
     (void)state;
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        struct section section = section_of((enum key_scope)scope);
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++) {
+    const struct key_scope *scope;
+    const struct key *key;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++) {
+        struct section section = section_of(scope);
+        keys_foreach(scope, i, key)
+        {
+            if (!counts(scope, key))
+                continue;
             char text[80];
-            snprintf(text, sizeof text, "%lld to", (long long)keys[i].minimum);
-            if (keys[i].type == KEY_INTEGER)
-                assert_entry_says(section, &keys[i], text);
-            snprintf(text, sizeof text, "%lld", (long long)keys[i].maximum);
-            if (keys[i].type == KEY_INTEGER)
-                assert_entry_says(section, &keys[i], text);
-            if (keys[i].can_disable)
-                assert_entry_says(section, &keys[i], "or -1: ");
-            for (size_t k = 0; keys[i].choices != NULL && keys[i].choices[k] != NULL; k++) {
-                snprintf(text, sizeof text, "Ql %s", keys[i].choices[k]);
-                assert_entry_says(section, &keys[i], text);
+            snprintf(text, sizeof text, "%lld to", (long long)key->minimum);
+            if (key->type == KEY_INTEGER)
+                assert_entry_says(section, key, text);
+            snprintf(text, sizeof text, "%lld", (long long)key->maximum);
+            if (key->type == KEY_INTEGER)
+                assert_entry_says(section, key, text);
+            if (key->can_disable)
+                assert_entry_says(section, key, "or -1: ");
+            for (size_t m = 0; key->choices != NULL && key->choices[m] != NULL; m++) {
+                snprintf(text, sizeof text, "Ql %s", key->choices[m]);
+                assert_entry_says(section, key, text);
             }
         }
     }
@@ -325,8 +344,9 @@ static size_t check_examples(struct config_place *place, struct section section)
 static void test_each_section_has_an_example_that_is_right(void **state)
 {
     struct config_place *place = *state;
-    for (int scope = 0; scope < SCOPE_COUNT; scope++)
-        assert_true(check_examples(place, section_of((enum key_scope)scope)) >= 1);
+    const struct key_scope *scope;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++)
+        assert_true(check_examples(place, section_of(scope)) >= 1);
     /* what the examples of files within files name */
     config_place_write(place, "conf.d/mysql.conf",
                        "{ name = \"mysql\"; listen = \"*:3307\"; targets = \"db:3306\"; }");
@@ -369,23 +389,24 @@ static void test_the_example_of_the_environment_is_right(void **state)
 static void test_protocols_are_described(void **state)
 {
     (void)state;
-    size_t count;
-    const struct key *keys = keys_of(SCOPE_PROTOCOL, &count);
-    for (int type = 0; type < TYPE_MYSQL; type++) {
+    for (const struct protocol *const *protocol = protocols_all(); *protocol != NULL; protocol++) {
         char heading[40];
         char name[80];
-        snprintf(heading, sizeof heading, ".Ss %s", keys_protocol_name((enum key_protocol)type));
+        if (!protocol_is_shared(*protocol))
+            continue;
+        snprintf(heading, sizeof heading, ".Ss %s", (*protocol)->name);
         struct section section = find_section(heading);
-        for (size_t i = 0; i < count; i++) {
+        const struct key *key;
+        keys_foreach(&keys_protocol, i, key)
+        {
             size_t line = section.first;
-            snprintf(name, sizeof name, ".Ic %s", keys[i].name);
+            snprintf(name, sizeof name, ".Ic %s", key->name);
             while (line < section.end && (!begins_with(page.lines[line], name) ||
                                           strchr(" ", page.lines[line][strlen(name)]) == NULL))
                 line++;
-            bool belongs = keys_belongs(&keys[i], (enum key_protocol)type);
-            if (strcmp(keys[i].name, "type") != 0 && belongs != (line < section.end))
-                fail_msg("the section of %s %s %s", keys_protocol_name((enum key_protocol)type),
-                         belongs ? "lacks" : "has", keys[i].name);
+            bool belongs = keys_of_protocol(*protocol, key->name) != NULL;
+            if (strcmp(key->name, "type") != 0 && belongs != (line < section.end))
+                fail_msg("the section of %s %s %s", (*protocol)->name, belongs ? "lacks" : "has", key->name);
         }
     }
     find_section(".Ss mysql, postgresql");
@@ -428,12 +449,13 @@ static const char *prefixed_variable(const char *line, char *name, size_t size)
 
 static bool sets_a_key(const char *variable)
 {
-    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
-        size_t count;
-        const struct key *keys = keys_of((enum key_scope)scope, &count);
-        for (size_t i = 0; i < count; i++) {
+    const struct key_scope *scope;
+    const struct key *key;
+    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++) {
+        keys_foreach(scope, i, key)
+        {
             char name[160];
-            if (keys_variable(&keys[i], name, sizeof name) && strcmp(name, variable) == 0)
+            if (keys_variable(scope, key, name, sizeof name) && strcmp(name, variable) == 0)
                 return true;
         }
     }

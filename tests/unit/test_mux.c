@@ -98,7 +98,13 @@ static const struct protocol careful_lines = {
 };
 
 /* What comes is the request of who has the turn, what comes back its answer. */
-static const struct protocol turns = { .name = "turns", .takes_turns = true, .write_error = line_error };
+static int64_t turn_gap(const struct protocol_settings *settings)
+{
+    (void)settings;
+    return 20;
+}
+
+static const struct protocol turns = { .name = "turns", .turn_gap = turn_gap, .write_error = line_error };
 
 #define PEERS 8
 

@@ -1,11 +1,14 @@
-/* Bytes of a target behind an answer, with nothing outstanding, through the multiplexer and each framer: the
- * first one ends the connection, whether it comes with the answer or later, so that it costs nobody's
- * exchange. */
+/* Bytes of a target behind an answer, with nothing outstanding, through the
+ * multiplexer and each framer: the first one ends the connection, whether it
+ * comes with the answer or later, so that it costs nobody's exchange. */
 #include "harness/test.h"
 
-#include "framing.h"
 #include "mux/mux.h"
+#include "protocol/length/length.h"
+#include "protocol/marks/marks.h"
+#include "protocol/modbus/modbus.h"
 #include "protocol/protocols.h"
+#include "unit/framing.h"
 
 #include <string.h>
 
@@ -19,27 +22,27 @@ struct row {
     struct slice stray; /* a whole message */
 };
 
-static struct protocol_settings with_length(void)
+static struct protocol_settings with_length(int64_t id_width)
 {
     struct protocol_settings settings = framing_settings(&protocol_length);
-    settings.length.offset = 2;
-    settings.length.width = 2;
-    settings.length.id_width = ID_SIZE;
+    length_own(&settings)->offset = 2;
+    length_own(&settings)->width = 2;
+    length_own(&settings)->id_width = id_width;
     return settings;
 }
 
-static struct protocol_settings without_ids(struct protocol_settings settings)
+static struct protocol_settings with_modbus(bool match_order)
 {
-    settings.length.id_width = 0;
-    settings.modbus.match_order = true;
+    struct protocol_settings settings = framing_settings(&protocol_modbus);
+    modbus_own(&settings)->match_order = match_order;
     return settings;
 }
 
 static struct protocol_settings with_marks(void)
 {
     struct protocol_settings settings = framing_settings(&protocol_marks);
-    settings.marks.start = SLICE("\x02");
-    settings.marks.end = SLICE("\x03");
+    marks_own(&settings)->start = SLICE("\x02");
+    marks_own(&settings)->end = SLICE("\x03");
     return settings;
 }
 
@@ -109,7 +112,8 @@ static void bench_keep(struct bench *bench, struct slice output)
     bench->length = output.length;
 }
 
-/* A new client sends the request on the connection, and what the target gets is in `output`. */
+/* A new client sends the request on the connection, and what the target gets is
+ * in `output`. */
 static void ask(struct bench *bench, const struct row *row)
 {
     bench->client = mux_client_open(bench->mux, NULL, 1, 0);
@@ -121,8 +125,8 @@ static void ask(struct bench *bench, const struct row *row)
     test_require(bench->length > 0, "%s: the request is not sent", row->name);
 }
 
-/* The answer to it, under the id that the request has there, and so many stray bytes, in the same read or
- * another. */
+/* The answer to it, under the id that the request has there, and so many stray
+ * bytes, in the same read or another. */
 static void answer(struct bench *bench, const struct row *row, size_t stray, bool is_later)
 {
     char bytes[256];
@@ -189,11 +193,10 @@ static void the_first_stray_byte_ends_the_connection(void **state)
           SLICE("VALUE a 0 1\r\nx\r\nEND\r\n") },
         { "redis", framing_settings(&protocol_redis), SLICE("*1\r\n$4\r\nPING\r\n"), SLICE("+PONG\r\n"),
           SLICE("$3\r\nabc\r\n") },
-        { "length without ids", without_ids(with_length()), LENGTH_MESSAGE, LENGTH_MESSAGE, LENGTH_MESSAGE },
-        { "modbus without ids", without_ids(framing_settings(&protocol_modbus)), MODBUS_REQUEST,
-          MODBUS_ANSWER, MODBUS_ANSWER },
-        { "length", with_length(), LENGTH_MESSAGE, LENGTH_MESSAGE, LENGTH_MESSAGE },
-        { "modbus", framing_settings(&protocol_modbus), MODBUS_REQUEST, MODBUS_ANSWER, MODBUS_ANSWER },
+        { "length without ids", with_length(0), LENGTH_MESSAGE, LENGTH_MESSAGE, LENGTH_MESSAGE },
+        { "modbus without ids", with_modbus(true), MODBUS_REQUEST, MODBUS_ANSWER, MODBUS_ANSWER },
+        { "length", with_length(ID_SIZE), LENGTH_MESSAGE, LENGTH_MESSAGE, LENGTH_MESSAGE },
+        { "modbus", with_modbus(false), MODBUS_REQUEST, MODBUS_ANSWER, MODBUS_ANSWER },
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -2,7 +2,10 @@
 #include "unit/observing.h"
 
 #include "protocol/describe.h"
-#include "protocol/observe/follow.h"
+#include "protocol/line/line.h"
+#include "protocol/marks/marks.h"
+#include "protocol/observe/observe.h"
+#include "protocol/protocols.h"
 #include "protocol/redis/redis.h"
 
 #include <stdio.h>
@@ -118,9 +121,10 @@ static void expect_description(void (*describe)(const struct protocol_settings *
                                struct slice bytes, const char *expected, struct place place)
 {
     struct protocol_settings settings = observing_settings("redis");
-    settings.line.delimiter = SLICE("\n");
-    settings.marks.start = SLICE("\x02");
-    settings.marks.end = SLICE("\x03");
+    if (describe == protocol_marks.describe)
+        *marks_own(&settings) = (struct marks_settings){ .start = SLICE("\x02"), .end = SLICE("\x03") };
+    else
+        line_own(&settings)->delimiter = SLICE("\n");
     /* in memory of its own size, and every beginning of it, which may say anything but must not read on */
     for (size_t length = 0; length <= bytes.length; length++) {
         struct buffer text = { 0 };
@@ -151,19 +155,21 @@ static void messages_are_described(void **state)
     EXPECT_DESCRIPTION(redis_describe_error, "!5\r\nERR x\r\n", "ERR x");
     EXPECT_DESCRIPTION(redis_describe_error, "$3\r\n-no\r\n", "");
     EXPECT_DESCRIPTION(describe_first_line, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1");
-    EXPECT_DESCRIPTION(describe_http_error, "HTTP/1.1 404 Not Found\r\nA: b\r\n", "404 Not Found");
-    EXPECT_DESCRIPTION(describe_http_error, "HTTP/1.1 200 OK\r\n", "");
-    EXPECT_DESCRIPTION(describe_memcached_error, "SERVER_ERROR out of memory\r\n",
+    EXPECT_DESCRIPTION(protocol_http.describe_error, "HTTP/1.1 404 Not Found\r\nA: b\r\n", "404 Not Found");
+    EXPECT_DESCRIPTION(protocol_http.describe_error, "HTTP/1.1 200 OK\r\n", "");
+    EXPECT_DESCRIPTION(protocol_memcached.describe_error, "SERVER_ERROR out of memory\r\n",
                        "SERVER_ERROR out of memory");
-    EXPECT_DESCRIPTION(describe_memcached_error, "STORED\r\n", "");
-    EXPECT_DESCRIPTION(describe_line, "MEAS:VOLT?\r\n", "MEAS:VOLT?");
-    EXPECT_DESCRIPTION(describe_marks, "\x02hello\x03", "hello");
-    EXPECT_DESCRIPTION(describe_modbus, "\0\1\0\0\0\6\x11\x03\0\x6b\0\3",
+    EXPECT_DESCRIPTION(protocol_memcached.describe_error, "STORED\r\n", "");
+    EXPECT_DESCRIPTION(protocol_line.describe, "MEAS:VOLT?\r\n", "MEAS:VOLT?");
+    EXPECT_DESCRIPTION(protocol_marks.describe, "\x02hello\x03", "hello");
+    EXPECT_DESCRIPTION(protocol_modbus.describe, "\0\1\0\0\0\6\x11\x03\0\x6b\0\3",
                        "unit 17 read holding registers 107-109");
-    EXPECT_DESCRIPTION(describe_modbus, "\0\1\0\0\0\6\x11\x05\0\x6b\xff\0", "unit 17 write single coil 107");
-    EXPECT_DESCRIPTION(describe_modbus, "\0\1\0\0\0\2\x11\x64", "unit 17 function 100");
-    EXPECT_DESCRIPTION(describe_modbus_error, "\0\1\0\0\0\3\x11\x83\2", "exception 2: illegal data address");
-    EXPECT_DESCRIPTION(describe_modbus_error, "\0\1\0\0\0\3\x11\x03\2", "");
+    EXPECT_DESCRIPTION(protocol_modbus.describe, "\0\1\0\0\0\6\x11\x05\0\x6b\xff\0",
+                       "unit 17 write single coil 107");
+    EXPECT_DESCRIPTION(protocol_modbus.describe, "\0\1\0\0\0\2\x11\x64", "unit 17 function 100");
+    EXPECT_DESCRIPTION(protocol_modbus.describe_error, "\0\1\0\0\0\3\x11\x83\2",
+                       "exception 2: illegal data address");
+    EXPECT_DESCRIPTION(protocol_modbus.describe_error, "\0\1\0\0\0\3\x11\x03\2", "");
 }
 
 /* What is attached counts, is replaced, and goes with its text. */
@@ -245,9 +251,9 @@ static void what_is_cut_of_a_text_is_known(void **state)
                                    100000, ""));
     assert_false(is_said_to_be_cut("memcached", "set key 0 0 100000\r\n", 100000, "\r\n"));
     struct protocol_settings http = observing_settings("http");
-    assert_true(protocol_description_is_cut(&http, SLICE("\r\nGET /long"), 1000));
-    assert_false(protocol_description_is_cut(&http, SLICE("\r\nGET / HTTP/1.1\r\n"), 1000));
-    assert_false(protocol_description_is_cut(&http, SLICE("GET /"), 5));
+    assert_true(describe_is_cut(&http, SLICE("\r\nGET /long"), 1000));
+    assert_false(describe_is_cut(&http, SLICE("\r\nGET / HTTP/1.1\r\n"), 1000));
+    assert_false(describe_is_cut(&http, SLICE("GET /"), 5));
 }
 
 static void a_store_of_texts_is_bounded(void **state)

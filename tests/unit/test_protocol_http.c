@@ -997,7 +997,7 @@ static void bytes_are_looked_at_once_as_they_come(void **state)
 static void what_is_said_of_it_is_true(void **state)
 {
     (void)state;
-    assert_ptr_equal(protocol_find("http"), &protocol_http);
+    assert_ptr_equal(protocols_find("http"), &protocol_http);
     assert_false(protocol_http.is_async);
     assert_true(protocol_http.aborts_on_close);
     assert_false(protocol_http.has_pushes);

@@ -1,6 +1,7 @@
 /* Lines: delimiters of several bytes, answers of several lines, requests without an answer. */
 #include "unit/framing_once.h"
 
+#include "protocol/line/line.h"
 #include "protocol/protocols.h"
 
 #include <stdlib.h>
@@ -9,17 +10,17 @@
 static struct protocol_settings with_delimiter(struct slice delimiter)
 {
     struct protocol_settings settings = framing_settings(&protocol_line);
-    settings.line.delimiter = delimiter;
+    line_own(&settings)->delimiter = delimiter;
     return settings;
 }
 
 static void it_is_found(void **state)
 {
     (void)state;
-    assert_ptr_equal(protocol_find("line"), &protocol_line);
+    assert_ptr_equal(protocols_find("line"), &protocol_line);
     assert_false(protocol_line.is_async);
     assert_false(protocol_line.aborts_on_close);
-    assert_false(protocol_line.takes_turns);
+    assert_null(protocol_line.turn_gap);
 }
 
 static void lines_are_requests(void **state)
@@ -51,17 +52,17 @@ static void some_requests_have_no_answer(void **state)
 {
     (void)state;
     struct protocol_settings settings = with_delimiter(SLICE("\n"));
-    settings.line.reply_if = SLICE("?");
+    line_own(&settings)->reply_if = SLICE("?");
     framing_expect_requests(&settings, "*RST\n*IDN?\n:VOLT 5;:VOLT?\n",
                             "forward [unanswered] *RST\\n\nforward *IDN?\\n\nforward :VOLT 5;:VOLT?\\n\n");
     framing_expect_requests(&settings, "\n??\n", "forward [unanswered] \\n\nforward ??\\n\n");
-    settings.line.reply_if = SLICE("aab");
+    line_own(&settings)->reply_if = SLICE("aab");
     framing_expect_requests(&settings, "aaab\naa\nb\naaxb\naab",
                             "forward aaab\\n\nforward [unanswered] aa\\n\n"
                             "forward [unanswered] b\\n\n"
                             "forward [unanswered] aaxb\\n\nmore \n");
     /* The end of the line may be part of it. */
-    settings.line.reply_if = SLICE("?\n");
+    line_own(&settings)->reply_if = SLICE("?\n");
     framing_expect_requests(&settings, "?x\nx?\n", "forward [unanswered] ?x\\n\nforward x?\\n\n");
     framing_expect_responses(&settings, "set\nget?\nset\n", "5\n6\n", false, "answer 5\\n\nstray\n");
 }
@@ -76,7 +77,7 @@ static void long_lines_stream(void **state)
     framing_expect_requests(&settings, "123456\r\n1234567\r\n12345678\r\n",
                             "forward 123456\\r\\n\nforward 1234567\\r\\n\nforward 12345678\\r\\n\n");
     /* Whether it has an answer is known at its end all the same. */
-    settings.line.reply_if = SLICE("ab?");
+    line_own(&settings)->reply_if = SLICE("ab?");
     framing_expect_requests(&settings, "1234567ab?890\r\n1234567ab890\r\n",
                             "forward 1234567ab?890\\r\\n\nforward [unanswered] 1234567ab890\\r\\n\n");
 }
@@ -92,11 +93,11 @@ static void answers_are_lines(void **state)
     framing_expect_responses(&settings, "a\n", "1", true, "cut 1\n");
     framing_expect_responses(&settings, "a\n", "", true, "cut \n");
     framing_expect_responses(&settings, "", "1\n", false, "stray\n");
-    settings.line.reply_lines = 3;
+    line_own(&settings)->reply_lines = 3;
     framing_expect_responses(&settings, "a\nb\n", "1\n\n3\n4\n5\n6\n", false,
                              "answer 1\\n\\n3\\n\nanswer 4\\n5\\n6\\n\n");
     framing_expect_responses(&settings, "a\n", "1\n2\n", true, "cut 1\\n2\\n\n");
-    settings.line.delimiter = SLICE("\r\n");
+    line_own(&settings)->delimiter = SLICE("\r\n");
     framing_expect_responses(&settings, "a\r\nb\r\n", "1\n\r\r\n\r\n3\r\n4", false,
                              "answer 1\\n\\r\\r\\n\\r\\n3\\r\\n\nmore 4\n");
 }
@@ -105,14 +106,14 @@ static void answers_end_with_a_certain_line(void **state)
 {
     (void)state;
     struct protocol_settings settings = with_delimiter(SLICE("\r\n"));
-    settings.line.reply_until = SLICE("OK");
-    settings.line.reply_lines = 2; /* no longer counts */
+    line_own(&settings)->reply_until = SLICE("OK");
+    line_own(&settings)->reply_lines = 2; /* no longer counts */
     framing_expect_responses(&settings, "a\r\nb\r\n", "1\r\nO\r\nxOK\r\n\r\nOK 3\r\nOK\r\n", false,
                              "answer 1\\r\\nO\\r\\nxOK\\r\\n\\r\\nOK 3\\r\\n\nanswer OK\\r\\n\n");
     framing_expect_responses(&settings, "a\r\n", "OOK\r\nO\r\nK\r\n", false,
                              "more OOK\\r\\nO\\r\\nK\\r\\n\n");
     /* Exactly a dot, as in SMTP and POP3, where lines that begin with one are doubled. */
-    settings.line.reply_until = SLICE(".\r\n");
+    line_own(&settings)->reply_until = SLICE(".\r\n");
     framing_expect_responses(&settings, "a\r\nb\r\n", "..\r\n.\r.\r\n.\r\n.\r\n", false,
                              "answer ..\\r\\n.\\r.\\r\\n.\\r\\n\nanswer .\\r\\n\n");
 }
@@ -122,12 +123,12 @@ static void errors_are_configured(void **state)
     (void)state;
     struct protocol_settings settings = with_delimiter(SLICE("\n"));
     framing_expect_error(&settings, "a\n", REASON_REQUEST_TIMEOUT, NULL);
-    settings.error_reply = SLICE("ERR\r\n");
+    error_reply_own(&settings)->error_reply = SLICE("ERR\r\n");
     framing_expect_error(&settings, "a\n", REASON_REQUEST_TIMEOUT, "ERR\r\n");
     framing_expect_error(&settings, "a", REASON_OVER_LIMIT, "ERR\r\n");
     framing_expect_error(&settings, "", REASON_DRAINED, "ERR\r\n");
     /* Who waits for no answer would take it for that of the next request. */
-    settings.line.reply_if = SLICE("?");
+    line_own(&settings)->reply_if = SLICE("?");
     framing_expect_error(&settings, "a\n", REASON_QUEUE_TIMEOUT, NULL);
     framing_expect_error(&settings, "a?\n", REASON_QUEUE_TIMEOUT, "ERR\r\n");
 }
@@ -136,7 +137,7 @@ static void no_error_follows_half_an_answer(void **state)
 {
     (void)state;
     struct protocol_settings settings = with_delimiter(SLICE("\n"));
-    settings.error_reply = SLICE("ERR");
+    error_reply_own(&settings)->error_reply = SLICE("ERR");
     struct protocol_request request = { .decided = true, .begun = true };
     struct buffer out = { 0 };
     assert_false(protocol_line.write_error(&settings, &request, REASON_TARGET_CLOSED, &out));
@@ -148,7 +149,7 @@ static void each_byte_is_looked_at_once(void **state)
 {
     (void)state;
     struct protocol_settings settings = with_delimiter(SLICE("aab"));
-    settings.line.reply_if = SLICE("aac");
+    line_own(&settings)->reply_if = SLICE("aac");
     size_t length = 20000;
     char *text = malloc(length);
     assert_non_null(text);
@@ -160,7 +161,7 @@ static void each_byte_is_looked_at_once(void **state)
     settings.head_limit = 100;
     framing_expect_request_once(&settings, message, 0);
     framing_expect_response_once(&settings, SLICE("aab"), message);
-    settings.line.reply_until = SLICE("aaaaa");
+    line_own(&settings)->reply_until = SLICE("aaaaa");
     framing_expect_response_once(&settings, SLICE("aab"), message);
     free(text);
 }

@@ -1,6 +1,7 @@
 /* Messages between marks. */
 #include "unit/framing_once.h"
 
+#include "protocol/marks/marks.h"
 #include "protocol/protocols.h"
 
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 static struct protocol_settings with_marks(struct slice start, struct slice end)
 {
     struct protocol_settings settings = framing_settings(&protocol_marks);
-    settings.marks.start = start;
-    settings.marks.end = end;
+    marks_own(&settings)->start = start;
+    marks_own(&settings)->end = end;
     return settings;
 }
 
@@ -19,10 +20,10 @@ static struct protocol_settings with_marks(struct slice start, struct slice end)
 static void it_is_found(void **state)
 {
     (void)state;
-    assert_ptr_equal(protocol_find("marks"), &protocol_marks);
+    assert_ptr_equal(protocols_find("marks"), &protocol_marks);
     assert_false(protocol_marks.is_async);
     assert_false(protocol_marks.aborts_on_close);
-    assert_false(protocol_marks.takes_turns);
+    assert_null(protocol_marks.turn_gap);
 }
 
 static void messages_stand_between_marks(void **state)
@@ -56,7 +57,7 @@ static void nothing_stands_elsewhere(void **state)
     framing_expect_requests(&settings, "x", "broken \n");
     framing_expect_requests(&settings, "\x1c\r", "broken \n");
     framing_expect_requests(&settings, "\x0b\x1c\r\n\x0b\x1c\r", "forward \\x0b\\x1c\\r\nbroken \n");
-    settings.error_reply = SLICE("\x0b\x1c\r");
+    error_reply_own(&settings)->error_reply = SLICE("\x0b\x1c\r");
     framing_expect_requests(&settings, " \x0b", "broken \\x0b\\x1c\\r\n");
     settings = with_marks(SLICE("aab"), SLICE("!"));
     framing_expect_requests(&settings, "aab!aaab!", "forward aab!\nbroken \n");
@@ -109,8 +110,8 @@ static void errors_are_configured(void **state)
     (void)state;
     struct protocol_settings settings = MLLP;
     framing_expect_error(&settings, "\x0b\x1c\r", REASON_TARGET_CLOSED, NULL);
-    settings.error_reply = SLICE("\x0b"
-                                 "ERR\x1c\r");
+    error_reply_own(&settings)->error_reply = SLICE("\x0b"
+                                                    "ERR\x1c\r");
     framing_expect_error(&settings, "\x0b\x1c\r", REASON_TARGET_CLOSED,
                          "\x0b"
                          "ERR\x1c\r");

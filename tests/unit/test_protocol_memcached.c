@@ -443,7 +443,7 @@ static void bytes_are_looked_at_once(void **state)
 static void it_is_found_by_name(void **state)
 {
     (void)state;
-    assert_ptr_equal(protocol_find("memcached"), &protocol_memcached);
+    assert_ptr_equal(protocols_find("memcached"), &protocol_memcached);
     assert_true(protocol_memcached.is_async);
     assert_false(protocol_memcached.aborts_on_close);
 }

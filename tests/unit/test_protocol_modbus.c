@@ -1,6 +1,7 @@
 /* Modbus TCP. */
 #include "unit/framing_once.h"
 
+#include "protocol/modbus/modbus.h"
 #include "protocol/protocols.h"
 
 #include <stdio.h>
@@ -20,7 +21,7 @@
 static struct protocol_settings by_order(void)
 {
     struct protocol_settings settings = framing_settings(&protocol_modbus);
-    settings.modbus.match_order = true;
+    modbus_own(&settings)->match_order = true;
     return settings;
 }
 
@@ -28,7 +29,7 @@ static void it_is_found(void **state)
 {
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_modbus);
-    assert_ptr_equal(protocol_find("modbus"), &protocol_modbus);
+    assert_ptr_equal(protocols_find("modbus"), &protocol_modbus);
     assert_false(protocol_modbus.is_async);
     assert_true(protocol_modbus.aborts_on_close);
     assert_int_equal(protocol_modbus.largest_answer(&settings), 260);

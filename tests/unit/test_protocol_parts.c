@@ -67,7 +67,7 @@ static void a_shorter_pattern_does_no_harm(void **state)
     assert_int_equal(taken, 2);
 }
 
-#define FORMAT(kind, little) ((struct number_format){ PROTOCOL_##kind, little })
+#define FORMAT(kind, little) ((struct number_format){ NUMBER_##kind, little })
 
 static void numbers_are_read_and_written(void **state)
 {
@@ -132,13 +132,13 @@ static void what_is_no_number_is_refused(void **state)
 static void capacities_are_right(void **state)
 {
     (void)state;
-    assert_true(number_capacity(PROTOCOL_BINARY, 1) == 256);
-    assert_true(number_capacity(PROTOCOL_BINARY, 7) == UINT64_C(1) << 56);
-    assert_true(number_capacity(PROTOCOL_BINARY, 8) == UINT64_MAX);
-    assert_true(number_capacity(PROTOCOL_ASCII, 4) == 10000);
-    assert_true(number_capacity(PROTOCOL_ASCII, 20) == UINT64_MAX);
-    assert_true(number_capacity(PROTOCOL_BCD, 2) == 10000);
-    assert_true(number_capacity(PROTOCOL_BCD, 10) == UINT64_MAX);
+    assert_true(number_capacity(NUMBER_BINARY, 1) == 256);
+    assert_true(number_capacity(NUMBER_BINARY, 7) == UINT64_C(1) << 56);
+    assert_true(number_capacity(NUMBER_BINARY, 8) == UINT64_MAX);
+    assert_true(number_capacity(NUMBER_ASCII, 4) == 10000);
+    assert_true(number_capacity(NUMBER_ASCII, 20) == UINT64_MAX);
+    assert_true(number_capacity(NUMBER_BCD, 2) == 10000);
+    assert_true(number_capacity(NUMBER_BCD, 10) == UINT64_MAX);
 }
 
 int main(void)

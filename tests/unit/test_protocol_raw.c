@@ -8,8 +8,8 @@
 static void clients_take_turns(void **state)
 {
     (void)state;
-    assert_ptr_equal(protocol_find("raw"), &protocol_raw);
-    assert_true(protocol_raw.takes_turns);
+    assert_ptr_equal(protocols_find("raw"), &protocol_raw);
+    assert_non_null(protocol_raw.turn_gap);
     assert_false(protocol_raw.is_async);
     assert_false(protocol_raw.aborts_on_close);
     assert_null(protocol_raw.largest_answer);
@@ -64,7 +64,6 @@ static void there_is_no_error(void **state)
 {
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_raw);
-    settings.error_reply = SLICE("no");
     framing_expect_error(&settings, "q", REASON_REQUEST_TIMEOUT, NULL);
 }
 

@@ -16,7 +16,7 @@ static struct protocol_settings plain(void)
 static struct protocol_settings with_password(void)
 {
     struct protocol_settings settings = plain();
-    settings.redis.password = SLICE("secret");
+    redis_own(&settings)->password = SLICE("secret");
     return settings;
 }
 
@@ -158,8 +158,8 @@ static void browsers_are_sent_away(void **state)
     (void)state;
     struct protocol_settings settings = plain();
     struct slice everything = SLICE("*");
-    settings.redis.commands = &everything;
-    settings.redis.command_count = 1;
+    redis_own(&settings)->commands.slices = &everything;
+    redis_own(&settings)->commands.count = 1;
     const char *expected = "broken -ERR proximux: this is no server for HTTP\\r\\n\n";
     framing_expect_requests(&settings, "POST / HTTP/1.1\r\nHost: x\r\n\r\nSET a b\r\n", expected);
     framing_expect_requests(&settings, "Host: x\r\n", expected);
@@ -512,8 +512,8 @@ static void the_operator_admits_commands(void **state)
     (void)state;
     struct protocol_settings settings = plain();
     struct slice commands[] = { SLICE("Json.*"), SLICE("MULTI"), SLICE("xread"), SLICE("client|no-evict") };
-    settings.redis.commands = commands;
-    settings.redis.command_count = sizeof commands / sizeof *commands;
+    redis_own(&settings)->commands.slices = commands;
+    redis_own(&settings)->commands.count = sizeof commands / sizeof *commands;
     const char *const admitted[] = { "json.get", "json.", "multi", NULL };
     const char *const others[] = { "json", "multix", "mult", NULL };
     expect_each(&settings, admitted, NULL);
@@ -531,8 +531,8 @@ static void nothing_admits_what_is_not_one_answer(void **state)
     (void)state;
     struct protocol_settings settings = plain();
     struct slice everything = SLICE("*");
-    settings.redis.commands = &everything;
-    settings.redis.command_count = 1;
+    redis_own(&settings)->commands.slices = &everything;
+    redis_own(&settings)->commands.count = 1;
     expect_each(&settings, unpaired, UNPAIRED_TEXT);
     expect_each(&settings, unknown, NULL);
     expect_each(&settings, blocking, NULL);
@@ -680,7 +680,7 @@ static void only_the_present_database_is_selected(void **state)
         "local -ERR value is not an integer or out of range\\r\\n\n"
         "local -ERR wrong number of arguments for 'select' command\\r\\n\n"
         "local -ERR wrong number of arguments for 'select' command\\r\\n\n");
-    settings.redis.database = 12;
+    redis_own(&settings)->database = 12;
     framing_expect_requests(
         &settings, "SELECT 12\nSELECT 0\nSELECT \"12\\r\"\nSELECT ''\n",
         "local +OK\\r\\n\n"
@@ -757,7 +757,7 @@ static void nothing_passes_before_the_password(void **state)
     framing_expect_requests(&settings, "HELLO 2 AUTH default secret\nPING\n",
                             HELLO_WRITTEN "forward " PING_WRITTEN "\n");
     framing_expect_requests(&settings, "HELLO 2 AUTH default wrong SETNAME x\nPING\n", WRONGPASS NOAUTH);
-    settings.redis.username = SLICE("app");
+    redis_own(&settings)->username = SLICE("app");
     framing_expect_requests(&settings,
                             "AUTH secret\nAUTH default secret\nAUTH app wrong\nAUTH app secret\nPING\n",
                             WRONGPASS WRONGPASS WRONGPASS "local +OK\\r\\n\nforward " PING_WRITTEN "\n");
@@ -773,7 +773,7 @@ static void strangers_send_little(void **state)
     framing_expect_requests(&settings, "AUTH secret\n*11\r\n$4\r\nMGET\r\n$16385\r\n",
                             "local +OK\\r\\n\nmore *11\\r\\n$4\\r\\nMGET\\r\\n$16385\\r\\n\n");
     framing_expect_requests(&settings, "GET 1 2 3 4 5 6 7 8 9 10 11 12\n", NOAUTH);
-    settings.redis.client_auth = false;
+    redis_own(&settings)->client_auth = false;
     framing_expect_requests(&settings, "PING\nAUTH wrong\nPING\nAUTH secret\nHELLO\n",
                             "forward " PING_WRITTEN "\n" WRONGPASS "forward " PING_WRITTEN
                             "\nlocal +OK\\r\\n\n" HELLO_WRITTEN);
@@ -1078,11 +1078,11 @@ static void targets_are_greeted(void **state)
     (void)state;
     struct protocol_settings settings = plain();
     expect_greeting(&settings, "");
-    settings.redis.database = 12;
+    redis_own(&settings)->database = 12;
     expect_greeting(&settings, "*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n");
-    settings.redis.password = SLICE("a\r\nb");
+    redis_own(&settings)->password = SLICE("a\r\nb");
     expect_greeting(&settings, "*2\r\n$4\r\nAUTH\r\n$4\r\na\r\nb\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n");
-    settings.redis.username = SLICE("app");
+    redis_own(&settings)->username = SLICE("app");
     expect_greeting(&settings,
                     "*3\r\n$4\r\nAUTH\r\n$3\r\napp\r\n$4\r\na\r\nb\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n");
     for (size_t step = 1; step < 100; step++) {
@@ -1106,7 +1106,7 @@ static void targets_are_greeted(void **state)
     snprintf(error, sizeof error, "it refuses our AUTH: %.*s...", (int)REDIS_ESCAPED_MAX, endless + 1);
     expect_greeted(&settings, (struct slice){ endless, sizeof endless }, 1, PROTOCOL_BROKEN, error, 10);
     settings = plain();
-    settings.redis.database = 1;
+    redis_own(&settings)->database = 1;
     expect_greeted(&settings, SLICE("-NOAUTH no\r\n"), 3, PROTOCOL_BROKEN, "it refuses our SELECT: NOAUTH no",
                    0);
 }

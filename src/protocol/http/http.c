@@ -407,8 +407,21 @@ static bool http_write_error(const struct protocol_settings *settings, const str
     return true;
 }
 
+/* Of a status from 400 on: "404 Not Found". */
+static void http_describe_error(const struct protocol_settings *settings, struct slice bytes,
+                                struct buffer *text)
+{
+    struct slice line = describe_line_of(bytes);
+    (void)settings;
+    if (line.length < 12 || !describe_begins_with(line, SLICE("HTTP/1.")) || line.bytes[9] < '4')
+        return;
+    buffer_append(text, line.bytes + 9, line.length - 9);
+}
+
 const struct protocol protocol_http = {
     .name = "http",
+    .async_caution =
+        "not every server stands pipelined requests: some write 1xx into the middle of an answer",
     .client_size = sizeof(struct http_client),
     .connection_size = sizeof(struct http_connection),
     .aborts_on_close = true,
@@ -419,5 +432,5 @@ const struct protocol protocol_http = {
     .end_response = http_end_response,
     .write_error = http_write_error,
     .describe = describe_first_line,
-    .describe_error = describe_http_error,
+    .describe_error = http_describe_error,
 };

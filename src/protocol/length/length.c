@@ -1,10 +1,13 @@
 /* Messages with a header that says how long they are, and maybe an id that the answer repeats. */
 #include "protocol/length/length.h"
 
-#include "protocol/error_reply.h"
-#include "protocol/number.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
+
+#include <inttypes.h>
+
+/* Decimal digits whose number surely fits 64 bits. */
+#define DIGITS_MAX 18
 
 #define ID_COUNT_MAX (UINT64_C(1) << 32)
 
@@ -25,27 +28,27 @@ struct length_connection {
 
 static size_t length_id_width(const struct protocol_settings *settings)
 {
-    return settings->length.id_width <= LENGTH_ID_MAX ? (size_t)settings->length.id_width : 0;
+    return length_own(settings)->id_width <= LENGTH_ID_MAX ? (size_t)length_own(settings)->id_width : 0;
 }
 
 /* How many bytes have to be there before anything is known. */
 static size_t length_head_size(const struct protocol_settings *settings)
 {
-    size_t size = (size_t)(settings->length.offset + settings->length.width);
-    size_t id_end = (size_t)settings->length.id_offset + length_id_width(settings);
+    size_t size = (size_t)(length_own(settings)->offset + length_own(settings)->width);
+    size_t id_end = (size_t)length_own(settings)->id_offset + length_id_width(settings);
     return length_id_width(settings) > 0 && id_end > size ? id_end : size;
 }
 
 static struct number_format length_format(const struct protocol_settings *settings)
 {
-    return (struct number_format){ settings->length.encoding, settings->length.little_endian };
+    return (struct number_format){ length_own(settings)->encoding, length_own(settings)->little_endian };
 }
 
 /* The size of a whole message whose length field has this value. False beyond 63 bits. */
 static bool length_add(const struct protocol_settings *settings, uint64_t value, int64_t *total)
 {
-    return !__builtin_add_overflow(settings->length.offset + settings->length.width, settings->length.adjust,
-                                   total) &&
+    return !__builtin_add_overflow(length_own(settings)->offset + length_own(settings)->width,
+                                   length_own(settings)->adjust, total) &&
            !__builtin_add_overflow(value, *total, total);
 }
 
@@ -55,8 +58,8 @@ static bool length_read_head(const struct protocol_settings *settings, const uns
 {
     uint64_t value;
     int64_t total;
-    if (!number_read(length_format(settings), head + settings->length.offset, (size_t)settings->length.width,
-                     &value) ||
+    if (!number_read(length_format(settings), head + length_own(settings)->offset,
+                     (size_t)length_own(settings)->width, &value) ||
         !length_add(settings, value, &total) || total < (int64_t)head_length)
         return false;
     *remaining = (uint64_t)total - head_length;
@@ -89,7 +92,7 @@ static enum protocol_outcome length_read_request(const struct protocol_settings 
         const unsigned char *head = (const unsigned char *)buffer_bytes(out);
         if (!length_read_head(settings, head, out->length, &client->remaining))
             return error_reply_break(settings, answer);
-        memcpy(request->context, head + settings->length.id_offset, length_id_width(settings));
+        memcpy(request->context, head + length_own(settings)->id_offset, length_id_width(settings));
         request->decided = true;
     }
     return length_pass_body(&client->remaining, input, out) ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
@@ -107,7 +110,7 @@ static enum protocol_outcome length_say_whose(const struct protocol_settings *se
         return PROTOCOL_MORE;
     connection->head[head_size - 1] = (unsigned char)input->bytes[0];
     if (!length_read_head(settings, connection->head, head_size, &remaining) ||
-        !number_read(length_format(settings), connection->head + settings->length.id_offset,
+        !number_read(length_format(settings), connection->head + length_own(settings)->id_offset,
                      length_id_width(settings), id))
         return PROTOCOL_BROKEN;
     return PROTOCOL_WHOSE;
@@ -125,7 +128,8 @@ static enum protocol_outcome length_read_response(const struct protocol_settings
             return PROTOCOL_MORE;
         if (!length_read_head(settings, connection->head, connection->head_length, &connection->remaining))
             return PROTOCOL_BROKEN;
-        memcpy(connection->head + settings->length.id_offset, request->context, length_id_width(settings));
+        memcpy(connection->head + length_own(settings)->id_offset, request->context,
+               length_id_width(settings));
         buffer_append(out, (const char *)connection->head, connection->head_length);
         connection->in_body = true;
     }
@@ -140,7 +144,7 @@ static uint64_t length_id_count(const struct protocol_settings *settings)
 {
     if (length_id_width(settings) == 0)
         return 0;
-    uint64_t count = number_capacity(settings->length.encoding, length_id_width(settings));
+    uint64_t count = number_capacity(length_own(settings)->encoding, length_id_width(settings));
     return count < ID_COUNT_MAX ? count : ID_COUNT_MAX;
 }
 
@@ -148,14 +152,14 @@ static void length_set_id(const struct protocol_settings *settings, struct proto
                           char *bytes, uint64_t id)
 {
     (void)request;
-    number_write(length_format(settings), (unsigned char *)bytes + settings->length.id_offset,
+    number_write(length_format(settings), (unsigned char *)bytes + length_own(settings)->id_offset,
                  length_id_width(settings), id);
 }
 
 static size_t length_largest_answer(const struct protocol_settings *settings)
 {
     size_t limit = settings->max_message > 0 ? (size_t)settings->max_message : 0;
-    uint64_t capacity = number_capacity(settings->length.encoding, (size_t)settings->length.width);
+    uint64_t capacity = number_capacity(length_own(settings)->encoding, (size_t)length_own(settings)->width);
     int64_t total;
     if (capacity == UINT64_MAX || !length_add(settings, capacity - 1, &total) || total <= 0 ||
         (uint64_t)total > SIZE_MAX)
@@ -163,8 +167,68 @@ static size_t length_largest_answer(const struct protocol_settings *settings)
     return limit > 0 && limit < (size_t)total ? limit : (size_t)total;
 }
 
+static const char *const length_endians[] = { "big", "little", NULL };
+static const char *const length_encodings[] = { "binary", "ascii", "bcd", NULL };
+
+static const struct key length_id_keys[] = {
+    INTEGER_KEY("offset", UNIT_BYTES, 0, LENGTH_HEAD_MAX - 1, NULL, "bytes before the id", .required = true,
+                KEY_FIELD(struct length_settings, id_offset)),
+    INTEGER_KEY("width", UNIT_BYTES, 1, LENGTH_ID_MAX, NULL, "bytes of the id", .required = true,
+                KEY_FIELD(struct length_settings, id_width)),
+};
+
+static const struct key_scope length_id_scope = { "protocol: id: ", "PROTOCOL_ID_", length_id_keys,
+                                                  sizeof length_id_keys / sizeof length_id_keys[0] };
+
+static const struct key length_keys[] = {
+    INTEGER_KEY("offset", UNIT_BYTES, 0, LENGTH_HEAD_MAX - 1, "0", "bytes before the length field",
+                KEY_FIELD(struct length_settings, offset)),
+    INTEGER_KEY("width", UNIT_BYTES, 1, DIGITS_MAX, NULL, "bytes of the length field", .required = true,
+                KEY_FIELD(struct length_settings, width)),
+    CHOICE_KEY("endian", length_endians, "big", "order of the length's bytes",
+               KEY_FIELD(struct length_settings, little_endian)),
+    INTEGER_KEY("adjust", UNIT_BYTES, -65536, 65536, "0", "what the length leaves out or counts in excess",
+                KEY_FIELD(struct length_settings, adjust)),
+    CHOICE_KEY("encoding", length_encodings, "binary", "how the length is written",
+               KEY_FIELD(struct length_settings, encoding)),
+    STRUCTURE_KEY("id", "where messages carry an id", .members = &length_id_scope),
+    ERROR_REPLY_KEY,
+};
+
+static void length_check_width(const struct length_settings *own, const struct key_report *report)
+{
+    if (own->encoding == NUMBER_BINARY && own->width > 4 && own->width != 8)
+        key_error(report, "width", "a binary length has 1, 2, 3, 4 or 8 bytes");
+    else if (own->encoding == NUMBER_BCD && own->width > DIGITS_MAX / 2)
+        key_error(report, "width", "a bcd length has 1 to %d bytes, with two digits each", DIGITS_MAX / 2);
+    if (own->offset + own->width > LENGTH_HEAD_MAX)
+        key_error(report, "width", "the length ends after %" PRId64 " bytes; a header has %d at most",
+                  own->offset + own->width, LENGTH_HEAD_MAX);
+}
+
+static void length_check(const struct protocol_settings *settings, bool is_shared,
+                         const struct key_report *report)
+{
+    const struct length_settings *own = length_own(settings);
+    int64_t id_end = own->id_offset + own->id_width;
+    (void)is_shared;
+    length_check_width(own, report);
+    if (id_end > LENGTH_HEAD_MAX)
+        key_error(report, "id", "the id ends after %" PRId64 " bytes; a header has %d at most", id_end,
+                  LENGTH_HEAD_MAX);
+    if (own->id_width > 0 && own->id_offset < own->offset + own->width && own->offset < id_end)
+        key_error(report, "id", "the id overlaps the length");
+    if (own->little_endian && own->encoding != NUMBER_BINARY)
+        key_error(report, "endian",
+                  "only binary numbers have an order of bytes; digits begin with the highest one");
+}
+
 const struct protocol protocol_length = {
     .name = "length",
+    .keys = length_keys,
+    .key_count = sizeof length_keys / sizeof length_keys[0],
+    .check = length_check,
+    .async_caution = ORDER_CAUTION,
     .client_size = sizeof(struct length_client),
     .connection_size = sizeof(struct length_connection),
     .read_request = length_read_request,

@@ -1,6 +1,7 @@
 /* Lines: a request is one, an answer a number of them, or all up to one that begins with given bytes. */
+#include "protocol/line/line.h"
+
 #include "protocol/describe.h"
-#include "protocol/error_reply.h"
 #include "protocol/match.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
@@ -36,8 +37,8 @@ static enum protocol_outcome line_read_request(const struct protocol_settings *s
     (void)answer;
     struct line_client *client = client_state;
     size_t taken;
-    bool ends = match_find(&client->delimiter, settings->line.delimiter, *input, &taken);
-    line_look_for_reply(client, settings->line.reply_if, (struct slice){ input->bytes, taken });
+    bool ends = match_find(&client->delimiter, line_own(settings)->delimiter, *input, &taken);
+    line_look_for_reply(client, line_own(settings)->reply_if, (struct slice){ input->bytes, taken });
     /* A longer line streams. Whether it has an answer shows at its end, like that of any other. */
     if (ends || out->length + taken >= settings->head_limit)
         request->decided = true;
@@ -65,12 +66,12 @@ static void line_compare_until(struct line_connection *connection, struct slice 
 /* Notes that a line has ended. True if it is the last one of its answer. */
 static bool line_end(struct line_connection *connection, const struct protocol_settings *settings)
 {
-    size_t until = settings->line.reply_until.length;
+    size_t until = line_own(settings)->reply_until.length;
     bool is_until = !connection->is_other && connection->until_matched >= until;
     connection->lines++;
     connection->is_other = false;
     connection->until_matched = 0;
-    return until > 0 ? is_until : connection->lines >= settings->line.reply_lines;
+    return until > 0 ? is_until : connection->lines >= line_own(settings)->reply_lines;
 }
 
 static enum protocol_outcome line_read_response(const struct protocol_settings *settings,
@@ -82,8 +83,9 @@ static enum protocol_outcome line_read_response(const struct protocol_settings *
     struct line_connection *connection = connection_state;
     while (input->length > 0) {
         size_t taken;
-        bool ends = match_find(&connection->delimiter, settings->line.delimiter, *input, &taken);
-        line_compare_until(connection, settings->line.reply_until, (struct slice){ input->bytes, taken });
+        bool ends = match_find(&connection->delimiter, line_own(settings)->delimiter, *input, &taken);
+        line_compare_until(connection, line_own(settings)->reply_until,
+                           (struct slice){ input->bytes, taken });
         pass(input, taken, out);
         if (ends && line_end(connection, settings)) {
             *connection = (struct line_connection){ 0 };
@@ -93,12 +95,50 @@ static enum protocol_outcome line_read_response(const struct protocol_settings *
     return PROTOCOL_MORE;
 }
 
+static const struct key line_keys[] = {
+    STRING_KEY("delimiter", "\\n", "what ends a line", .is_bytes = true, .maximum = MARK_MAX,
+               KEY_FIELD(struct line_settings, delimiter)),
+    INTEGER_KEY("reply_lines", UNIT_NONE, 1, 65535, "1", "lines of an answer",
+                KEY_FIELD(struct line_settings, reply_lines)),
+    STRING_KEY("reply_until", NULL, "beginning of an answer's last line", .is_bytes = true,
+               .maximum = MARK_MAX, KEY_FIELD(struct line_settings, reply_until)),
+    STRING_KEY("reply_if", NULL, "what requests with an answer contain", .is_bytes = true,
+               .maximum = MARK_MAX, KEY_FIELD(struct line_settings, reply_if)),
+    ERROR_REPLY_KEY,
+};
+
+static void line_check(const struct protocol_settings *settings, bool is_shared,
+                       const struct key_report *report)
+{
+    const struct line_settings *own = line_own(settings);
+    (void)is_shared;
+    if (own->reply_lines > 1 && own->reply_until.length > 0)
+        key_error(report, "reply_lines", "does not go with reply_until: an answer ends by one of them");
+    error_reply_check(settings, SLICE(""), own->delimiter, "end with the delimiter", report);
+}
+
+/* The message without what delimits it. */
+static void line_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+{
+    struct slice delimiter = line_own(settings)->delimiter;
+    if (bytes.length >= delimiter.length &&
+        memcmp(bytes.bytes + bytes.length - delimiter.length, delimiter.bytes, delimiter.length) == 0)
+        bytes.length -= delimiter.length;
+    if (bytes.length > 0 && bytes.bytes[bytes.length - 1] == '\r')
+        bytes.length--;
+    buffer_append(text, bytes.bytes, bytes.length);
+}
+
 const struct protocol protocol_line = {
     .name = "line",
+    .keys = line_keys,
+    .key_count = sizeof line_keys / sizeof line_keys[0],
+    .check = line_check,
+    .async_caution = ORDER_CAUTION,
     .client_size = sizeof(struct line_client),
     .connection_size = sizeof(struct line_connection),
     .read_request = line_read_request,
     .read_response = line_read_response,
     .write_error = error_reply_write,
-    .describe = describe_line,
+    .describe = line_describe,
 };

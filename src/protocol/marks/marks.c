@@ -1,7 +1,8 @@
 /* Messages between a start and an end mark, such as STX and ETX, or the blocks of MLLP (HL7). Nothing may
  * stand between two messages. */
+#include "protocol/marks/marks.h"
+
 #include "protocol/describe.h"
-#include "protocol/error_reply.h"
 #include "protocol/match.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
@@ -32,7 +33,7 @@ static enum protocol_outcome marks_read_request(const struct protocol_settings *
                                                 struct buffer *out, struct buffer *answer)
 {
     struct marks_reader *reader = client;
-    struct slice start = settings->marks.start;
+    struct slice start = marks_own(settings)->start;
     size_t starting = marks_starting(reader, start, input);
     if (starting > 0) {
         if (out->length + starting > settings->head_limit || !marks_start(reader, start, *input, starting))
@@ -42,7 +43,7 @@ static enum protocol_outcome marks_read_request(const struct protocol_settings *
             return PROTOCOL_MORE;
     }
     size_t taken;
-    bool ends = match_find(&reader->end, settings->marks.end, *input, &taken);
+    bool ends = match_find(&reader->end, marks_own(settings)->end, *input, &taken);
     /* A longer message streams. */
     if (ends || out->length + taken >= settings->head_limit)
         request->decided = true;
@@ -60,7 +61,7 @@ static enum protocol_outcome marks_read_response(const struct protocol_settings 
     (void)request;
     (void)id;
     struct marks_reader *reader = connection;
-    struct slice start = settings->marks.start;
+    struct slice start = marks_own(settings)->start;
     size_t starting = marks_starting(reader, start, input);
     if (starting > 0) {
         if (!marks_start(reader, start, *input, starting))
@@ -72,7 +73,7 @@ static enum protocol_outcome marks_read_response(const struct protocol_settings 
         buffer_append(out, start.bytes, start.length);
     }
     size_t taken;
-    bool ends = match_find(&reader->end, settings->marks.end, *input, &taken);
+    bool ends = match_find(&reader->end, marks_own(settings)->end, *input, &taken);
     pass(input, taken, out);
     if (!ends)
         return PROTOCOL_MORE;
@@ -80,12 +81,45 @@ static enum protocol_outcome marks_read_response(const struct protocol_settings 
     return PROTOCOL_COMPLETE;
 }
 
+static const struct key marks_keys[] = {
+    STRING_KEY("start", NULL, "what begins a message", .required = true, .is_bytes = true,
+               .maximum = MARK_MAX, KEY_FIELD(struct marks_settings, start)),
+    STRING_KEY("end", NULL, "what ends a message", .required = true, .is_bytes = true, .maximum = MARK_MAX,
+               KEY_FIELD(struct marks_settings, end)),
+    ERROR_REPLY_KEY,
+};
+
+static void marks_check(const struct protocol_settings *settings, bool is_shared,
+                        const struct key_report *report)
+{
+    const struct marks_settings *own = marks_own(settings);
+    (void)is_shared;
+    error_reply_check(settings, own->start, own->end, "go from start to end", report);
+}
+
+/* The message without what delimits it. */
+static void marks_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+{
+    struct slice start = marks_own(settings)->start;
+    struct slice end = marks_own(settings)->end;
+    if (describe_begins_with(bytes, start))
+        slice_skip(&bytes, start.length);
+    if (bytes.length >= end.length &&
+        memcmp(bytes.bytes + bytes.length - end.length, end.bytes, end.length) == 0)
+        bytes.length -= end.length;
+    buffer_append(text, bytes.bytes, bytes.length);
+}
+
 const struct protocol protocol_marks = {
     .name = "marks",
+    .keys = marks_keys,
+    .key_count = sizeof marks_keys / sizeof marks_keys[0],
+    .check = marks_check,
+    .async_caution = ORDER_CAUTION,
     .client_size = sizeof(struct marks_reader),
     .connection_size = sizeof(struct marks_reader),
     .read_request = marks_read_request,
     .read_response = marks_read_response,
     .write_error = error_reply_write,
-    .describe = describe_marks,
+    .describe = marks_describe,
 };

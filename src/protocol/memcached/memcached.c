@@ -265,6 +265,14 @@ static bool memcached_observes(const struct protocol_settings *settings, struct 
     return !command.is_refused;
 }
 
+static void memcached_describe_error(const struct protocol_settings *settings, struct slice bytes,
+                                     struct buffer *text)
+{
+    if (describe_begins_with(bytes, SLICE("ERROR")) || describe_begins_with(bytes, SLICE("CLIENT_ERROR")) ||
+        describe_begins_with(bytes, SLICE("SERVER_ERROR")))
+        describe_first_line(settings, bytes, text);
+}
+
 const struct protocol protocol_memcached = {
     .name = "memcached",
     .client_size = sizeof(struct memcached_client),
@@ -274,6 +282,6 @@ const struct protocol protocol_memcached = {
     .read_response = memcached_answer_read,
     .write_error = memcached_write_error,
     .describe = describe_first_line,
-    .describe_error = describe_memcached_error,
+    .describe_error = memcached_describe_error,
     .observes = memcached_observes,
 };

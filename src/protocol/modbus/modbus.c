@@ -5,6 +5,8 @@
  *
  * All numbers are big-endian. The length counts what follows it. An exception has the function's highest bit
  * set, and one byte of data. */
+#include "protocol/modbus/modbus.h"
+
 #include "protocol/describe.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
@@ -21,33 +23,40 @@ enum {
     MODBUS_NO_ANSWER = 0x0B,
 };
 
-/* What the data of a request looks like, for the functions of the specification. Some servers, libmodbus
- * among them, find the end of a request by its function and not by its length: where the two disagree, the
- * rest would be taken for a request of its own, or another client's bytes for the rest. */
-struct modbus_form {
-    bool is_known;
+/* How what follows the function says what it is about, for people. */
+enum modbus_subject { MODBUS_OTHER, MODBUS_RANGE, MODBUS_SINGLE };
+
+/* The functions of the specification. Some servers, libmodbus among them, find the end of a request by its function
+ * and not by its length: where the two disagree, the rest would be taken for a request of its own, or another
+ * client's bytes for the rest. So the form of the data is checked where it is known. */
+struct modbus_function {
+    const char *name; /* NULL: there is no such function */
+    enum modbus_subject subject;
+    bool has_form;
     bool is_counted;    /* the last of these bytes says how many follow */
-    unsigned char size; /* bytes */
+    unsigned char size; /* bytes of data */
 };
 
-static const struct modbus_form modbus_forms[MODBUS_IS_EXCEPTION] = {
-    [0x01] = { true, false, 4 }, /* read coils */
-    [0x02] = { true, false, 4 }, /* read discrete inputs */
-    [0x03] = { true, false, 4 }, /* read holding registers */
-    [0x04] = { true, false, 4 }, /* read input registers */
-    [0x05] = { true, false, 4 }, /* write single coil */
-    [0x06] = { true, false, 4 }, /* write single register */
-    [0x07] = { true, false, 0 }, /* read exception status */
-    [0x0B] = { true, false, 0 }, /* get comm event counter */
-    [0x0C] = { true, false, 0 }, /* get comm event log */
-    [0x0F] = { true, true, 5 },  /* write multiple coils */
-    [0x10] = { true, true, 5 },  /* write multiple registers */
-    [0x11] = { true, false, 0 }, /* report server id */
-    [0x14] = { true, true, 1 },  /* read file record */
-    [0x15] = { true, true, 1 },  /* write file record */
-    [0x16] = { true, false, 6 }, /* mask write register */
-    [0x17] = { true, true, 9 },  /* read/write multiple registers */
-    [0x18] = { true, false, 2 }, /* read FIFO queue */
+static const struct modbus_function modbus_functions[MODBUS_IS_EXCEPTION] = {
+    [1] = { "read coils", MODBUS_RANGE, true, false, 4 },
+    [2] = { "read discrete inputs", MODBUS_RANGE, true, false, 4 },
+    [3] = { "read holding registers", MODBUS_RANGE, true, false, 4 },
+    [4] = { "read input registers", MODBUS_RANGE, true, false, 4 },
+    [5] = { "write single coil", MODBUS_SINGLE, true, false, 4 },
+    [6] = { "write single register", MODBUS_SINGLE, true, false, 4 },
+    [7] = { "read exception status", MODBUS_OTHER, true, false, 0 },
+    [8] = { "diagnostics", MODBUS_OTHER, false, false, 0 },
+    [11] = { "get comm event counter", MODBUS_OTHER, true, false, 0 },
+    [12] = { "get comm event log", MODBUS_OTHER, true, false, 0 },
+    [15] = { "write multiple coils", MODBUS_RANGE, true, true, 5 },
+    [16] = { "write multiple registers", MODBUS_RANGE, true, true, 5 },
+    [17] = { "report server id", MODBUS_OTHER, true, false, 0 },
+    [20] = { "read file record", MODBUS_OTHER, true, true, 1 },
+    [21] = { "write file record", MODBUS_OTHER, true, true, 1 },
+    [22] = { "mask write register", MODBUS_SINGLE, true, false, 6 },
+    [23] = { "read/write multiple registers", MODBUS_RANGE, true, true, 9 },
+    [24] = { "read fifo queue", MODBUS_SINGLE, true, false, 2 },
+    [43] = { "encapsulated interface transport", MODBUS_OTHER, false, false, 0 },
 };
 
 /* What is remembered of a request. */
@@ -140,15 +149,15 @@ static enum protocol_outcome modbus_read_form(const struct protocol_settings *se
                                               struct buffer *out, struct buffer *answer)
 {
     struct modbus_context context = modbus_context(request);
-    struct modbus_form form = modbus_forms[context.function];
+    struct modbus_function form = modbus_functions[context.function];
     size_t data = modbus_body_size((const unsigned char *)buffer_bytes(out)), expected = form.size;
-    if (form.is_known && form.is_counted && data >= form.size) {
+    if (form.has_form && form.is_counted && data >= form.size) {
         enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD + expected, input, out);
         if (outcome != PROTOCOL_COMPLETE)
             return outcome;
         expected += (unsigned char)buffer_bytes(out)[MODBUS_HEAD + expected - 1];
     }
-    if (!form.is_known || data == expected)
+    if (!form.has_form || data == expected)
         return PROTOCOL_COMPLETE;
     modbus_write_exception(&context, MODBUS_ILLEGAL_DATA_VALUE, answer);
     return PROTOCOL_BROKEN;
@@ -214,7 +223,7 @@ static enum protocol_outcome modbus_read_request(const struct protocol_settings 
 
 static uint64_t modbus_id_count(const struct protocol_settings *settings)
 {
-    return settings->modbus.match_order ? 0 : 65536;
+    return modbus_own(settings)->match_order ? 0 : 65536;
 }
 
 static void modbus_set_id(const struct protocol_settings *settings, struct protocol_request *request,
@@ -315,8 +324,70 @@ static bool modbus_write_error(const struct protocol_settings *settings,
     return true;
 }
 
+static unsigned modbus_word(struct slice bytes, size_t at)
+{
+    return (unsigned)(unsigned char)bytes.bytes[at] << 8 | (unsigned char)bytes.bytes[at + 1];
+}
+
+/* "unit 1 read holding registers 100-109". */
+static void modbus_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+{
+    (void)settings;
+    if (bytes.length < MODBUS_HEAD)
+        return;
+    unsigned char function = (unsigned char)bytes.bytes[MODBUS_HEAD - 1];
+    const struct modbus_function *known =
+        function < MODBUS_IS_EXCEPTION ? &modbus_functions[function] : &modbus_functions[0];
+    buffer_print(text, "unit %u ", (unsigned)(unsigned char)bytes.bytes[MODBUS_HEAD - 2]);
+    if (known->name == NULL) {
+        buffer_print(text, "function %u", (unsigned)function);
+        return;
+    }
+    buffer_append_text(text, known->name);
+    if (known->subject == MODBUS_OTHER || bytes.length < MODBUS_HEAD + 4)
+        return;
+    unsigned first = modbus_word(bytes, MODBUS_HEAD);
+    unsigned count = modbus_word(bytes, MODBUS_HEAD + 2);
+    buffer_print(text, " %u", first);
+    if (known->subject == MODBUS_RANGE && count > 1)
+        buffer_print(text, "-%u", first + count - 1);
+}
+
+static void modbus_describe_error(const struct protocol_settings *settings, struct slice bytes,
+                                  struct buffer *text)
+{
+    static const char *const names[] = {
+        [1] = "illegal function",
+        [2] = "illegal data address",
+        [3] = "illegal data value",
+        [4] = "server device failure",
+        [5] = "acknowledge",
+        [6] = "server device busy",
+        [8] = "memory parity error",
+        [10] = "gateway path unavailable",
+        [11] = "gateway target device failed to respond",
+    };
+    (void)settings;
+    if (bytes.length < MODBUS_HEAD + 1 ||
+        ((unsigned char)bytes.bytes[MODBUS_HEAD - 1] & MODBUS_IS_EXCEPTION) == 0)
+        return;
+    unsigned code = (unsigned char)bytes.bytes[MODBUS_HEAD];
+    const char *name = code < sizeof names / sizeof names[0] ? names[code] : NULL;
+    buffer_print(text, "exception %u%s%s", code, name != NULL ? ": " : "", name != NULL ? name : "");
+}
+
+static const char *const modbus_matches[] = { "id", "order", NULL };
+
+static const struct key modbus_keys[] = {
+    CHOICE_KEY("match", modbus_matches, "id", "what tells whose an answer is",
+               KEY_FIELD(struct modbus_settings, match_order)),
+};
+
 const struct protocol protocol_modbus = {
     .name = "modbus",
+    .keys = modbus_keys,
+    .key_count = sizeof modbus_keys / sizeof modbus_keys[0],
+    .async_caution = ORDER_CAUTION,
     .client_size = sizeof(struct modbus_client),
     .connection_size = sizeof(struct modbus_connection),
     .aborts_on_close = true,
@@ -326,6 +397,6 @@ const struct protocol protocol_modbus = {
     .id_count = modbus_id_count,
     .set_id = modbus_set_id,
     .largest_answer = modbus_largest_answer,
-    .describe = describe_modbus,
-    .describe_error = describe_modbus_error,
+    .describe = modbus_describe,
+    .describe_error = modbus_describe_error,
 };

@@ -1,6 +1,8 @@
 /* Follows MySQL and MariaDB sessions: packets, and the way to the first command. */
 #include "protocol/mysql/mysql.h"
 
+#include "protocol/protocols.h"
+
 /* Where a message goes on in the next packet. */
 #define PACKET_FULL 0xffffff
 
@@ -228,11 +230,12 @@ static void mysql_close(struct observer *observer, void *state)
     }
 }
 
-const struct follower follower_mysql = {
-    .name = "mysql",
+static const struct follower mysql_follower = {
     .size = sizeof(struct mysql),
     .open = mysql_open,
     .close = mysql_close,
     .client = mysql_client,
     .target = mysql_target,
 };
+
+const struct protocol protocol_mysql = { .name = "mysql", .follower = &mysql_follower };

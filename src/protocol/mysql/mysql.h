@@ -3,7 +3,7 @@
 #ifndef PROTOCOL_MYSQL_H
 #define PROTOCOL_MYSQL_H
 
-#include "protocol/observe/follow.h"
+#include "protocol/observe/observe.h"
 #include "protocol/observe/parameters.h"
 
 /* Capabilities, as both sides declare them; those of MariaDB alone follow from bit 32 on. */

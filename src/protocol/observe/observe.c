@@ -1,12 +1,8 @@
 #include "protocol/observe/observe.h"
 
-#include "protocol/observe/follow.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* ---- What followers call ---- */
 
 void observe_take(struct observer *observer, enum observe_side side, struct slice *input, size_t count)
 {
@@ -26,7 +22,7 @@ void observe_drop(struct observer *observer, enum observe_side side)
     buffer_free(&observed->head);
 }
 
-static void pending_free(struct observer *observer, struct pending *pending)
+void observe_forget(struct observer *observer, struct pending *pending)
 {
     list_remove(&pending->node);
     observer->pending_count--;
@@ -145,14 +141,28 @@ void observe_answer(struct observer *observer, struct pending *pending)
         observe_drop(observer, OBSERVE_TARGET);
         observer->error_length = 0;
     }
-    pending_free(observer, pending);
+    observe_forget(observer, pending);
+}
+
+void observe_end(struct observer *observer)
+{
+    struct pending *pending;
+    while ((pending = observe_first(observer)) != NULL) {
+        if (pending->is_told) {
+            struct observation observation = observation_of(pending);
+            observation.response_bytes = observer->sides[OBSERVE_TARGET].count;
+            observe_drop(observer, OBSERVE_TARGET);
+            observer->hooks.unanswered(observer->owner, &observation);
+        }
+        observe_forget(observer, pending);
+    }
 }
 
 void observe_lose(struct observer *observer, const char *why)
 {
     if (observer->is_silent)
         return;
-    observer_end(observer);
+    observe_end(observer);
     observe_drop(observer, OBSERVE_CLIENT);
     observe_drop(observer, OBSERVE_TARGET);
     observer->is_silent = true;
@@ -198,94 +208,4 @@ void packet_next(struct packet *packet)
     packet->has_head = false;
     packet->head_length = 0;
     buffer_free(&packet->body);
-}
-
-/* ---- The interface ---- */
-
-static const struct follower *find_follower(const struct protocol_settings *settings)
-{
-    if (settings->follower != NULL)
-        return settings->follower;
-    if (settings->protocol == NULL || settings->protocol->takes_turns)
-        return &follower_raw;
-    return &follower_framer;
-}
-
-struct observer *observer_create(const struct observer_settings *settings, const struct observer_hooks *hooks,
-                                 void *owner)
-{
-    const struct follower *follower = find_follower(settings->protocol);
-    size_t size = follower->size;
-    if (follower == &follower_framer)
-        size += observe_framer_size(settings->protocol);
-    struct observer *observer = calloc(1, sizeof *observer + size);
-    if (observer == NULL)
-        return NULL;
-    observer->protocol = settings->protocol;
-    observer->follower = follower;
-    observer->hooks = *hooks;
-    observer->owner = owner;
-    observer->parameter_limit = settings->parameter_limit;
-    observer->sides[OBSERVE_CLIENT].limit = settings->request_limit;
-    observer->sides[OBSERVE_TARGET].limit = settings->response_limit;
-    list_init(&observer->pending);
-    if (follower->open != NULL)
-        follower->open(observer, observer->state);
-    return observer;
-}
-
-void observer_destroy(struct observer *observer)
-{
-    if (observer == NULL)
-        return;
-    struct pending *pending;
-    while ((pending = observe_first(observer)) != NULL)
-        pending_free(observer, pending);
-    if (observer->follower->close != NULL)
-        observer->follower->close(observer, observer->state);
-    observe_drop(observer, OBSERVE_CLIENT);
-    observe_drop(observer, OBSERVE_TARGET);
-    free(observer);
-}
-
-void observer_client_bytes(struct observer *observer, const char *bytes, size_t length, int64_t now)
-{
-    struct slice input = { bytes, length };
-    observer->now = now;
-    while (input.length > 0 && !observer->is_silent)
-        observer->follower->client(observer, observer->state, &input);
-}
-
-void observer_target_bytes(struct observer *observer, const char *bytes, size_t length, int64_t now)
-{
-    struct slice input = { bytes, length };
-    observer->now = now;
-    while (input.length > 0 && !observer->is_silent)
-        observer->follower->target(observer, observer->state, &input);
-}
-
-void observer_target_end(struct observer *observer, int64_t now)
-{
-    observer->now = now;
-    if (!observer->is_silent && observer->follower->target_end != NULL)
-        observer->follower->target_end(observer, observer->state);
-}
-
-void observer_end(struct observer *observer)
-{
-    struct pending *pending;
-    while ((pending = observe_first(observer)) != NULL) {
-        if (pending->is_told) {
-            struct observation observation = observation_of(pending);
-            observation.response_bytes = observer->sides[OBSERVE_TARGET].count;
-            observe_drop(observer, OBSERVE_TARGET);
-            observer->hooks.unanswered(observer->owner, &observation);
-        }
-        pending_free(observer, pending);
-    }
-}
-
-bool observer_is_silent(const struct observer *observer)
-{
-    return observer->is_silent;
 }

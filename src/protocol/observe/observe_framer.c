@@ -3,7 +3,9 @@
  * Framers say what would go to the target; here it has gone there already, just as it came. What they write
  * is thrown away, and where that makes a difference to what is answered (a command that is refused or
  * answered without the target in shared modes), the protocol's observes() says what to expect. */
-#include "protocol/observe/follow.h"
+#include "protocol/observe/observe.h"
+
+#include "protocol/describe.h"
 
 #include <stdlib.h>
 
@@ -91,10 +93,10 @@ static bool framer_own_id(const struct observer *observer, const struct framer_s
 static struct text *describe(const struct observer *observer, struct slice bytes, uint64_t size)
 {
     struct buffer text = { 0 };
-    protocol_describe(observer->protocol, bytes, &text);
+    describe_request(observer->protocol, bytes, &text);
     struct text *copy = text.failed ? NULL : text_create(buffer_slice(&text), OBSERVE_TEXT_MAX);
     if (copy != NULL)
-        copy->is_cut = copy->is_cut || protocol_description_is_cut(observer->protocol, bytes, size);
+        copy->is_cut = copy->is_cut || describe_is_cut(observer->protocol, bytes, size);
     buffer_free(&text);
     return copy;
 }
@@ -260,7 +262,6 @@ static void framer_target_end(struct observer *observer, void *data)
 }
 
 const struct follower follower_framer = {
-    .name = "framer",
     .size = sizeof(struct framer_state),
     .open = framer_open,
     .close = framer_close,
@@ -301,7 +302,6 @@ static void raw_target(struct observer *observer, void *state, struct slice *inp
 }
 
 const struct follower follower_raw = {
-    .name = "raw",
     .client = raw_client,
     .target = raw_target,
 };

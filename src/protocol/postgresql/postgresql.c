@@ -4,7 +4,8 @@
  * other messages are steps that have their place among what is pending, so that it is known which of them an
  * answer, or an error, belongs to. After an error the server passes over everything up to the next Sync. */
 #include "protocol/postgresql/postgresql.h"
-#include "protocol/observe/follow.h"
+#include "protocol/observe/observe.h"
+#include "protocol/protocols.h"
 
 #define CODE_VERSION_3 3
 #define CODE_CANCEL    80877102
@@ -479,11 +480,12 @@ static void postgresql_close(struct observer *observer, void *state)
         packet_next(&session->packets[i]);
 }
 
-const struct follower follower_postgresql = {
-    .name = "postgresql",
+static const struct follower postgresql_follower = {
     .size = sizeof(struct postgresql),
     .open = postgresql_open,
     .close = postgresql_close,
     .client = postgresql_client,
     .target = postgresql_target,
 };
+
+const struct protocol protocol_postgresql = { .name = "postgresql", .follower = &postgresql_follower };

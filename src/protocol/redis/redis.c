@@ -79,8 +79,52 @@ static bool observes(const struct protocol_settings *settings, struct protocol_r
     return class != REDIS_UNPAIRED;
 }
 
+/* A name, or the beginning of one with an asterisk. */
+static bool is_command(const char *text)
+{
+    size_t length = strlen(text);
+    if (length > 0 && text[length - 1] == '*')
+        length--;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] <= ' ' || (unsigned char)text[i] > '~' || text[i] == '*')
+            return false;
+    return *text != '\0';
+}
+
+static const struct key redis_keys[] = {
+    STRING_KEY("username", NULL, "whom to log in as", KEY_FIELD(struct redis_settings, username)),
+    STRING_KEY("password", NULL, "the password of that user", .is_secret = true,
+               KEY_FIELD(struct redis_settings, password)),
+    INTEGER_KEY("database", UNIT_NONE, 0, KEY_COUNT_MAX, "0", "the database that clients see",
+                KEY_FIELD(struct redis_settings, database)),
+    BOOLEAN_KEY("client_auth", "true", "clients have to give the password, too",
+                KEY_FIELD(struct redis_settings, client_auth)),
+    STRINGS_KEY("commands", "further commands that may pass", KEY_FIELD(struct redis_settings, commands),
+                .accepts = is_command,
+                .refusal = "is no name of a command, nor the beginning of one with an asterisk as last "
+                           "character"),
+};
+
+static void check(const struct protocol_settings *settings, bool is_shared, const struct key_report *report)
+{
+    const struct redis_settings *own = redis_own(settings);
+    (void)is_shared;
+    if (own->username.length > 0 && own->password.length == 0)
+        key_error(report, "username", "needs a password");
+    if (!own->client_auth && own->password.length == 0)
+        key_warning(report, "client_auth", "has no effect without a password");
+    for (size_t i = 0; i < own->commands.count; i++)
+        if (slice_equal(own->commands.slices[i], SLICE("*")))
+            key_warning(report, "commands",
+                        "\"*\" lets every command pass that is refused otherwise, also those that change "
+                        "the connection for all who share it");
+}
+
 const struct protocol protocol_redis = {
     .name = "redis",
+    .keys = redis_keys,
+    .key_count = sizeof redis_keys / sizeof redis_keys[0],
+    .check = check,
     .client_size = sizeof(struct redis_client),
     .connection_size = sizeof(struct redis_connection),
     .is_async = true,

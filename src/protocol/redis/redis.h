@@ -7,6 +7,16 @@
 
 #include "protocol/protocol.h"
 
+struct redis_settings {
+    struct slice username;
+    struct slice password; /* empty: none */
+    int64_t database;
+    bool client_auth;       /* with a password, clients have to give it too */
+    struct slices commands; /* further commands that may pass: names, or prefixes that end with '*' */
+};
+
+PROTOCOL_OWN(redis)
+
 /* Longest name of a command that is known or can be admitted; of subcommands likewise. */
 #define REDIS_NAME_MAX ((size_t)48)
 
@@ -75,7 +85,7 @@ static inline bool redis_has_subcommands(enum redis_class class)
     return class == REDIS_CONTAINER || class == REDIS_PARTLY;
 }
 
-/* Whether the operator admits the command: one of settings->redis.commands names it, or is its beginning
+/* Whether the operator admits the command: one of redis_settings.commands names it, or is its beginning
  * followed by '*'. */
 bool redis_command_admitted(const struct protocol_settings *settings, struct slice name);
 

@@ -130,8 +130,8 @@ static bool begins_with(struct slice name, struct slice beginning)
 
 bool redis_command_admitted(const struct protocol_settings *settings, struct slice name)
 {
-    for (size_t i = 0; i < settings->redis.command_count; i++) {
-        struct slice entry = settings->redis.commands[i];
+    for (size_t i = 0; i < redis_own(settings)->commands.count; i++) {
+        struct slice entry = redis_own(settings)->commands.slices[i];
         bool is_prefix = entry.length > 0 && entry.bytes[entry.length - 1] == '*';
         if (is_prefix)
             entry.length--;

@@ -50,7 +50,8 @@ static bool is_word(struct slice argument, const char *word)
 
 bool redis_must_authenticate(const struct protocol_settings *settings, const struct redis_client *client)
 {
-    return settings->redis.password.length > 0 && settings->redis.client_auth && !client->authenticated;
+    return redis_own(settings)->password.length > 0 && redis_own(settings)->client_auth &&
+           !client->authenticated;
 }
 
 /* Compares in a time that depends on the guess only. */
@@ -66,12 +67,12 @@ static bool equals_secret(struct slice guess, struct slice secret)
 /* Whether this login is right. Without the key `password`, any password is right for the only user. */
 static bool is_login(const struct protocol_settings *settings, struct slice username, struct slice password)
 {
-    struct slice expected = settings->redis.username;
+    struct slice expected = redis_own(settings)->username;
     if (expected.length == 0)
         expected = SLICE("default");
     bool is_user = equals_secret(username, expected);
-    bool is_password = equals_secret(password, settings->redis.password);
-    return is_user && (is_password || settings->redis.password.length == 0);
+    bool is_password = equals_secret(password, redis_own(settings)->password);
+    return is_user && (is_password || redis_own(settings)->password.length == 0);
 }
 
 static bool log_in(struct call *call, struct slice username, struct slice password)
@@ -94,7 +95,7 @@ static void answer_auth(struct call *call)
     struct slice username = SLICE("default");
     if (call->argument_left == 2)
         username = take_argument(call);
-    else if (call->settings->redis.password.length == 0) {
+    else if (redis_own(call->settings)->password.length == 0) {
         write_text(call, "-ERR AUTH <password> called without any password configured for the default user. "
                          "Are you sure your configuration is correct?");
         return;
@@ -198,10 +199,10 @@ static void answer_select(struct call *call)
     int64_t database;
     if (!redis_number_parse(take_argument(call), &database)) {
         write_text(call, "-ERR value is not an integer or out of range");
-    } else if (database != call->settings->redis.database) {
+    } else if (database != redis_own(call->settings)->database) {
         buffer_print(call->answer,
                      "-ERR proximux: the database is %lld, for all who share the connection\r\n",
-                     (long long)call->settings->redis.database);
+                     (long long)redis_own(call->settings)->database);
         call->request->refused = true;
     } else {
         write_text(call, "+OK");

@@ -328,16 +328,16 @@ static void append_argument(struct buffer *out, struct slice argument)
 void redis_greet(const struct protocol_settings *settings, void *connection, struct buffer *out)
 {
     (void)connection;
-    struct slice username = settings->redis.username;
-    if (settings->redis.password.length > 0) {
+    struct slice username = redis_own(settings)->username;
+    if (redis_own(settings)->password.length > 0) {
         buffer_append_text(out, username.length > 0 ? "*3\r\n$4\r\nAUTH\r\n" : "*2\r\n$4\r\nAUTH\r\n");
         if (username.length > 0)
             append_argument(out, username);
-        append_argument(out, settings->redis.password);
+        append_argument(out, redis_own(settings)->password);
     }
-    if (settings->redis.database != 0) {
+    if (redis_own(settings)->database != 0) {
         char number[24];
-        int length = snprintf(number, sizeof number, "%lld", (long long)settings->redis.database);
+        int length = snprintf(number, sizeof number, "%lld", (long long)redis_own(settings)->database);
         buffer_append_text(out, "*2\r\n$6\r\nSELECT\r\n");
         append_argument(out, (struct slice){ number, (size_t)length });
     }
@@ -347,7 +347,7 @@ void redis_greet(const struct protocol_settings *settings, void *connection, str
 static enum protocol_outcome take_greeting(const struct protocol_settings *settings,
                                            struct redis_connection *connection, struct buffer *error)
 {
-    bool is_login = settings->redis.password.length > 0 && connection->greeted == 0;
+    bool is_login = redis_own(settings)->password.length > 0 && connection->greeted == 0;
     const char *command = is_login ? "AUTH" : "SELECT";
     struct slice line = { connection->line, connection->line_length };
     if (slice_equal(line, SLICE("+OK\r\n"))) {
@@ -373,7 +373,7 @@ enum protocol_outcome redis_read_greeting(const struct protocol_settings *settin
 {
     struct redis_connection *redis = connection;
     unsigned expected =
-        (settings->redis.password.length > 0 ? 1U : 0U) + (settings->redis.database != 0 ? 1U : 0U);
+        (redis_own(settings)->password.length > 0 ? 1U : 0U) + (redis_own(settings)->database != 0 ? 1U : 0U);
     while (input->length > 0 && redis->greeted < expected) {
         char c = input->bytes[0];
         slice_skip(input, 1);

@@ -1,0 +1,134 @@
+/* A key of the configuration: one row of a table says all that holds for it alone. Reading, range check, default,
+ * the field of the checked settings, equality, the dump and what a reload names all follow from the row. */
+#ifndef BASE_KEY_H
+#define BASE_KEY_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum key_type {
+    KEY_STRING,
+    KEY_INTEGER,
+    KEY_BOOLEAN,
+    KEY_CHOICE,    /* a string out of `choices`; also its number or a group, see below */
+    KEY_STRINGS,   /* a list of strings, or a single one */
+    KEY_STRUCTURE, /* a group, or a list of groups, with keys of their own */
+};
+
+/* What an integer counts. */
+enum key_unit { UNIT_NONE, UNIT_MILLISECONDS, UNIT_CLIENTS, UNIT_CONNECTIONS, UNIT_REQUESTS, UNIT_BYTES };
+
+/* The modes in which a key has an effect. */
+enum key_use { USE_ALWAYS, USE_PROXY, USE_SHARED };
+
+/* Enough for every number of milliseconds that poll() and the like can count: a bit more than 24 days. */
+#define KEY_TIME_MAX  INT32_MAX
+#define KEY_COUNT_MAX INT32_MAX
+
+/* Strings that a field of type struct slices holds, each with memory of its own. */
+struct slices {
+    struct slice *slices;
+    size_t count;
+};
+
+struct key_scope;
+
+struct key {
+    const char *name;
+    enum key_type type;
+    enum key_unit unit;
+    int64_t minimum;  /* of an integer, apart from negative ones that disable */
+    int64_t maximum;  /* of an integer; of the bytes in a struct slice, 0: no limit */
+    bool can_disable; /* any negative number disables and counts as -1 */
+    bool numbered;    /* a choice may also be given by its index, from 0 */
+    bool required;
+    bool is_secret;             /* never shown */
+    bool has_variable;          /* a list that a variable sets to its one entry */
+    bool is_bytes;              /* a string with escapes of its own, see config/bytes.h */
+    bool is_list;               /* a list of groups, not one group */
+    const char *const *choices; /* ends with NULL */
+    const char *fallback;       /* the default as the file would have it; NULL: none */
+    size_t protocol_default;    /* the default is this bool in struct protocol, its offset; 0: it is not */
+    const struct key_scope *members; /* the value is a group, or a choice that may be one, with these keys */
+    enum key_use use;
+    size_t offset; /* of the field that holds the value in the checked settings */
+    size_t size;   /* of that field; 0: a rule beyond the row makes something else of the value */
+    /* Of a field that is no plain value: whether two are equal. NULL for numbers, strings and lists of them. */
+    bool (*equal)(const void *a, const void *b);
+    /* Of a string, and of each of a list: whether it is right; if not, `refusal` says why. NULL: it always is. */
+    bool (*accepts)(const char *text);
+    const char *refusal;
+    const char *help; /* a phrase for the manual's reader and for errors */
+};
+
+/* The keys of one group of the file. */
+struct key_scope {
+    const char *subject;  /* what stands before a key's name in errors: "log.", "protocol: id: " */
+    const char *variable; /* what stands before it in its variable, such as "LOG_"; NULL: there is none */
+    const struct key *keys;
+    size_t count;
+};
+
+/* The field of a row. The types of fields: int64_t or int for integers, bool for booleans, an enum or bool for
+ * choices, char * or struct slice for strings, struct slices for lists. */
+#define KEY_FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)NULL)->member)
+
+/* One row each: the name, what is peculiar to the type, the help; then whatever else. */
+#define STRING_KEY(word, standard, text, ...)                                                                \
+    {                                                                                                        \
+        .name = word, .type = KEY_STRING, .fallback = standard, .help = text, __VA_ARGS__                    \
+    }
+#define STRINGS_KEY(word, text, ...)                                                                         \
+    {                                                                                                        \
+        .name = word, .type = KEY_STRINGS, .help = text, __VA_ARGS__                                         \
+    }
+#define STRUCTURE_KEY(word, text, ...)                                                                       \
+    {                                                                                                        \
+        .name = word, .type = KEY_STRUCTURE, .help = text, __VA_ARGS__                                       \
+    }
+#define BOOLEAN_KEY(word, standard, text, ...)                                                               \
+    {                                                                                                        \
+        .name = word, .type = KEY_BOOLEAN, .fallback = standard, .help = text, __VA_ARGS__                   \
+    }
+#define CHOICE_KEY(word, words, standard, text, ...)                                                         \
+    {                                                                                                        \
+        .name = word, .type = KEY_CHOICE, .choices = words, .fallback = standard, .help = text, __VA_ARGS__  \
+    }
+#define INTEGER_KEY(word, counts, least, most, standard, text, ...)                                          \
+    {                                                                                                        \
+        .name = word, .type = KEY_INTEGER, .unit = counts, .minimum = least, .maximum = most,                \
+        .fallback = standard, .help = text, __VA_ARGS__                                                      \
+    }
+#define LIMIT_KEY(word, counts, least, most, standard, text, ...)                                            \
+    INTEGER_KEY(word, counts, least, most, standard, text, .can_disable = true, __VA_ARGS__)
+
+/* The field of a row in checked settings. */
+static inline void *key_field(const struct key *key, const void *settings)
+{
+    return (char *)(uintptr_t)settings + key->offset;
+}
+
+/* Stores a number in the field of an integer, a boolean or a choice. */
+void key_store_number(const struct key *key, void *settings, int64_t number);
+
+/* Whether the fields of all these keys are the same in both settings; keys without a field are. */
+bool key_fields_equal(const struct key *keys, size_t count, const void *a, const void *b);
+
+/* Frees what the fields of these keys hold beyond themselves, those with an `equal` of their own apart. */
+void key_fields_release(const struct key *keys, size_t count, void *settings);
+
+/* How rules about several keys of a group say what is wrong. Owned by the caller of the rules. */
+struct key_report {
+    /* `key`: its name; NULL: the group as a whole. */
+    void (*say)(const struct key_report *report, bool is_error, const char *key, const char *message);
+};
+
+void key_error(const struct key_report *report, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void key_warning(const struct key_report *report, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,179 @@
+/* What keys are called and what their values look like, in words: for errors, suggestions and the manual. */
+#include "config/keys.h"
+
+#include "protocol/protocols.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Longest word that is compared for suggestions. */
+#define WORD_MAX 48
+
+static size_t smallest(size_t a, size_t b, size_t c)
+{
+    size_t smaller = a < b ? a : b;
+    return smaller < c ? smaller : c;
+}
+
+/* Insertions, deletions, replacements and swaps of neighbours that turn one word into the other (optimal
+ * string alignment), upper and lower case being equal. */
+static size_t word_distance(const char *a, const char *b)
+{
+    size_t rows[3][WORD_MAX + 1];
+    size_t a_length = strlen(a);
+    size_t b_length = strlen(b);
+    if (a_length > WORD_MAX || b_length > WORD_MAX)
+        return WORD_MAX;
+    for (size_t j = 0; j <= b_length; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= a_length; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i + 2) % 3];
+        const size_t *two_above = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; j++) {
+            bool equal = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+            row[j] = smallest(above[j] + 1, row[j - 1] + 1, above[j - 1] + (equal ? 0 : 1));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                two_above[j - 2] + 1 < row[j])
+                row[j] = two_above[j - 2] + 1;
+        }
+    }
+    return rows[a_length % 3][b_length];
+}
+
+/* Whether so many differences can be slips in a word of this length. */
+static bool is_near(size_t distance, size_t length)
+{
+    return distance <= (length < 4 ? 1 : length < 8 ? 2 : 3);
+}
+
+bool keys_is_nearer(const char *text, const char *candidate, size_t *distance)
+{
+    size_t found = word_distance(text, candidate);
+    if (found >= *distance || !is_near(found, strlen(candidate)))
+        return false;
+    *distance = found;
+    return true;
+}
+
+const struct key *keys_suggest(const struct key_scope *scope, const char *name)
+{
+    const struct key *best = NULL, *key;
+    size_t distance = SIZE_MAX;
+    keys_foreach(scope, i, key)
+    {
+        if (keys_is_nearer(name, key->name, &distance))
+            best = key;
+    }
+    return best;
+}
+
+const char *keys_suggest_word(const char *text, const char *const *candidates)
+{
+    const char *best = NULL;
+    size_t distance = SIZE_MAX;
+    for (; *candidates != NULL; candidates++)
+        if (keys_is_nearer(text, *candidates, &distance))
+            best = *candidates;
+    return best;
+}
+
+const char *keys_owners(const char *name, char *text, size_t size)
+{
+    const char *owners[16];
+    size_t count = 0, used = 0;
+    for (const struct protocol *const *protocol = protocols_all(); *protocol != NULL; protocol++)
+        if (keys_of_protocol(*protocol, name) != NULL && count < sizeof owners / sizeof owners[0])
+            owners[count++] = (*protocol)->name;
+    text[0] = '\0';
+    for (size_t i = 0; i < count && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 i == 0           ? ""
+                                 : i + 1 == count ? " or "
+                                                  : ", ",
+                                 owners[i]);
+    return text;
+}
+static const char *type_name(const struct key *key)
+{
+    switch (key->type) {
+    case KEY_STRING:
+        return "string";
+    case KEY_CHOICE:
+        return key->members != NULL ? "string or group" : "string";
+    case KEY_INTEGER:
+        return "integer";
+    case KEY_BOOLEAN:
+        return "boolean";
+    case KEY_STRINGS:
+        return "list of strings";
+    case KEY_STRUCTURE:
+        break;
+    }
+    return key->is_list ? "list" : "group";
+}
+
+static const char *unit_name(enum key_unit unit)
+{
+    static const char *const names[] = {
+        [UNIT_NONE] = "",
+        [UNIT_MILLISECONDS] = ", milliseconds",
+        [UNIT_CLIENTS] = ", clients",
+        [UNIT_CONNECTIONS] = ", connections",
+        [UNIT_REQUESTS] = ", requests",
+        [UNIT_BYTES] = ", bytes",
+    };
+    return names[unit];
+}
+
+const char *keys_describe(const struct key *key, char *text, size_t size)
+{
+    bool quoted = key->type == KEY_STRING || key->type == KEY_CHOICE;
+    if (key->fallback == NULL)
+        snprintf(text, size, "%s%s, %s", type_name(key), unit_name(key->unit),
+                 key->required                ? "required"
+                 : key->protocol_default != 0 ? "default by protocol"
+                                              : "no default");
+    else
+        snprintf(text, size, quoted ? "%s%s, default \"%s\"" : "%s%s, default %s", type_name(key),
+                 unit_name(key->unit), key->fallback);
+    return text;
+}
+
+static void describe_choices(const struct key *key, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "one of");
+    for (size_t i = 0; key->choices[i] != NULL && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s \"%s\"", i == 0 ? "" : ",", key->choices[i]);
+    if (key->members != NULL && used < size)
+        snprintf(text + used, size - used, ", or a group: { type = ...; ... }");
+}
+
+const char *keys_expectation(const struct key *key, char *text, size_t size)
+{
+    switch (key->type) {
+    case KEY_STRING:
+        snprintf(text, size, "a string");
+        break;
+    case KEY_INTEGER:
+        snprintf(text, size, "an integer from %" PRId64 " to %" PRId64 "%s", key->minimum, key->maximum,
+                 key->can_disable ? " (or -1: none)" : "");
+        break;
+    case KEY_BOOLEAN:
+        snprintf(text, size, "true or false");
+        break;
+    case KEY_CHOICE:
+        describe_choices(key, text, size);
+        break;
+    case KEY_STRINGS:
+        snprintf(text, size, "a string or a list of strings");
+        break;
+    case KEY_STRUCTURE:
+        snprintf(text, size, "%s", key->is_list ? "a list: ( ... )" : "a group: { ... }");
+        break;
+    }
+    return text;
+}
