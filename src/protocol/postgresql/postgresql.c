@@ -50,12 +50,6 @@ struct postgresql {
     struct text_store portals;
 };
 
-uint32_t postgresql_integer(const char *bytes)
-{
-    const unsigned char *digits = (const unsigned char *)bytes;
-    return (uint32_t)digits[0] << 24 | (uint32_t)digits[1] << 16 | (uint32_t)digits[2] << 8 | digits[3];
-}
-
 /* Takes a string that a zero ends. One that is not whole is all there is. */
 static struct slice next_string(struct slice *rest)
 {

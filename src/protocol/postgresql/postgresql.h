@@ -9,7 +9,11 @@
 #include <stdint.h>
 
 /* Numbers are in network order. */
-uint32_t postgresql_integer(const char *bytes);
+static inline uint32_t postgresql_integer(const char *bytes)
+{
+    const unsigned char *digits = (const unsigned char *)bytes;
+    return (uint32_t)digits[0] << 24 | (uint32_t)digits[1] << 16 | (uint32_t)digits[2] << 8 | digits[3];
+}
 
 /* The values of a Bind, from behind its names, to be released; at most `limit` bytes. NULL if there are none,
  * or memory is short. `types`: object ids of the types, four bytes each, as far as they are known. */
