@@ -296,7 +296,7 @@ static void wrong_password_of_ours(void **state)
                                       "password = \"wrong\"; client_auth = false;", "queue_timeout = 300;");
     int client = peer_connect("127.0.0.1", port);
 
-    expect_answer(client, "GET ours", "-ERR proximux: no connection to the target was free in time");
+    expect_answer(client, "GET ours", "-ERR proximux: no connection to the target became free in time");
     proximux_wait_log(proximux, "WRONGPASS");
     close(client);
     proximux_stop(proximux);

@@ -858,7 +858,7 @@ static void errors_suit_the_request(void **state)
                  ERROR("503 Service Unavailable", "55", ""), HERE);
     /* Incomplete ones. */
     expect_error("", REASON_DRAINED,
-                 ERROR("503 Service Unavailable", "42", "") "503 Service Unavailable: the service ends\n",
+                 ERROR("503 Service Unavailable", "54", "") "503 Service Unavailable: the service is shutting down\n",
                  HERE);
     expect_error("GET / HT", REASON_PROTOCOL_ERROR,
                  ERROR("400 Bad Request", "37", "") "400 Bad Request: a malformed request\n", HERE);

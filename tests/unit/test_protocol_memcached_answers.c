@@ -332,15 +332,15 @@ static void errors_are_said_as_memcached_says_them(void **state)
     (void)state;
     struct protocol_settings settings = framing_settings(&protocol_memcached);
     framing_expect_error(&settings, "get a\r\n", REASON_REQUEST_TIMEOUT,
-                         "SERVER_ERROR proximux: no answer from the server in time\r\n");
+                         "SERVER_ERROR proximux: the target did not answer in time\r\n");
     framing_expect_error(&settings, "get a", REASON_CLIENT_STALLED,
-                         "SERVER_ERROR proximux: the request came too slowly\r\n");
+                         "SERVER_ERROR proximux: the client was too slow\r\n");
     framing_expect_error(&settings, "set a 0 0 9\r\nab", REASON_DRAINED,
-                         "SERVER_ERROR proximux: shutting down\r\n");
+                         "SERVER_ERROR proximux: the service is shutting down\r\n");
     framing_expect_error(&settings, "set a 0 0 1 noreply\r\nx\r\n", REASON_TARGET_CLOSED, "");
     framing_expect_error(&settings, "set a 0 0 9 noreply\r\nx", REASON_OVER_LIMIT, "");
     framing_expect_error(&settings, "mg a q\r\nmg b q\r\n", REASON_TARGET_RESET,
-                         "SERVER_ERROR proximux: the server reset the connection\r\n");
+                         "SERVER_ERROR proximux: the target reset the connection\r\n");
     /* Its client reads on up to the MN. */
     framing_expect_error(&settings, "mg a q\r\nmn\r\n", REASON_QUEUE_FULL,
                          "SERVER_ERROR proximux: too many requests are waiting\r\nMN\r\n");

@@ -373,32 +373,22 @@ static void http_close_connection(void *state)
 
 /* ---- Errors ------------------------------------------------------------------------------------------- */
 
-/* What people are told. Where there is nothing, the client is gone, or is to be closed without a word. */
-static const struct http_refusal errors[REASON_COUNT] = {
-    [REASON_TARGET_CLOSED] = { 502, "the target closed the connection" },
-    [REASON_TARGET_RESET] = { 502, "the target reset the connection" },
-    [REASON_TARGET_REFUSED] = { 503, "the target can't be reached" },
-    [REASON_CONNECT_TIMEOUT] = { 504, "the target can't be reached in time" },
-    [REASON_REQUEST_TIMEOUT] = { 504, "the target did not answer in time" },
-    [REASON_QUEUE_TIMEOUT] = { 504, "no connection to the target became free in time" },
-    [REASON_QUEUE_FULL] = { 503, "too many requests are waiting" },
-    [REASON_INACTIVITY] = { 504, "the target did not answer in time" },
-    [REASON_PROTOCOL_ERROR] = { 502, "the target broke the rules of HTTP" },
-    [REASON_REFUSED_COMMAND] = { 501, "the request is not allowed" },
-    [REASON_BLOCKED] = { 503, "the service is not for this address" },
-    [REASON_OVER_LIMIT] = { 413, "the request is too long" },
-    [REASON_DRAINED] = { 503, "the service ends" },
-    [REASON_INTERNAL] = { 503, "the proxy is short of resources" },
+/* Where there is no status, the client is gone, or is to be closed without a word. */
+static const unsigned short http_statuses[REASON_CLASS_COUNT] = {
+    [REASON_CLASS_LOST] = 502,        [REASON_CLASS_SILENT] = 504, [REASON_CLASS_UNREACHABLE] = 503,
+    [REASON_CLASS_NOT_IN_TIME] = 504, [REASON_CLASS_BUSY] = 503,   [REASON_CLASS_REFUSED] = 501,
+    [REASON_CLASS_TOO_LONG] = 413,
 };
 
 static bool http_write_error(const struct protocol_settings *settings, const struct protocol_request *request,
                              enum reason reason, struct buffer *out)
 {
     (void)settings;
-    struct http_refusal error = errors[reason];
+    struct http_refusal error = { http_statuses[reason_class(reason)], reason_phrase(reason) };
     /* Two reasons tell of either side. */
-    if (reason == REASON_OVER_LIMIT && context_seen(request)->answered)
-        error = (struct http_refusal){ 502, "the answer is too long" };
+    if (reason == REASON_OVER_LIMIT)
+        error = context_seen(request)->answered ? (struct http_refusal){ 502, "the answer is too long" }
+                                                : (struct http_refusal){ 413, "the request is too long" };
     if (reason == REASON_PROTOCOL_ERROR && !request->decided)
         error = (struct http_refusal){ 400, "a malformed request" };
     if (request->begun || error.status == 0)

@@ -198,36 +198,6 @@ static enum protocol_outcome memcached_read_request(const struct protocol_settin
     return PROTOCOL_COMPLETE;
 }
 
-static const char *words_of_reason(enum reason reason)
-{
-    switch (reason) {
-    case REASON_TARGET_CLOSED:
-        return "the server closed the connection";
-    case REASON_TARGET_RESET:
-        return "the server reset the connection";
-    case REASON_TARGET_REFUSED:
-        return "no connection to the server";
-    case REASON_CONNECT_TIMEOUT:
-        return "connecting to the server took too long";
-    case REASON_REQUEST_TIMEOUT:
-        return "no answer from the server in time";
-    case REASON_QUEUE_TIMEOUT:
-        return "no server connection became free in time";
-    case REASON_QUEUE_FULL:
-        return "too many requests are waiting";
-    case REASON_PROTOCOL_ERROR:
-        return "the server's answer was not understood";
-    case REASON_CLIENT_STALLED:
-        return "the request came too slowly";
-    case REASON_OVER_LIMIT:
-        return "a limit was exceeded";
-    case REASON_DRAINED:
-        return "shutting down";
-    default:
-        return "the request failed";
-    }
-}
-
 static bool memcached_write_error(const struct protocol_settings *settings,
                                   const struct protocol_request *request, enum reason reason,
                                   struct buffer *out)
@@ -238,7 +208,7 @@ static bool memcached_write_error(const struct protocol_settings *settings,
         return false;
     if (context.is_swallowed)
         return true;
-    buffer_print(out, "SERVER_ERROR proximux: %s\r\n", words_of_reason(reason));
+    buffer_print(out, "SERVER_ERROR proximux: %s\r\n", reason_phrase(reason));
     /* The client reads up to the MN. */
     if (context.has_client_mn)
         buffer_append_text(out, "MN\r\n");

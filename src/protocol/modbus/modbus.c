@@ -302,8 +302,7 @@ static size_t modbus_largest_answer(const struct protocol_settings *settings)
 }
 
 /* "Gateway target device failed to respond" where the target had the request, else "gateway path
- * unavailable".
- */
+ * unavailable". */
 static bool modbus_write_error(const struct protocol_settings *settings,
                                const struct protocol_request *request, enum reason reason, struct buffer *out)
 {
@@ -311,16 +310,9 @@ static bool modbus_write_error(const struct protocol_settings *settings,
     struct modbus_context context = modbus_context(request);
     if (request->begun || !context.is_known)
         return false;
-    switch (reason) {
-    case REASON_REQUEST_TIMEOUT:
-    case REASON_TARGET_CLOSED:
-    case REASON_TARGET_RESET:
-    case REASON_PROTOCOL_ERROR:
-        modbus_write_exception(&context, MODBUS_NO_ANSWER, out);
-        break;
-    default:
-        modbus_write_exception(&context, MODBUS_NO_PATH, out);
-    }
+    enum reason_class class = reason_class(reason);
+    bool had_it = class == REASON_CLASS_LOST || class == REASON_CLASS_SILENT;
+    modbus_write_exception(&context, had_it ? MODBUS_NO_ANSWER : MODBUS_NO_PATH, out);
     return true;
 }
 

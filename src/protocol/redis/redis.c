@@ -21,27 +21,10 @@ static void close_client(void *client)
 static bool write_error(const struct protocol_settings *settings, const struct protocol_request *request,
                         enum reason reason, struct buffer *out)
 {
-    static const char *const texts[REASON_COUNT] = {
-        [REASON_CLIENT_STALLED] = "the client stalled",
-        [REASON_CLIENT_IDLE] = "the client was idle for too long",
-        [REASON_TARGET_CLOSED] = "the target closed the connection",
-        [REASON_TARGET_RESET] = "the target reset the connection",
-        [REASON_TARGET_REFUSED] = "the target refuses connections",
-        [REASON_CONNECT_TIMEOUT] = "the target could not be reached in time",
-        [REASON_REQUEST_TIMEOUT] = "the target did not answer in time",
-        [REASON_QUEUE_TIMEOUT] = "no connection to the target was free in time",
-        [REASON_QUEUE_FULL] = "too many requests wait for the target",
-        [REASON_PROTOCOL_ERROR] = "the target broke the protocol",
-        [REASON_REFUSED_COMMAND] = "refused",
-        [REASON_BLOCKED] = "the client is blocked",
-        [REASON_OVER_LIMIT] = "over a limit",
-        [REASON_DRAINED] = "shutting down",
-    };
     (void)settings;
     if (request->begun)
         return false;
-    const char *text = texts[reason] != NULL ? texts[reason] : "internal error";
-    buffer_print(out, "-ERR proximux: %s\r\n", text);
+    buffer_print(out, "-ERR proximux: %s\r\n", reason_phrase(reason));
     return true;
 }
 
