@@ -58,6 +58,8 @@ static const struct counter target_counters[] = {
          "Requests that the target has answered (shared modes)"),
     LINE(target_counters, failures, COUNTER_BY_REASON, "target_requests_failed_total",
          "Requests that were sent to the target and not answered, by reason (shared modes)"),
+    LINE(target_counters, discarded, COUNTER_TOTAL, "target_messages_discarded_total",
+         "Messages of the target that answered no request, such as late answers, and were thrown away"),
     LINE(target_counters, connect, COUNTER_TIMES, "target_connect_seconds",
          "Time to connect, looking the name up included"),
     LINE(target_counters, service, COUNTER_TIMES, "target_service_seconds",

@@ -34,6 +34,7 @@ struct target_counters {
     /* Shared modes: requests that were sent, by how they ended. */
     uint64_t answered;
     uint64_t failures[REASON_COUNT];
+    uint64_t discarded; /* messages that answered nothing */
     struct histogram connect;
     struct histogram service; /* from the first byte sent to the last one of the answer */
 };

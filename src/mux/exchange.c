@@ -131,6 +131,9 @@ struct mux_exchange *exchange_create_late(const struct mux_exchange *exchange)
 
 void exchange_free(struct mux_exchange *exchange)
 {
+    const struct mux *mux = exchange->client != NULL ? exchange->client->mux : exchange->connection->mux;
+    if (mux->protocol->release_request != NULL)
+        mux->protocol->release_request(&exchange->request);
     exchange_enter(exchange, EXCHANGE_GONE);
     list_remove(&exchange->in_connection);
     list_remove(&exchange->incomplete);

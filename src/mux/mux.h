@@ -213,6 +213,9 @@ struct slice mux_connection_output(const struct mux_connection *connection);
 bool mux_connection_wants_bytes(const struct mux_connection *connection);
 bool mux_connection_is_over(const struct mux_connection *connection);
 
+/* Whole messages of the target that answered nothing, since this was asked last. */
+uint64_t mux_connection_take_discarded(struct mux_connection *connection);
+
 /* Of one that is over: whether it ended before any request went out on it, which says that its target is of
  * no use at present, and why ("" if there is no more to say than the reason). */
 bool mux_connection_was_useless(const struct mux_connection *connection);

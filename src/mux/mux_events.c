@@ -276,6 +276,13 @@ void mux_connection_close(struct mux_connection *connection, int64_t now)
     mux_run_effects(mux);
 }
 
+uint64_t mux_connection_take_discarded(struct mux_connection *connection)
+{
+    uint64_t discarded = connection->discarded;
+    connection->discarded = 0;
+    return discarded;
+}
+
 void *mux_connection_owner(const struct mux_connection *connection)
 {
     return connection->owner;

@@ -172,6 +172,7 @@ struct mux_connection {
     uint64_t handshake; /* bytes of the protocol's first words */
     uint64_t given;     /* bytes ever put into `output` */
     uint64_t written;   /* of these, written */
+    uint64_t discarded; /* whole messages that answered nothing, since this was asked last */
     int64_t requests;   /* sent so far */
     size_t turn_taken;  /* turns: bytes written since `answering` began anew; SIZE_MAX: it has to */
     unsigned silences;  /* requests in a row that were given up without a byte from the target (ids) */

@@ -79,6 +79,8 @@ static void response_follow(struct mux_connection *connection, struct mux_exchan
         response_find(connection, id);
     else if (outcome == PROTOCOL_INTERIM && connection->mux->id_count > 0)
         connection->current = NULL; /* another one's may follow */
+    else if (outcome == PROTOCOL_DISCARDED)
+        connection->discarded++;
     else if (outcome == PROTOCOL_BROKEN)
         note_failure(connection, REASON_PROTOCOL_ERROR,
                      exchange == NULL ? "bytes came that answer nothing" : "an answer breaks the protocol");

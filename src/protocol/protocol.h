@@ -68,6 +68,9 @@ enum protocol_outcome {
     /* Responses only: an interim message, such as 1xx of HTTP, ends here; it was appended, and the answer
      * proper has not begun. */
     PROTOCOL_INTERIM,
+    /* Responses of protocols that `has_pushes` only: a whole message ends here that answers nothing, such as an
+     * answer to an earlier request; it was not appended. */
+    PROTOCOL_DISCARDED,
     /* Responses with ids only, when called without a request: `id` says whose response this is. The framer is
      * to be called again with that request; it has kept what it took so far. */
     PROTOCOL_WHOSE,
@@ -116,6 +119,10 @@ struct protocol {
     /* Frees what the states hold beyond themselves. May be NULL. */
     void (*close_client)(void *client);
     void (*close_connection)(void *connection);
+
+    /* Frees what the context of a request holds beyond itself; called once, when nothing is asked about the request
+     * any more. May be NULL, and is where responses have ids. */
+    void (*release_request)(struct protocol_request *request);
 
     /* Reads on in a client's bytes. `input` is moved on by what was taken. `out` holds this request's bytes
      * for the target: until it is `decided`, all of them from its first, and the framer may change them;

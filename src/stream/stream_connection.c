@@ -86,6 +86,7 @@ static bool stream_connection_receive(struct stream_connection *connection)
         connection->received += (uint64_t)length;
         connection->target->counters.bytes_received += (uint64_t)length;
         mux_connection_bytes(connection->mux, runtime->read_buffer, (size_t)length, turn->now);
+        connection->target->counters.discarded += mux_connection_take_discarded(connection->mux);
     } else if (length == 0) {
         mux_connection_end(connection->mux, turn->now);
     } else {

@@ -118,6 +118,13 @@ struct asker {
     bool stopped;
 };
 
+static void release_request(const struct protocol_settings *settings, struct protocol_request *request)
+{
+    if (settings->protocol->release_request != NULL)
+        settings->protocol->release_request(request);
+    *request = (struct protocol_request){ 0 };
+}
+
 /* Errors of all reasons, of a request in whatever state. */
 static void try_errors(const struct protocol_settings *settings, const struct protocol_request *request)
 {
@@ -153,6 +160,7 @@ static void asker_complete(struct asker *asker)
     FUZZ_REQUIRE(request->decided != request->local);
     if (request->local) {
         framer_note(asker->transcript, FRAMER_LOCAL, buffer_slice(&asker->answer));
+        release_request(asker->settings, request);
     } else {
         framer_note(asker->transcript, request->unanswered ? FRAMER_UNANSWERED : FRAMER_FORWARD,
                     buffer_slice(&asker->sent));
@@ -206,6 +214,7 @@ static void read_requests(const struct protocol_settings *settings, struct slice
         asker_read(&asker, cutter_next(&cutter));
     if (!asker.stopped && asker.sent.length > 0)
         framer_note(transcript, FRAMER_MORE, buffer_slice(&asker.sent));
+    release_request(settings, &asker.request);
     if (protocol->close_client != NULL)
         protocol->close_client(asker.client);
     free(asker.client);
@@ -269,7 +278,7 @@ static void answerer_read(struct answerer *answerer, struct slice input)
     bool has_ids = protocol_has_ids(settings);
     while (input.length > 0 && !answerer->stopped) {
         struct protocol_request *request = answerer_request(answerer);
-        if (request == NULL && !has_ids) {
+        if (request == NULL && !has_ids && !settings->protocol->has_pushes) {
             framer_note(answerer->transcript, FRAMER_STRAY, (struct slice){ 0 });
             answerer->stopped = true;
             return;
@@ -302,6 +311,10 @@ static void answerer_read(struct answerer *answerer, struct slice input)
             break;
         case PROTOCOL_INTERIM:
             FUZZ_REQUIRE(outcome != PROTOCOL_INTERIM);
+            break;
+        case PROTOCOL_DISCARDED:
+            FUZZ_REQUIRE(settings->protocol->has_pushes && bytes.length == 0);
+            framer_note(answerer->transcript, FRAMER_DISCARDED, bytes);
         }
     }
 }
@@ -350,6 +363,8 @@ void framer_check(const struct protocol_settings *settings, const struct framer_
         struct buffer asked = { 0 }, answered = { 0 };
         read_requests(settings, parts->requests, seeds[i], &requests, &asked);
         read_responses(settings, parts->responses, seeds[i], &requests, &answered);
+        for (size_t k = 0; k < requests.count; k++)
+            release_request(settings, &requests.list[k]);
         if (i == 0) {
             compare("the model of requests", model_of_requests, &asked);
             compare("the model of responses", model_of_responses, &answered);

@@ -20,6 +20,7 @@ enum framer_event {
     FRAMER_FORWARD = 'f',    /* with the request's bytes */
     FRAMER_UNANSWERED = 'u', /* the same, without an answer */
     FRAMER_LOCAL = 'l',      /* with the answer */
+    FRAMER_DISCARDED = 'd',  /* a message of the target that answers nothing */
     FRAMER_BROKEN = 'b',     /* a request, with its error; an answer */
     FRAMER_MORE = 'm',       /* at the end: the part of a message that was handed on, unless it is none */
     FRAMER_ANSWER = 'a',

@@ -292,7 +292,7 @@ static bool recorder_is_held(const struct request *request)
 
 static const char *const outcome_words[] = {
     [PROTOCOL_MORE] = "more",   [PROTOCOL_COMPLETE] = "complete", [PROTOCOL_INTERIM] = "interim",
-    [PROTOCOL_WHOSE] = "whose", [PROTOCOL_BROKEN] = "broken",
+    [PROTOCOL_WHOSE] = "whose", [PROTOCOL_BROKEN] = "broken",     [PROTOCOL_DISCARDED] = "discarded",
 };
 
 static enum protocol_outcome recorder_read_response(const struct protocol_settings *settings, void *state,

@@ -131,8 +131,17 @@ static void asker_init(struct asker *asker, const struct protocol_settings *sett
         protocol->open_client(settings, asker->client, 7);
 }
 
+static void release_request(const struct protocol_settings *settings, struct protocol_request *request)
+{
+    if (settings->protocol->release_request != NULL)
+        settings->protocol->release_request(request);
+}
+
 static void asker_free(struct asker *asker)
 {
+    release_request(asker->settings, &asker->request);
+    for (size_t i = 0; i < asker->count; i++)
+        release_request(asker->settings, &asker->forwarded[i]);
     if (asker->settings->protocol->close_client != NULL)
         asker->settings->protocol->close_client(asker->client);
     buffer_free(&asker->out);
@@ -154,6 +163,8 @@ static void asker_finish_request(struct asker *asker)
         write_complete(asker->stream, &asker->request, &asker->out, &asker->answer);
     if (asker->request.closes_client)
         asker->broken = true; /* nothing more is read */
+    if (asker->request.local)
+        release_request(settings, &asker->request);
     buffer_truncate(&asker->out, 0);
     buffer_truncate(&asker->answer, 0);
     memset(&asker->request, 0, sizeof asker->request);
@@ -311,6 +322,10 @@ static void answerer_feed(void *data, struct slice input)
         case PROTOCOL_INTERIM:
             answerer_write(answerer, "interim", NULL);
             break;
+        case PROTOCOL_DISCARDED:
+            assert_true(protocol->has_pushes);
+            answerer_write(answerer, "discarded", NULL);
+            break;
         case PROTOCOL_WHOSE:
             assert_null(request);
             fprintf(answerer->stream, "whose %llu\n", (unsigned long long)id);
@@ -354,8 +369,10 @@ char *framing_responses(const struct protocol_settings *settings, struct slice r
     struct asker asker;
     asker_init(&asker, settings, NULL);
     feed_pieces(requests, requests.length, requests.length, feed_asker, &asker);
-    if (asker.request.decided) /* an answer can come before its request has ended */
+    if (asker.request.decided) { /* an answer can come before its request has ended */
         asker.forwarded[asker.count++] = asker.request;
+        asker.request = (struct protocol_request){ 0 };
+    }
     struct answerer answerer = {
         .settings = settings,
         .connection = calloc(1, settings->protocol->connection_size + 1),

@@ -857,9 +857,10 @@ static void errors_suit_the_request(void **state)
     expect_error("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", REASON_QUEUE_FULL,
                  ERROR("503 Service Unavailable", "55", ""), HERE);
     /* Incomplete ones. */
-    expect_error("", REASON_DRAINED,
-                 ERROR("503 Service Unavailable", "54", "") "503 Service Unavailable: the service is shutting down\n",
-                 HERE);
+    expect_error(
+        "", REASON_DRAINED,
+        ERROR("503 Service Unavailable", "54", "") "503 Service Unavailable: the service is shutting down\n",
+        HERE);
     expect_error("GET / HT", REASON_PROTOCOL_ERROR,
                  ERROR("400 Bad Request", "37", "") "400 Bad Request: a malformed request\n", HERE);
     expect_error(CHUNKED "5\r\na", REASON_OVER_LIMIT,

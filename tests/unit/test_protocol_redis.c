@@ -1025,7 +1025,8 @@ static void errors_are_in_plain_words(void **state)
                          "-ERR proximux: the target did not answer in time\r\n");
     framing_expect_error(&settings, "*2\r\n$3\r\nGET\r\n", REASON_QUEUE_FULL,
                          "-ERR proximux: too many requests are waiting\r\n");
-    framing_expect_error(&settings, "", REASON_INTERNAL, "-ERR proximux: the proxy is short of resources\r\n");
+    framing_expect_error(&settings, "", REASON_INTERNAL,
+                         "-ERR proximux: the proxy is short of resources\r\n");
     for (int reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
         struct protocol_request request = { 0 };
         struct buffer out = { 0 };

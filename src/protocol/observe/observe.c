@@ -30,6 +30,8 @@ void observe_forget(struct observer *observer, struct pending *pending)
         observer->text_bytes -= pending->text->length;
     if (pending->parameters != NULL)
         observer->text_bytes -= pending->parameters->length;
+    if (observer->protocol->protocol != NULL && observer->protocol->protocol->release_request != NULL)
+        observer->protocol->protocol->release_request(&pending->request);
     text_release(pending->text);
     text_release(pending->parameters);
     free(pending);

@@ -58,6 +58,8 @@ static void framer_close(struct observer *observer, void *data)
 {
     struct framer_state *state = data;
     const struct protocol *protocol = observer->protocol->protocol;
+    if (protocol->release_request != NULL)
+        protocol->release_request(&state->incoming);
     if (protocol->close_client != NULL)
         protocol->close_client(framer_client_state(state));
     if (protocol->close_connection != NULL)
@@ -211,6 +213,9 @@ static void framer_follow(struct observer *observer, struct framer_state *state,
             framer_answered(observer, state, pending);
         else
             observe_drop(observer, OBSERVE_TARGET); /* a push */
+        break;
+    case PROTOCOL_DISCARDED:
+        observe_drop(observer, OBSERVE_TARGET);
         break;
     case PROTOCOL_WHOSE:
         state->current = framer_find(observer, id);
