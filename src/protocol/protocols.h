@@ -13,6 +13,7 @@
     EACH(modbus)                                                                                             \
     EACH(redis)                                                                                              \
     EACH(memcached)                                                                                          \
+    EACH(mllp)                                                                                               \
     EACH(http)                                                                                               \
     EACH(mysql)                                                                                              \
     EACH(postgresql)

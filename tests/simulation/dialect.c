@@ -4,7 +4,7 @@
 
 static const struct dialect *const dialects[] = {
     &dialect_own,   &dialect_own_pushes, &dialect_line, &dialect_length, &dialect_modbus,
-    &dialect_redis, &dialect_memcached,  &dialect_http, &dialect_raw,
+    &dialect_redis, &dialect_memcached,  &dialect_http, &dialect_mllp,   &dialect_raw,
 };
 
 const struct dialect *dialect_pick(struct random *random)

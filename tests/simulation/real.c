@@ -474,6 +474,68 @@ const struct dialect dialect_http = {
     .write_garbage = http_write_garbage,
 };
 
+/* ---- mllp ---- */
+
+static void mllp_choose(struct world *world)
+{
+    (void)world;
+}
+
+static void mllp_put_message(const struct request *request, bool is_answer, struct buffer *out)
+{
+    /* not the usual characters, for '~' stands in names */
+    buffer_print(out, "\x0bMSH|^!\\&|a|b|c|d|||%s|", is_answer ? "ACK" : "ADT");
+    if (request->kind != REQUEST_REFUSED || is_answer)
+        put_name(request, out);
+    buffer_append_text(out, "|P|2.5\r");
+    if (is_answer) {
+        buffer_append_text(out, "MSA|AA|");
+        put_name(request, out);
+        buffer_append_text(out, "\r");
+    }
+    buffer_append_text(out, "ZZZ|");
+    put_text_body(request, is_answer, is_answer ? request->answer_size : request->size, out);
+    buffer_append_text(out, "\r\x1c\r");
+}
+
+static void mllp_compose(struct world *world, struct request *request)
+{
+    (void)world;
+    if (request->kind == REQUEST_BROKEN)
+        buffer_append_text(&request->bytes, "\x0bPID");
+    else
+        mllp_put_message(request, false, &request->bytes);
+    mllp_put_message(request, true, &request->answer);
+    dialect_pass_on(request);
+}
+
+static void mllp_write_garbage(struct world *world, struct buffer *out)
+{
+    (void)world;
+    buffer_append_text(out, "\x0bPID|");
+}
+
+/* An answer that nobody waits for, and an empty line. */
+static void mllp_write_push(struct world *world, struct buffer *out)
+{
+    (void)world;
+    buffer_append_text(out, "\r\n\x0bMSH|^!\\&|||||||ACK|1|P|2.5\rMSA|AA|late\r\x1c\r");
+}
+
+const struct dialect dialect_mllp = {
+    .name = "mllp",
+    .protocol = &protocol_mllp,
+    .request_kinds = KIND(REQUEST_PLAIN) | KIND(REQUEST_REFUSED) | KIND(REQUEST_BROKEN),
+    .answer_kinds = KIND(ANSWER_PLAIN),
+    .head_limit = 128,
+    .local_most = 256,
+    .choose = mllp_choose,
+    .compose = mllp_compose,
+    .identify = text_identify,
+    .write_garbage = mllp_write_garbage,
+    .write_push = mllp_write_push,
+};
+
 /* ---- raw: whose turn it is ---- */
 
 static void raw_choose(struct world *world)

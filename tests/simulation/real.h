@@ -10,6 +10,7 @@ extern const struct dialect dialect_modbus;
 extern const struct dialect dialect_redis;
 extern const struct dialect dialect_memcached;
 extern const struct dialect dialect_http;
+extern const struct dialect dialect_mllp;
 extern const struct dialect dialect_raw;
 
 #endif

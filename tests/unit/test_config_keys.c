@@ -289,9 +289,10 @@ static void test_descriptions(void **state)
     assert_described(&keys_target, "port", "integer, no default", "an integer from 1 to 65535");
     assert_described(&keys_log, "format", "string, default \"text\"", "one of \"text\", \"json\"");
     assert_described(&keys_listener, "async", "boolean, default by protocol", "true or false");
-    assert_described(&keys_listener, "protocol", "string or group, default \"raw\"",
-                     "one of \"raw\", \"line\", \"length\", \"marks\", \"modbus\", \"redis\", "
-                     "\"memcached\", \"http\", \"mysql\", \"postgresql\", or a group: { type = ...; ... }");
+    assert_described(
+        &keys_listener, "protocol", "string or group, default \"raw\"",
+        "one of \"raw\", \"line\", \"length\", \"marks\", \"modbus\", \"redis\", "
+        "\"memcached\", \"mllp\", \"http\", \"mysql\", \"postgresql\", or a group: { type = ...; ... }");
     assert_described(&keys_listener, "memory_limit", "integer, bytes, default 268435456",
                      "an integer from 65536 to 1099511627776");
     assert_described(&keys_listener, "pipeline_depth", "integer, requests, default 1024",
