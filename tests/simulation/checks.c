@@ -25,7 +25,7 @@ static long match(struct slice bytes, const struct buffer *expected)
 static int64_t request_waits_since(const struct request *request)
 {
     const struct client *client = request->client;
-    int64_t ready = request->complete && request->bytes.length < client->world->settings.buffer_limit
+    int64_t ready = request->complete && request->bytes.length < client->world->least.buffer_limit
                         ? request->completed_at
                         : request->begun_at;
     return client->first_since > ready ? client->first_since : ready;
@@ -36,7 +36,7 @@ static bool connection_may_fall(const struct connection *connection)
 {
     const struct world *world = connection->world;
     return connection->end_told || connection->closing_answer || connection->early ||
-           world->settings.request_timeout >= 0 || world->settings.stall_timeout >= 0;
+           world->least.request_timeout >= 0 || world->least.stall_timeout >= 0;
 }
 
 static bool connection_may_break(const struct connection *connection)
@@ -75,9 +75,9 @@ static bool client_may_end(const struct client *client, enum reason reason)
     case REASON_PROTOCOL_ERROR:
         return client_has_broken(client);
     case REASON_CLIENT_STALLED:
-        return world->settings.stall_timeout >= 0;
+        return world->least.stall_timeout >= 0;
     case REASON_CLIENT_IDLE:
-        return world->settings.client_idle_timeout >= 0;
+        return world->least.client_idle_timeout >= 0;
     case REASON_OVER_LIMIT:
         return world_has(world, FAULT_SHORT_MEMORY) || client_has_long_message(client);
     case REASON_DRAINED:
@@ -133,10 +133,10 @@ static bool request_may_end_on(const struct request *request, const struct conne
         return connection != NULL && connection->reset_told;
     case REASON_REQUEST_TIMEOUT:
         return milliseconds_passed(world, request->error_made ? request->error_at - request->quiet : 0,
-                                   world->settings.request_timeout);
+                                   world->least.request_timeout);
     case REASON_QUEUE_TIMEOUT:
         return request->connection == NULL &&
-               milliseconds_passed(world, request_waits_since(request), world->settings.queue_timeout);
+               milliseconds_passed(world, request_waits_since(request), world->least.queue_timeout);
     case REASON_QUEUE_FULL:
         return world_has(world, FAULT_SHORT_QUEUE) &&
                (request->connection == NULL || client_was_refused(request->client));
@@ -486,18 +486,17 @@ static void check_room(const struct connection *connection, const struct request
     size_t open = 0;
     for (size_t i = 0; i < connection->work_count; i++)
         open += request_is_open(connection->works[i].request);
-    world_require(world, open < world->settings.depth, "connection %u: %zu requests in flight",
+    world_require(world, open < world->most.depth, "connection %u: %zu requests in flight",
                   connection->number, open + 1);
     world_require(world,
-                  world->settings.max_requests < 0 ||
-                      connection->started <= (size_t)world->settings.max_requests,
+                  world->most.max_requests < 0 || connection->started <= (size_t)world->most.max_requests,
                   "connection %u: more than max_requests", connection->number);
-    world_require(world, world->now >= connection->up_at + world->settings.connect_delay * 1000,
+    world_require(world, world->now >= connection->up_at + world->least.connect_delay * 1000,
                   "connection %u: a request before connect_delay is over", connection->number);
     world_require(world, request->complete || open == 0,
                   "connection %u: request %u of client %u streams before its turn", connection->number,
                   request->number, request->client->number);
-    if (request->bytes.length < world->settings.buffer_limit) { /* else it was given its place earlier */
+    if (request->bytes.length < world->least.buffer_limit) { /* else it was given its place earlier */
         world_require(world,
                       connection->silent_in_a_row < 3 || request->completed_step <= connection->silent_step,
                       "connection %u: a request after three without an answer", connection->number);
@@ -505,7 +504,7 @@ static void check_room(const struct connection *connection, const struct request
                       "connection %u: a request after it was retired", connection->number);
     }
     if (open == 0 && connection->rested_since > 0)
-        world_require(world, world->now >= connection->rested_since + world->settings.request_gap * 1000,
+        world_require(world, world->now >= connection->rested_since + world->least.request_gap * 1000,
                       "connection %u: a request before request_gap is over", connection->number);
 }
 
@@ -523,7 +522,7 @@ static void check_fifo(const struct connection *connection, const struct request
     const struct world *world = connection->world;
     bool was_moved = request->chosen != NULL && request->chosen != connection; /* it has kept its place */
     if (was_moved || !world->settings.in_order || !world->single || !request->complete ||
-        request->bytes.length >= world->settings.buffer_limit)
+        request->bytes.length >= world->least.buffer_limit)
         return;
     for (size_t i = 0; i < world->client_count; i++) {
         const struct client *other = &world->clients[i];
@@ -559,12 +558,12 @@ void check_request_begins(struct connection *connection, struct request *request
                   "request %u of client %u is sent after its end", request->number, client->number);
     world_require(world, request_is_for_target(request), "a request reaches the target that must not");
     world_require(world,
-                  request->complete || client->read_on - start >= world->settings.buffer_limit ||
+                  request->complete || client->read_on - start >= world->least.buffer_limit ||
                       world->dialect->has_turns,
                   "request %u of client %u is sent in part", request->number, client->number);
     if (!request->complete && !world->dialect->has_turns)
         coverage_count(world->coverage, SITUATION_REQUEST_STREAMED);
-    if (request->bytes.length >= world->settings.buffer_limit && request->chosen_busy)
+    if (request->bytes.length >= world->least.buffer_limit && request->chosen_busy)
         coverage_count(world->coverage, SITUATION_RESERVED);
     if (world->dialect->has_turns)
         return;
@@ -583,7 +582,7 @@ void check_choose(struct client *client, struct connection *connection)
         struct request *request = &client->requests[i];
         size_t start = i == 0 ? 0 : client->ends[i - 1];
         bool turns = world->dialect->has_turns && client->sent > start;
-        bool has_come = turns || request->complete || client->read_on >= start + world->settings.buffer_limit;
+        bool has_come = turns || request->complete || client->read_on >= start + world->least.buffer_limit;
         if (!request_is_for_target(request) || !has_come || request->connection != NULL || request->ended)
             continue;
         if (request->chosen == NULL)
@@ -664,7 +663,7 @@ static void check_client(const struct client *client)
 {
     const struct world *world = client->world;
     struct slice output = mux_client_output(client->mux_client);
-    size_t bound = 2 * world->settings.buffer_limit + world->read_size;
+    size_t bound = 2 * world->most.buffer_limit + world->read_size;
     world_require(world,
                   output.length == client->put_out - client->taken &&
                       client->reads == mux_client_wants_bytes(client->mux_client) &&
@@ -696,7 +695,7 @@ static void check_connection(const struct connection *connection)
                   connection->reads == mux_connection_wants_bytes(connection->mux_connection) &&
                       !mux_connection_is_over(connection->mux_connection),
                   "connection %u has changed, and nobody was told", connection->number);
-    size_t bound = 2 * world->settings.buffer_limit + world->read_size;
+    size_t bound = 2 * world->most.buffer_limit + world->read_size;
     world_require(world, length <= (world->connections_gone > 0 ? 2 * bound : bound),
                   "connection %u: %zu bytes wait to be sent", connection->number, length);
 }
@@ -719,8 +718,8 @@ void check_world(struct world *world)
             check_connection(world->connections[i]);
     world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
                   mux_clients(world->mux), clients);
-    world_require(world, mux_memory(world->mux) <= world->settings.memory_limit, "memory_limit is exceeded");
-    world_require(world, mux_waiting(world->mux) <= world->settings.queue_limit, "queue_limit is exceeded");
+    world_require(world, mux_memory(world->mux) <= world->most.memory_limit, "memory_limit is exceeded");
+    world_require(world, mux_waiting(world->mux) <= world->most.queue_limit, "queue_limit is exceeded");
 }
 
 /* ---- When nothing moves any more ---- */
@@ -730,7 +729,7 @@ static bool world_hangs(const struct world *world)
     for (size_t i = world->first_connection; i < world->connection_count; i++) {
         const struct connection *connection = world->connections[i];
         if (connection->state == CONNECTION_OPEN && (connection->silent || connection->deaf) &&
-            world->settings.request_timeout < 0)
+            world->most.request_timeout < 0)
             return true;
     }
     if (world->good || world->settings.stall_timeout >= 0)

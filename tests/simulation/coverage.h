@@ -47,7 +47,8 @@
     X(IDLE_CLIENT_CLOSED, "idle client closed")                                                              \
     X(HUNG, "waited for what hung, with its timeout disabled")                                               \
     X(FIFO_ORDER, "order of the fifo compared")                                                              \
-    X(TURN, "turn of raw answered")
+    X(TURN, "turn of raw answered")                                                                          \
+    X(NEW_SETTINGS, "reload that changed settings")
 
 enum situation {
 #define SITUATION_NAME(name, words) SITUATION_##name,

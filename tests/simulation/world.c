@@ -97,20 +97,17 @@ static void choose_times(struct world *world)
     settings->max_requests = choose_limit(world, 10);
 }
 
-static void choose_sizes(struct world *world)
+/* All sizes but that of one read. */
+static void choose_limits(struct world *world)
 {
     static const size_t buffer_limits[] = { 48, 64, 100, 256, 1000, 4096, 65536 };
     static const size_t pipeline_depths[] = { 1, 2, 8, 1024 };
-    static const size_t read_sizes[] = { 16, 64, 256, 4096, 65536 };
     struct random *random = &world->random;
     struct mux_settings *settings = &world->settings;
     settings->buffer_limit = random_pick(random, buffer_limits);
     if (settings->buffer_limit < world->dialect->head_limit)
         settings->buffer_limit = world->dialect->head_limit;
     settings->pipeline_depth = random_pick(random, pipeline_depths);
-    world->read_size = random_pick(random, read_sizes);
-    if (world->read_size < settings->buffer_limit / 64)
-        world->read_size = settings->buffer_limit / 64;
     settings->memory_limit = world_has(world, FAULT_SHORT_MEMORY)
                                  ? random_between(random, 1000, 4000 + 8 * settings->buffer_limit)
                                  : 256 << 20;
@@ -118,6 +115,57 @@ static void choose_sizes(struct world *world)
     settings->max_message = -1;
     if (world_has(world, FAULT_LONG_MESSAGE))
         settings->max_message = (int64_t)random_between(random, 20, 3 * settings->buffer_limit);
+}
+
+static void choose_read_size(struct world *world)
+{
+    static const size_t read_sizes[] = { 16, 64, 256, 4096, 65536 };
+    size_t least = world->settings.buffer_limit / 64;
+    world->read_size = random_pick(&world->random, read_sizes);
+    if (world->read_size < least)
+        world->read_size = least;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of two numbers that a negative value disables: the smaller enabled one, or the larger or disabled one. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? a : b;
+}
+
+/* What may still be in force of settings that are not any more. */
+static void widen_settings(struct world *world)
+{
+    const struct mux_settings *settings = &world->settings;
+    struct mux_settings *least = &world->least;
+    struct mux_settings *most = &world->most;
+    least->buffer_limit = smaller(least->buffer_limit, settings->buffer_limit);
+    least->queue_timeout = sooner(least->queue_timeout, settings->queue_timeout);
+    least->request_timeout = sooner(least->request_timeout, settings->request_timeout);
+    least->stall_timeout = sooner(least->stall_timeout, settings->stall_timeout);
+    least->client_idle_timeout = sooner(least->client_idle_timeout, settings->client_idle_timeout);
+    least->connect_delay = sooner(least->connect_delay, settings->connect_delay);
+    least->request_gap = sooner(least->request_gap, settings->request_gap);
+    most->buffer_limit = larger(most->buffer_limit, settings->buffer_limit);
+    most->memory_limit = larger(most->memory_limit, settings->memory_limit);
+    most->queue_limit = larger(most->queue_limit, settings->queue_limit);
+    most->depth = larger(most->depth, settings->depth);
+    most->max_requests = later(most->max_requests, settings->max_requests);
+    most->request_timeout = later(most->request_timeout, settings->request_timeout);
 }
 
 static void choose_settings(struct world *world)
@@ -131,7 +179,8 @@ static void choose_settings(struct world *world)
     world->protocol_settings = (struct protocol_settings){ .protocol = &world->recorder };
     settings->protocol = &world->protocol_settings;
     settings->in_order = random_chance(random, 40);
-    choose_sizes(world);
+    choose_limits(world);
+    choose_read_size(world);
     choose_times(world);
     world->protocol_settings.head_limit = settings->buffer_limit;
     world->protocol_settings.max_message = settings->max_message;
@@ -259,6 +308,16 @@ void world_settle(struct world *world)
 static void world_reload(struct world *world)
 {
     world_trace(world, "reload");
+    if (world_has(world, FAULT_NEW_SETTINGS) && random_chance(&world->random, 30)) {
+        choose_limits(world);
+        choose_times(world);
+        world->settings.response_gap = (int64_t)random_between(&world->random, 1, 30);
+        world->settings.depth = world->protocol_settings.is_async && world->settings.request_gap == 0
+                                    ? random_between(&world->random, 2, 12)
+                                    : 1;
+        widen_settings(world);
+        coverage_count(world->coverage, SITUATION_NEW_SETTINGS);
+    }
     mux_reconfigure(world->mux, &world->settings, world->now);
     world_settle(world);
     check_world(world);
@@ -349,6 +408,8 @@ void world_run(struct world *world)
     world_trace(world, "%s, faults %x", world->dialect->name, world->faults);
     clients_make(world);
     world->settings.response_gap = protocol_turn_gap(&world->protocol_settings);
+    world->least = world->settings;
+    world->most = world->settings;
     world->mux = mux_create(&world->settings, &hooks, world);
     world_require(world, world->mux != NULL, "no memory");
     world_storm(world);

@@ -46,7 +46,8 @@ enum fault {
     FAULT_UNKNOWN_IDS,
     FAULT_SHORT_QUEUE,
     FAULT_SHORT_MEMORY,
-    FAULT_SHORT_TIMES, /* timeouts that do fire */
+    FAULT_SHORT_TIMES,  /* timeouts that do fire */
+    FAULT_NEW_SETTINGS, /* reloads that change any of them */
     FAULT_COUNT
 };
 
@@ -306,6 +307,9 @@ struct world {
     struct protocol_settings protocol_settings;
     struct protocol recorder; /* stands for the real one */
     struct mux_settings settings;
+    struct mux_settings
+        least; /* of all that were in force, each number the smallest; of times the shortest that ends */
+    struct mux_settings most; /* likewise the largest; of times and limits that can be disabled, that */
     struct mux *mux;
     size_t read_size;
     bool single; /* one connection at a time: fifo */
