@@ -20,7 +20,7 @@ struct runtime {
     struct resolver *resolver;
     struct descriptors descriptors;
     struct shortage shortage;
-    void *places;      /* tree (tsearch) of those that addresses have for connections: target/place.h */
+    void *slots;       /* tree (tsearch) of those of all addresses of targets: target/slot.h */
     uint64_t clients;  /* so far: gives each its number */
     char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "pipe/pipe_session.h"
+#include "target/target_loop.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -67,8 +68,9 @@ static void pipe_shorten_queue(struct pipe_service *service)
                          REASON_QUEUE_FULL);
 }
 
-static void pipe_connect_ended(void *data, struct target *target, int descriptor)
+static void pipe_connect_ended(void *data, struct target *target, int descriptor, int64_t now)
 {
+    (void)now;
     struct pipe_session *session = data;
     struct pipe_service *service = session->service;
     session->attempt = NULL;
@@ -89,9 +91,6 @@ static void pipe_connect_ended(void *data, struct target *target, int descriptor
 /* Gives the longest waiting clients connections as long as there are any. */
 static void pipe_serve_queue(struct pipe_service *service)
 {
-    if (service->serving)
-        return; /* called from an end inside the loop below, which goes on with the freed slot */
-    service->serving = true;
     struct list_node *first;
     while ((first = list_first(&service->waiting)) != NULL) {
         struct pipe_session *session = list_entry(first, struct pipe_session, node);
@@ -106,14 +105,14 @@ static void pipe_serve_queue(struct pipe_service *service)
         else
             pipe_session_progress(session);
     }
-    service->serving = false;
     if (list_empty(&service->waiting))
         target_set_forget(service->targets);
     pipe_hold_queue(service);
 }
 
-static void pipe_targets_usable(void *owner)
+static void pipe_targets_usable(void *owner, int64_t now)
 {
+    (void)now;
     pipe_serve_queue(owner);
 }
 
@@ -274,7 +273,7 @@ static void pipe_commit(struct service *service)
     struct listener_settings *before = pipe->settings;
     pipe->settings = listener_settings_reference(pipe->next_settings);
     pipe->owner.events = pipe->next_events;
-    target_set_commit(pipe->targets);
+    target_set_commit(pipe->targets, turn_now(pipe->runtime->loop));
     listener_settings_release(before);
     if (pipe->next_rules != NULL) {
         list_append(&pipe->all_rules, &pipe->next_rules->node);
@@ -307,11 +306,8 @@ static void pipe_filter_list(struct list *list, service_filter *filter, void *da
 static void pipe_filter(struct service *service, service_filter *filter, void *data)
 {
     struct pipe_service *pipe = pipe_of(service);
-    pipe->serving = true; /* so that no session moves from one list to the other meanwhile */
     pipe_filter_list(&pipe->waiting, filter, data);
     pipe_filter_list(&pipe->others, filter, data);
-    pipe->serving = false;
-    pipe_serve_queue(pipe);
 }
 
 static const struct service_functions pipe_functions = {
@@ -336,6 +332,7 @@ static const struct service_functions pipe_functions = {
 struct service *pipe_service_create(struct runtime *runtime, struct listener_settings *settings,
                                     const struct service_owner *owner)
 {
+    static const struct target_hooks target_hooks = { .usable = pipe_targets_usable };
     struct pipe_service *pipe = calloc(1, sizeof *pipe);
     if (pipe == NULL)
         return NULL;
@@ -343,7 +340,7 @@ struct service *pipe_service_create(struct runtime *runtime, struct listener_set
     splice_pipes_init(&pipe->splice_pipes, runtime);
     list_init(&pipe->all_rules);
     struct pipe_rules *rules = pipe_rules_create(pipe, settings);
-    pipe->targets = target_set_create(runtime, settings, pipe_targets_usable, pipe);
+    pipe->targets = target_set_create(runtime, settings, &target_hooks, pipe);
     bool watches = hangups_init(&pipe->hangups, runtime->loop, pipe_session_hung_up, pipe);
     if (rules == NULL || pipe->targets == NULL || !watches) {
         hangups_close(&pipe->hangups);

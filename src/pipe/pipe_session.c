@@ -48,8 +48,10 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
 {
     struct pipe_service *service = session->service;
     session_log_end(session, reason);
-    if (session->state == PIPE_WAITING)
+    if (session->state == PIPE_WAITING) {
         service->waiting_count--;
+        target_set_note_usable(service->targets); /* perhaps nobody needs it any more */
+    }
     list_remove(&session->node);
     timeout_stop(&session->queue_timeout);
     timeout_stop(&session->inactivity);
@@ -72,9 +74,8 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     free(session);
     service->session_count--;
     service->owner.ended(service->owner.owner, &address, &summary);
-    /* Last, because these may serve the next session in the queue. */
     if (attempt != NULL)
-        target_cancel(attempt);
+        target_cancel(attempt, turn_now(service->runtime->loop));
     if (target != NULL)
         target_release(target);
 }

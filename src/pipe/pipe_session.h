@@ -91,7 +91,6 @@ struct pipe_service {
     struct hangups hangups;
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
-    bool serving;          /* pipe_serve_queue() runs, or must not be entered */
     bool is_held;          /* the time of queue_timeout is stopped */
     struct service_owner owner;
     struct listener_settings *next_settings; /* between `prepare` and `commit` or `rollback` */

@@ -166,7 +166,7 @@ static void stream_connection_write(struct stream_connection *connection)
 static void stream_connection_evaluate(struct stream_connection *connection)
 {
     enum reason reason = mux_connection_reason(connection->mux);
-    if (connection->is_healthy || connection->target->is_retired)
+    if (connection->is_healthy || target_is_retired(connection->target))
         return;
     bool failed = reason != REASON_DRAINED && reason != REASON_INACTIVITY;
     bool on_trial =
@@ -176,7 +176,8 @@ static void stream_connection_evaluate(struct stream_connection *connection)
         return;
     }
     const char *explanation = mux_connection_explanation(connection->mux);
-    target_fail(connection->target, reason, explanation[0] != '\0' ? explanation : reason_name(reason));
+    target_fail(connection->target, reason, explanation[0] != '\0' ? explanation : reason_name(reason),
+                stream_now(stream_connection_service(connection)));
 }
 
 /* Writes what there is for it, and ends it if it is over. */
@@ -227,7 +228,7 @@ void stream_connection_end(struct stream_connection *connection)
     struct stream_service *service = pool->service;
     struct target *target = connection->target;
     bool was_open = connection->mux != NULL;
-    bool was_extra = target->is_retired;
+    bool was_extra = target_is_retired(target);
     if (was_open) {
         bool is_over = mux_connection_is_over(connection->mux);
         enum reason reason = is_over ? mux_connection_reason(connection->mux) : REASON_DRAINED;
@@ -247,7 +248,7 @@ void stream_connection_end(struct stream_connection *connection)
     stream_touch(service);
     /* Last, because these have the pool look for work to be done. */
     if (connection->attempt != NULL)
-        target_cancel(connection->attempt);
+        target_cancel(connection->attempt, stream_now(service));
     else if (was_open)
         target_release(target);
     if (was_extra)
@@ -260,7 +261,8 @@ static void stream_connection_abandon(struct stream_connection *connection, int 
     struct target *target = connection->target;
     close(descriptor);
     stream_connection_end(connection);
-    target_fail(target, REASON_INTERNAL, "memory is short");
+    target_fail(target, REASON_INTERNAL, "memory is short",
+                stream_now(stream_connection_service(connection)));
     target_release(target);
 }
 
@@ -285,8 +287,9 @@ static void stream_connection_open(struct stream_connection *connection, int des
               (unsigned long long)connection->number, connection->target->settings->name);
 }
 
-static void stream_connection_attempted(void *data, struct target *target, int descriptor)
+static void stream_connection_attempted(void *data, struct target *target, int descriptor, int64_t now)
 {
+    (void)now;
     (void)target;
     struct stream_connection *connection = data;
     struct stream_pool *pool = connection->pool;

@@ -86,7 +86,7 @@ struct stream_pool {
     bool is_warming; /* clients are not accepted yet */
     bool is_closing; /* nothing is to be opened any more */
     bool changed;    /* a connection or a target came or went since stream_pool_review() */
-    bool is_wanted;  /* others wait for places that connections hold: see target/place.h */
+    bool is_wanted;  /* others wait for slots that connections hold: see target/slot.h */
     uint64_t next_number;
 };
 

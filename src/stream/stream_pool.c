@@ -2,7 +2,8 @@
 #include "stream/stream_parts.h"
 
 #include "target/balance.h"
-#include "target/place.h"
+#include "target/slot.h"
+#include "target/target_loop.h"
 
 #include <string.h>
 
@@ -29,7 +30,7 @@ size_t stream_pool_size(const struct listener_settings *settings)
 
 static bool pool_has_place(const struct stream_pool *pool, const struct target *target)
 {
-    return place_has_room(target, (int64_t)pool_limit(pool, target), NULL);
+    return slot_has_room(target, (int64_t)pool_limit(pool, target), NULL);
 }
 
 /* Notes, where only connections of other generations leave no place, that the target waits for them. */
@@ -38,16 +39,16 @@ static bool pool_may_open(const struct stream_pool *pool, struct target *target)
     bool by_others;
     if (pool->is_closing || target->state != TARGET_UP)
         return false;
-    bool has_place = place_has_room(target, (int64_t)pool_limit(pool, target), &by_others);
+    bool has_place = slot_has_room(target, (int64_t)pool_limit(pool, target), &by_others);
     if (by_others && !pool->is_warming)
-        place_wait(target);
+        slot_wait(target);
     return has_place;
 }
 
 static void pool_open(struct stream_pool *pool, struct target *target)
 {
     if (!stream_connection_connect(pool, target))
-        target_fail(target, REASON_INTERNAL, "memory is short");
+        target_fail(target, REASON_INTERNAL, "memory is short", stream_now(pool->service));
 }
 
 /* Fills one entry a target; returns how many connections are being made or made ready. */
@@ -58,7 +59,7 @@ static size_t pool_look(struct stream_pool *pool, struct outlook *outlooks)
     list_foreach(&pool->connections, node)
     {
         struct stream_connection *connection = list_entry(node, struct stream_connection, node);
-        if (connection->target->is_retired)
+        if (target_is_retired(connection->target))
             continue;
         struct outlook *outlook = &outlooks[connection->target->index];
         bool has_room = stream_connection_has_room(connection);
@@ -212,7 +213,7 @@ static bool pool_can_spare(const struct stream_pool *pool, const struct stream_c
 }
 
 /* Gives one connection to the target up for others, unless one goes already: the one with the least to do. */
-static void pool_yield_one(struct stream_pool *pool, const struct target *target, int64_t now)
+static void pool_release_one(struct stream_pool *pool, const struct target *target, int64_t now)
 {
     struct stream_connection *best = NULL;
     list_foreach(&pool->connections, node)
@@ -230,15 +231,15 @@ static void pool_yield_one(struct stream_pool *pool, const struct target *target
         stream_connection_retire(best, now);
 }
 
-static void pool_yield(struct stream_pool *pool, int64_t now)
+static void pool_release(struct stream_pool *pool, int64_t now)
 {
     pool->is_wanted = false;
     for (size_t i = 0; i < pool->targets->count; i++) {
         const struct target *target = pool->targets->targets[i];
-        if (target->connections == 0 || !place_is_wanted(target))
+        if (target->connections == 0 || !slot_is_wanted(target))
             continue;
         pool->is_wanted = true;
-        pool_yield_one(pool, target, now);
+        pool_release_one(pool, target, now);
     }
 }
 
@@ -246,9 +247,10 @@ bool stream_pool_is_held(const struct stream_pool *pool)
 {
     if (target_set_is_held(pool->targets))
         return true;
-    list_foreach(&pool->connections,
-                 node) if (pool->is_fifo &&
-                           list_entry(node, struct stream_connection, node)->target->is_retired) return true;
+    list_foreach(
+        &pool->connections,
+        node) if (pool->is_fifo &&
+                  target_is_retired(list_entry(node, struct stream_connection, node)->target)) return true;
     return false;
 }
 
@@ -272,7 +274,7 @@ static void pool_warm(struct stream_pool *pool)
 void stream_pool_review(struct stream_pool *pool, int64_t now)
 {
     if (pool->is_wanted)
-        pool_yield(pool, now);
+        pool_release(pool, now);
     if (!pool->changed)
         return;
     pool->changed = false;
@@ -284,7 +286,7 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     list_foreach(&pool->connections, node)
     {
         struct stream_connection *connection = list_entry(node, struct stream_connection, node);
-        if (connection->target->is_retired || pool_is_replaced(pool, connection->target, first))
+        if (target_is_retired(connection->target) || pool_is_replaced(pool, connection->target, first))
             stream_connection_retire(connection, now);
     }
     mux_dispatch(pool->service->mux, now);
@@ -297,7 +299,7 @@ void stream_pool_start(struct stream_pool *pool)
 }
 
 /* Targets whose back-off has passed are tried, whether or not somebody waits, and the connection is kept. */
-static void pool_targets_usable(void *owner)
+static void pool_targets_usable(void *owner, int64_t now)
 {
     struct stream_pool *pool = owner;
     if (pool->is_closing)
@@ -309,12 +311,12 @@ static void pool_targets_usable(void *owner)
         if (target->state == TARGET_RETRY && !pool->is_warming && pool_has_place(pool, target))
             (void)stream_connection_connect(pool, target);
     }
-    mux_dispatch(pool->service->mux, stream_now(pool->service));
+    mux_dispatch(pool->service->mux, now);
     stream_touch(pool->service);
 }
 
 /* Others wait for places. */
-static void pool_asked_to_yield(void *owner)
+static void pool_slot_wanted(void *owner)
 {
     struct stream_pool *pool = owner;
     pool->is_wanted = true;
@@ -322,11 +324,10 @@ static void pool_asked_to_yield(void *owner)
 }
 
 /* Connections to addresses that the name does not have any more are replaced. */
-static void pool_looked_up(void *owner, struct target *target)
+static void pool_looked_up(void *owner, struct target *target, const struct address *addresses, size_t count,
+                           int64_t now)
 {
     struct stream_pool *pool = owner;
-    size_t count;
-    const struct address *addresses = resolver_addresses(target->name, &count);
     list_foreach(&pool->connections, node)
     {
         struct stream_connection *connection = list_entry(node, struct stream_connection, node);
@@ -336,12 +337,18 @@ static void pool_looked_up(void *owner, struct target *target)
         for (size_t i = 0; i < count && !found; i++)
             found = address_compare_host(&addresses[i], &connection->address) == 0;
         if (!found)
-            stream_connection_retire(connection, stream_now(pool->service));
+            stream_connection_retire(connection, now);
     }
 }
 
 bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
 {
+    static const struct target_hooks target_hooks = {
+        .keeps_connections = true,
+        .usable = pool_targets_usable,
+        .looked_up = pool_looked_up,
+        .slot_wanted = pool_slot_wanted,
+    };
     struct runtime *runtime = service->runtime;
     const struct listener_settings *settings = service->settings;
     pool->service = service;
@@ -349,11 +356,8 @@ bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
     list_init(&pool->connections);
     timer_init(&pool->probation_timer, runtime->loop, settings->retry_min, stream_connection_probation_ended,
                pool);
-    pool->targets = target_set_create(runtime, settings, pool_targets_usable, pool);
-    if (pool->targets == NULL)
-        return false;
-    target_set_keep_connections(pool->targets, pool_looked_up, pool_asked_to_yield);
-    return true;
+    pool->targets = target_set_create(runtime, settings, &target_hooks, pool);
+    return pool->targets != NULL;
 }
 
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
@@ -365,7 +369,7 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
     list_foreach(&pool->connections, node)
     {
         const struct target *target = list_entry(node, struct stream_connection, node)->target;
-        *descriptors += target->is_retired || !target->is_kept;
+        *descriptors += target_is_retired(target) || !target->is_kept;
     }
     return true;
 }
@@ -374,7 +378,7 @@ size_t stream_pool_extra(const struct stream_pool *pool)
 {
     size_t extra = 0;
     list_foreach(&pool->connections, node) extra +=
-        list_entry(node, struct stream_connection, node)->target->is_retired;
+        target_is_retired(list_entry(node, struct stream_connection, node)->target);
     return extra;
 }
 
@@ -386,12 +390,12 @@ void stream_pool_rollback(struct stream_pool *pool)
 /* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
 void stream_pool_commit(struct stream_pool *pool, int64_t now)
 {
-    target_set_commit(pool->targets);
+    target_set_commit(pool->targets, now);
     timer_change(&pool->probation_timer, pool->targets->settings->retry_min, false, now);
     list_foreach(&pool->connections, node)
     {
         struct stream_connection *connection = list_entry(node, struct stream_connection, node);
-        if (!connection->target->is_retired)
+        if (!target_is_retired(connection->target))
             continue;
         if (connection->attempt != NULL)
             stream_connection_end(connection);

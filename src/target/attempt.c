@@ -2,9 +2,7 @@
 
 #include "base/clock.h"
 #include "net/socket.h"
-#include "target/health.h"
-#include "target/place.h"
-#include "target/refresh.h"
+#include "target/target_name.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,12 +17,10 @@
  * this machine can meet itself. */
 #define EPHEMERAL_PORT_MIN 32768
 
-/* Owned by its target until its result is delivered or it is cancelled. */
-struct target_attempt {
+struct attempt {
+    struct target_attempt attempt; /* says who owns it */
     struct target *target;
-    target_result *result;
-    void *data;
-    struct list_node node; /* while it waits for the name */
+    struct target_name_waiter waiter;
     struct address *addresses;
     size_t count;
     size_t next; /* of the addresses */
@@ -37,27 +33,22 @@ struct target_attempt {
     char failure_text[160];
 };
 
-static void attempt_next_address(struct target_attempt *attempt);
+static void attempt_next_address(struct attempt *attempt);
 
-struct target_attempt *target_attempt_waiting(struct list_node *node)
+static struct ev_loop *attempt_loop(const struct attempt *attempt)
 {
-    return list_entry(node, struct target_attempt, node);
+    return target_loop_of(attempt->target->set)->runtime->loop;
 }
 
-static struct ev_loop *attempt_loop(const struct target_attempt *attempt)
+static void attempt_stop(struct attempt *attempt)
 {
-    return attempt->target->set->runtime->loop;
-}
-
-static void attempt_stop(struct target_attempt *attempt)
-{
-    list_remove(&attempt->node);
+    list_remove(&attempt->waiter.node);
     timeout_stop(&attempt->timeout);
     ev_io_stop(attempt_loop(attempt), &attempt->watcher); /* a result that was fed in is forgotten with it */
     ev_timer_stop(attempt_loop(attempt), &attempt->unix_retry);
 }
 
-static void attempt_close(struct target_attempt *attempt)
+static void attempt_close(struct attempt *attempt)
 {
     attempt_stop(attempt);
     if (attempt->descriptor != -1)
@@ -65,50 +56,43 @@ static void attempt_close(struct target_attempt *attempt)
     attempt->descriptor = -1;
 }
 
-static void attempt_free(struct target_attempt *attempt)
+static void attempt_free(struct attempt *attempt)
 {
     free(attempt->addresses);
     free(attempt);
 }
 
 /* Results are delivered from the loop, never from inside target_connect(). */
-static void attempt_deliver_soon(struct target_attempt *attempt)
+static void attempt_deliver_soon(struct attempt *attempt)
 {
     ev_feed_event(attempt_loop(attempt), &attempt->watcher, EV_CUSTOM);
 }
 
-static void attempt_fail(struct target_attempt *attempt)
+static void attempt_fail(struct attempt *attempt)
 {
-    struct target *target = attempt->target;
-    target->connections--;
-    target->counters.connect_failures[attempt->failure]++;
-    target_health_failed(target, attempt, attempt->failure, attempt->failure_text);
-    attempt->result(attempt->data, target, -1);
+    target_attempt_failed(&attempt->attempt, attempt->failure, attempt->failure_text, clock_now());
     attempt_free(attempt);
-    place_freed(target);
 }
 
-static void attempt_succeed(struct target_attempt *attempt)
+static void attempt_succeed(struct attempt *attempt)
 {
     struct target *target = attempt->target;
     const struct keep_alive_settings *keep_alive = &target->settings->keep_alive;
+    int64_t now = clock_now();
     if (keep_alive->enabled)
         socket_keep_alive(attempt->descriptor, (int)((keep_alive->idle + 999) / 1000),
                           (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
-    target->counters.opened++;
-    histogram_record(&target->counters.connect, clock_now() - attempt->begun);
+    histogram_record(&target->counters.connect, now - attempt->begun);
     if (attempt->count > 0)
         target->good_address = attempt->addresses[attempt->next - 1];
-    bool came_up = target_health_connected(target, attempt);
-    target_refresh_start(target);
-    attempt->result(attempt->data, target, attempt->descriptor);
+    if (target->name != NULL && target->set->hooks->keeps_connections)
+        target_name_keep_fresh(target->name);
+    target_attempt_succeeded(&attempt->attempt, attempt->descriptor, now);
     attempt_free(attempt);
-    if (came_up)
-        target_set_notify(target->set);
 }
 
 /* Notes why the address that was tried last did not do. */
-static void attempt_note_failure(struct target_attempt *attempt, enum reason reason, const char *text)
+static void attempt_note_failure(struct attempt *attempt, enum reason reason, const char *text)
 {
     char address[ADDRESS_TEXT_SIZE];
     attempt->failure = reason;
@@ -121,7 +105,7 @@ static void attempt_note_failure(struct target_attempt *attempt, enum reason rea
 
 /* A connection to a port of this machine that nobody listens on can, by chance, be given that very port as
  * its own and so connect to itself. */
-static bool is_connected_to_itself(const struct target_attempt *attempt)
+static bool is_connected_to_itself(const struct attempt *attempt)
 {
     if (attempt->count == 0 || address_port(&attempt->addresses[attempt->next - 1]) < EPHEMERAL_PORT_MIN)
         return false;
@@ -137,7 +121,7 @@ static bool is_connected_to_itself(const struct target_attempt *attempt)
 static void attempt_event(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
-    struct target_attempt *attempt = watcher->data;
+    struct attempt *attempt = watcher->data;
     if (!(events & EV_CUSTOM)) {
         int error = events & EV_ERROR ? ENOMEM : socket_error(attempt->descriptor);
         if (error == 0 && is_connected_to_itself(attempt))
@@ -156,9 +140,9 @@ static void attempt_event(struct ev_loop *loop, ev_io *watcher, int events)
         attempt_succeed(attempt);
 }
 
-void target_attempt_timed_out(struct timer *timer, struct timeout *timeout)
+void attempt_timed_out(struct timer *timer, struct timeout *timeout)
 {
-    struct target_attempt *attempt = list_entry(timeout, struct target_attempt, timeout);
+    struct attempt *attempt = list_entry(timeout, struct attempt, timeout);
     char text[64];
     snprintf(text, sizeof text, "no connection within %lld ms", (long long)(timer->list.duration / 1000));
     attempt_note_failure(attempt, REASON_CONNECT_TIMEOUT, text);
@@ -167,7 +151,7 @@ void target_attempt_timed_out(struct timer *timer, struct timeout *timeout)
 }
 
 /* Waits for the outcome of the connect() that was just started. */
-static void attempt_wait(struct target_attempt *attempt, int connect_errno)
+static void attempt_wait(struct attempt *attempt, int connect_errno)
 {
     if (connect_errno == 0) {
         attempt_deliver_soon(attempt);
@@ -175,17 +159,17 @@ static void attempt_wait(struct target_attempt *attempt, int connect_errno)
     }
     ev_io_set(&attempt->watcher, attempt->descriptor, EV_WRITE);
     ev_io_start(attempt_loop(attempt), &attempt->watcher);
-    timer_start(&attempt->target->set->connect_timer, &attempt->timeout, clock_now());
+    timer_start(&target_loop_of(attempt->target->set)->connect_timer, &attempt->timeout, clock_now());
 }
 
-static void attempt_connect_unix(struct target_attempt *attempt)
+static void attempt_connect_unix(struct attempt *attempt)
 {
     attempt->descriptor = socket_connect_unix(attempt->target->settings->endpoint.host);
     if (attempt->descriptor != -1) {
         attempt_wait(attempt, errno);
     } else if (errno == EAGAIN) {
         if (!list_linked(&attempt->timeout.node))
-            timer_start(&attempt->target->set->connect_timer, &attempt->timeout, clock_now());
+            timer_start(&target_loop_of(attempt->target->set)->connect_timer, &attempt->timeout, clock_now());
         ev_timer_set(&attempt->unix_retry, UNIX_RETRY_SECONDS, 0.0);
         ev_timer_start(attempt_loop(attempt), &attempt->unix_retry);
     } else {
@@ -202,7 +186,7 @@ static void attempt_retry_unix(struct ev_loop *loop, ev_timer *watcher, int even
     attempt_connect_unix(watcher->data);
 }
 
-static void attempt_next_address(struct target_attempt *attempt)
+static void attempt_next_address(struct attempt *attempt)
 {
     while (attempt->next < attempt->count) {
         attempt->descriptor = socket_connect(&attempt->addresses[attempt->next++]);
@@ -216,8 +200,7 @@ static void attempt_next_address(struct target_attempt *attempt)
 }
 
 /* Copies the addresses to try, the one that worked last first. */
-static bool attempt_take_addresses(struct target_attempt *attempt, const struct address *addresses,
-                                   size_t count)
+static bool attempt_take_addresses(struct attempt *attempt, const struct address *addresses, size_t count)
 {
     const struct target *target = attempt->target;
     attempt->addresses = calloc(count, sizeof *attempt->addresses);
@@ -235,17 +218,19 @@ static bool attempt_take_addresses(struct target_attempt *attempt, const struct 
     return true;
 }
 
-void target_attempt_resolved(struct target_attempt *attempt)
+static void attempt_resolved(struct target_name_waiter *waiter)
 {
-    const struct endpoint *endpoint = &attempt->target->settings->endpoint;
+    struct attempt *attempt = list_entry(waiter, struct attempt, waiter);
+    const struct target *target = attempt->target;
+    const struct endpoint *endpoint = &target->settings->endpoint;
     const struct address *addresses = &endpoint->address;
     size_t count = 1;
-    if (attempt->target->name != NULL)
-        addresses = resolver_addresses(attempt->target->name, &count);
+    if (target->name != NULL)
+        addresses = target_name_addresses(target->name, &count);
     if (count == 0) {
         attempt->failure = REASON_TARGET_REFUSED;
         snprintf(attempt->failure_text, sizeof attempt->failure_text, "%.60s can't be looked up: %s",
-                 endpoint->host, resolver_failure(attempt->target->name));
+                 endpoint->host, target_name_failure(target->name));
         attempt_deliver_soon(attempt);
     } else if (!attempt_take_addresses(attempt, addresses, count)) {
         attempt_note_failure(attempt, REASON_INTERNAL, strerror(errno));
@@ -255,36 +240,29 @@ void target_attempt_resolved(struct target_attempt *attempt)
     }
 }
 
-struct target_attempt *target_connect(struct target *target, target_result *result, void *data)
+struct target_attempt *attempt_start(struct target *target)
 {
-    struct target_attempt *attempt = calloc(1, sizeof *attempt);
+    struct attempt *attempt = calloc(1, sizeof *attempt);
     if (attempt == NULL)
         return NULL;
     attempt->target = target;
-    attempt->result = result;
-    attempt->data = data;
+    attempt->waiter.answered = attempt_resolved;
     attempt->descriptor = -1;
     attempt->begun = clock_now();
     ev_init(&attempt->watcher, attempt_event);
     attempt->watcher.data = attempt;
     ev_init(&attempt->unix_retry, attempt_retry_unix);
     attempt->unix_retry.data = attempt;
-    target->connections++;
-    target_health_started(target, attempt);
     if (target->settings->endpoint.kind == ENDPOINT_UNIX)
         attempt_connect_unix(attempt);
-    else if (target->name != NULL && !resolver_lookup(target->name))
-        list_append(&target->waiting, &attempt->node);
-    else
-        target_attempt_resolved(attempt);
-    return attempt;
+    else if (target->name == NULL || target_name_wait(target->name, &attempt->waiter))
+        attempt_resolved(&attempt->waiter);
+    return &attempt->attempt;
 }
 
-void target_cancel(struct target_attempt *attempt)
+void attempt_cancel(struct target_attempt *cancelled)
 {
-    struct target *target = attempt->target;
+    struct attempt *attempt = list_entry(cancelled, struct attempt, attempt);
     attempt_close(attempt);
-    target_health_cancelled(target, attempt);
     attempt_free(attempt);
-    target_release(target);
 }

@@ -2,15 +2,28 @@
 #ifndef TARGET_ATTEMPT_H
 #define TARGET_ATTEMPT_H
 
+#include "base/timer.h"
+#include "net/runtime.h"
 #include "target/target.h"
 
-/* The look-up that the attempt waited for has ended. */
-void target_attempt_resolved(struct target_attempt *attempt);
+/* A set as the loop drives it. */
+struct target_loop {
+    struct target_set set;
+    struct runtime *runtime;
+    ev_timer due; /* for target_set_tick() */
+    struct timer connect_timer;
+};
 
-/* The attempt as an entry of its target's list `waiting`. */
-struct target_attempt *target_attempt_waiting(struct list_node *node);
+static inline struct target_loop *target_loop_of(const struct target_set *set)
+{
+    return list_entry(set, struct target_loop, set);
+}
+
+/* These two are for struct target_driver. */
+struct target_attempt *attempt_start(struct target *target);
+void attempt_cancel(struct target_attempt *attempt);
 
 /* One address had `connect_timeout` and did not answer. */
-void target_attempt_timed_out(struct timer *timer, struct timeout *timeout);
+void attempt_timed_out(struct timer *timer, struct timeout *timeout);
 
 #endif

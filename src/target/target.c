@@ -1,26 +1,31 @@
 #include "target/target.h"
 
-#include "base/clock.h"
-#include "target/attempt.h"
 #include "target/balance.h"
-#include "target/health.h"
-#include "target/place.h"
-#include "target/refresh.h"
+#include "target/slot.h"
+#include "target/target_state.h"
 
 #include <stdlib.h>
 
-static void target_name_answered(void *data);
+/* Ends what the set has begun by itself. */
+static void target_retire(struct target *target, int64_t now)
+{
+    target_state_enter(target, TARGET_RETIRED);
+    slot_forget(target);
+    if (target->probe == NULL)
+        return;
+    target_cancel(target->probe, now);
+    target->probe = NULL;
+    target->set->driver->probed(target, -1);
+}
 
 static void target_free(struct target *target)
 {
     if (target == NULL)
         return;
-    target->is_retired = true; /* ends of its own attempts are not to start anything again */
-    target_health_stop(target);
-    target_refresh_stop(target);
-    if (target->name != NULL)
-        resolver_remove(target->name);
-    place_leave(target);
+    if (!target_is_retired(target))
+        target_retire(target, 0);
+    target->set->driver->detach(target);
+    slot_leave(target);
     list_remove(&target->node);
     target_settings_free((struct target_settings *)target->settings);
     free(target);
@@ -34,22 +39,12 @@ static struct target *target_create(struct target_set *set, const char *listener
     if (target == NULL)
         return NULL;
     target->set = set;
-    list_init(&target->waiting);
-    target_health_init(target);
-    target_refresh_init(target);
+    target->retry_at = TARGET_NEVER;
     target->retry_delay = set->next_settings->retry_min;
     target->settings = target_settings_copy(settings);
-    target->place = place_join(target, listener, &settings->endpoint);
-    if (target->settings == NULL || target->place == NULL)
-        goto fail;
-    if (settings->endpoint.kind != ENDPOINT_NAME)
+    if (target->settings != NULL && slot_join(target, set->all_slots, listener) &&
+        set->driver->attach(target))
         return target;
-    target->name = resolver_add(set->runtime->resolver, place_listener(target),
-                                target->settings->endpoint.host, target_name_answered, target);
-    if (target->name != NULL)
-        return target;
-
-fail:
     target_free(target);
     return NULL;
 }
@@ -107,77 +102,56 @@ static void target_set_reap(struct target_set *set)
     }
 }
 
-static void target_retire(struct target *target)
-{
-    struct target_set *set = target->set;
-    target->is_retired = true;
-    target_health_stop(target);
-    target_refresh_stop(target);
-    place_forget(target);
-    list_append(&set->retired, &target->node);
-}
-
-void target_set_commit(struct target_set *set)
+void target_set_commit(struct target_set *set, int64_t now)
 {
     const struct listener_settings *settings = set->next_settings;
-    int64_t now = clock_now();
-    for (size_t i = 0; i < set->count; i++)
-        if (!set->targets[i]->is_kept)
-            target_retire(set->targets[i]);
+    for (size_t i = 0; i < set->count; i++) {
+        struct target *target = set->targets[i];
+        if (target->is_kept)
+            continue;
+        target_retire(target, now);
+        list_append(&set->retired, &target->node);
+    }
     free(set->targets);
     set->targets = set->next_targets;
     set->next_targets = NULL;
     set->count = settings->target_count;
     set->settings = settings;
     for (size_t i = 0; i < set->count; i++) {
-        set->targets[i]->index = i;
-        if (set->targets[i]->retry_delay > settings->retry_max)
-            set->targets[i]->retry_delay = settings->retry_max;
-        if (set->targets[i]->retry_delay < settings->retry_min)
-            set->targets[i]->retry_delay = settings->retry_min;
+        struct target *target = set->targets[i];
+        target->index = i;
+        if (target->retry_delay > settings->retry_max)
+            target->retry_delay = settings->retry_max;
+        if (target->retry_delay < settings->retry_min)
+            target->retry_delay = settings->retry_min;
     }
-    timer_change(&set->connect_timer, settings->connect_timeout, true, now);
+    set->driver->committed(set);
     target_set_reap(set);
 }
 
-struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
-                                     target_usable *usable, void *owner)
+bool target_set_open(struct target_set *set, const struct target_driver *driver,
+                     const struct target_hooks *hooks, void *owner, void **all_slots, uint64_t jitter,
+                     const struct listener_settings *settings)
 {
-    struct target_set *set = calloc(1, sizeof *set);
-    if (set == NULL)
-        return NULL;
-    set->runtime = runtime;
-    set->settings = settings;
-    set->usable = usable;
+    set->driver = driver;
+    set->hooks = hooks;
     set->owner = owner;
+    set->all_slots = all_slots;
+    set->jitter = jitter | 1;
     list_init(&set->retired);
-    timer_init(&set->connect_timer, runtime->loop, settings->connect_timeout, target_attempt_timed_out, set);
-    if (!target_set_prepare(set, settings)) {
-        target_set_destroy(set);
-        return NULL;
-    }
-    target_set_commit(set);
-    return set;
+    if (!target_set_prepare(set, settings))
+        return false;
+    target_set_commit(set, 0);
+    return true;
 }
 
-void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up, target_yield *yield)
+void target_set_close(struct target_set *set)
 {
-    set->looked_up = looked_up;
-    set->yield = yield;
-}
-
-void target_set_destroy(struct target_set *set)
-{
-    if (set == NULL)
-        return;
-    set->usable = NULL;
-    set->yield = NULL;
+    set->owner = NULL;
     for (size_t i = 0; i < set->count; i++)
         target_free(set->targets[i]);
     list_foreach(&set->retired, node) target_free(list_entry(node, struct target, node));
-    timer_stop(&set->connect_timer);
     free(set->targets);
-    free(set);
 }
 
 bool target_set_is_held(const struct target_set *set)
@@ -191,35 +165,20 @@ bool target_set_is_held(const struct target_set *set)
 void target_set_forget(struct target_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
-        place_forget(set->targets[i]);
+        slot_forget(set->targets[i]);
 }
 
-void target_set_notify(struct target_set *set)
-{
-    if (set->usable != NULL)
-        set->usable(set->owner);
-}
-
-static void target_name_answered(void *data)
-{
-    struct target *target = data;
-    list_foreach(&target->waiting, node)
-    {
-        list_remove(node);
-        target_attempt_resolved(target_attempt_waiting(node));
-    }
-    target_refresh_answered(target);
-}
+/* ---- Choice ---- */
 
 /* Notes, where only connections of other generations leave none, that it waits for them. */
 static bool target_has_room(struct target *target)
 {
     bool by_others;
-    bool has_room = place_has_room(target, target->settings->max_connections, &by_others);
+    bool has_room = slot_has_room(target, target->settings->max_connections, &by_others);
     if (by_others)
-        place_wait(target);
+        slot_wait(target);
     else
-        place_forget(target);
+        slot_forget(target);
     return has_room;
 }
 
@@ -263,41 +222,140 @@ struct target *target_choose(struct target_set *set, const struct address *clien
     return NULL;
 }
 
+/* ---- Connections ---- */
+
+struct target_attempt *target_connect(struct target *target, target_result *result, void *data)
+{
+    struct target_attempt *attempt = target->set->driver->connect(target);
+    if (attempt == NULL)
+        return NULL;
+    *attempt = (struct target_attempt){ .target = target, .result = result, .data = data };
+    target->connections++;
+    if (target->state == TARGET_RETRY) {
+        target_state_enter(target, TARGET_TRYING);
+        target->trial = attempt;
+    }
+    return attempt;
+}
+
+void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, int64_t now)
+{
+    struct target *target = attempt->target;
+    target->counters.opened++;
+    if (!target->set->hooks->keeps_connections)
+        target_state_succeeded(target);
+    else if (target->trial == attempt)
+        target->trial = NULL;
+    attempt->result(attempt->data, target, descriptor, now);
+}
+
+void target_attempt_failed(struct target_attempt *attempt, enum reason reason, const char *text, int64_t now)
+{
+    struct target *target = attempt->target;
+    target->connections--;
+    target->counters.connect_failures[reason]++;
+    target_state_failed(target, attempt, reason, text, now);
+    attempt->result(attempt->data, target, -1, now);
+    slot_freed(target);
+}
+
+void target_cancel(struct target_attempt *attempt, int64_t now)
+{
+    struct target *target = attempt->target;
+    bool was_trial = target->trial == attempt;
+    target->set->driver->cancel(attempt);
+    if (was_trial)
+        target_state_wait(target, now);
+    target_release(target);
+}
+
 void target_release(struct target *target)
 {
-    struct target_set *set = target->set;
     target->connections--;
-    place_freed(target);
-    target_set_notify(set);
+    slot_freed(target);
+    target_set_note_usable(target->set);
 }
 
 /* Whether a kept connection's luck says anything: not while the target is down, for an older connection's
  * proves nothing then, nor while a trial has not connected yet. */
-static bool target_is_judged(const struct target *target)
+static bool target_is_evaluated(const struct target *target)
 {
     return target->state == TARGET_UP || (target->state == TARGET_TRYING && target->trial == NULL);
 }
 
 void target_succeed(struct target *target)
 {
-    if (target_is_judged(target) && target_health_succeeded(target))
-        target_set_notify(target->set);
+    if (target_is_evaluated(target))
+        target_state_succeeded(target);
 }
 
-void target_fail(struct target *target, enum reason reason, const char *text)
+void target_fail(struct target *target, enum reason reason, const char *text, int64_t now)
 {
     target->counters.connect_failures[reason]++;
-    if (target_is_judged(target))
-        target_health_failed(target, NULL, reason, text);
+    target_state_failed(target, NULL, reason, text, now);
 }
+
+/* ---- Time ---- */
+
+int64_t target_set_due(const struct target_set *set)
+{
+    int64_t due = set->has_usable ? 0 : TARGET_NEVER;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->targets[i]->retry_at < due)
+            due = set->targets[i]->retry_at;
+    return due;
+}
+
+/* The probe's connection has shown what it was made for. */
+static void target_probed(void *data, struct target *target, int descriptor, int64_t now)
+{
+    (void)data;
+    (void)now;
+    target->probe = NULL;
+    target->set->driver->probed(target, descriptor);
+    if (descriptor != -1)
+        target_release(target);
+}
+
+static bool target_probe(struct target *target)
+{
+    const struct target_driver *driver = target->set->driver;
+    if (!slot_has_room(target, target->settings->max_connections, NULL) || !driver->may_probe(target))
+        return false;
+    target->probe = target_connect(target, target_probed, NULL);
+    if (target->probe == NULL)
+        driver->probed(target, -1);
+    return target->probe != NULL;
+}
+
+void target_set_tick(struct target_set *set, int64_t now)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->targets[i]->retry_at > now)
+            continue;
+        target_state_enter(set->targets[i], TARGET_RETRY);
+        set->has_usable = true;
+    }
+    if (!set->has_usable)
+        return;
+    set->has_usable = false;
+    set->hooks->usable(set->owner, now);
+    for (size_t i = 0; i < set->count; i++) {
+        struct target *target = set->targets[i];
+        if (target->state != TARGET_RETRY) /* a client, or the owner, tries it */
+            continue;
+        if (set->hooks->keeps_connections || !target_probe(target))
+            target_state_wait(target, now + target_state_back_off(target));
+    }
+}
+
+/* ---- What can be seen ---- */
 
 void target_describe(const struct target *target, struct service_target *description)
 {
-    static const char *const states[] = {
-        [TARGET_UP] = "up",
-        [TARGET_DOWN] = "down",
-        [TARGET_RETRY] = "down",
-        [TARGET_TRYING] = "trying",
+    static const char *const states[TARGET_STATES] = {
+        [TARGET_UP] = "up",         [TARGET_DOWN] = "down",       [TARGET_RETRY] = "down",
+        [TARGET_TRYING] = "trying", [TARGET_RETIRED] = "retired",
     };
     bool is_untried = target->state == TARGET_UP && target->counters.opened == 0;
     *description = (struct service_target){

@@ -1,5 +1,8 @@
-/* The targets of a listener: which are up, which one is next, and how a connection to one is made. Used alike
- * by every mode.
+/* The targets of a listener: which are up, which one is next, and what became of each connection to one. Used
+ * alike by every mode.
+ *
+ * Pure logic over time: no socket, no loop, no clock, no log. Whoever drives a set (target_loop.h in the
+ * program) makes its connections, and calls target_set_tick() when target_set_due() says so.
  *
  * A target is UP until an attempt fails; then it is DOWN for a back-off that doubles with each further
  * failure. When that has passed it may be TRIED once: by a waiting client if no other target is up, else by a
@@ -7,100 +10,146 @@
  *
  *        attempt failed              back-off passed           attempt started
  *   UP -----------------> DOWN -----------------------> RETRY -----------------> TRYING
- *   ^                      ^                                                        |  |
- *   |                      +----------------- attempt failed -----------------------+  |
- *   +---------------------------------------- attempt succeeded ----------------------+
+ *   ^                     ^  ^                            |                        |  |
+ *   |                     |  +------ nobody tried it -----+                        |  |
+ *   |                     +-------- attempt failed, or was given up ---------------+  |
+ *   +------------------- an attempt succeeded (also from DOWN and RETRY) -------------+
  *
- * Where connections are kept (see target_set_keep_connections()), a connection alone proves little: the
- * target stays in TRYING until its owner says what the connection was good for, by target_succeed() or
- * target_fail(). */
+ *   RETIRED can follow any of these, and nothing follows RETIRED: a reload has taken the target away.
+ *
+ * Where connections are kept (see target_hooks), a connection alone proves little: the target stays in TRYING
+ * until its owner says what the connection was good for, by target_succeed() or target_fail(). */
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
 
 #include "base/counters.h"
-#include "base/timer.h"
+#include "base/list.h"
 #include "config/settings.h"
-#include "net/runtime.h"
 #include "net/service.h"
 
-enum target_state { TARGET_UP, TARGET_DOWN, TARGET_RETRY, TARGET_TRYING };
+#define TARGET_NEVER INT64_MAX
+
+enum target_state { TARGET_UP, TARGET_DOWN, TARGET_RETRY, TARGET_TRYING, TARGET_RETIRED, TARGET_STATES };
 
 struct target_set;
-struct target_attempt;
-struct target_place;
+struct target_name;
+struct target_slots;
 
-/* One target. Owned by its set. When its settings go it is retired: it has no part in choices any more, takes
- * what is being connected still, and is freed when its last connection has gone. */
+/* One target. Owned by its set. Once RETIRED it has no part in choices any more, takes what is being connected
+ * still, and is freed when its last connection has gone. */
 struct target {
     struct target_set *set;
     const struct target_settings *settings; /* a copy of its own */
     struct list_node node;                  /* among the retired ones */
-    struct list_node in_place;
-    struct list_node in_waiting; /* for a connection of its place */
-    struct target_place *place;
+    struct list_node in_slots;
+    struct list_node in_waiting; /* for a slot */
+    struct target_slots *slots;
     size_t index; /* in the set */
-    bool is_retired;
     bool is_kept; /* by the settings that are being prepared */
     enum target_state state;
     int64_t connections;                /* live ones and attempts that are running */
     int64_t load;                       /* what least_connections compares; set before each choice */
     int64_t credit;                     /* for round robin */
     int64_t retry_delay;                /* milliseconds; of the next back-off */
-    ev_timer retry;                     /* the back-off that is running */
-    struct resolver_name *name;         /* NULL if the address is numeric or a path */
-    struct list waiting;                /* attempts that wait for the name */
+    int64_t retry_at;                   /* DOWN: when the back-off has passed; microseconds */
     struct target_attempt *probe;       /* running, or NULL */
-    const struct target_attempt *trial; /* in TRYING: the one that decides; NULL: it has connected */
-    ev_timer refresh;                   /* until the name is looked up again for the connections kept */
+    const struct target_attempt *trial; /* TRYING: the one that decides; NULL: it has connected */
+    struct target_name *name;           /* the driver's; NULL if the address is numeric or a path */
     struct address good_address;        /* the one that worked last: tried first */
     enum reason failure;                /* why it is not up */
     char failure_text[160];
     struct target_counters counters;
 };
 
-/* Called when a target may have become usable: it came up, has room again, or may be tried once more. Comes
- * from the loop, and from inside target_release() and target_cancel(). */
-typedef void target_usable(void *owner);
+/* What became of an attempt. On success `descriptor` (owned by the callee from now on) is connected and
+ * counts as one of the target's connections until target_release(); else it is -1, the count is gone and the
+ * target is down. The attempt is freed after the call. */
+typedef void target_result(void *data, struct target *target, int descriptor, int64_t now);
 
-/* The name of a target has been looked up: its addresses may be others now. Comes from the loop. */
-typedef void target_looked_up(void *owner, struct target *target);
+/* An attempt to connect. Owned by the driver, which embeds it in its own, until its result is delivered or it
+ * is cancelled. */
+struct target_attempt {
+    struct target *target;
+    target_result *result;
+    void *data;
+};
 
-/* Somebody else waits for a place that connections of this set hold: those that are not needed are to be
- * closed. May come from inside any call that chooses a target or closes a connection: to be done later. */
-typedef void target_yield(void *owner);
+/* What a set has done for it. None of these calls the set back from inside. */
+struct target_driver {
+    /* Prepares for connections to a target. False when memory is short; `detach` follows in any case. */
+    bool (*attach)(struct target *target);
+    void (*detach)(struct target *target);
+    /* Begins to connect; target_attempt_succeeded() or target_attempt_failed() follows, unless the attempt is
+     * cancelled, which frees it. NULL when memory is short. */
+    struct target_attempt *(*connect)(struct target *target);
+    void (*cancel)(struct target_attempt *attempt);
+    /* Whether there is a descriptor for a probe; if so, what to do with the probe's connection follows (-1:
+     * there is none), and the descriptor for it is free again. */
+    bool (*may_probe)(struct target *target);
+    void (*probed)(struct target *target, int descriptor);
+    /* Other settings count from now on. */
+    void (*committed)(struct target_set *set);
+    /* The target came up, or went down: to be logged. */
+    void (*changed)(const struct target *target);
+    /* target_set_due() may be earlier than it was. */
+    void (*wake)(struct target_set *set);
+};
+
+/* What the owner of a set is told. */
+struct target_hooks {
+    /* The owner keeps connections for many clients, and says what a connection proved. A target whose back-off
+     * has passed is then tried by the owner, from inside `usable`, and not by a probe; if the owner does not,
+     * the target waits once more. */
+    bool keeps_connections;
+    /* A target may have become usable: it came up, has room again, or may be tried once more. Comes from
+     * target_set_tick() only. */
+    void (*usable)(void *owner, int64_t now);
+    /* Where connections are kept: these are the addresses of the target's name now. Comes from the loop. */
+    void (*looked_up)(void *owner, struct target *target, const struct address *addresses, size_t count,
+                      int64_t now);
+    /* Where connections are kept: somebody else waits for a slot that connections of this set hold. Those
+     * that are not needed are to be closed, later: this may come from inside any call. */
+    void (*slot_wanted)(void *owner);
+};
 
 /* All targets of a listener. Owned by who created it. */
 struct target_set {
-    struct runtime *runtime;
+    const struct target_driver *driver;
+    const struct target_hooks *hooks;
+    void *owner; /* for the hooks; NULL while the set is being destroyed */
     const struct listener_settings *settings;
+    void **all_slots;        /* of the process: see target/slot.h */
     struct target **targets; /* in the order of the settings */
     size_t count;
     struct list retired;
-    size_t next; /* where ties between targets are decided from */
-    struct timer connect_timer;
-    target_usable *usable;       /* NULL while the set is being destroyed */
-    target_looked_up *looked_up; /* NULL unless connections are kept */
-    target_yield *yield;         /* likewise */
-    void *owner;
+    size_t next;                  /* where ties between targets are decided from */
+    uint64_t jitter;              /* state of the random numbers for back-offs; not 0 */
+    bool has_usable;              /* `usable` is to be called */
     struct target **next_targets; /* between target_set_prepare() and what follows it */
     const struct listener_settings *next_settings;
 };
 
-/* `settings` must outlive the set. NULL when memory is short. */
-struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
-                                     target_usable *usable, void *owner);
+/* Makes a set at `set`, which is zeroed but for what a driver embeds it in. `settings` must outlive the set.
+ * `all_slots` belongs to all sets of the process together; `jitter` is any number. False when memory is
+ * short: nothing is left to be closed then. */
+bool target_set_open(struct target_set *set, const struct target_driver *driver,
+                     const struct target_hooks *hooks, void *owner, void **all_slots, uint64_t jitter,
+                     const struct listener_settings *settings);
 
-/* Tells the set that its owner keeps connections for many clients. A target whose back-off has passed is then
- * tried by the owner, from inside target_usable(), and not by a probe; if the owner does not, it waits once
- * more. The owner says what a connection proved. Names are looked up again, as long as there are connections,
- * when their answers have become too old. */
-void target_set_keep_connections(struct target_set *set, target_looked_up *looked_up, target_yield *yield);
+/* No attempt but the set's own may be running. */
+void target_set_close(struct target_set *set);
+
+/* When target_set_tick() is wanted; TARGET_NEVER: not before something else happens. */
+int64_t target_set_due(const struct target_set *set);
+
+/* Ends back-offs that have passed, starts probes, and tells the owner of what may be usable. */
+void target_set_tick(struct target_set *set, int64_t now);
 
 /* Makes what other settings need. One of these follows: commit, from which on `settings` count (they must
  * outlive the set; targets with the same address and options stay as they are, the others are retired), or
  * rollback. False when memory is short: nothing has happened then. */
 bool target_set_prepare(struct target_set *set, const struct listener_settings *settings);
-void target_set_commit(struct target_set *set);
+void target_set_commit(struct target_set *set, int64_t now);
 void target_set_rollback(struct target_set *set);
 
 /* Whether a target waits for connections of other generations to go. */
@@ -109,35 +158,30 @@ bool target_set_is_held(const struct target_set *set);
 /* Nobody needs a connection any more. */
 void target_set_forget(struct target_set *set);
 
-/* No attempt but the set's own may be running. NULL is allowed. */
-void target_set_destroy(struct target_set *set);
-
 /* Picks the target for a client as `balance` says: one that is up and has room; backup targets only while no
  * other is up; one that may be tried again only while none at all is up. NULL: none now, wait for
- * target_usable(). */
+ * target_hooks.usable. */
 struct target *target_choose(struct target_set *set, const struct address *client);
 
-/* What became of an attempt. On success `descriptor` (owned by the callee from now on) is connected and
- * counts as one of the target's connections until target_release(); else it is -1, the count is gone and the
- * target is down. The attempt is freed after the call. */
-typedef void target_result(void *data, struct target *target, int descriptor);
-
-/* Starts connecting to a target that target_choose() gave, looking its name up if need be and trying its
- * addresses in turn. The result always comes later, from the loop. NULL when memory is short: then nothing
- * was started. The caller has one descriptor reserved for it. */
+/* Starts connecting to a target. The result always comes later. NULL when memory is short: then nothing was
+ * started. The caller has one descriptor reserved for it. */
 struct target_attempt *target_connect(struct target *target, target_result *result, void *data);
 
-/* Gives an attempt up without a result. It does not count as a failure of the target. */
-void target_cancel(struct target_attempt *attempt);
+/* How an attempt ended, from the driver, which frees it afterwards. `text` says why, for the log. */
+void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, int64_t now);
+void target_attempt_failed(struct target_attempt *attempt, enum reason reason, const char *text, int64_t now);
 
-/* A connection to the target was closed. May call target_usable(). */
+/* Gives an attempt up without a result. It does not count as a failure of the target. */
+void target_cancel(struct target_attempt *attempt, int64_t now);
+
+/* A connection to the target was closed. */
 void target_release(struct target *target);
 
-/* A kept connection has shown that the target works: it is up. May call target_usable(). */
+/* A kept connection has shown that the target works: it is up. */
 void target_succeed(struct target *target);
 
 /* A kept connection turned out useless: counts as a failed attempt. `text` says why, for the log. */
-void target_fail(struct target *target, enum reason reason, const char *text);
+void target_fail(struct target *target, enum reason reason, const char *text, int64_t now);
 
 /* Why a target that is down failed last, for the log; NULL if none is down. */
 const char *target_set_failure(const struct target_set *set);
@@ -145,7 +189,18 @@ const char *target_set_failure(const struct target_set *set);
 /* What the target is like now; in_flight is its connections, for owners who know better to correct. */
 void target_describe(const struct target *target, struct service_target *description);
 
-/* Tells the owner of the set that a target may be usable now. */
-void target_set_notify(struct target_set *set);
+static inline bool target_is_retired(const struct target *target)
+{
+    return target->state == TARGET_RETIRED;
+}
+
+/* Has the owner of the set told, by the next tick, that a target may be usable. */
+static inline void target_set_note_usable(struct target_set *set)
+{
+    if (set->owner == NULL)
+        return;
+    set->has_usable = true;
+    set->driver->wake(set);
+}
 
 #endif

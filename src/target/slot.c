@@ -1,0 +1,144 @@
+#include "target/slot.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* In the tree while there are targets. */
+struct target_slots {
+    const char *listener;
+    struct endpoint endpoint;
+    struct list targets; /* all of them; by `in_slots` */
+    struct list waiting; /* those that want a connection, the longest waiting first; by `in_waiting` */
+    void **all;
+    char name[]; /* that of the listener */
+};
+
+static struct target *target_waiting(struct list_node *node)
+{
+    return list_entry(node, struct target, in_waiting);
+}
+
+static int slots_compare(const void *a, const void *b)
+{
+    const struct target_slots *one = a, *other = b;
+    int order = endpoint_compare(&one->endpoint, &other->endpoint);
+    return order != 0 ? order : strcmp(one->listener, other->listener);
+}
+
+static void slots_free(struct target_slots *slots)
+{
+    endpoint_free(&slots->endpoint);
+    free(slots);
+}
+
+static struct target_slots *slots_create(void **all, const char *listener, const struct endpoint *endpoint)
+{
+    struct target_slots *slots = calloc(1, sizeof *slots + strlen(listener) + 1);
+    if (slots == NULL)
+        return NULL;
+    list_init(&slots->targets);
+    list_init(&slots->waiting);
+    slots->listener = strcpy(slots->name, listener);
+    slots->all = all;
+    if (endpoint_copy(endpoint, &slots->endpoint) && tsearch(slots, all, slots_compare) != NULL)
+        return slots;
+    slots_free(slots);
+    return NULL;
+}
+
+bool slot_join(struct target *target, void **all, const char *listener)
+{
+    const struct target_slots wanted = { .listener = listener, .endpoint = target->settings->endpoint };
+    struct target_slots **found = tfind(&wanted, all, slots_compare);
+    target->slots = found != NULL ? *found : slots_create(all, listener, &wanted.endpoint);
+    if (target->slots == NULL)
+        return false;
+    list_append(&target->slots->targets, &target->in_slots);
+    return true;
+}
+
+void slot_leave(struct target *target)
+{
+    struct target_slots *slots = target->slots;
+    if (slots == NULL)
+        return;
+    target->slots = NULL;
+    list_remove(&target->in_slots);
+    list_remove(&target->in_waiting);
+    if (!list_empty(&slots->targets))
+        return;
+    tdelete(slots, slots->all, slots_compare);
+    slots_free(slots);
+}
+
+const char *slot_listener(const struct target *target)
+{
+    return target->slots->listener;
+}
+
+/* Connections of other generations. */
+static int64_t slot_others(const struct target *target)
+{
+    int64_t others = 0;
+    if (target->slots == NULL)
+        return 0;
+    list_foreach(&target->slots->targets, node)
+    {
+        const struct target *other = list_entry(node, struct target, in_slots);
+        if (other != target && (other->set != target->set || target_is_retired(other)))
+            others += other->connections;
+    }
+    return others;
+}
+
+bool slot_has_room(const struct target *target, int64_t limit, bool *by_others)
+{
+    bool has_room = limit < 0 || target->connections < limit;
+    bool is_taken = has_room && limit >= 0 && target->connections + slot_others(target) >= limit;
+    if (by_others != NULL)
+        *by_others = is_taken;
+    return has_room && !is_taken;
+}
+
+void slot_wait(struct target *target)
+{
+    struct target_slots *slots = target->slots;
+    if (slots == NULL || list_linked(&target->in_waiting))
+        return;
+    list_append(&slots->waiting, &target->in_waiting);
+    list_foreach(&slots->targets, node)
+    {
+        const struct target_set *other = list_entry(node, struct target, in_slots)->set;
+        if (other != target->set && other->hooks->slot_wanted != NULL && other->owner != NULL)
+            other->hooks->slot_wanted(other->owner);
+    }
+}
+
+void slot_forget(struct target *target)
+{
+    list_remove(&target->in_waiting);
+}
+
+bool slot_is_wanted(const struct target *target)
+{
+    if (target->slots == NULL)
+        return false;
+    list_foreach(&target->slots->waiting, node)
+    {
+        if (target_waiting(node)->set != target->set)
+            return true;
+    }
+    return false;
+}
+
+void slot_freed(struct target *target)
+{
+    if (target->slots == NULL)
+        return;
+    list_foreach(&target->slots->waiting, node)
+    {
+        list_remove(node);
+        target_set_note_usable(target_waiting(node)->set);
+    }
+}

@@ -1,0 +1,33 @@
+/* The slots of an address: the connections that it takes from one listener's name, whatever the generation of
+ * its targets. A target that was changed by a reload must not get a connection while those of its predecessor
+ * still hold all slots; a device with one slot would refuse it. Used by target.c and by those who open
+ * connections. */
+#ifndef TARGET_SLOT_H
+#define TARGET_SLOT_H
+
+#include "target/target.h"
+
+/* Takes part in the slots of the target's address for this listener. `all` is the root of a tree of them,
+ * NULL at first. False when memory is short. To be given back with slot_leave(), which is allowed in any case. */
+bool slot_join(struct target *target, void **all, const char *listener);
+void slot_leave(struct target *target);
+
+/* The name of the listener, as long as the target is there. */
+const char *slot_listener(const struct target *target);
+
+/* Whether the target may have one more connection if it is allowed `limit` (negative: any number), those of
+ * other generations counted. `by_others`, if not NULL: it may not, because of them alone. */
+bool slot_has_room(const struct target *target, int64_t limit, bool *by_others);
+
+/* The target wants a connection as soon as others leave room: target_hooks.usable tells when, and the others
+ * are asked to release what they do not need. Nothing happens if it waits already. */
+void slot_wait(struct target *target);
+void slot_forget(struct target *target);
+
+/* Whether a target of another owner waits for a slot that this one's connections hold. */
+bool slot_is_wanted(const struct target *target);
+
+/* A connection has gone: those who wait are told. */
+void slot_freed(struct target *target);
+
+#endif

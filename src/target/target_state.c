@@ -1,0 +1,67 @@
+#include "target/target_state.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+void target_state_enter(struct target *target, enum target_state state)
+{
+    static const bool allowed[TARGET_STATES][TARGET_STATES] = {
+        [TARGET_UP] = { [TARGET_DOWN] = true, [TARGET_RETIRED] = true },
+        [TARGET_DOWN] = { [TARGET_RETRY] = true, [TARGET_UP] = true, [TARGET_RETIRED] = true },
+        [TARGET_RETRY] = { [TARGET_TRYING] = true,
+                           [TARGET_DOWN] = true,
+                           [TARGET_UP] = true,
+                           [TARGET_RETIRED] = true },
+        [TARGET_TRYING] = { [TARGET_UP] = true, [TARGET_DOWN] = true, [TARGET_RETIRED] = true },
+    };
+    enum target_state before = target->state;
+    assert(allowed[before][state]);
+    target->state = state;
+    target->trial = NULL;
+    target->retry_at = TARGET_NEVER;
+    if (state == TARGET_UP) {
+        target->retry_delay = target->set->settings->retry_min;
+        target_set_note_usable(target->set);
+    }
+    if (before == TARGET_UP && state == TARGET_DOWN)
+        target->counters.downs++;
+    if (state == TARGET_UP || (before == TARGET_UP && state == TARGET_DOWN))
+        target->set->driver->changed(target);
+}
+
+void target_state_wait(struct target *target, int64_t retry_at)
+{
+    target_state_enter(target, TARGET_DOWN);
+    target->retry_at = retry_at;
+    target->set->driver->wake(target->set);
+}
+
+int64_t target_state_back_off(struct target *target)
+{
+    uint64_t *jitter = &target->set->jitter; /* xorshift64 */
+    *jitter ^= *jitter << 13;
+    *jitter ^= *jitter >> 7;
+    *jitter ^= *jitter << 17;
+    return target->retry_delay * (int64_t)(750 + *jitter % 501);
+}
+
+void target_state_succeeded(struct target *target)
+{
+    if (target->state == TARGET_UP)
+        target->retry_delay = target->set->settings->retry_min;
+    else if (target->state != TARGET_RETIRED)
+        target_state_enter(target, TARGET_UP);
+}
+
+void target_state_failed(struct target *target, const struct target_attempt *attempt, enum reason reason,
+                         const char *text, int64_t now)
+{
+    bool decides = target->state == TARGET_TRYING && target->trial == attempt;
+    if (target->state != TARGET_UP && !decides)
+        return; /* one of several attempts that ran when the first of them failed, or of a retired target */
+    int64_t longest = target->set->settings->retry_max;
+    target->failure = reason;
+    snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
+    target_state_wait(target, now + target_state_back_off(target));
+    target->retry_delay = target->retry_delay > longest / 2 ? longest : target->retry_delay * 2;
+}
