@@ -300,7 +300,7 @@ bool mux_connection_is_over(const struct mux_connection *connection)
 
 bool mux_connection_was_useless(const struct mux_connection *connection)
 {
-    return connection->written <= connection->handshake && !connection->is_retiring;
+    return connection->written <= connection->handshake;
 }
 
 enum reason mux_connection_reason(const struct mux_connection *connection)

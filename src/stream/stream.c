@@ -1,6 +1,7 @@
 #include "stream/stream.h"
 
 #include "stream/stream_parts.h"
+#include "target/target_loop.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ static struct stream_service *stream_of(struct service *service)
 
 static void stream_start(struct service *service)
 {
-    stream_pool_start(&stream_of(service)->pool);
+    struct stream_service *stream = stream_of(service);
+    stream_pool_start(&stream->pool, stream_now(stream));
 }
 
 static void stream_accept(struct service *service, int descriptor, const struct address *client,
@@ -121,7 +123,7 @@ static void stream_commit(struct service *service)
     int64_t now = stream_now(stream);
     stream->settings = listener_settings_reference(stream->next_settings);
     stream_give_back(stream, stream->next_descriptors);
-    stream_pool_commit(&stream->pool, now);
+    stream_pool_commit(&stream->pool, stream->settings, now);
     mux_reconfigure(stream->mux, &plain, now);
     listener_settings_release(before);
     stream_touch(stream);
@@ -171,21 +173,9 @@ static size_t stream_waiting(const struct service *service)
     return mux_waiting(list_entry(service, const struct stream_service, service)->mux);
 }
 
-static size_t stream_load(const struct stream_service *stream, const struct target *target)
-{
-    size_t load = 0;
-    list_foreach(&stream->pool.connections, node)
-    {
-        const struct stream_connection *connection = list_entry(node, const struct stream_connection, node);
-        if (connection->mux != NULL && (target == NULL || connection->target == target))
-            load += mux_connection_load(connection->mux);
-    }
-    return load;
-}
-
 static size_t stream_in_flight(const struct service *service)
 {
-    return stream_load(list_entry(service, const struct stream_service, service), NULL);
+    return stream_pool_load(&list_entry(service, const struct stream_service, service)->pool, NULL);
 }
 
 static size_t stream_targets(const struct service *service)
@@ -197,14 +187,15 @@ static void stream_target(const struct service *service, size_t index, struct se
 {
     const struct stream_service *stream = list_entry(service, const struct stream_service, service);
     target_describe(stream->pool.targets->targets[index], target);
-    target->gauges.in_flight = stream_load(stream, stream->pool.targets->targets[index]);
+    target->gauges.in_flight = stream_pool_load(&stream->pool, stream->pool.targets->targets[index]);
 }
 
 static void stream_destroy(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
     stream_close(service, REASON_DRAINED);
-    stream_pool_close(&stream->pool);
+    stream_pool_close(&stream->pool, stream_now(stream));
+    target_set_destroy(stream->pool.targets);
     mux_destroy(stream->mux);
     hangups_close(&stream->hangups);
     descriptors_return(&stream->runtime->descriptors, stream->descriptors);
@@ -233,11 +224,26 @@ static const struct service_functions stream_functions = {
     .destroy = stream_destroy,
 };
 
+/* ---- The hooks of the multiplexer ---- */
+
+static struct mux_connection *stream_choose(void *owner, void *client)
+{
+    struct stream_service *service = owner;
+    const struct stream_client *asking = client;
+    return stream_pool_choose(&service->pool, &asking->address, stream_now(service));
+}
+
+static size_t stream_opening(void *owner)
+{
+    const struct stream_service *service = owner;
+    return stream_pool_opening(&service->pool);
+}
+
 static struct mux *stream_make_mux(struct stream_service *service)
 {
     static const struct mux_hooks hooks = {
-        .choose = stream_pool_choose,
-        .opening = stream_pool_opening,
+        .choose = stream_choose,
+        .opening = stream_opening,
         .requested = stream_record_request,
         .ended = stream_record_end,
     };
@@ -278,9 +284,11 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
     service->mux_timer.data = service;
     service->mux = stream_make_mux(service);
     /* All of them, so that all can be undone. */
-    bool opened = stream_pool_init(&service->pool, service);
-    opened = hangups_init(&service->hangups, runtime->loop, stream_client_hung_up, service) && opened;
-    if (!opened || service->mux == NULL || !stream_reserve_descriptors(service)) {
+    stream_pool_init(&service->pool, &stream_connection_driver, service, service->mux, settings);
+    service->pool.targets = target_set_create(runtime, settings, &stream_pool_hooks, &service->pool);
+    bool watches = hangups_init(&service->hangups, runtime->loop, stream_client_hung_up, service);
+    if (!watches || service->pool.targets == NULL || service->mux == NULL ||
+        !stream_reserve_descriptors(service)) {
         int error = errno;
         stream_destroy(&service->service);
         errno = error;

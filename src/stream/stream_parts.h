@@ -2,10 +2,10 @@
  *
  *   stream             what the listener wants of its service: made, reloaded, drained, shown
  *   stream_turn        the service's part in a turn of the loop: the multiplexer's work and its timer
- *   stream_pool        the targets, and which of their connections takes the next request
- *   stream_connection  a target connection: the attempt to make it, then its socket
+ *   stream_connection  a target connection's socket
  *   stream_client      a client's socket
  *   stream_record      what the log, the counters and modules get to know of each request
+ *   stream_pool        the targets, and which of their connections takes the next request; needs none of these
  *
  * A file uses those below it only. Upwards, an object enters itself or its service in the turn of the loop, which calls
  * who is to act, in the order that base/turn.h shows. Callbacks of the loop do no more than that. */
@@ -19,7 +19,7 @@
 #include "mux/mux.h"
 #include "net/hangup.h"
 #include "stream/stream.h"
-#include "target/target.h"
+#include "stream/stream_pool.h"
 
 #include <ev.h>
 
@@ -45,22 +45,13 @@ struct stream_client {
     int64_t accepted;  /* microseconds */
 };
 
-/* Owned by its pool until stream_connection_end(), then by the turn, which frees it.
- *
- *                 connected                        answered, or open for `retry_min`
- *   CONNECTING ---------------> OPEN, on probation ----------------------------------> OPEN, healthy
- *   (has an `attempt`)          (has a `mux`) */
+/* Owned by its pool until that ends it, then by the turn, which frees it. Has a descriptor once it is connected. */
 struct stream_connection {
     struct turn_entry entry;
-    struct list_node node; /* among the connections of the pool, the oldest first */
-    struct stream_pool *pool;
-    struct target *target;
-    struct target_attempt *attempt;
-    struct mux_connection *mux;
+    struct pool_connection pooled;
+    struct stream_service *service;
     ev_io watcher;
-    int reported;             /* as of clients */
-    struct timeout probation; /* ends when the connection has been open for a while */
-    struct address address;   /* of the target's, the one it is connected to; none on a unix socket */
+    int reported; /* as of clients */
     uint64_t number;
     uint64_t received;
     uint64_t sent;
@@ -69,25 +60,6 @@ struct stream_connection {
     unsigned reads;     /* in that turn */
     bool is_blocked;    /* as of clients */
     bool write_failed; /* nothing can be written any more; what the target still sends is read all the same */
-    bool was_ready;    /* it could take a request once */
-    bool answered;     /* a request on it has had its response */
-    bool is_healthy;   /* its end says nothing about the target any more */
-    bool retired;
-};
-
-/* Embedded in its service. */
-struct stream_pool {
-    struct stream_service *service;
-    struct target_set *targets;
-    struct list connections; /* struct stream_connection */
-    size_t attempts;         /* connections that are CONNECTING */
-    struct timer probation_timer;
-    bool is_fifo;
-    bool is_warming; /* clients are not accepted yet */
-    bool is_closing; /* nothing is to be opened any more */
-    bool changed;    /* a connection or a target came or went since stream_pool_review() */
-    bool is_wanted;  /* others wait for slots that connections hold: see target/slot.h */
-    uint64_t next_number;
 };
 
 /* Owned by the listener until `destroy`, then by the turn, which frees it. */
@@ -99,6 +71,7 @@ struct stream_service {
     struct service_owner owner;
     struct mux *mux;
     struct stream_pool pool;
+    uint64_t connections;   /* so far: gives each its number */
     struct hangups hangups; /* of clients that are not read */
     size_t descriptors;     /* reserved in the account */
     struct list clients;    /* struct stream_client */
@@ -132,56 +105,16 @@ extern const struct turn_actions stream_actions;
 /* Has only to begin a turn. */
 void stream_mux_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events);
 
-/* ---- The pool ---- */
-
-/* False with errno when memory is short; stream_pool_close() all the same. */
-bool stream_pool_init(struct stream_pool *pool, struct stream_service *service);
-
-/* How many connections there can be at a time. */
-size_t stream_pool_size(const struct listener_settings *settings);
-
-/* Ends all connections. The multiplexer must still be there. */
-void stream_pool_close(struct stream_pool *pool);
-
-/* Opens what `warmup` wants open, then calls owner.ready, at once if there is nothing to be waited for. */
-void stream_pool_start(struct stream_pool *pool);
-
-/* The hooks of the multiplexer. */
-struct mux_connection *stream_pool_choose(void *owner, void *client);
-size_t stream_pool_opening(void *owner);
-
-/* Goes on with other settings: see service.h. `descriptors` gets how many are needed for all connections. */
-bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
-                         size_t *descriptors);
-void stream_pool_commit(struct stream_pool *pool, int64_t now);
-void stream_pool_rollback(struct stream_pool *pool);
-
-/* Connections to targets that go: there may be so many more than stream_pool_size(). */
-size_t stream_pool_extra(const struct stream_pool *pool);
-
-/* Whether requests wait because of connections of other generations. */
-bool stream_pool_is_held(const struct stream_pool *pool);
-
-/* Goes on warming up, retires connections to targets that are not to be used at present, and looks for work for those
- * that have come. To be called in every turn in which something happened to the service. */
-void stream_pool_review(struct stream_pool *pool, int64_t now);
-
 /* ---- Target connections ---- */
 
-/* Starts to connect. False when memory is short. */
-bool stream_connection_connect(struct stream_pool *pool, struct target *target);
+/* What the pool has done by the service. */
+extern const struct pool_driver stream_connection_driver;
 
-/* Takes no new request; ends when the last response is in. */
-void stream_connection_retire(struct stream_connection *connection, int64_t now);
-
-/* Whether it can take a request now; notes that it could. */
-bool stream_connection_has_room(struct stream_connection *connection);
-
-/* The one place where connections end. The target does not learn why. */
-void stream_connection_end(struct stream_connection *connection);
-
-/* A connection has been open for a while. */
-void stream_connection_probation_ended(struct timer *timer, struct timeout *timeout);
+/* The connection that the pool, and so the multiplexer, knows. */
+static inline struct stream_connection *stream_connection_of(struct pool_connection *pooled)
+{
+    return list_entry(pooled, struct stream_connection, pooled);
+}
 
 /* ---- Clients ---- */
 

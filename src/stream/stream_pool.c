@@ -1,148 +1,315 @@
-/* Which target connection takes the next request, and when connections are made. */
-#include "stream/stream_parts.h"
+#include "stream/stream_pool.h"
 
 #include "target/balance.h"
 #include "target/slot.h"
-#include "target/target_loop.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* What the connections of one target look like at a moment. */
-struct outlook {
-    struct stream_connection *best; /* of those with room the one with the least load; NULL: none has room */
+struct pool_snapshot {
+    struct pool_connection *best; /* of those with room the one with the least load; NULL: none has room */
     size_t best_load;
     int64_t load;
     bool works; /* it has a connection that can be used, now or later */
 };
 
-static size_t pool_limit(const struct stream_pool *pool, const struct target *target)
+static struct pool_connection *connection_of(struct list_node *node)
 {
-    return pool->is_fifo ? 1 : (size_t)target->settings->connections;
+    return list_entry(node, struct pool_connection, node);
+}
+
+static bool pool_is_fifo(const struct listener_settings *settings)
+{
+    return settings->mode == MODE_FIFO;
+}
+
+static void pool_touch(struct stream_pool *pool)
+{
+    pool->changed = true;
+    pool->driver->touch(pool->owner);
+}
+
+/* ---- One connection ---- */
+
+/* The one place where the state changes. */
+static void connection_enter(struct pool_connection *connection, enum pool_state state)
+{
+    static const bool allowed[POOL_STATES][POOL_STATES] = {
+        [POOL_CONNECTING] = { [POOL_PROBATION] = true, [POOL_ENDED] = true },
+        [POOL_PROBATION] = { [POOL_HEALTHY] = true, [POOL_ENDED] = true },
+        [POOL_HEALTHY] = { [POOL_ENDED] = true },
+    };
+    struct stream_pool *pool = connection->pool;
+    assert(allowed[connection->state][state]);
+    if (connection->state == POOL_CONNECTING)
+        pool->attempts--;
+    timeout_stop(&connection->probation);
+    connection->state = state;
+    pool_touch(pool);
+}
+
+static bool connection_is_open(const struct pool_connection *connection)
+{
+    return connection->mux != NULL && !mux_connection_is_over(connection->mux);
+}
+
+/* Whether it can take a request now; notes that it could. */
+static bool connection_has_room(struct pool_connection *connection)
+{
+    bool has_room = connection->mux != NULL && mux_connection_has_room(connection->mux);
+    if (has_room)
+        connection->was_ready = true;
+    return has_room;
+}
+
+static void connection_mark_healthy(struct pool_connection *connection)
+{
+    if (connection->state != POOL_PROBATION)
+        return;
+    connection_enter(connection, POOL_HEALTHY);
+    target_succeed(connection->target);
+}
+
+/* It takes no new request; it ends when the last answer is in. */
+static void connection_retire(struct pool_connection *connection, int64_t now)
+{
+    if (connection->mux == NULL || connection->retired)
+        return;
+    connection->retired = true;
+    mux_connection_retire(connection->mux, now);
+    pool_touch(connection->pool);
+}
+
+/* The one place where connections end. The target does not learn why. */
+static void connection_end(struct pool_connection *connection, int64_t now)
+{
+    struct target *target = connection->target;
+    bool was_connected = connection->state != POOL_CONNECTING;
+    connection_enter(connection, POOL_ENDED);
+    list_remove(&connection->node);
+    if (connection->mux != NULL) {
+        bool is_over = mux_connection_is_over(connection->mux);
+        target->counters.closed[is_over ? mux_connection_reason(connection->mux) : REASON_DRAINED]++;
+    }
+    connection->pool->driver->ended(connection, now);
+    if (connection->mux != NULL)
+        mux_connection_close(connection->mux, now);
+    connection->mux = NULL;
+    if (was_connected)
+        target_release(target);
+    else if (connection->attempt != NULL)
+        target_cancel(connection->attempt, now);
+}
+
+/* What the end of a connection says about its target. One that we ended because it had been there for so long
+ * says nothing, but that it could be used at all; else the next one would be made without a pause. */
+static void connection_evaluate(struct pool_connection *connection, int64_t now)
+{
+    enum reason reason = mux_connection_reason(connection->mux);
+    bool by_us = reason == REASON_DRAINED || reason == REASON_INACTIVITY;
+    bool on_trial =
+        connection->target->state != TARGET_UP; /* a request without an answer is no success then */
+    bool was_used = !mux_connection_was_useless(connection->mux) && !on_trial;
+    if (connection->retired || (by_us ? connection->was_ready : was_used)) {
+        connection_mark_healthy(connection);
+        return;
+    }
+    const char *explanation = mux_connection_explanation(connection->mux);
+    if (by_us)
+        explanation = "the connection was to be replaced before it could take a request";
+    else if (explanation[0] == '\0')
+        explanation = reason_name(reason);
+    target_fail(connection->target, reason, explanation, now);
+}
+
+void stream_pool_answered(struct pool_connection *connection)
+{
+    connection->answered = true;
+    connection_mark_healthy(connection);
+}
+
+void stream_pool_progress(struct pool_connection *connection, int64_t now)
+{
+    connection_has_room(connection);
+    if (!mux_connection_is_over(connection->mux))
+        return;
+    if (connection->state == POOL_PROBATION && !target_is_retired(connection->target))
+        connection_evaluate(connection, now);
+    connection_end(connection, now);
+}
+
+static void connection_attempted(void *data, struct target *target, int descriptor, int64_t now)
+{
+    struct pool_connection *connection = data;
+    struct stream_pool *pool = connection->pool;
+    connection->attempt = NULL;
+    if (descriptor == -1) {
+        connection_end(connection, now);
+        return;
+    }
+    connection_enter(connection, POOL_PROBATION);
+    list_remove(&connection->node);
+    list_append(&pool->connections, &connection->node);
+    connection->address = target->good_address;
+    pool->driver->connected(connection, descriptor, now);
+    connection->mux = mux_connection_open(pool->mux, connection, now);
+    if (connection->mux != NULL) {
+        timeout_start(&pool->probation, &connection->probation, now);
+        return;
+    }
+    target_fail(target, REASON_INTERNAL, "memory is short", now);
+    connection_end(connection, now);
+}
+
+/* Starts to connect. False when memory is short. */
+static bool pool_connect(struct stream_pool *pool, struct target *target, int64_t now)
+{
+    struct pool_connection *connection = pool->driver->create(pool->owner);
+    if (connection == NULL)
+        return false;
+    connection->pool = pool;
+    connection->target = target;
+    pool->attempts++;
+    list_append(&pool->connections, &connection->node);
+    connection->attempt = target_connect(target, connection_attempted, connection);
+    if (connection->attempt != NULL)
+        return true;
+    connection_end(connection, now);
+    return false;
+}
+
+/* ---- Choice ---- */
+
+static size_t pool_limit(const struct listener_settings *settings, const struct target_settings *target)
+{
+    return pool_is_fifo(settings) ? 1 : (size_t)target->connections;
 }
 
 size_t stream_pool_size(const struct listener_settings *settings)
 {
     size_t sum = 0;
     for (size_t i = 0; i < settings->target_count; i++)
-        sum += settings->mode == MODE_FIFO ? 1 : (size_t)settings->targets[i].connections;
+        sum += pool_limit(settings, &settings->targets[i]);
     return sum;
 }
 
-static bool pool_has_place(const struct stream_pool *pool, const struct target *target)
+static bool pool_has_slot(const struct stream_pool *pool, const struct target *target, bool *by_others)
 {
-    return slot_has_room(target, (int64_t)pool_limit(pool, target), NULL);
+    return slot_has_room(target, (int64_t)pool_limit(pool->settings, target->settings), by_others);
 }
 
-/* Notes, where only connections of other generations leave no place, that the target waits for them. */
+/* Notes, where only connections of other generations leave no slot, that the target waits for them. */
 static bool pool_may_open(const struct stream_pool *pool, struct target *target)
 {
     bool by_others;
     if (pool->is_closing || target->state != TARGET_UP)
         return false;
-    bool has_place = slot_has_room(target, (int64_t)pool_limit(pool, target), &by_others);
+    bool has_slot = pool_has_slot(pool, target, &by_others);
     if (by_others && !pool->is_warming)
-        slot_wait(target);
-    return has_place;
+        slot_wait(target, (int64_t)pool_limit(pool->settings, target->settings));
+    return has_slot;
 }
 
-static void pool_open(struct stream_pool *pool, struct target *target)
+static void pool_open(struct stream_pool *pool, struct target *target, int64_t now)
 {
-    if (!stream_connection_connect(pool, target))
-        target_fail(target, REASON_INTERNAL, "memory is short", stream_now(pool->service));
+    if (!pool_connect(pool, target, now))
+        target_fail(target, REASON_INTERNAL, "memory is short", now);
 }
 
 /* Fills one entry a target; returns how many connections are being made or made ready. */
-static size_t pool_look(struct stream_pool *pool, struct outlook *outlooks)
+static size_t pool_look(struct stream_pool *pool, struct pool_snapshot *snapshots)
 {
     size_t opening = 0;
-    memset(outlooks, 0, pool->targets->count * sizeof *outlooks);
+    memset(snapshots, 0, pool->targets->count * sizeof *snapshots);
     list_foreach(&pool->connections, node)
     {
-        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        struct pool_connection *connection = connection_of(node);
         if (target_is_retired(connection->target))
             continue;
-        struct outlook *outlook = &outlooks[connection->target->index];
-        bool has_room = stream_connection_has_room(connection);
+        struct pool_snapshot *snapshot = &snapshots[connection->target->index];
+        bool has_room = connection_has_room(connection);
         if (!connection->was_ready)
             opening++;
-        if (connection->mux == NULL || connection->retired || mux_connection_is_over(connection->mux))
+        if (!connection_is_open(connection) || connection->retired)
             continue;
         size_t load = mux_connection_load(connection->mux);
-        outlook->load += (int64_t)load;
-        outlook->works = outlook->works || connection->was_ready;
-        if (has_room && (outlook->best == NULL || load < outlook->best_load)) {
-            outlook->best = connection;
-            outlook->best_load = load;
+        snapshot->load += (int64_t)load;
+        snapshot->works = snapshot->works || connection->was_ready;
+        if (has_room && (snapshot->best == NULL || load < snapshot->best_load)) {
+            snapshot->best = connection;
+            snapshot->best_load = load;
         }
     }
     return opening;
 }
 
 /* Whether backup targets are not to be used: there is another one. */
-static bool pool_has_regular(const struct stream_pool *pool, const struct outlook *outlooks)
+static bool pool_has_regular(const struct stream_pool *pool, const struct pool_snapshot *snapshots)
 {
     for (size_t i = 0; i < pool->targets->count; i++) {
         const struct target *target = pool->targets->targets[i];
         if (!target->settings->backup && target->settings->weight > 0 &&
-            (target->state == TARGET_UP || outlooks[i].works))
+            (target->state == TARGET_UP || snapshots[i].works))
             return true;
     }
     return false;
 }
 
 /* The targets that take a request now, or that a connection may be opened to. */
-static size_t pool_candidates(const struct stream_pool *pool, const struct outlook *outlooks, bool may_open,
-                              struct target **candidates)
+static size_t pool_candidates(const struct stream_pool *pool, const struct pool_snapshot *snapshots,
+                              bool may_open, struct target **candidates)
 {
-    bool backup = !pool_has_regular(pool, outlooks);
+    bool backup = !pool_has_regular(pool, snapshots);
     size_t count = 0;
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
         if (target->settings->backup != backup || target->settings->weight == 0)
             continue;
-        target->load = outlooks[i].load;
-        if (outlooks[i].best != NULL || (may_open && pool_may_open(pool, target)))
+        target->load = snapshots[i].load;
+        if (snapshots[i].best != NULL || (may_open && pool_may_open(pool, target)))
             candidates[count++] = target;
     }
     return count;
 }
 
 /* Of several targets' free connections the one with the least load. */
-static struct stream_connection *pool_best(const struct outlook *outlooks, struct target *const *candidates,
-                                           size_t count)
+static struct pool_connection *pool_best(const struct pool_snapshot *snapshots,
+                                         struct target *const *candidates, size_t count)
 {
-    const struct outlook *best = NULL;
+    const struct pool_snapshot *best = NULL;
     for (size_t i = 0; i < count; i++) {
-        const struct outlook *outlook = &outlooks[candidates[i]->index];
-        if (outlook->best != NULL && (best == NULL || outlook->best_load < best->best_load))
-            best = outlook;
+        const struct pool_snapshot *snapshot = &snapshots[candidates[i]->index];
+        if (snapshot->best != NULL && (best == NULL || snapshot->best_load < best->best_load))
+            best = snapshot;
     }
     return best == NULL ? NULL : best->best;
 }
 
 /* Any connection serves the request. The target whose turn it is gets it if it has a free one; else one is
  * opened there for those who come later. As many are opened as clients wait. */
-static struct stream_connection *pool_choose_any(struct stream_pool *pool, const struct stream_client *client)
+static struct pool_connection *pool_choose_any(struct stream_pool *pool, const struct address *client,
+                                               int64_t now)
 {
-    struct outlook outlooks[SETTINGS_MAX_TARGETS];
+    struct pool_snapshot snapshots[SETTINGS_MAX_TARGETS];
     struct target *candidates[SETTINGS_MAX_TARGETS];
-    size_t opening = pool_look(pool, outlooks);
-    size_t waiting = mux_waiting(pool->service->mux);
-    struct stream_connection *free_connection = NULL;
-    while (free_connection == NULL) {
+    size_t opening = pool_look(pool, snapshots);
+    size_t waiting = mux_waiting(pool->mux);
+    struct pool_connection *chosen = NULL;
+    while (chosen == NULL) {
         bool may_open = opening == 0 || opening < waiting;
-        size_t count = pool_candidates(pool, outlooks, may_open, candidates);
+        size_t count = pool_candidates(pool, snapshots, may_open, candidates);
         if (count == 0)
             break;
-        struct target *target = balance_pick(pool->targets, candidates, count, &client->address);
-        free_connection = outlooks[target->index].best;
-        if (free_connection != NULL)
+        struct target *target = balance_pick(pool->targets, candidates, count, client);
+        chosen = snapshots[target->index].best;
+        if (chosen != NULL)
             break;
-        pool_open(pool, target);
+        pool_open(pool, target, now);
         opening++;
-        free_connection = pool_best(outlooks, candidates, count);
+        chosen = pool_best(snapshots, candidates, count);
     }
-    return free_connection;
+    return chosen;
 }
 
 /* The first target, in the order of the configuration and backups last, that is up. */
@@ -163,37 +330,48 @@ static struct target *pool_first_up(const struct stream_pool *pool)
 
 /* One connection serves all requests, in their order: the oldest one, so that a new one to a target that came
  * back takes over only when the old one is gone. */
-static struct stream_connection *pool_choose_only(struct stream_pool *pool)
+static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_t now)
 {
     list_foreach(&pool->connections, node)
     {
-        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        struct pool_connection *connection = connection_of(node);
         if (connection->mux != NULL)
-            return stream_connection_has_room(connection) ? connection : NULL;
+            return connection_has_room(connection) ? connection : NULL;
     }
     struct target *target = pool_first_up(pool);
-    if (target != NULL && pool->attempts == 0 && pool_may_open(pool, target))
-        pool_open(pool, target);
+    if (target != NULL && pool_may_open(pool, target))
+        pool_open(pool, target, now);
     return NULL;
 }
 
-struct mux_connection *stream_pool_choose(void *owner, void *client)
+struct mux_connection *stream_pool_choose(struct stream_pool *pool, const struct address *client, int64_t now)
 {
-    struct stream_service *service = owner;
-    struct stream_pool *pool = &service->pool;
-    struct stream_connection *connection =
-        pool->is_fifo ? pool_choose_only(pool) : pool_choose_any(pool, client);
+    struct pool_connection *connection =
+        pool->is_fifo ? pool_choose_only(pool, now) : pool_choose_any(pool, client, now);
     return connection == NULL ? NULL : connection->mux;
 }
 
-size_t stream_pool_opening(void *owner)
+size_t stream_pool_opening(const struct stream_pool *pool)
 {
-    const struct stream_service *service = owner;
-    return service->pool.attempts;
+    return pool->attempts;
 }
 
-/* A connection is not to be used while there is a target that comes before its own. In fifo that is any one before
- * it, in funnel one that is no backup. */
+size_t stream_pool_load(const struct stream_pool *pool, const struct target *target)
+{
+    size_t load = 0;
+    list_foreach(&pool->connections, node)
+    {
+        const struct pool_connection *connection = connection_of(node);
+        if (connection->mux != NULL && (target == NULL || connection->target == target))
+            load += mux_connection_load(connection->mux);
+    }
+    return load;
+}
+
+/* ---- Review ---- */
+
+/* A connection is not to be used while there is a target that comes before its own. In fifo that is any one
+ * before it, in funnel one that is no backup. */
 static bool pool_is_replaced(const struct stream_pool *pool, const struct target *target,
                              const struct target *first)
 {
@@ -205,20 +383,19 @@ static bool pool_is_replaced(const struct stream_pool *pool, const struct target
 }
 
 /* Whether the connection may be given up for others: it has been of use, or there is no use for it. */
-static bool pool_can_spare(const struct stream_pool *pool, const struct stream_connection *connection)
+static bool pool_can_spare(const struct stream_pool *pool, const struct pool_connection *connection)
 {
     return connection->mux != NULL && connection->was_ready && !connection->retired &&
-           (connection->answered || mux_connection_load(connection->mux) > 0 ||
-            mux_waiting(pool->service->mux) == 0);
+           (connection->answered || mux_connection_load(connection->mux) > 0 || mux_waiting(pool->mux) == 0);
 }
 
 /* Gives one connection to the target up for others, unless one goes already: the one with the least to do. */
 static void pool_release_one(struct stream_pool *pool, const struct target *target, int64_t now)
 {
-    struct stream_connection *best = NULL;
+    struct pool_connection *best = NULL;
     list_foreach(&pool->connections, node)
     {
-        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        struct pool_connection *connection = connection_of(node);
         if (connection->target != target)
             continue;
         if (connection->retired)
@@ -228,7 +405,7 @@ static void pool_release_one(struct stream_pool *pool, const struct target *targ
             best = connection;
     }
     if (best != NULL)
-        stream_connection_retire(best, now);
+        connection_retire(best, now);
 }
 
 static void pool_release(struct stream_pool *pool, int64_t now)
@@ -236,10 +413,12 @@ static void pool_release(struct stream_pool *pool, int64_t now)
     pool->is_wanted = false;
     for (size_t i = 0; i < pool->targets->count; i++) {
         const struct target *target = pool->targets->targets[i];
-        if (target->connections == 0 || !slot_is_wanted(target))
+        bool is_short;
+        if (!slot_is_wanted(target, &is_short))
             continue;
-        pool->is_wanted = true;
-        pool_release_one(pool, target, now);
+        pool->is_wanted = true; /* perhaps only until the slot is taken that has become free */
+        if (is_short)
+            pool_release_one(pool, target, now);
     }
 }
 
@@ -247,28 +426,35 @@ bool stream_pool_is_held(const struct stream_pool *pool)
 {
     if (target_set_is_held(pool->targets))
         return true;
-    list_foreach(
-        &pool->connections,
-        node) if (pool->is_fifo &&
-                  target_is_retired(list_entry(node, struct stream_connection, node)->target)) return true;
+    list_foreach(&pool->connections, node)
+    {
+        if (pool->is_fifo && target_is_retired(connection_of(node)->target))
+            return true;
+    }
     return false;
 }
 
 /* Opens what is missing to the targets that would be used. Each is tried once: one that fails is not up any
  * more. When nothing is under way, or a reload has turned `warmup` off, clients may come. */
-static void pool_warm(struct stream_pool *pool)
+static void pool_warm(struct stream_pool *pool, int64_t now)
 {
-    const struct target *first = pool->service->settings->warmup ? pool_first_up(pool) : NULL;
+    const struct target *first = pool->settings->warmup ? pool_first_up(pool) : NULL;
     for (size_t i = 0; first != NULL && i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
         bool wanted = pool->is_fifo ? target == first : target->settings->backup == first->settings->backup;
         while (wanted && target->settings->weight > 0 && pool_may_open(pool, target))
-            pool_open(pool, target);
+            pool_open(pool, target, now);
     }
-    if (pool->service->settings->warmup && pool->attempts > 0)
+    if (pool->settings->warmup && pool->attempts > 0)
         return;
     pool->is_warming = false;
-    pool->service->owner.ready(pool->service->owner.owner);
+    pool->driver->ready(pool->owner);
+}
+
+void stream_pool_start(struct stream_pool *pool, int64_t now)
+{
+    pool->is_warming = true;
+    pool_warm(pool, now);
 }
 
 void stream_pool_review(struct stream_pool *pool, int64_t now)
@@ -279,48 +465,61 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
         return;
     pool->changed = false;
     if (pool->is_warming) /* an attempt has ended, or was given up */
-        pool_warm(pool);
-    if (mux_waiting(pool->service->mux) == 0)
+        pool_warm(pool, now);
+    if (mux_waiting(pool->mux) == 0)
         target_set_forget(pool->targets);
     const struct target *first = pool_first_up(pool);
     list_foreach(&pool->connections, node)
     {
-        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
+        struct pool_connection *connection = connection_of(node);
         if (target_is_retired(connection->target) || pool_is_replaced(pool, connection->target, first))
-            stream_connection_retire(connection, now);
+            connection_retire(connection, now);
     }
-    mux_dispatch(pool->service->mux, now);
+    mux_dispatch(pool->mux, now);
 }
 
-void stream_pool_start(struct stream_pool *pool)
+int64_t stream_pool_due(const struct stream_pool *pool)
 {
-    pool->is_warming = true;
-    pool_warm(pool);
+    return timeout_list_due(&pool->probation);
 }
 
-/* Targets whose back-off has passed are tried, whether or not somebody waits, and the connection is kept. */
+void stream_pool_tick(struct stream_pool *pool, int64_t now)
+{
+    struct timeout *timeout;
+    while ((timeout = timeout_list_expire(&pool->probation, now)) != NULL) {
+        struct pool_connection *connection = list_entry(timeout, struct pool_connection, probation);
+        if (connection_has_room(connection) || connection->was_ready)
+            connection_mark_healthy(connection);
+        else /* its handshake still runs, or `connect_delay` */
+            timeout_start(&pool->probation, timeout, now);
+    }
+}
+
+/* ---- What the targets tell ---- */
+
+/* Targets whose back-off has passed are tried, whether or not somebody waits, and the connection is kept. If
+ * there is no memory, or clients still wait for first attempts, the target waits once more. */
 static void pool_targets_usable(void *owner, int64_t now)
 {
     struct stream_pool *pool = owner;
-    if (pool->is_closing)
-        return;
-    pool->changed = true;
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
-        /* If there is no memory, or clients still wait for first attempts, it waits once more. */
-        if (target->state == TARGET_RETRY && !pool->is_warming && pool_has_place(pool, target))
-            (void)stream_connection_connect(pool, target);
+        bool by_others;
+        if (target->state != TARGET_RETRY || pool->is_warming)
+            continue;
+        if (pool_has_slot(pool, target, &by_others))
+            (void)pool_connect(pool, target, now);
+        else if (by_others && mux_waiting(pool->mux) > 0)
+            slot_wait(target, (int64_t)pool_limit(pool->settings, target->settings));
     }
-    mux_dispatch(pool->service->mux, now);
-    stream_touch(pool->service);
+    pool_touch(pool);
 }
 
-/* Others wait for places. */
 static void pool_slot_wanted(void *owner)
 {
     struct stream_pool *pool = owner;
     pool->is_wanted = true;
-    stream_touch(pool->service);
+    pool_touch(pool);
 }
 
 /* Connections to addresses that the name does not have any more are replaced. */
@@ -330,34 +529,31 @@ static void pool_looked_up(void *owner, struct target *target, const struct addr
     struct stream_pool *pool = owner;
     list_foreach(&pool->connections, node)
     {
-        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
-        if (connection->target != target || connection->mux == NULL)
-            continue;
-        bool found = false;
+        struct pool_connection *connection = connection_of(node);
+        bool found = connection->target != target;
         for (size_t i = 0; i < count && !found; i++)
             found = address_compare_host(&addresses[i], &connection->address) == 0;
         if (!found)
-            stream_connection_retire(connection, now);
+            connection_retire(connection, now);
     }
 }
 
-bool stream_pool_init(struct stream_pool *pool, struct stream_service *service)
+const struct target_hooks stream_pool_hooks = {
+    .keeps_connections = true,
+    .usable = pool_targets_usable,
+    .looked_up = pool_looked_up,
+    .slot_wanted = pool_slot_wanted,
+};
+
+/* ---- Beginning, reload, end ---- */
+
+void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver, void *owner,
+                      struct mux *mux, const struct listener_settings *settings)
 {
-    static const struct target_hooks target_hooks = {
-        .keeps_connections = true,
-        .usable = pool_targets_usable,
-        .looked_up = pool_looked_up,
-        .slot_wanted = pool_slot_wanted,
-    };
-    struct runtime *runtime = service->runtime;
-    const struct listener_settings *settings = service->settings;
-    pool->service = service;
-    pool->is_fifo = settings->mode == MODE_FIFO;
+    *pool = (struct stream_pool){ .driver = driver, .owner = owner, .mux = mux, .settings = settings };
+    pool->is_fifo = pool_is_fifo(settings);
     list_init(&pool->connections);
-    timer_init(&pool->probation_timer, runtime->loop, settings->retry_min, stream_connection_probation_ended,
-               pool);
-    pool->targets = target_set_create(runtime, settings, &target_hooks, pool);
-    return pool->targets != NULL;
+    timeout_list_init(&pool->probation, settings->retry_min);
 }
 
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
@@ -368,7 +564,7 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
     *descriptors = stream_pool_size(settings);
     list_foreach(&pool->connections, node)
     {
-        const struct target *target = list_entry(node, struct stream_connection, node)->target;
+        const struct target *target = connection_of(node)->target;
         *descriptors += target_is_retired(target) || !target->is_kept;
     }
     return true;
@@ -377,8 +573,7 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
 size_t stream_pool_extra(const struct stream_pool *pool)
 {
     size_t extra = 0;
-    list_foreach(&pool->connections, node) extra +=
-        target_is_retired(list_entry(node, struct stream_connection, node)->target);
+    list_foreach(&pool->connections, node) extra += target_is_retired(connection_of(node)->target);
     return extra;
 }
 
@@ -388,29 +583,24 @@ void stream_pool_rollback(struct stream_pool *pool)
 }
 
 /* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
-void stream_pool_commit(struct stream_pool *pool, int64_t now)
+void stream_pool_commit(struct stream_pool *pool, const struct listener_settings *settings, int64_t now)
 {
+    pool->settings = settings;
     target_set_commit(pool->targets, now);
-    timer_change(&pool->probation_timer, pool->targets->settings->retry_min, false, now);
+    timeout_list_change(&pool->probation, settings->retry_min, false, now);
     list_foreach(&pool->connections, node)
     {
-        struct stream_connection *connection = list_entry(node, struct stream_connection, node);
-        if (!target_is_retired(connection->target))
-            continue;
-        if (connection->attempt != NULL)
-            stream_connection_end(connection);
-        else
-            stream_connection_retire(connection, now);
+        struct pool_connection *connection = connection_of(node);
+        if (target_is_retired(connection->target) && connection->state == POOL_CONNECTING)
+            connection_end(connection, now);
     }
-    pool->changed = true;
+    pool_touch(pool);
 }
 
-void stream_pool_close(struct stream_pool *pool)
+void stream_pool_close(struct stream_pool *pool, int64_t now)
 {
     struct list_node *node;
     pool->is_closing = true;
     while ((node = list_first(&pool->connections)) != NULL)
-        stream_connection_end(list_entry(node, struct stream_connection, node));
-    timer_stop(&pool->probation_timer);
-    target_set_destroy(pool->targets);
+        connection_end(connection_of(node), now);
 }

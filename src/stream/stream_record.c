@@ -5,7 +5,7 @@
 static void stream_record_failure(const struct stream_service *service, const struct mux_ending *ending)
 {
     const struct stream_client *client = ending->client;
-    const struct stream_connection *connection = ending->connection;
+    const struct pool_connection *connection = ending->connection;
     log_debug(service->settings->name,
               "request of client %llu to %s failed: %s, %llu bytes, waited %lld ms, then %lld ms",
               (unsigned long long)client->number,
@@ -17,7 +17,7 @@ static void stream_record_failure(const struct stream_service *service, const st
 /* A request that was answered here has not waited, and had no target. */
 static void stream_record_counts(struct counters *counters, const struct mux_ending *ending)
 {
-    const struct stream_connection *connection = ending->connection;
+    const struct pool_connection *connection = ending->connection;
     counters->requests++;
     if (ending->answered)
         counters->answered++;
@@ -50,8 +50,8 @@ void stream_record_request(void *owner, const struct mux_requested *request)
     events_exchange_asked(client->events, &exchange);
 }
 
-static void stream_record_event(const struct stream_client *client,
-                                const struct stream_connection *connection, const struct mux_ending *ending)
+static void stream_record_event(const struct stream_client *client, const struct pool_connection *connection,
+                                const struct mux_ending *ending)
 {
     const struct events_exchange exchange = {
         .number = ending->number,
@@ -73,14 +73,14 @@ void stream_record_end(void *owner, const struct mux_ending *ending)
     struct stream_service *service = owner;
     struct counters *counters = service->owner.counters;
     struct stream_client *client = ending->client;
-    struct stream_connection *connection = ending->connection;
+    struct pool_connection *connection = ending->connection;
     client->requests++;
     stream_record_counts(counters, ending);
     if (client->events != NULL && ending->number > 0) /* 0: its bytes were not kept, after a reload */
         stream_record_event(client, connection, ending);
     if (ending->answered) {
         if (connection != NULL)
-            connection->answered = true;
+            stream_pool_answered(connection);
         return;
     }
     if (ending->reason == REASON_INTERNAL)

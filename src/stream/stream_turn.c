@@ -20,8 +20,7 @@ static void stream_work(struct turn_entry *entry)
     struct mux_client *client;
     stream_pool_review(&service->pool, turn->now);
     while ((connection = mux_changed_connection(service->mux)) != NULL)
-        turn_enter(turn, TURN_WRITE_TARGETS,
-                   &((struct stream_connection *)mux_connection_owner(connection))->entry);
+        turn_enter(turn, TURN_WRITE_TARGETS, &stream_connection_of(mux_connection_owner(connection))->entry);
     while ((client = mux_changed_client(service->mux)) != NULL)
         turn_enter(turn, TURN_WRITE_CLIENTS, &((struct stream_client *)mux_client_owner(client))->entry);
     if (!list_linked(&entry->node)) /* else the review has brought about more work */
@@ -55,11 +54,14 @@ static void stream_time(struct turn_entry *entry)
     int64_t now = stream_now(service);
     mux_hold_queue(service->mux, stream_pool_is_held(&service->pool), now);
     int64_t due = mux_due(service->mux);
+    if (stream_pool_due(&service->pool) < due)
+        due = stream_pool_due(&service->pool);
     service->is_late = now - due > LATE_MICROSECONDS && !service->is_late;
     if (now < due || service->is_late) {
         stream_set_timer(service, due, now);
         return;
     }
+    stream_pool_tick(&service->pool, now);
     mux_tick(service->mux, now);
     stream_touch(service);
 }

@@ -63,9 +63,9 @@ void slot_leave(struct target *target)
     struct target_slots *slots = target->slots;
     if (slots == NULL)
         return;
+    slot_forget(target);
     target->slots = NULL;
     list_remove(&target->in_slots);
-    list_remove(&target->in_waiting);
     if (!list_empty(&slots->targets))
         return;
     tdelete(slots, slots->all, slots_compare);
@@ -92,18 +92,33 @@ static int64_t slot_others(const struct target *target)
     return others;
 }
 
+/* Whether a target of another owner comes first. */
+static bool slot_has_queue(const struct target *target)
+{
+    struct list_node *first = target->slots == NULL ? NULL : list_first(&target->slots->waiting);
+    return first != NULL && target_waiting(first)->set != target->set;
+}
+
 bool slot_has_room(const struct target *target, int64_t limit, bool *by_others)
 {
     bool has_room = limit < 0 || target->connections < limit;
-    bool is_taken = has_room && limit >= 0 && target->connections + slot_others(target) >= limit;
+    bool is_taken = has_room && limit >= 0 &&
+                    (target->connections + slot_others(target) >= limit || slot_has_queue(target));
     if (by_others != NULL)
         *by_others = is_taken;
     return has_room && !is_taken;
 }
 
-void slot_wait(struct target *target)
+/* Those who wait see whether it is their turn. */
+static void slot_tell(struct target_slots *slots)
+{
+    list_foreach(&slots->waiting, node) target_set_note_usable(target_waiting(node)->set);
+}
+
+void slot_wait(struct target *target, int64_t limit)
 {
     struct target_slots *slots = target->slots;
+    target->slot_limit = limit;
     if (slots == NULL || list_linked(&target->in_waiting))
         return;
     list_append(&slots->waiting, &target->in_waiting);
@@ -117,28 +132,29 @@ void slot_wait(struct target *target)
 
 void slot_forget(struct target *target)
 {
+    if (!list_linked(&target->in_waiting))
+        return;
     list_remove(&target->in_waiting);
+    slot_tell(target->slots);
 }
 
-bool slot_is_wanted(const struct target *target)
+bool slot_is_wanted(const struct target *target, bool *is_short)
 {
-    if (target->slots == NULL)
-        return false;
+    bool is_wanted = false;
+    *is_short = false;
     list_foreach(&target->slots->waiting, node)
     {
-        if (target_waiting(node)->set != target->set)
-            return true;
+        const struct target *other = target_waiting(node);
+        if (other->set == target->set)
+            continue;
+        is_wanted = true;
+        *is_short = *is_short || other->connections + slot_others(other) >= other->slot_limit;
     }
-    return false;
+    return is_wanted;
 }
 
 void slot_freed(struct target *target)
 {
-    if (target->slots == NULL)
-        return;
-    list_foreach(&target->slots->waiting, node)
-    {
-        list_remove(node);
-        target_set_note_usable(target_waiting(node)->set);
-    }
+    if (target->slots != NULL)
+        slot_tell(target->slots);
 }

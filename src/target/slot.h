@@ -16,16 +16,18 @@ void slot_leave(struct target *target);
 const char *slot_listener(const struct target *target);
 
 /* Whether the target may have one more connection if it is allowed `limit` (negative: any number), those of
- * other generations counted. `by_others`, if not NULL: it may not, because of them alone. */
+ * other generations counted, and those before it in the queue. `by_others`, if not NULL: it may not, because of
+ * them alone. */
 bool slot_has_room(const struct target *target, int64_t limit, bool *by_others);
 
-/* The target wants a connection as soon as others leave room: target_hooks.usable tells when, and the others
- * are asked to release what they do not need. Nothing happens if it waits already. */
-void slot_wait(struct target *target);
+/* The target wants a connection as soon as others leave room, and gets it in turn: target_hooks.usable tells when,
+ * and the others are asked to release what they do not need. Nothing happens if it waits already. Ends when the
+ * target gets a connection, goes down, or by slot_forget(). */
+void slot_wait(struct target *target, int64_t limit);
 void slot_forget(struct target *target);
 
-/* Whether a target of another owner waits for a slot that this one's connections hold. */
-bool slot_is_wanted(const struct target *target);
+/* Whether a target of another owner waits for a slot; and none is free for it. */
+bool slot_is_wanted(const struct target *target, bool *is_short);
 
 /* A connection has gone: those who wait are told. */
 void slot_freed(struct target *target);

@@ -120,10 +120,7 @@ void target_set_commit(struct target_set *set, int64_t now)
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         target->index = i;
-        if (target->retry_delay > settings->retry_max)
-            target->retry_delay = settings->retry_max;
-        if (target->retry_delay < settings->retry_min)
-            target->retry_delay = settings->retry_min;
+        target_state_reconfigure(target, now);
     }
     set->driver->committed(set);
     target_set_reap(set);
@@ -164,8 +161,12 @@ bool target_set_is_held(const struct target_set *set)
 
 void target_set_forget(struct target_set *set)
 {
-    for (size_t i = 0; i < set->count; i++)
-        slot_forget(set->targets[i]);
+    for (size_t i = 0; i < set->count; i++) {
+        struct target *target = set->targets[i];
+        if (list_linked(&target->in_waiting) && target->state == TARGET_RETRY)
+            target_set_note_usable(set); /* it waits for another back-off instead */
+        slot_forget(target);
+    }
 }
 
 /* ---- Choice ---- */
@@ -176,7 +177,7 @@ static bool target_has_room(struct target *target)
     bool by_others;
     bool has_room = slot_has_room(target, target->settings->max_connections, &by_others);
     if (by_others)
-        slot_wait(target);
+        slot_wait(target, target->settings->max_connections);
     else
         slot_forget(target);
     return has_room;
@@ -231,6 +232,7 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
         return NULL;
     *attempt = (struct target_attempt){ .target = target, .result = result, .data = data };
     target->connections++;
+    slot_forget(target);
     if (target->state == TARGET_RETRY) {
         target_state_enter(target, TARGET_TRYING);
         target->trial = attempt;
@@ -342,8 +344,8 @@ void target_set_tick(struct target_set *set, int64_t now)
     set->hooks->usable(set->owner, now);
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
-        if (target->state != TARGET_RETRY) /* a client, or the owner, tries it */
-            continue;
+        if (target->state != TARGET_RETRY || list_linked(&target->in_waiting))
+            continue; /* a client, or the owner, tries it, or will as soon as there is a slot */
         if (set->hooks->keeps_connections || !target_probe(target))
             target_state_wait(target, now + target_state_back_off(target));
     }

@@ -43,6 +43,7 @@ struct target {
     struct list_node node;                  /* among the retired ones */
     struct list_node in_slots;
     struct list_node in_waiting; /* for a slot */
+    int64_t slot_limit;          /* while it waits: how many it is allowed */
     struct target_slots *slots;
     size_t index; /* in the set */
     bool is_kept; /* by the settings that are being prepared */

@@ -1,5 +1,7 @@
 #include "target/target_state.h"
 
+#include "target/slot.h"
+
 #include <assert.h>
 #include <stdio.h>
 
@@ -23,6 +25,8 @@ void target_state_enter(struct target *target, enum target_state state)
         target->retry_delay = target->set->settings->retry_min;
         target_set_note_usable(target->set);
     }
+    if (state == TARGET_DOWN)
+        slot_forget(target);
     if (before == TARGET_UP && state == TARGET_DOWN)
         target->counters.downs++;
     if (state == TARGET_UP || (before == TARGET_UP && state == TARGET_DOWN))
@@ -43,6 +47,20 @@ int64_t target_state_back_off(struct target *target)
     *jitter ^= *jitter >> 7;
     *jitter ^= *jitter << 17;
     return target->retry_delay * (int64_t)(750 + *jitter % 501);
+}
+
+void target_state_reconfigure(struct target *target, int64_t now)
+{
+    const struct listener_settings *settings = target->set->settings;
+    if (target->retry_delay > settings->retry_max)
+        target->retry_delay = settings->retry_max;
+    if (target->retry_delay < settings->retry_min || target->state == TARGET_UP)
+        target->retry_delay = settings->retry_min;
+    int64_t latest = now + target_state_back_off(target);
+    if (target->state != TARGET_DOWN || target->retry_at <= latest)
+        return;
+    target->retry_at = latest;
+    target->set->driver->wake(target->set);
 }
 
 void target_state_succeeded(struct target *target)

@@ -14,6 +14,9 @@ void target_state_wait(struct target *target, int64_t retry_at);
  * in step. Microseconds. */
 int64_t target_state_back_off(struct target *target);
 
+/* Other settings of the set are in force: a back-off does not last longer than by these. */
+void target_state_reconfigure(struct target *target, int64_t now);
+
 /* The target works, or does not: see target_succeed() and target_fail(). `attempt` is the one that failed; NULL:
  * a connection did. The failure of an attempt that began before the target went down counts for nothing, since
  * the next trial decides. */

@@ -263,6 +263,36 @@ static void warmup_opens_all_before_anybody_is_let_in(void **state)
     echo_stop(echo);
 }
 
+/* Connections that are replaced, or closed by the target, before they took a request are no reason to make the next
+ * one without a pause: it was made 855 times in five seconds. */
+static void useless_connections_are_made_with_pauses(void **state)
+{
+    struct scene scene = scene_begin(
+        *state, "fifo", 1, "connect_delay = 40; connection_ttl = 20; retry_min = 400; retry_max = 400;");
+    int client = scene_ask(&scene, "hello\n");
+    int target = peer_accept(scene.listener);
+    peer_expect_closed(target);
+    close(target);
+    proximux_wait_log(scene.proximux,
+                      "is down: the connection was to be replaced before it could take a request");
+    peer_expect_silence(scene.listener, 200); /* at the least 300 */
+    peer_reset(client);                       /* so that nobody is waited for */
+    scene_end(&scene);
+}
+
+static void closed_connections_are_made_with_pauses(void **state)
+{
+    struct scene scene = scene_begin(*state, "fifo", 1,
+                                     "connect_delay = 40; max_requests_per_connection = 1; retry_min = 400; "
+                                     "retry_max = 400;");
+    int client = scene_ask(&scene, "hello\n");
+    close(peer_accept(scene.listener));
+    proximux_wait_log(scene.proximux, "is down");
+    peer_expect_silence(scene.listener, 200);
+    peer_reset(client); /* so that nobody is waited for */
+    scene_end(&scene);
+}
+
 /* One target and its backup: over to it, and back, never on both at a time. */
 static void fifo_fails_over_and_back(void **state)
 {
@@ -532,6 +562,8 @@ int main(void)
         fixture_test(pauses_are_kept),
         fixture_test(connections_are_replaced_after_so_many_requests),
         fixture_test(warmup_opens_all_before_anybody_is_let_in),
+        fixture_test(useless_connections_are_made_with_pauses),
+        fixture_test(closed_connections_are_made_with_pauses),
         fixture_test(fifo_fails_over_and_back),
         fixture_test(silent_target_costs_one_client_only),
         fixture_test(target_that_dies_in_mid_answer),
