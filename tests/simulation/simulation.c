@@ -1,162 +1,37 @@
-/* The simulation of the multiplexer: many runs, each made from one number.
- *
- *   simulation                       as many runs as `make check` wants (TEST_SCALE scales it)
- *   simulation --runs N [--first S]  N runs, from seed S on (1)
- *   simulation --seconds N           as many as there is time for, from a seed that nobody knows
- *   simulation --seed S [--trace]    this one again
- *
- * Fails at the first broken promise, and says by which seed; at full scale also if a situation never came up.
- * See README.md. */
+/* The simulation of the multiplexer: many runs, each made from one number. Fails at the first broken promise, and says by
+ * which seed; at full scale also if a situation never came up. See README.md, and runner.h for the options. */
 #include "simulation/coverage.h"
+#include "simulation/runner.h"
 #include "simulation/world.h"
 
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#define RUNS_DEFAULT 12000
-#define RUNS_FULL    10000 /* from here on every situation has to come up */
-#define RUN_SECONDS  60    /* one that takes longer hangs */
-#define SANITIZED_BY 8     /* times slower */
+#define RUNS_FULL 10000 /* from here on every situation has to come up */
 
-/* For what runs when a run crashes. */
-static volatile sig_atomic_t seed_high;
-static volatile sig_atomic_t seed_low;
+static struct coverage coverage;
 
-static void say_seed(void)
-{
-    char text[] = "\ncrashed or hung in seed 00000000000000000000\n";
-    uint64_t seed = (uint64_t)(uint32_t)seed_high << 32 | (uint32_t)seed_low;
-    for (size_t place = sizeof text - 3; text[place] == '0'; place--, seed /= 10)
-        text[place] = (char)('0' + seed % 10);
-    ssize_t ignored = write(STDOUT_FILENO, text, sizeof text - 1);
-    (void)ignored;
-}
-
-static void on_signal(int number)
-{
-    say_seed();
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-/* The sanitizers call it when they have found something. */
-void __asan_on_error(void);
-void __asan_on_error(void)
-{
-    say_seed();
-}
-
-static void catch_crashes(void)
-{
-    signal(SIGABRT, on_signal);
-    signal(SIGALRM, on_signal);
-#ifndef __SANITIZE_ADDRESS__
-    signal(SIGSEGV, on_signal);
-    signal(SIGBUS, on_signal);
-#endif
-}
-
-static void run(uint64_t seed, bool trace, struct coverage *coverage)
+static void run(uint64_t seed, bool trace)
 {
     struct world *world = calloc(1, sizeof *world);
     if (world == NULL) {
         perror("simulation");
         exit(2);
     }
-    seed_high = (sig_atomic_t)(seed >> 32);
-    seed_low = (sig_atomic_t)(uint32_t)seed;
     world->seed = seed;
     world->trace = trace;
-    world->coverage = coverage;
-    alarm(RUN_SECONDS);
+    world->coverage = &coverage;
     world_run(world);
-    alarm(0);
     free(world);
 }
 
-static unsigned long default_runs(void)
+static bool finish(unsigned long runs)
 {
-    const char *scale = getenv("TEST_SCALE");
-    double runs = RUNS_DEFAULT * (scale == NULL ? 1 : strtod(scale, NULL));
-    if (getenv("TEST_SANITIZED") != NULL)
-        runs /= SANITIZED_BY;
-    return runs < 10 ? 10 : (unsigned long)runs;
-}
-
-static int run_many(uint64_t first, unsigned long runs, struct coverage *coverage)
-{
-    for (unsigned long i = 0; i < runs; i++)
-        run(first + i, false, coverage);
-    coverage_print(coverage);
-    if (runs >= RUNS_FULL && !coverage_is_full(coverage))
-        return 1;
-    printf("every promise was kept in %lu runs\n", runs);
-    return 0;
-}
-
-static int run_for(unsigned long seconds, struct coverage *coverage)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t first = (uint64_t)now.tv_sec * 1000000;
-    time_t end = now.tv_sec + (time_t)seconds;
-    printf("from seed %llu on\n", (unsigned long long)first);
-    unsigned long runs = 0;
-    for (; now.tv_sec < end; runs++) {
-        run(first + runs, false, coverage);
-        clock_gettime(CLOCK_REALTIME, &now);
-    }
-    coverage_print(coverage);
-    printf("every promise was kept in %lu runs\n", runs);
-    return 0;
+    coverage_print(&coverage);
+    return runs < RUNS_FULL || coverage_is_full(&coverage);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "runs", required_argument, NULL, 'r' },    { "first", required_argument, NULL, 'f' },
-        { "seconds", required_argument, NULL, 's' }, { "seed", required_argument, NULL, 'o' },
-        { "trace", no_argument, NULL, 't' },         { NULL, 0, NULL, 0 },
-    };
-    static struct coverage coverage;
-    unsigned long runs = default_runs();
-    unsigned long seconds = 0;
-    uint64_t first = 1;
-    bool one = false;
-    bool trace = false;
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case 'r':
-            runs = strtoul(optarg, NULL, 10);
-            break;
-        case 's':
-            seconds = strtoul(optarg, NULL, 10);
-            break;
-        case 'f':
-        case 'o':
-            first = strtoull(optarg, NULL, 10);
-            one |= option == 'o';
-            break;
-        case 't':
-            trace = true;
-            break;
-        default:
-            return 2;
-        }
-    }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    catch_crashes();
-    if (seconds > 0)
-        return run_for(seconds, &coverage);
-    if (!one)
-        return run_many(first, runs, &coverage);
-    run(first, trace, &coverage);
-    printf("every promise was kept in seed %llu\n", (unsigned long long)first);
-    return 0;
+    return runner_main(argc, argv, &(struct runner){ .runs = 12000, .run = run, .finish = finish });
 }

@@ -1,0 +1,277 @@
+/* The made-up world around pools and their targets: servers, names, clients, reloads, a clock, all from one seed.
+ * The pool, the targets and the multiplexer are those of the program; what the program's sockets, timers and
+ * resolver do for them is done here.
+ *
+ * Files: pool_world.c makes a run and steps through it; pool_servers.c has the servers' side, from the attempt to
+ * connect to the last answer; pool_clients.c the clients'; pool_settings.c what a reload may change;
+ * pool_checks.c the promises. */
+#ifndef SIMULATION_POOL_WORLD_H
+#define SIMULATION_POOL_WORLD_H
+
+#include "base/buffer.h"
+#include "mux/mux.h"
+#include "simulation/random.h"
+#include "stream/stream_pool.h"
+#include "target/target.h"
+
+#define SERVERS           6
+#define NAMES             2
+#define ADDRESSES         (SERVERS + NAMES) /* that targets may have */
+#define ADDRESSES_OF_NAME 3
+#define CLIENTS_MAX       5 /* of a generation */
+#define REQUESTS_MAX      2000
+#define MESSAGE_SIZE      8
+#define KERNEL_GIVES_UP   127000000 /* microseconds after which a SYN without an answer fails by itself */
+
+/* What a server does with those who connect. */
+enum mood {
+    MOOD_GOOD,
+    MOOD_REFUSES,
+    MOOD_HANGS,    /* the SYN is lost */
+    MOOD_LATE,     /* connected just before connect_timeout */
+    MOOD_CLOSES,   /* as soon as it is connected */
+    MOOD_SWALLOWS, /* as soon as a request has come */
+    MOOD_SILENT,   /* never answers */
+    MOODS
+};
+
+struct server {
+    struct address address;
+    enum mood mood;
+};
+
+/* A name's addresses, as places in `servers`. */
+struct name {
+    size_t servers[ADDRESSES_OF_NAME];
+    size_t count;
+    int64_t changed;
+};
+
+struct world;
+struct generation;
+struct client;
+
+struct request {
+    struct client *client;
+    size_t number; /* in the world */
+    int64_t ready; /* microseconds; when it was complete and its client's earlier ones were over */
+    int64_t held;  /* `held` of its generation then */
+    bool sent;     /* a byte has reached a server */
+    bool ended;
+    bool answered;
+    size_t connections; /* that it was sent on */
+};
+
+struct client {
+    struct generation *generation;
+    struct mux_client *mux;
+    struct address address;
+    size_t requests[32]; /* in the world's, in the order in which they were sent */
+    size_t sent;
+    size_t ended;
+    size_t received;     /* answers */
+    struct buffer input; /* of an answer */
+    bool leaving;
+};
+
+/* An attempt to connect, of the made-up driver. */
+struct attempt {
+    struct target_attempt attempt;
+    struct target *target;
+    struct list_node node;
+    size_t candidates[ADDRESSES_OF_NAME]; /* servers */
+    size_t count;
+    size_t next;
+    int64_t due;
+    bool succeeds;
+    bool hangs;
+};
+
+struct connection {
+    struct pool_connection pooled;
+    struct generation *generation;
+    struct list_node node; /* among those of the world that are open */
+    unsigned number;
+    size_t server;
+    bool is_open;
+    int64_t opened;
+    int64_t retry_min; /* then */
+    bool closed_by_server;
+    struct buffer input; /* of a request */
+    size_t waiting[64];  /* requests to be answered */
+    int64_t due[64];
+    size_t waiting_count;
+    size_t requests; /* that a byte has come of */
+};
+
+/* What is known of a target from outside. */
+struct shadow {
+    const struct target *target;
+    struct generation *generation;
+    uint64_t failures; /* as counted, at the last look */
+    enum target_state state;
+    int64_t delay;      /* nominal, of the next back-off; milliseconds */
+    int64_t down;       /* since when it is DOWN */
+    int64_t earliest;   /* DOWN: when it may be tried again */
+    int64_t latest;     /* DOWN: when it has to be, if there is a slot */
+    int64_t free_since; /* since when it could be: a slot is free, and warming up is over */
+    bool is_free;
+    int64_t short_lived; /* until when nothing may connect, since the last connection ended unused */
+};
+
+/* One service of the listener. */
+struct generation {
+    struct world *world;
+    struct list_node node;
+    unsigned number;
+    struct listener_settings *settings;
+    struct protocol_settings protocol;
+    struct mux *mux;
+    struct target_set set;
+    struct stream_pool pool;
+    struct client clients[CLIENTS_MAX];
+    bool is_ready;
+    bool touched;
+    bool woken;
+    bool leaving;
+    int64_t held;        /* microseconds in which others certainly held all slots */
+    uint64_t last_order; /* fifo: of the request that reached a server last */
+    struct shadow shadows[64];
+    size_t shadow_count;
+    const struct target
+        *sources[8][16]; /* balance = "source": by client, and by targets that can be chosen */
+};
+
+struct world {
+    uint64_t seed;
+    bool trace;
+    struct random random;
+    int64_t now;
+    unsigned long steps;
+    bool calm;
+    struct server servers[SERVERS];
+    struct name names[NAMES];
+    void *slots;
+    struct list generations; /* the newest last */
+    struct list attempts;
+    struct list connections;
+    struct list dead; /* connections that nobody knows any more */
+    unsigned generation_count;
+    unsigned connection_count;
+    struct request requests[REQUESTS_MAX];
+    size_t request_count;
+    struct listener_settings *settings[600];
+    size_t settings_count;
+    size_t connects; /* attempts started so far */
+    unsigned long answered;
+};
+
+/* ---- pool_world.c ---- */
+
+void world_run(uint64_t seed, bool trace);
+void world_fail(const struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+void world_trace(const struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define world_require(world, condition, ...)                                                                 \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            world_fail((world), __VA_ARGS__);                                                                \
+    } while (0)
+
+/* Brings about all that follows from what has happened, without time passing. */
+void world_settle(struct world *world);
+
+static inline struct generation *world_current(const struct world *world)
+{
+    return list_entry(world->generations.head.previous, struct generation, node);
+}
+
+/* ---- pool_settings.c ---- */
+
+/* Settings of this listener, freed by settings_free(): any, or (`before` not NULL) those but for a few changes. */
+struct listener_settings *settings_make(struct world *world, const struct listener_settings *before);
+void settings_free(struct listener_settings *settings);
+
+/* As they are called in traces, and by failures. */
+void settings_trace(const struct world *world, const struct listener_settings *settings);
+
+/* Whether connections are replaced before they can take a request, so that nothing can be served. */
+bool settings_are_hopeless(const struct listener_settings *settings);
+
+/* The place of a target's address among ADDRESSES. */
+size_t settings_address(const struct target_settings *settings);
+
+/* ---- pool_servers.c ---- */
+
+extern const struct target_driver made_up_driver;
+extern const struct pool_driver made_up_pool;
+
+static inline struct generation *generation_of_set(const struct target_set *set)
+{
+    return list_entry(set, struct generation, set);
+}
+
+static inline struct connection *connection_of_pooled(const struct pool_connection *pooled)
+{
+    return list_entry(pooled, struct connection, pooled);
+}
+
+/* An attempt is over, if it is due. */
+bool attempt_act(struct attempt *attempt);
+int64_t attempt_due(const struct attempt *attempt);
+
+/* A server takes bytes, answers, or closes. False: there is nothing to be done. */
+bool connection_act(struct connection *connection);
+int64_t connection_due(const struct connection *connection);
+
+/* ---- pool_clients.c ---- */
+
+extern const struct protocol made_up_protocol;
+
+/* Hooks of the multiplexer. */
+void client_request_ended(void *owner, const struct mux_ending *ending);
+
+void client_arrive(struct client *client, struct generation *generation);
+void client_ask(struct client *client);
+bool client_act(struct client *client);
+void client_leave(struct client *client, bool reset);
+bool client_is_idle(const struct client *client);
+
+/* What the multiplexer has for it. */
+void client_look(struct client *client);
+
+/* ---- pool_checks.c ---- */
+
+/* Before an attempt to connect, and once the target is known. */
+void check_connect(struct target *target);
+
+/* A client is given this connection, or none; `connects` were begun for it. */
+void check_choose(struct generation *generation, const struct client *client,
+                  const struct mux_connection *mux, size_t connects);
+
+/* A connection has ended. */
+void check_connection_ended(const struct connection *connection);
+
+/* Clients are let in. */
+void check_ready(struct generation *generation);
+
+/* Whether requests certainly wait only because of connections of other generations. */
+bool check_is_held(const struct generation *generation);
+
+/* Other settings are in force. */
+void check_reloaded(struct generation *generation);
+
+/* A target has proved to work. */
+void check_up(const struct target *target);
+
+/* A target is no more. */
+void check_forget(const struct target *target);
+
+/* After each step. */
+void check_world(struct world *world);
+
+/* How many connections, attempts included, there are to a target's address; to this very target. */
+size_t check_count(const struct target *target, bool of_all_generations);
+
+#endif
