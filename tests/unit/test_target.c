@@ -1,4 +1,5 @@
-/* Which target a client is given: the four forms of `balance`, backups, limits and states. */
+/* Which target a client is given: the four forms of `balance`, backups, limits and states; and how targets come to
+ * their states, in proxy mode, by a made-up clock. (The shared modes are in tests/simulation/pool.) */
 #include "target/balance.h"
 #include "target/target.h"
 
@@ -196,6 +197,231 @@ static void weight_zero_takes_no_new_work(void **state)
     assert_int_equal(choose(&f, 1), SIZE_MAX);
 }
 
+/* ---- States ---- */
+
+#define MILLISECOND 1000
+
+/* One target of proxy mode, whose connections end as the test wants. */
+struct scene {
+    struct target_settings target_settings;
+    struct listener_settings settings;
+    struct target_set set;
+    void *slots;
+    struct target_attempt attempts[8];
+    size_t connects;
+    size_t cancelled;
+    size_t probed;
+    size_t usable;
+    size_t changes;
+    bool takes_retry; /* a client waits */
+    int64_t now;
+};
+
+static struct scene *scene_of(const struct target_set *set)
+{
+    return list_entry(set, struct scene, set);
+}
+
+static bool driver_attach(struct target *target)
+{
+    (void)target;
+    return true;
+}
+
+static void driver_detach(struct target *target)
+{
+    (void)target;
+}
+
+static struct target_attempt *driver_connect(struct target *target)
+{
+    struct scene *scene = scene_of(target->set);
+    return &scene->attempts[scene->connects++ % 8];
+}
+
+static void driver_cancel(struct target_attempt *attempt)
+{
+    scene_of(attempt->target->set)->cancelled++;
+}
+
+static void driver_probed(struct target *target, int descriptor)
+{
+    (void)descriptor;
+    scene_of(target->set)->probed++;
+}
+
+static void driver_changed(const struct target *target)
+{
+    scene_of(target->set)->changes++;
+}
+
+static void driver_nothing(struct target_set *set)
+{
+    (void)set;
+}
+
+static void client_connected(void *data, struct target *target, int descriptor, int64_t now)
+{
+    (void)data;
+    (void)target;
+    (void)descriptor;
+    (void)now;
+}
+
+static void hook_usable(void *owner, int64_t now)
+{
+    struct scene *scene = owner;
+    (void)now;
+    scene->usable++;
+    struct target *target = scene->takes_retry ? target_choose(&scene->set, &(struct address){ 0 }) : NULL;
+    if (target != NULL)
+        assert_non_null(target_connect(target, client_connected, scene));
+}
+
+static struct target *scene_open(struct scene *scene)
+{
+    static const struct target_hooks hooks = { .usable = hook_usable };
+    static const struct target_driver driver = {
+        .attach = driver_attach,
+        .detach = driver_detach,
+        .connect = driver_connect,
+        .cancel = driver_cancel,
+        .may_probe = driver_attach,
+        .probed = driver_probed,
+        .committed = driver_nothing,
+        .changed = driver_changed,
+        .wake = driver_nothing,
+    };
+    *scene = (struct scene){ .now = 1000 * MILLISECOND };
+    scene->target_settings =
+        (struct target_settings){ .name = (char *)"t", .weight = 1, .max_connections = -1 };
+    scene->target_settings.endpoint.host = (char *)"192.0.2.1";
+    scene->settings = (struct listener_settings){ .name = (char *)"main",
+                                                  .targets = &scene->target_settings,
+                                                  .target_count = 1,
+                                                  .retry_min = 100,
+                                                  .retry_max = 300 };
+    assert_true(target_set_open(&scene->set, &driver, &hooks, scene, &scene->slots, 7, &scene->settings));
+    return scene->set.targets[0];
+}
+
+static void scene_close(struct scene *scene)
+{
+    target_set_close(&scene->set);
+    assert_null(scene->slots);
+}
+
+/* A client's attempt, which fails. */
+static void scene_fail(struct scene *scene, struct target *target)
+{
+    struct target_attempt *attempt = target_connect(target, client_connected, scene);
+    target_attempt_failed(attempt, REASON_TARGET_REFUSED, "refused", scene->now);
+}
+
+/* The back-off lasts so many milliseconds, give or take a quarter; it passes. */
+static void scene_wait(struct scene *scene, int64_t milliseconds)
+{
+    int64_t due = target_set_due(&scene->set) - scene->now;
+    assert_in_range(due, milliseconds * 750, milliseconds * 1250);
+    target_set_tick(&scene->set, scene->now + due - 1);
+    scene->now += due;
+    target_set_tick(&scene->set, scene->now);
+}
+
+static void failing_target_is_probed_with_longer_and_longer_pauses(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct target *target = scene_open(&scene);
+    assert_int_equal(target_set_due(&scene.set), TARGET_NEVER);
+    scene_fail(&scene, target);
+    assert_int_equal(target->state, TARGET_DOWN);
+    assert_null(target_choose(&scene.set, &(struct address){ 0 }));
+    static const int64_t pauses[] = { 100, 200, 300, 300 };
+    for (size_t i = 0; i < 4; i++) {
+        scene_wait(&scene, pauses[i]);
+        assert_int_equal(target->state, TARGET_TRYING);
+        assert_int_equal(scene.connects, i + 2);
+        assert_int_equal(target_set_due(&scene.set), TARGET_NEVER);
+        target_attempt_failed(target->probe, REASON_CONNECT_TIMEOUT, "late", scene.now);
+        assert_int_equal(scene.probed, i + 1);
+    }
+    assert_int_equal(scene.changes, 1); /* one line in the log */
+    scene_wait(&scene, 300);
+    target_attempt_succeeded(target->probe, 5, scene.now);
+    assert_int_equal(target->state, TARGET_UP);
+    assert_int_equal(target->connections, 0);
+    assert_int_equal(scene.changes, 2);
+    size_t usable = scene.usable;
+    target_set_tick(&scene.set, scene.now);
+    assert_int_equal(scene.usable, usable + 1);
+    scene_fail(&scene, target); /* begins anew */
+    scene_wait(&scene, 100);
+    scene_close(&scene);
+}
+
+static void waiting_client_tries_the_target_itself(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct target *target = scene_open(&scene);
+    scene_fail(&scene, target);
+    scene.takes_retry = true;
+    scene_wait(&scene, 100);
+    assert_int_equal(target->state, TARGET_TRYING);
+    assert_null(target->probe);
+    assert_int_equal(scene.connects, 2);
+    /* One that leaves has shown nothing: the next one tries at once. */
+    target_cancel(&scene.attempts[1], scene.now);
+    assert_int_equal(target->state, TARGET_DOWN);
+    assert_int_equal(target_set_due(&scene.set), 0);
+    target_set_tick(&scene.set, scene.now);
+    assert_int_equal(target->state, TARGET_TRYING);
+    target_attempt_succeeded(&scene.attempts[2], 5, scene.now);
+    assert_int_equal(target->state, TARGET_UP);
+    target_release(target);
+    scene_close(&scene);
+}
+
+/* Of several attempts that ran when the first one failed, neither failure counts again. */
+static void older_attempts_do_not_count(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct target *target = scene_open(&scene);
+    for (size_t i = 0; i < 3; i++)
+        assert_non_null(target_connect(target, client_connected, &scene));
+    target_attempt_failed(&scene.attempts[0], REASON_TARGET_REFUSED, "first", scene.now);
+    scene.now += 10 * MILLISECOND;
+    target_attempt_failed(&scene.attempts[1], REASON_TARGET_REFUSED, "second", scene.now);
+    scene.now -= 10 * MILLISECOND;
+    assert_string_equal(target->failure_text, "first");
+    scene_wait(&scene, 100);
+    target_attempt_succeeded(&scene.attempts[2], 5, scene.now); /* a success does */
+    assert_int_equal(target->state, TARGET_UP);
+    target_release(target);
+    scene_close(&scene);
+    assert_int_equal(scene.cancelled, 1); /* the probe */
+    assert_int_equal(scene.probed, 1);
+}
+
+static void shorter_times_count_at_once(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct target *target = scene_open(&scene);
+    scene.settings.retry_min = scene.settings.retry_max = 100000;
+    target->retry_delay = 100000;
+    scene_fail(&scene, target);
+    struct listener_settings other = scene.settings;
+    other.retry_min = other.retry_max = 20;
+    assert_true(target_set_prepare(&scene.set, &other));
+    target_set_commit(&scene.set, scene.now);
+    assert_ptr_equal(scene.set.targets[0], target);
+    scene_wait(&scene, 20);
+    scene_close(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +434,10 @@ int main(void)
         cmocka_unit_test(backups_serve_only_without_the_others),
         cmocka_unit_test(retry_is_the_last_resort),
         cmocka_unit_test(weight_zero_takes_no_new_work),
+        cmocka_unit_test(failing_target_is_probed_with_longer_and_longer_pauses),
+        cmocka_unit_test(waiting_client_tries_the_target_itself),
+        cmocka_unit_test(older_attempts_do_not_count),
+        cmocka_unit_test(shorter_times_count_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,6 +283,12 @@ static void check_chosen(struct generation *generation, const struct connection 
                       "connection %u to a backup is used while another target is up", chosen->number);
         return;
     }
+    const struct target *first = first_up(generation);
+    bool comes_after =
+        first != NULL && (target->settings->backup == first->settings->backup ? target->index > first->index
+                                                                              : target->settings->backup);
+    world_require(world, first != generation->first || !comes_after, "connection %u is used while %s is up",
+                  chosen->number, first->settings->name);
     list_foreach(&world->connections, node)
     {
         const struct connection *other = list_entry(node, struct connection, node);
@@ -311,13 +317,13 @@ static void check_balance(struct generation *generation, const struct client *cl
 {
     const struct world *world = generation->world;
     size_t mask = 0;
-    bool all_free = true;
+    bool only_free = true; /* nothing could have been connected instead */
     for (size_t i = 0; i < generation->set.count; i++) {
         const struct target *target = generation->set.targets[i];
         if (target->settings->weight == 0 || target->settings->backup != picked->settings->backup)
             continue;
         if (free_connection(target) == NULL) {
-            all_free &= target->state != TARGET_UP;
+            only_free &= !takes_work(target) || !has_slot(target);
             continue;
         }
         mask |= (size_t)1 << i;
@@ -329,7 +335,7 @@ static void check_balance(struct generation *generation, const struct client *cl
                 load_of(picked) * target->settings->weight <= load_of(target) * picked->settings->weight,
             "%s is picked, though %s has less to do", picked->settings->name, target->settings->name);
     }
-    if (generation->settings->balance != BALANCE_SOURCE || !all_free)
+    if (generation->settings->balance != BALANCE_SOURCE || !only_free)
         return;
     const struct target **source = &generation->sources[ntohl(client->address.v4.sin_addr.s_addr) % 8][mask];
     world_require(world, *source == NULL || *source == picked, "a client moves from %s to %s",
@@ -385,8 +391,8 @@ void check_connection_ended(const struct connection *connection)
     const struct pool_connection *pooled = &connection->pooled;
     int64_t lived = generation->world->now - connection->opened;
     bool could_be_used = !connection->closed_by_server && lived >= generation->settings->connect_delay * 1000;
-    if (connection->requests == 0 && lived < connection->retry_min * 1000 && !could_be_used &&
-        !pooled->retired && !target_is_retired(pooled->target))
+    bool was_short = lived < connection->retry_min * 1000 && !could_be_used;
+    if (connection->requests == 0 && was_short && !pooled->retired && !target_is_retired(pooled->target))
         shadow_of(pooled->target)->short_lived = generation->world->now + SHORTEST(connection->retry_min);
 }
 
@@ -422,6 +428,7 @@ void check_world(struct world *world)
                       "generation %u warms up, though nobody wants it to", generation->number);
         world_require(world, attempts == generation->pool.attempts, "%zu attempts are running, not %zu",
                       attempts, generation->pool.attempts);
+        generation->first = first_up(generation);
         for (size_t i = 0; i < generation->set.count; i++) {
             const struct target *target = generation->set.targets[i];
             world_require(world, check_count(target, false) == (size_t)target->connections,

@@ -217,11 +217,3 @@ void settings_trace(const struct world *world, const struct listener_settings *s
                     (long long)settings->targets[i].connections, (long long)settings->targets[i].weight,
                     settings->targets[i].backup ? ", backup" : "");
 }
-
-/* Close calls too: the first request may not be there yet. */
-bool settings_are_hopeless(const struct listener_settings *settings)
-{
-    int64_t needed = settings->connect_delay + 20;
-    return (settings->connection_ttl >= 0 && settings->connection_ttl < needed) ||
-           (settings->inactivity_timeout >= 0 && settings->inactivity_timeout < needed);
-}

@@ -513,20 +513,13 @@ static void world_ask_all(struct world *world)
                       "request %zu is not answered, though all is well", i);
 }
 
-/* From here on all goes well, but for settings that don't let it. */
+/* From here on all goes well. */
 static void world_calm_down(struct world *world)
 {
     world->calm = true;
     world_trace(world, "calm");
     for (size_t i = 0; i < SERVERS; i++)
         world->servers[i].mood = MOOD_GOOD;
-    list_foreach(&world->generations, node)
-    {
-        if (settings_are_hopeless(generation_at(node)->settings)) {
-            world_pass(world, 3000000);
-            return;
-        }
-    }
     world_rest(world, KERNEL_GIVES_UP + 60000000);
     world_pass(world, 30000000);
     world_ask_all(world);

@@ -134,8 +134,9 @@ struct generation {
     bool touched;
     bool woken;
     bool leaving;
-    int64_t held;        /* microseconds in which others certainly held all slots */
-    uint64_t last_order; /* fifo: of the request that reached a server last */
+    int64_t held;               /* microseconds in which others certainly held all slots */
+    const struct target *first; /* fifo: the one that came first after the last step */
+    uint64_t last_order;        /* fifo: of the request that reached a server last */
     struct shadow shadows[64];
     size_t shadow_count;
     const struct target
@@ -195,9 +196,6 @@ void settings_free(struct listener_settings *settings);
 
 /* As they are called in traces, and by failures. */
 void settings_trace(const struct world *world, const struct listener_settings *settings);
-
-/* Whether connections are replaced before they can take a request, so that nothing can be served. */
-bool settings_are_hopeless(const struct listener_settings *settings);
 
 /* The place of a target's address among ADDRESSES. */
 size_t settings_address(const struct target_settings *settings);
