@@ -53,7 +53,8 @@ static bool stream_connection_receive(struct stream_connection *connection)
         connection->received += (uint64_t)length;
         connection->pooled.target->counters.bytes_received += (uint64_t)length;
         mux_connection_bytes(connection->pooled.mux, runtime->read_buffer, (size_t)length, turn->now);
-        connection->pooled.target->counters.discarded += mux_connection_take_discarded(connection->pooled.mux);
+        connection->pooled.target->counters.discarded +=
+            mux_connection_take_discarded(connection->pooled.mux);
     } else if (length == 0) {
         mux_connection_end(connection->pooled.mux, turn->now);
     } else {
