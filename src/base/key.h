@@ -1,5 +1,6 @@
-/* A key of the configuration: one row of a table says all that holds for it alone. Reading, range check, default,
- * the field of the checked settings, equality, the dump and what a reload names all follow from the row. */
+/* A key of the configuration: one row of a table says all that holds for it alone. Reading, range
+ * check, default, the field of the checked settings, equality, the dump and what a reload names
+ * all follow from the row. */
 #ifndef BASE_KEY_H
 #define BASE_KEY_H
 
@@ -72,8 +73,8 @@ struct key_scope {
     size_t count;
 };
 
-/* The field of a row. The types of fields: int64_t or int for integers, bool for booleans, an enum or bool for
- * choices, char * or struct slice for strings, struct slices for lists. */
+/* The field of a row. The types of fields: int64_t or int for integers, bool for booleans, an enum or bool
+ * for choices, char * or struct slice for strings, struct slices for lists. */
 #define KEY_FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)NULL)->member)
 
 /* One row each: the name, what is peculiar to the type, the help; then whatever else. */

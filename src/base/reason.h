@@ -2,8 +2,8 @@
 #ifndef BASE_REASON_H
 #define BASE_REASON_H
 
-/* What is to be said in place of an answer depends on whose doing the end is, and whether the target may have had the
- * request. */
+/* What is to be said in place of an answer depends on whose doing the end is, and whether the target may
+ * have had the request. */
 enum reason_class {
     REASON_CLASS_NONE,   /* nothing has ended, or nothing is wrong */
     REASON_CLASS_CLIENT, /* the client's own doing, or the client is to be closed without a word */
@@ -17,8 +17,8 @@ enum reason_class {
     REASON_CLASS_COUNT,
 };
 
-/* One row for each reason: its name in the program, the code that users see, its class, and what people are told,
- * which is also what protocols with words of their own answer. */
+/* One row for each reason: its name in the program, the code that users see, its class, and what people are
+ * told, which is also what protocols with words of their own answer. */
 #define REASONS(EACH)                                                                                        \
     EACH(NONE, "none", NONE, "nothing is wrong")                                                             \
     EACH(CLIENT_CLOSED, "client_closed", CLIENT, "the client closed the connection")                         \

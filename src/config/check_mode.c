@@ -27,8 +27,7 @@ static enum listener_mode mode_of_auto(const struct listener_settings *settings)
     return connections == 1 ? MODE_FIFO : MODE_FUNNEL;
 }
 
-/* Whether the targets are known: else something is wrong that has been said, and they would be counted wrong.
- */
+/* Whether the targets are known: else something is wrong that has been said, and they would be counted wrong. */
 static bool is_countable(const struct check *check)
 {
     const struct parsed_group *group = check->group;
@@ -99,7 +98,7 @@ static bool has_effect(const struct check *check, const struct key *key)
     return key->use == USE_ALWAYS || (key->use == USE_PROXY) == (check->settings->mode == MODE_PROXY);
 }
 
-/* What a group asks for in vain. */
+/* Warns of keys of a group that have no effect in this mode. */
 static void check_ignored(const struct check *check, const struct parsed_group *group)
 {
     char mode[64];

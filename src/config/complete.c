@@ -1,4 +1,4 @@
-/* From what was written to what is in force: `defaults` and the table's own values fill the gaps. */
+/* From parsed values to those in force: `defaults` and the table's own values fill the gaps. */
 #include "config/parsed.h"
 
 #include "protocol/protocols.h"

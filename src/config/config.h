@@ -41,8 +41,7 @@ void config_log_warnings(const struct config *config);
 void config_log_errors(const struct config *config);
 
 /* Names the keys whose values differ between two configurations without errors, separated by commas: those of
- * the listener, which both must have, or (NULL) those outside of listeners. "" if none does. Returns `text`.
- */
+ * the listener, which both must have, or (NULL) those outside of listeners. "" if none does. Returns `text`. */
 const char *config_name_changes(const struct config *before, const struct config *after, const char *listener,
                                 char *text, size_t size);
 

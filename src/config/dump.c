@@ -5,10 +5,10 @@
 
 #define INDENT "                        "
 
-/* What stands in place of passwords. */
+/* Shown in place of passwords. */
 #define SECRET "(hidden)"
 
-/* Where a line of the dump goes to and how deep it stands. */
+/* The state of a dump: its stream, and the depth of the present group. */
 struct dump {
     FILE *stream;
     int depth;
@@ -74,7 +74,7 @@ static bool is_effective(const struct dump *dump, const struct key *key)
            (key->use == USE_PROXY) == (dump->listener->mode == MODE_PROXY);
 }
 
-/* What is to be said of a value besides its origin. */
+/* The remark on a value that follows its origin. */
 static const char *value_note(const struct dump *dump, const struct key *key,
                               const struct parsed_value *value, char *text, size_t size)
 {
@@ -110,7 +110,7 @@ static void dump_value(const struct dump *dump, const struct key *key, const str
     dump_origin(dump, &value->origin, value_note(dump, key, value, note, sizeof note));
 }
 
-/* Whether a group says no more than the choice that it stands for. */
+/* Whether a group has no key but `type`, so that the name of the choice says the same. */
 static bool is_plain_choice(const struct parsed_group *group)
 {
     const struct key *key;
@@ -173,8 +173,7 @@ static void dump_targets(struct dump *dump, const struct parsed_group *listener)
     fputs(");\n", dump->stream);
 }
 
-/* Modules have no word for a key that is secret: by its name it is, if that is, or ends with, one of these.
- */
+/* Modules have no word for a key that is secret: by its name it is, if that is, or ends with, one of these. */
 static bool is_secret_name(const char *name)
 {
     static const char *const words[] = { "password", "passwd", "passphrase", "secret", "token", "key" };

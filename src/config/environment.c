@@ -183,8 +183,8 @@ static const struct key *key_of_variable(const char *name, const struct key_scop
     return NULL;
 }
 
-/* The variable nearest to a name that sets nothing, if it is near enough to have been meant. Returns `nearest`, or
- * NULL. */
+/* The variable nearest to a name that sets nothing, if it is near enough to have been meant.
+ * Returns `nearest`, or NULL. */
 static const char *suggest_variable(const char *name, char *nearest)
 {
     size_t distance = SIZE_MAX;

@@ -1,14 +1,14 @@
-/* The one table of all configuration keys, those of the protocols included, which stand with their protocols. The
- * readers of the file and of the environment, the checks, the dump (-T) and the test that compares the manual page
- * with the table all work from it. */
+/* The one table of all configuration keys, those of the protocols included, which stand with their protocols.
+ * The readers of the file and of the environment, the checks, the dump (-T) and the test that compares the
+ * manual page with the table all work from it. */
 #ifndef CONFIG_KEYS_H
 #define CONFIG_KEYS_H
 
 #include "base/key.h"
 #include "protocol/protocol.h"
 
-/* The groups of the file in which keys stand. keys_protocol has `type` and then the keys of every protocol, one
- * protocol after the other; keys_module those that all modules have. */
+/* The groups of the file in which keys stand. keys_protocol has `type` and then the keys of every protocol,
+ * one protocol after the other; keys_module those that all modules have. */
 extern const struct key_scope keys_global, keys_log, keys_admin, keys_listener, keys_target, keys_protocol,
     keys_module;
 
@@ -18,8 +18,8 @@ bool keys_is_of_listener(const struct key_scope *scope);
 /* All scopes one after the other, with the groups inside a protocol's; NULL at the end. */
 const struct key_scope *keys_scope(size_t index);
 
-/* The keys of a scope one after the other; NULL at the end. A name that several protocols have comes several times:
- * what counts is the index of the first. */
+/* The keys of a scope one after the other; NULL at the end. A name that several protocols have comes several
+ * times: what counts is the index of the first. */
 const struct key *keys_at(const struct key_scope *scope, size_t index);
 size_t keys_count(const struct key_scope *scope);
 
@@ -31,12 +31,12 @@ const struct key *keys_find(const struct key_scope *scope, const char *name, siz
 /* The key that a protocol has by this name, or NULL. */
 const struct key *keys_of_protocol(const struct protocol *protocol, const char *name);
 
-/* Whether `candidate` may be what was meant by `text`, and is nearer to it than `distance`, which is lowered then;
- * SIZE_MAX at first. */
+/* Whether `candidate` may be what was meant by `text`, and is nearer to it than `distance`, which is lowered
+ * then; SIZE_MAX at first. */
 bool keys_is_nearer(const char *text, const char *candidate, size_t *distance);
 
-/* The key of the scope, and the entry of `candidates` (ends with NULL), nearest to a name, if one is near enough to
- * have been meant; else NULL. */
+/* The key of the scope, and the entry of `candidates` (ends with NULL), nearest to a name, if one is near
+ * enough to have been meant; else NULL. */
 const struct key *keys_suggest(const struct key_scope *scope, const char *name);
 const char *keys_suggest_word(const char *text, const char *const *candidates);
 

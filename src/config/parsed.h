@@ -1,5 +1,5 @@
-/* The parsed configuration: every value with its origin, before it is checked as a whole and becomes
- * settings. */
+/* The parsed configuration: every value with its origin, before it is checked as a whole
+ * and becomes settings. */
 #ifndef CONFIG_WRITTEN_H
 #define CONFIG_WRITTEN_H
 
@@ -16,7 +16,7 @@ struct parsed_item {
     struct origin origin;
 };
 
-/* The value of one key. `set` is false while nobody has given one. */
+/* The value of one key. `set` is false as long as neither file, environment nor table has given one. */
 struct parsed_value {
     bool set;
     bool inherited; /* from `defaults` */
@@ -84,16 +84,14 @@ struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, co
                                          const struct origin *origin);
 void parsed_group_free(struct parsed_group *group); /* NULL is allowed */
 
-/* Appends to an array of groups, taking the group over. False (noted) when memory is short: it is freed then.
- */
+/* Appends to an array of groups, taking the group over. False (noted) when memory is short: it is freed then. */
 bool parsed_append(struct parsed_configuration *parsed, struct parsed_group ***groups, size_t *count,
                    struct parsed_group *group);
 
 /* A new group of `modules`, or NULL (noted) when memory is short. Valid until the next one is added. */
 struct parsed_module *parsed_add_module(struct parsed_configuration *parsed, const struct origin *origin);
 
-/* The value of a further key of the last module, which is to be filled in; NULL (noted) when memory is short.
- */
+/* The value of a further key of the last module, which is to be filled in; NULL (noted) when memory is short. */
 struct parsed_value *parsed_add_extra(struct parsed_configuration *parsed, const char *name,
                                       enum key_type type);
 
@@ -109,8 +107,8 @@ void parsed_note_file(struct parsed_configuration *parsed, const char *path);
 /* The listener of that name, or NULL. */
 struct parsed_group *parsed_find_listener(const struct parsed_configuration *parsed, const char *name);
 
-/* The value of the key with this index among those that count in the group, and the key; NULL at the end. In a
- * protocol's group these are `type` and the keys of the protocol that it names. */
+/* The value of the key with this index among those that count in the group, and the key; NULL at the end. In
+ * a protocol's group these are `type` and the keys of the protocol that it names. */
 struct parsed_value *parsed_at(const struct parsed_group *group, size_t index, const struct key **key);
 
 /* The value of a key that exists; never NULL. */
@@ -131,8 +129,8 @@ bool parsed_add_item(struct parsed_configuration *parsed, struct parsed_value *v
 bool parsed_set_item(struct parsed_configuration *parsed, struct parsed_value *value,
                      const struct origin *origin, const char *text);
 
-/* The group that is the value of a key with members; an empty one is made if there is none. NULL (noted) when
- * memory is short. */
+/* The group that is the value of a key with members; an empty one is made if there is none. NULL (noted)
+ * when memory is short. */
 struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, struct parsed_value *value,
                                        const struct key *key, const struct origin *origin);
 

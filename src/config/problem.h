@@ -10,7 +10,7 @@ enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_COMMA
 /* Where a value comes from. */
 struct origin {
     enum origin_kind kind;
-    const char *name; /* the file, or the variable (NULL: none in particular); lives as long as the written
+    const char *name; /* the file, or the variable (NULL: none in particular); lives as long as the parsed
                          configuration */
     unsigned line;
 };

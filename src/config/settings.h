@@ -1,6 +1,5 @@
 /* Checked, immutable settings: what the rest of the program runs on. Made by config/check.c from the
- * configuration as parsed; times are milliseconds, any negative number stands for "disabled" and is -1 here.
- */
+ * configuration as parsed; times are milliseconds, any negative number stands for "disabled" and is -1 here. */
 #ifndef CONFIG_SETTINGS_H
 #define CONFIG_SETTINGS_H
 
@@ -47,8 +46,8 @@ struct unix_settings {
     gid_t group; /* (gid_t)-1: unchanged */
 };
 
-/* One listener. Counted by reference on its own, so that sessions can outlive a reload under the rules they
- * began with. */
+/* One listener. Counted by reference on its own, so that sessions can outlive a reload under the
+ * rules they began with. */
 struct listener_settings {
     int references;
     char *name;
@@ -60,7 +59,7 @@ struct listener_settings {
     struct unix_settings unix_socket;
     enum listener_mode mode; /* never MODE_AUTO */
     bool mode_was_auto;
-    struct protocol_settings protocol; /* in shared modes of one that can be shared */
+    struct protocol_settings protocol; /* in shared modes, a protocol that can be shared */
     struct target_settings *targets;
     size_t target_count;
     enum balance balance;
@@ -92,7 +91,7 @@ struct listener_settings {
     int64_t max_message;
     struct access_list *blocklist; /* NULL: none */
     struct access_list *allowlist; /* NULL: none */
-    struct access_list *proxies;   /* who has to send a PROXY header; NULL: nobody */
+    struct access_list *proxies;   /* peers that have to send a PROXY header; NULL: none */
     bool unix_peers_are_proxies;   /* unix peers too */
 };
 

@@ -19,7 +19,7 @@
 
 #define WORD_SIZE 64
 
-/* Where the scan stands; it goes on across the ends of included files, as libconfig does. */
+/* The kind of text the scan is in, which may continue beyond the end of an included file, as in libconfig. */
 enum scan_state { SCAN_PLAIN, SCAN_STRING, SCAN_LINE_COMMENT, SCAN_BLOCK_COMMENT };
 
 /* A file being read, and those that include it. */
@@ -197,8 +197,8 @@ static void scan_line(struct reader *reader, const struct origin *origin, const 
     }
 }
 
-/* If the line is an include directive, returns where the file's name begins, behind its opening quote; else
- * NULL. */
+/* If the line is an include directive, returns where the file's name begins, behind its
+ * opening quote; else NULL. */
 static const char *include_argument(const struct reader *reader, const char *line, const char *end)
 {
     static const char directive[] = "@include";

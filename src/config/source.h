@@ -6,7 +6,7 @@
 
 #include "config/parsed.h"
 
-/* Owned by who reads. source_free() when done, also after a failure. */
+/* Owned by the reader. source_free() when done, also after a failure. */
 struct source {
     char *text; /* ends with a zero byte */
     size_t length;

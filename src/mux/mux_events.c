@@ -186,8 +186,8 @@ struct mux_connection *mux_connection_open(struct mux *mux, void *owner, int64_t
     list_init(&connection->in_flight);
     list_init(&connection->finished);
     list_init(&connection->held);
-    if (mux->protocol->greet != NULL)
-        mux->protocol->greet(mux->protocol_settings, connection->framer, &connection->output);
+    if (mux->protocol->write_handshake != NULL)
+        mux->protocol->write_handshake(mux->protocol_settings, connection->framer, &connection->output);
     if (!connection_make_ids(connection) || connection->output.failed) {
         buffer_free(&connection->output);
         free(connection->ids);

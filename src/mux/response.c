@@ -161,7 +161,7 @@ static void response_read_handshake(struct mux_connection *connection, struct sl
     const struct mux *mux = connection->mux;
     struct buffer error = { 0 };
     enum protocol_outcome outcome =
-        mux->protocol->read_greeting(mux->protocol_settings, connection->framer, input, &error);
+        mux->protocol->read_handshake(mux->protocol_settings, connection->framer, input, &error);
     if (outcome == PROTOCOL_COMPLETE) {
         connection_ready(connection);
     } else if (outcome != PROTOCOL_MORE) {

@@ -1,6 +1,6 @@
 /* What requests ask for and what is wrong with responses, as people would write it: what the describe() and
- * describe_error() of several protocols share. From the first bytes of a message, which need not be whole or right.
- * What they append may hold any bytes: whoever shows it escapes it. */
+ * describe_error() of several protocols share. From the first bytes of a message, which need not be whole or
+ * right. What they append may hold any bytes: whoever shows it escapes it. */
 #ifndef PROTOCOL_DESCRIBE_H
 #define PROTOCOL_DESCRIBE_H
 

@@ -19,8 +19,8 @@ PROTOCOL_OWN(error_reply)
     STRING_KEY("error_reply", NULL, "the answer in place of one that can't be had", .is_bytes = true,        \
                .maximum = ERROR_REPLY_MAX, KEY_FIELD(struct error_reply_settings, error_reply))
 
-/* Warns of an error_reply that is no whole message: clients would go on waiting for the rest of it. `what`: what it
- * does not do then. */
+/* Warns of an error_reply that is no whole message: clients would go on waiting for the rest of it. `what`:
+ * what it does not do then. */
 void error_reply_check(const struct protocol_settings *settings, struct slice start, struct slice end,
                        const char *what, const struct key_report *report);
 
@@ -32,7 +32,7 @@ bool error_reply_write(const struct protocol_settings *settings, const struct pr
 /* The end of a read_request() whose input breaks the rules. */
 enum protocol_outcome error_reply_break(const struct protocol_settings *settings, struct buffer *answer);
 
-/* The caution of those of whose answers nothing but their order says whose they are. */
+/* The async_caution of protocols whose answers carry no id. */
 #define ORDER_CAUTION                                                                                        \
     "without ids only their order tells whose answers are: it must be that of the requests, with none left " \
     "out"

@@ -43,7 +43,7 @@ static unsigned char number_byte(enum number_encoding encoding, uint64_t digit)
     return (unsigned char)digit;
 }
 
-/* Where the digit stands that is the `place`-th from the left on paper. */
+/* The index in the field of digit number `place`, counted from the most significant one. */
 static size_t number_at(struct number_format format, size_t width, size_t place)
 {
     return format.encoding == NUMBER_BINARY && format.little_endian ? width - 1 - place : place;

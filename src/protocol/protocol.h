@@ -1,6 +1,6 @@
-/* What the multiplexer needs to know of a protocol: where the request at the head of a client's bytes ends
- * and what it is, and where its response ends, given the request that it answers. One constant struct of
- * functions each.
+/* What the multiplexer needs to know of a protocol: where the request at the head of a client's bytes
+ * ends and what it is, and where its response ends, given the request that it answers. One constant
+ * struct of functions each.
  *
  * Framers are pure functions over bytes. They work on whatever has arrived and resume where they stopped:
  * each byte is handed to them exactly once, and what they have to remember between two calls is in the state
@@ -50,8 +50,8 @@ struct protocol_request {
     bool closes_client;
     /* Set by read_response(): the connection to the target can't be used for another request. */
     bool closes_target;
-    /* Kept by the multiplexer: bytes of the final answer have been given out, so that no error can take its
-     * place. */
+    /* Kept by the multiplexer: bytes of the final answer have been given out, so that no
+     * error can take its place. */
     bool begun;
     /* The framer's own. */
     union {
@@ -68,8 +68,8 @@ enum protocol_outcome {
     /* Responses only: an interim message, such as 1xx of HTTP, ends here; it was appended, and the answer
      * proper has not begun. */
     PROTOCOL_INTERIM,
-    /* Responses of protocols that `has_pushes` only: a whole message ends here that answers nothing, such as an
-     * answer to an earlier request; it was not appended. */
+    /* Responses of protocols that `has_pushes` only: a whole message ends here that answers nothing, such as
+     * an answer to an earlier request; it was not appended. */
     PROTOCOL_DISCARDED,
     /* Responses with ids only, when called without a request: `id` says whose response this is. The framer is
      * to be called again with that request; it has kept what it took so far. */
@@ -92,15 +92,15 @@ struct protocol {
     const struct key *keys;
     size_t key_count;
 
-    /* Reports what is wrong with its keys together, each of which is right by itself. `is_shared`: in a mode in which
-     * clients share target connections. NULL: nothing can be. */
+    /* Reports what is wrong with its keys together, each of which is right by itself. `is_shared`: in a mode
+     * in which clients share target connections. NULL: nothing can be. */
     void (*check)(const struct protocol_settings *settings, bool is_shared, const struct key_report *report);
 
     /* What its users have to know where `async` is on and answers have no ids. NULL: nothing. */
     const char *async_caution;
 
-    /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller before the first
-     * use. */
+    /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller
+     * before the first use. */
     size_t client_size;
     size_t connection_size;
 
@@ -109,8 +109,8 @@ struct protocol {
     bool has_pushes;      /* read_response() also takes bytes that answer nothing */
     bool announces_close; /* answers to a request that `closes_client` say so */
 
-    /* Of protocols whose messages nobody reads, so that clients take turns in time unless `async`: milliseconds of
-     * silence that end an answer. NULL: messages are read. */
+    /* Of protocols whose messages nobody reads, so that clients take turns in time unless `async`:
+     * milliseconds of silence that end an answer. NULL: messages are read. */
     int64_t (*turn_gap)(const struct protocol_settings *settings);
 
     /* A client has come; `number` is unique in the process. May be NULL. */
@@ -120,8 +120,8 @@ struct protocol {
     void (*close_client)(void *client);
     void (*close_connection)(void *connection);
 
-    /* Frees what the context of a request holds beyond itself; called once, when nothing is asked about the request
-     * any more. May be NULL, and is where responses have ids. */
+    /* Frees what the context of a request holds beyond itself; called once, when nothing is asked about the
+     * request any more. May be NULL, and is where responses have ids. */
     void (*release_request)(struct protocol_request *request);
 
     /* Reads on in a client's bytes. `input` is moved on by what was taken. `out` holds this request's bytes
@@ -135,9 +135,9 @@ struct protocol {
                                           struct buffer *out, struct buffer *answer);
 
     /* Reads on in a target's bytes. `request` is the one that is being answered; NULL if `has_pushes` and
-     * there is none, or if ids say which it is (then it returns WHOSE as soon as it knows, and sets `id`).
-     * What is for the client is appended to `out`; only appended, since other bytes may stand before it.
-     * Returns any outcome. */
+     * there is none, or if ids say which it is (then it returns WHOSE as soon as it knows, and sets
+     * `id`). What is for the client is appended to `out`; only appended, since other bytes may stand
+     * before it. Returns any outcome. */
     enum protocol_outcome (*read_response)(const struct protocol_settings *settings, void *connection,
                                            struct protocol_request *request, struct slice *input,
                                            struct buffer *out, uint64_t *id);
@@ -166,12 +166,12 @@ struct protocol {
     size_t (*largest_answer)(const struct protocol_settings *settings);
 
     /* What is sent first on each new target connection; nothing appended: there is no need. NULL likewise. */
-    void (*greet)(const struct protocol_settings *settings, void *connection, struct buffer *out);
+    void (*write_handshake)(const struct protocol_settings *settings, void *connection, struct buffer *out);
 
     /* Reads what the target says to that. COMPLETE: it is ready. BROKEN: it can't be used, for the reason, in
      * one phrase, that was appended to `error`. */
-    enum protocol_outcome (*read_greeting)(const struct protocol_settings *settings, void *connection,
-                                           struct slice *input, struct buffer *error);
+    enum protocol_outcome (*read_handshake)(const struct protocol_settings *settings, void *connection,
+                                            struct slice *input, struct buffer *error);
 
     /* For events and logs: appends what a request asks for, as people would write it, from its first bytes as
      * they came from the client. NULL: there is nothing better than the bytes. */
@@ -181,10 +181,10 @@ struct protocol {
      * well. NULL: it can't be told. */
     void (*describe_error)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
-    /* In proxy mode, where every request reaches the target as it came: sets `request` up for what will
-     * answer it, given its first bytes, where that is not what is done in shared modes. False if answers
-     * can't be told apart from here on. NULL: requests that are answered or refused here in shared modes end
-     * it. */
+    /* In proxy mode, where every request reaches the target as it came: sets `request` up for what
+     * will answer it, given its first bytes, where that is not what is done in shared modes. False
+     * if answers can't be told apart from here on. NULL: requests that are answered or refused here
+     * in shared modes end it. */
     bool (*observes)(const struct protocol_settings *settings, struct protocol_request *request,
                      struct slice bytes);
 };

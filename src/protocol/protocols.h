@@ -1,5 +1,5 @@
-/* The registry: one line for each protocol there is, in the order in which errors name them. Those of the list are
- * called protocol_NAME, each in a folder of its own. */
+/* The registry: one line for each protocol there is, in the order in which errors name them. Those of the
+ * list are called protocol_NAME, each in a folder of its own. */
 #ifndef PROTOCOL_PROTOCOLS_H
 #define PROTOCOL_PROTOCOLS_H
 

@@ -317,7 +317,7 @@ static enum protocol_outcome own_read_greeting(const struct protocol_settings *s
     .client_size = sizeof(struct own_client), .connection_size = sizeof(struct own_connection),              \
     .read_request = own_read_request, .read_response = own_read_response, .end_response = own_end_response,  \
     .write_error = own_write_error, .id_count = own_id_count, .set_id = own_set_id,                          \
-    .largest_answer = own_largest_answer, .greet = own_greet, .read_greeting = own_read_greeting
+    .largest_answer = own_largest_answer, .write_handshake = own_greet, .read_handshake = own_read_greeting
 
 const struct protocol protocol_own = { .name = "own", OWN_FUNCTIONS };
 const struct protocol protocol_own_pushes = { .name = "own with pushes", .has_pushes = true, OWN_FUNCTIONS };

@@ -199,8 +199,8 @@ static void recorder_greet(const struct protocol_settings *settings, void *state
 {
     struct world *world = recorder_world(settings);
     recorder_connection(world, state);
-    if (world->dialect->protocol->greet != NULL)
-        world->dialect->protocol->greet(settings, inner(state), out);
+    if (world->dialect->protocol->write_handshake != NULL)
+        world->dialect->protocol->write_handshake(settings, inner(state), out);
 }
 
 /* The bytes have to be the next ones of what the target said. */
@@ -239,7 +239,7 @@ static enum protocol_outcome recorder_read_greeting(const struct protocol_settin
     check_answer_input(connection, *input);
     size_t length = input->length;
     enum protocol_outcome outcome =
-        world->dialect->protocol->read_greeting(settings, inner(state), input, error);
+        world->dialect->protocol->read_handshake(settings, inner(state), input, error);
     recorder_take(connection, length - input->length);
     if (outcome == PROTOCOL_BROKEN)
         coverage_count(world->coverage, SITUATION_GREETING_REFUSED);
@@ -348,7 +348,7 @@ void recorder_make(struct world *world)
     recorder->client_size = protocol->client_size + FRONT;
     recorder->connection_size = protocol->connection_size + FRONT;
     recorder->open_client = recorder_open_client;
-    recorder->greet = recorder_greet;
+    recorder->write_handshake = recorder_greet;
     recorder->read_request = recorder_read_request;
     recorder->read_response = recorder_read_response;
     if (protocol->close_client != NULL)
@@ -359,6 +359,6 @@ void recorder_make(struct world *world)
         recorder->end_response = recorder_end_response;
     if (protocol->write_error != NULL)
         recorder->write_error = recorder_write_error;
-    if (protocol->read_greeting != NULL)
-        recorder->read_greeting = recorder_read_greeting;
+    if (protocol->read_handshake != NULL)
+        recorder->read_handshake = recorder_read_greeting;
 }

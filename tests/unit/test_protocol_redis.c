@@ -1045,7 +1045,7 @@ static void expect_greeting(const struct protocol_settings *settings, const char
 {
     struct redis_connection connection = { 0 };
     struct buffer out = { 0 };
-    protocol_redis.greet(settings, &connection, &out);
+    protocol_redis.write_handshake(settings, &connection, &out);
     assert_int_equal(out.length, strlen(expected));
     if (out.length > 0)
         assert_memory_equal(buffer_bytes(&out), expected, out.length);
@@ -1062,7 +1062,7 @@ static void expect_greeted(const struct protocol_settings *settings, struct slic
     while (said.length > 0 && outcome == PROTOCOL_MORE) {
         struct slice piece = { said.bytes, step < said.length ? step : said.length };
         size_t given = piece.length;
-        outcome = protocol_redis.read_greeting(settings, &connection, &piece, &error);
+        outcome = protocol_redis.read_handshake(settings, &connection, &piece, &error);
         assert_true(outcome != PROTOCOL_MORE || piece.length == 0);
         slice_skip(&said, given - piece.length);
     }

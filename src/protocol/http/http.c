@@ -22,7 +22,7 @@ static struct http_context *context_of(struct protocol_request *request)
     return (struct http_context *)request->context;
 }
 
-static const struct http_context *context_seen(const struct protocol_request *request)
+static const struct http_context *read_context(const struct protocol_request *request)
 {
     return (const struct http_context *)request->context;
 }
@@ -37,7 +37,7 @@ enum http_progress { PROGRESS_MORE, PROGRESS_NEXT, PROGRESS_BAD };
 static void write_answer(const struct protocol_request *request, unsigned status, const char *why,
                          struct buffer *answer)
 {
-    const struct http_context *context = context_seen(request);
+    const struct http_context *context = read_context(request);
     http_error_write(&(struct http_error){ .status = status,
                                            .why = why,
                                            .closes = request->closes_client,
@@ -387,7 +387,7 @@ static bool http_write_error(const struct protocol_settings *settings, const str
     struct http_refusal error = { http_statuses[reason_class(reason)], reason_phrase(reason) };
     /* Two reasons tell of either side. */
     if (reason == REASON_OVER_LIMIT)
-        error = context_seen(request)->answered ? (struct http_refusal){ 502, "the answer is too long" }
+        error = read_context(request)->answered ? (struct http_refusal){ 502, "the answer is too long" }
                                                 : (struct http_refusal){ 413, "the request is too long" };
     if (reason == REASON_PROTOCOL_ERROR && !request->decided)
         error = (struct http_refusal){ 400, "a malformed request" };

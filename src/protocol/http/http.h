@@ -1,5 +1,5 @@
-/* What the framer `http` keeps for each client and each connection to a target. Only http.c and its test need
- * to know. */
+/* What the framer `http` keeps for each client and each connection to a target. Only http.c and
+ * its test need to know. */
 #ifndef PROTOCOL_HTTP_H
 #define PROTOCOL_HTTP_H
 

@@ -50,8 +50,8 @@ bool http_is_token(struct slice text);
 /* The text without spaces and tabs around it. */
 struct slice http_trim(struct slice text);
 
-/* Takes the next element off a comma-separated list that has no quoted strings; empty ones are left out.
- * False at the end. */
+/* Takes the next element off a comma-separated list that has no quoted strings; empty ones are left
+ * out. False at the end. */
 bool http_next_element(struct slice *list, struct slice *element);
 
 /* A length: digits only, at most 2^63 - 1. */

@@ -337,7 +337,7 @@ const char *http_read_response_head(struct slice bytes, struct http_head *head)
     return fault != NULL ? fault : read_fields(bytes, head);
 }
 
-/* ---- What is not passed on ---------------------------------------------------------------------------- */
+/* ---- Fields for one hop only ---------------------------------------------------------------------------- */
 
 size_t http_strip_head(char *bytes, size_t length)
 {

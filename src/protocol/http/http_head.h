@@ -47,13 +47,13 @@ struct http_head {
     struct slice host; /* the value of the last one */
 };
 
-/* Read a head that http_scan() found the end of. Return NULL, or what is wrong with it: a few words for the
- * client, static. */
+/* Read a head that http_scan() found the end of. Return NULL, or what is wrong with it: a few words
+ * for the client, static. */
 const char *http_read_request_head(struct slice bytes, struct http_head *head);
 const char *http_read_response_head(struct slice bytes, struct http_head *head);
 
-/* Takes the fields that are for one connection only, and Expect, out of a head in place. Returns its new
- * length. */
+/* Takes the fields that are for one connection only, and Expect, out of a head in place.
+ * Returns its new length. */
 size_t http_strip_head(char *bytes, size_t length);
 
 #endif

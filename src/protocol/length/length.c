@@ -17,8 +17,7 @@ struct length_client {
     uint64_t remaining; /* bytes of a decided request that have to come */
 };
 
-/* The header is kept until it is known whose answer it begins, and how that client's id has to be put back.
- */
+/* The header is kept until it is known whose answer it begins, and how that client's id has to be put back. */
 struct length_connection {
     unsigned char head[LENGTH_HEAD_MAX];
     size_t head_length;

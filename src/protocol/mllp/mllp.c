@@ -107,8 +107,8 @@ static void mllp_append_text(struct buffer *out, struct slice head, const char *
     }
 }
 
-/* Answers a request in the place of its receiver: sender and receiver change places, MSH-7, the time, is left empty.
- */
+/* Answers a request in the place of its receiver: sender and receiver change places, MSH-7,
+ * the time, is left empty. */
 static void mllp_acknowledge(struct slice head, const char *code, const char *text, struct buffer *out)
 {
     static const unsigned fields[] = { 2, 5, 6, 3, 4 };
@@ -259,8 +259,8 @@ static enum protocol_outcome mllp_read_request(const struct protocol_settings *s
 
 /* ---- Responses ---- */
 
-/* Looks at the next byte of what is held. False: it can't stand there. `ends`: MSA-2 does, before this byte, or there
- * is no MSA. */
+/* Looks at the next byte of what is held. False: it can't stand there. `ends`: MSA-2 does, before this
+ * byte, or there is no MSA. */
 static bool mllp_scan_answer(struct mllp_connection *connection, size_t at, char c, bool *ends)
 {
     bool is_msa = connection->has_msh && memcmp(connection->segment, "MSA", 3) == 0;

@@ -1,5 +1,5 @@
-/* What the framer `mllp` keeps for each client and each connection to a target. Only mllp.c and its tests need to
- * know. */
+/* What the framer `mllp` keeps for each client and each connection to a target. Only mllp.c and
+ * its tests need to know. */
 #ifndef PROTOCOL_MLLP_H
 #define PROTOCOL_MLLP_H
 

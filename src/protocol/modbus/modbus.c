@@ -26,9 +26,9 @@ enum {
 /* How what follows the function says what it is about, for people. */
 enum modbus_subject { MODBUS_OTHER, MODBUS_RANGE, MODBUS_SINGLE };
 
-/* The functions of the specification. Some servers, libmodbus among them, find the end of a request by its function
- * and not by its length: where the two disagree, the rest would be taken for a request of its own, or another
- * client's bytes for the rest. So the form of the data is checked where it is known. */
+/* The functions of the specification. Some servers, libmodbus among them, find the end of a request by its
+ * function and not by its length: where the two disagree, the rest would be taken for a request of its own,
+ * or another client's bytes for the rest. So the form of the data is checked where it is known. */
 struct modbus_function {
     const char *name; /* NULL: there is no such function */
     enum modbus_subject subject;
@@ -301,8 +301,8 @@ static size_t modbus_largest_answer(const struct protocol_settings *settings)
     return MODBUS_PREFIX + MODBUS_LENGTH_MAX;
 }
 
-/* "Gateway target device failed to respond" where the target had the request, else "gateway path
- * unavailable". */
+/* "Gateway target device failed to respond" where the target had the request, else
+ * "gateway path unavailable". */
 static bool modbus_write_error(const struct protocol_settings *settings,
                                const struct protocol_request *request, enum reason reason, struct buffer *out)
 {

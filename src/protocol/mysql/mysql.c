@@ -19,7 +19,7 @@ static void skip_string(struct mysql_reader *reader)
 
 /* ---- The way to the first command ---- */
 
-static void read_greeting(struct observer *observer, struct mysql *mysql, struct slice message)
+static void read_handshake(struct observer *observer, struct mysql *mysql, struct slice message)
 {
     struct mysql_reader reader = { .rest = message };
     if (mysql_read_integer(&reader, 1) != 10) {
@@ -101,7 +101,7 @@ static void server_message(struct observer *observer, struct mysql *mysql, struc
         return;
     }
     if (mysql->phase == MYSQL_GREETING)
-        read_greeting(observer, mysql, message);
+        read_handshake(observer, mysql, message);
     else if (mysql->phase == MYSQL_AUTHENTICATION)
         read_verdict(observer, mysql, message);
     observe_drop(observer, OBSERVE_TARGET); /* also what answers nothing: "the server shuts down" */

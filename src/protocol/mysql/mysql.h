@@ -53,8 +53,8 @@ struct mysql_side {
     struct buffer beginning; /* of such a message */
 };
 
-/* Values that were sent apart and wait for their statement to be executed; with more, what values there are
- * is no longer known. */
+/* Values that were sent apart and wait for their statement to be executed; with more, what values there
+ * are is no longer known. */
 #define MYSQL_LONG_VALUES_MAX 64
 
 struct mysql {

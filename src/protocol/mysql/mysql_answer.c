@@ -101,8 +101,8 @@ static void begin_rows(struct observer *observer, struct mysql *mysql, struct sl
         mysql->step = deprecates_eof(mysql) ? MYSQL_STEP_ROWS : MYSQL_STEP_DEFINED;
 }
 
-/* Whether it is an OK. Rows without definitions begin with the same byte, but are announced in fewer bytes
- * than an OK has. */
+/* Whether it is an OK. Rows without definitions begin with the same byte, but are announced in fewer
+ * bytes than an OK has. */
 static bool is_ok(const struct mysql *mysql, struct slice message)
 {
     bool may_be_rows = (mysql->capabilities & MYSQL_OPTIONAL_METADATA) != 0;

@@ -85,7 +85,7 @@ static struct observation observation_of(const struct pending *pending)
 void observe_tell(struct observer *observer, struct pending *pending)
 {
     struct observed_side *client = &observer->sides[OBSERVE_CLIENT];
-    pending->is_told = true;
+    pending->is_exchange = true;
     pending->number = ++observer->numbers;
     pending->request_bytes = client->count;
     pending->asked = observer->now;
@@ -134,7 +134,7 @@ void observe_print_error(struct observer *observer, const char *format, ...)
 void observe_answer(struct observer *observer, struct pending *pending)
 {
     struct observed_side *target = &observer->sides[OBSERVE_TARGET];
-    if (pending->is_told) {
+    if (pending->is_exchange) {
         struct observation observation = observation_of(pending);
         observation.response = buffer_slice(&target->head);
         observation.response_bytes = target->count;
@@ -150,7 +150,7 @@ void observe_end(struct observer *observer)
 {
     struct pending *pending;
     while ((pending = observe_first(observer)) != NULL) {
-        if (pending->is_told) {
+        if (pending->is_exchange) {
             struct observation observation = observation_of(pending);
             observation.response_bytes = observer->sides[OBSERVE_TARGET].count;
             observe_drop(observer, OBSERVE_TARGET);

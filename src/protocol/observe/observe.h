@@ -1,5 +1,5 @@
-/* What followers of sessions are, and what the observer does for them. Only followers and their tests include
- * this. */
+/* What followers of sessions are, and what the observer does for them. Only followers and
+ * their tests include this. */
 #ifndef PROTOCOL_OBSERVE_H
 #define PROTOCOL_OBSERVE_H
 
@@ -17,7 +17,7 @@ struct pending {
     const char *kind;
     struct text *text;       /* a reference; NULL: none */
     struct text *parameters; /* likewise */
-    bool is_told;            /* asked() was called: it is an exchange, and no mere step towards one */
+    bool is_exchange;        /* asked() was called: it is an exchange, and no mere step towards one */
     uint64_t request_bytes;
     int64_t asked;
     int code;                        /* the follower's own: what answers it */

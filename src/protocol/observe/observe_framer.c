@@ -10,11 +10,11 @@
 #include <stdlib.h>
 
 /* Bytes of a request from which its text is made. */
-#define SEEN_MAX OBSERVE_TEXT_MAX
+#define BEGINNING_MAX OBSERVE_TEXT_MAX
 
 struct framer_state {
     struct protocol_request incoming;
-    struct buffer seen;      /* the request's first bytes, as they came */
+    struct buffer beginning; /* the request's first bytes, as they came */
     struct buffer out;       /* what the framer may still want to change of it */
     struct buffer scratch;   /* what it would answer itself */
     struct buffer answer;    /* a response's first bytes, as the framer gives them */
@@ -64,7 +64,7 @@ static void framer_close(struct observer *observer, void *data)
         protocol->close_client(framer_client_state(state));
     if (protocol->close_connection != NULL)
         protocol->close_connection(framer_connection_state(state));
-    buffer_free(&state->seen);
+    buffer_free(&state->beginning);
     buffer_free(&state->out);
     buffer_free(&state->scratch);
     buffer_free(&state->answer);
@@ -77,7 +77,7 @@ static void framer_close(struct observer *observer, void *data)
 static bool framer_own_id(const struct observer *observer, const struct framer_state *state, uint64_t *id)
 {
     const struct protocol *protocol = observer->protocol->protocol;
-    struct slice bytes = buffer_slice(&state->seen);
+    struct slice bytes = buffer_slice(&state->beginning);
     struct buffer out = { 0 };
     void *connection = calloc(1, protocol->connection_size > 0 ? protocol->connection_size : 1);
     if (connection == NULL)
@@ -111,10 +111,11 @@ static void framer_request_complete(struct observer *observer, struct framer_sta
     bool is_followed = !protocol_has_ids(observer->protocol) || framer_own_id(observer, state, &id);
     if (protocol->observes != NULL)
         is_followed =
-            is_followed && protocol->observes(observer->protocol, request, buffer_slice(&state->seen));
+            is_followed && protocol->observes(observer->protocol, request, buffer_slice(&state->beginning));
     else
         is_followed = is_followed && !request->local;
-    struct text *text = describe(observer, buffer_slice(&state->seen), observer->sides[OBSERVE_CLIENT].count);
+    struct text *text =
+        describe(observer, buffer_slice(&state->beginning), observer->sides[OBSERVE_CLIENT].count);
     struct pending *pending = observe_add(observer, "", text, 0);
     text_release(text);
     if (pending == NULL)
@@ -127,7 +128,7 @@ static void framer_request_complete(struct observer *observer, struct framer_sta
     else if (request->unanswered && pending == observe_first(observer))
         observe_answer(observer, pending);
     *request = (struct protocol_request){ 0 };
-    buffer_free(&state->seen);
+    buffer_free(&state->beginning);
     buffer_free(&state->out);
 }
 
@@ -140,9 +141,9 @@ static void framer_client(struct observer *observer, void *data, struct slice *i
         protocol->read_request(observer->protocol, framer_client_state(state), &state->incoming, &rest,
                                &state->out, &state->scratch);
     size_t taken = input->length - rest.length;
-    size_t room = SEEN_MAX - state->seen.length;
-    buffer_append(&state->seen, input->bytes, taken < room ? taken : room);
-    bool failed = state->out.failed || state->scratch.failed || state->seen.failed;
+    size_t room = BEGINNING_MAX - state->beginning.length;
+    buffer_append(&state->beginning, input->bytes, taken < room ? taken : room);
+    bool failed = state->out.failed || state->scratch.failed || state->beginning.failed;
     buffer_free(&state->scratch);
     if (state->incoming.decided)
         buffer_truncate(&state->out, 0);

@@ -1,5 +1,5 @@
-/* The values that a prepared statement is executed with, as text: "5, 'abc', NULL". Used by the followers of
- * SQL only. */
+/* The values that a prepared statement is executed with, as text: "5, 'abc', NULL". Used by the
+ * followers of SQL only. */
 #ifndef PROTOCOL_PARAMETERS_H
 #define PROTOCOL_PARAMETERS_H
 
@@ -9,8 +9,8 @@
 /* Bytes of one value that are shown, so that those behind a long one are seen as well. */
 #define PARAMETER_MAX ((size_t)1024)
 
-/* A list that is being written; what goes beyond `limit` is left out. Owned by its writer, who ends it by
- * parameters_finish(). */
+/* A list that is being written; what goes beyond `limit` is left out. Owned by its writer, who ends it
+ * by parameters_finish(). */
 struct parameters {
     struct buffer text;
     size_t limit;
@@ -39,8 +39,8 @@ void parameters_add_hex(struct parameters *parameters, struct slice value);
 void parameters_open(struct parameters *parameters);
 void parameters_close(struct parameters *parameters);
 
-/* The list, for the caller to release; NULL if it is empty or memory is short. `is_cut`: there was more that
- * could not be read. */
+/* The list, for the caller to release; NULL if it is empty or memory is short. `is_cut`: there was more
+ * that could not be read. */
 struct text *parameters_finish(struct parameters *parameters, bool is_cut);
 
 #endif

@@ -45,8 +45,8 @@ void text_store_init(struct text_store *store, size_t limit);
  * afterwards. Both may be NULL; nothing is kept without a text. */
 void text_store_put(struct text_store *store, struct slice name, struct text *text, struct text *attached);
 
-/* The text of that name, without a reference, or NULL; what is attached to it likewise, unless nobody wants
- * to know (NULL). */
+/* The text of that name, without a reference, or NULL; what is attached to it likewise, unless nobody
+ * wants to know (NULL). */
 struct text *text_store_get(struct text_store *store, struct slice name, struct text **attached);
 
 /* Replaces what is attached to this very text, if it is still there; quick for those that were used last. */

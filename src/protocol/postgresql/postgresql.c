@@ -150,7 +150,7 @@ static void client_sync(struct observer *observer, struct postgresql *session)
 static void client_copy(struct observer *observer, struct postgresql *session, char type)
 {
     struct pending *first = observe_first(observer);
-    if (first != NULL && first->is_told)
+    if (first != NULL && first->is_exchange)
         first->request_bytes += observer->sides[OBSERVE_CLIENT].count;
     observe_drop(observer, OBSERVE_CLIENT);
     if (type != 'd')
@@ -250,8 +250,8 @@ static bool has_exchange(const struct observer *observer)
     list_foreach(&observer->pending, node)
     {
         const struct pending *pending = list_entry(node, struct pending, node);
-        if (pending->is_told || pending->code == STEP_SYNC)
-            return pending->is_told;
+        if (pending->is_exchange || pending->code == STEP_SYNC)
+            return pending->is_exchange;
     }
     return false;
 }
@@ -273,7 +273,7 @@ static void server_error(struct observer *observer, struct postgresql *session, 
         observe_tell(observer, first);
     session->is_skipping = true;
     while ((first = observe_first(observer)) != NULL && !is_first(first, STEP_SYNC)) {
-        if (first->is_told)
+        if (first->is_exchange)
             observe_note_error(observer, SLICE("skipped after an error"));
         observe_answer(observer, first);
     }
@@ -320,8 +320,7 @@ static void server_types(struct observer *observer, struct postgresql *session, 
     text_release(types);
 }
 
-/* In an extended query the Syncs that the client has sent behind it are passed over while it sends its data.
- */
+/* In an extended query the Syncs that the client has sent behind it are passed over while it sends its data. */
 static void server_copy_in(struct observer *observer, struct postgresql *session)
 {
     const struct pending *first = observe_first(observer);

@@ -191,9 +191,9 @@ struct redis_connection {
 enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *connection,
                                           struct protocol_request *request, struct slice *input,
                                           struct buffer *out, uint64_t *id);
-void redis_greet(const struct protocol_settings *settings, void *connection, struct buffer *out);
-enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *connection,
-                                          struct slice *input, struct buffer *error);
+void redis_write_handshake(const struct protocol_settings *settings, void *connection, struct buffer *out);
+enum protocol_outcome redis_read_handshake(const struct protocol_settings *settings, void *connection,
+                                           struct slice *input, struct buffer *error);
 
 /* ---- Descriptions (redis_describe.c) ------------------------------------------------------------------ */
 

@@ -325,7 +325,7 @@ static void append_argument(struct buffer *out, struct slice argument)
     buffer_append_text(out, "\r\n");
 }
 
-void redis_greet(const struct protocol_settings *settings, void *connection, struct buffer *out)
+void redis_write_handshake(const struct protocol_settings *settings, void *connection, struct buffer *out)
 {
     (void)connection;
     struct slice username = redis_own(settings)->username;
@@ -368,8 +368,8 @@ static enum protocol_outcome take_greeting(const struct protocol_settings *setti
     return PROTOCOL_BROKEN;
 }
 
-enum protocol_outcome redis_read_greeting(const struct protocol_settings *settings, void *connection,
-                                          struct slice *input, struct buffer *error)
+enum protocol_outcome redis_read_handshake(const struct protocol_settings *settings, void *connection,
+                                           struct slice *input, struct buffer *error)
 {
     struct redis_connection *redis = connection;
     unsigned expected =
