@@ -12,8 +12,8 @@ int64_t turn_refresh(struct turn *turn)
     return turn->now;
 }
 
-/* The next pass that has entries, when these are behind us: the rest of a round, another round, or what comes after
- * rounds. */
+/* The next pass that has entries, when these are behind us: the rest of a round, another round, or
+ * what comes after rounds. */
 static enum turn_pass turn_next(const struct turn *turn, unsigned behind)
 {
     unsigned round = turn->entered & ((1U << TURN_TIME) - 1);
@@ -35,8 +35,8 @@ static void turn_go_through(struct turn *turn, enum turn_pass pass)
     turn->entered &= ~(1U << pass);
 }
 
-/* Returns whether the loop's callbacks are to be called again, such as for attempts to connect that have ended at
- * once. */
+/* Returns whether the loop's callbacks are to be called again, such as for attempts to connect that have
+ * ended at once. */
 static bool turn_act(struct turn *turn)
 {
     if (turn->entered == 0)

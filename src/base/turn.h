@@ -73,9 +73,9 @@ void turn_init(struct turn *turn, struct ev_loop *loop);
 /* Frees what has ended since the last turn. For a turn that was never initialised, does nothing. */
 void turn_close(struct turn *turn);
 
-/* Has the entry act in this pass, once: of this turn, or of the next one if none is under way. An entry is in one pass
- * at a time: the later call counts. For reading it comes in front, because libev calls back in the opposite order: what
- * the kernel reported first comes last. */
+/* Has the entry act in this pass, once: of this turn, or of the next one if none is under way. An entry is in
+ * one pass at a time: the later call counts. For reading it comes in front, because libev calls back in the
+ * opposite order: what the kernel reported first comes last. */
 static inline void turn_enter(struct turn *turn, enum turn_pass pass, struct turn_entry *entry)
 {
     struct list_node *head = &turn->passes[pass].head;

@@ -58,6 +58,7 @@ static void reload_carry_out(struct reload *reload, struct reload_plan *plan, st
     free(found->wishes);
     found->wishes = NULL;
     reload_plan_commit(plan);
+    turn_refresh(&parts->runtime->turn); /* the swap may have taken long */
     resolver_renew(parts->runtime->resolver);
     reload->done++;
     reload->was_refused = false;

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* How long a client that we have closed may take to close too. */
+/* How long a client may take to close too, after the end of our stream. */
 #define LINGER_MILLISECONDS 2000
 
-/* Of hangup.c. */
+/* The epoll descriptor of net/hangup.h. */
 #define HANGUP_DESCRIPTORS 1
 
 static struct stream_service *stream_of(struct service *service)
@@ -44,7 +44,7 @@ static void stream_drain(struct service *service)
     list_foreach(&stream->clients, node) stream_client_drain(list_entry(node, struct stream_client, node));
 }
 
-/* The settings as the multiplexer has them. */
+/* The plain numbers that the multiplexer gets. */
 static struct mux_settings stream_plain(const struct listener_settings *settings,
                                         const struct events_listener *events)
 {
@@ -73,7 +73,7 @@ static struct mux_settings stream_plain(const struct listener_settings *settings
     };
 }
 
-/* What the connections need that are there, and may be made, whichever settings count in the end. */
+/* Reserves descriptors for all connections there may be, whichever settings count in the end. */
 static bool stream_prepare(struct service *service, struct listener_settings *settings,
                            const struct events_listener *events)
 {
@@ -108,10 +108,8 @@ static void stream_give_back(struct stream_service *stream, size_t keep)
 static void stream_rollback(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
-    size_t needed;
     stream_pool_rollback(&stream->pool);
-    needed = stream_descriptors(stream->settings) + stream_pool_extra(&stream->pool);
-    stream_give_back(stream, needed);
+    stream_give_back(stream, stream_descriptors(stream->settings) + stream_pool_extra(&stream->pool));
 }
 
 static void stream_commit(struct service *service)
@@ -120,7 +118,7 @@ static void stream_commit(struct service *service)
     struct listener_settings *before = stream->settings;
     stream->owner.events = stream->next_events;
     struct mux_settings plain = stream_plain(stream->next_settings, stream->owner.events);
-    int64_t now = stream_now(stream);
+    int64_t now = turn_refresh(&stream->runtime->turn); /* other listeners before this one took their time */
     stream->settings = listener_settings_reference(stream->next_settings);
     stream_give_back(stream, stream->next_descriptors);
     stream_pool_commit(&stream->pool, stream->settings, now);
@@ -283,7 +281,7 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
     ev_timer_init(&service->mux_timer, stream_mux_timer_fired, 0.0, 0.0);
     service->mux_timer.data = service;
     service->mux = stream_make_mux(service);
-    /* All of them, so that all can be undone. */
+    /* All of them are initialised, so that stream_destroy() can undo them. */
     stream_pool_init(&service->pool, &stream_connection_driver, service, service->mux, settings);
     service->pool.targets = target_set_create(runtime, settings, &stream_pool_hooks, &service->pool);
     bool watches = hangups_init(&service->hangups, runtime->loop, stream_client_hung_up, service);

@@ -133,9 +133,9 @@ static void stream_client_write(struct stream_client *client)
     stream_touch(client->service);
 }
 
-/* All was written. A client that has not ended its stream may still be sending, and a socket that is closed with
- * unread bytes is reset, which takes back what was not delivered yet. A draining listener waits for its clients
- * anyway. */
+/* All was written. A client that has not ended its stream may still be sending, and a socket that is closed
+ * with unread bytes is reset, which takes back what was not delivered yet. A draining listener waits for its
+ * clients anyway. */
 static void stream_client_finish(struct stream_client *client)
 {
     struct stream_service *service = client->service;

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Reads in one turn before requests are written all the same: a target that sends more has not only an end, or an old
- * answer, to report. */
+/* Reads in one turn before requests are written all the same: a target that sends more has not only an end,
+ * or an old answer, to report. */
 #define READS_MAX 16
 
 static struct stream_connection *stream_connection_of_entry(struct turn_entry *entry)
@@ -89,9 +89,9 @@ static void stream_connection_ready(struct ev_loop *loop, ev_io *watcher, int ev
     stream_connection_enter(connection, TURN_READ_TARGETS);
 }
 
-/* What the target sent, or that it closed, before a request is written must not be taken for the answer to it. The
- * kernel has reported all that was there when the turn began, unless there was more than it was asked for. It has
- * not reported what came with, or behind, bytes that were read in this turn. */
+/* What the target sent, or that it closed, before a request is written must not be taken for the answer to
+ * it. The kernel has reported all that was there when the turn began, unless there was more than it was asked
+ * for. It has not reported what came with, or behind, bytes that were read in this turn. */
 static void stream_connection_read_ahead(struct stream_connection *connection)
 {
     const struct turn *turn = &connection->service->runtime->turn;

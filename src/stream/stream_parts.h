@@ -7,8 +7,8 @@
  *   stream_record      what the log, the counters and modules get to know of each request
  *   stream_pool        the targets, and which of their connections takes the next request; needs none of these
  *
- * A file uses those below it only. Upwards, an object enters itself or its service in the turn of the loop, which calls
- * who is to act, in the order that base/turn.h shows. Callbacks of the loop do no more than that. */
+ * A file uses those below it only. Upwards, an object enters itself or its service in the turn of the loop,
+ * which has each act in the order that base/turn.h shows. Callbacks of the loop do no more than that. */
 #ifndef STREAM_PARTS_H
 #define STREAM_PARTS_H
 
@@ -23,8 +23,9 @@
 
 #include <ev.h>
 
-/* Owned by its service until stream_client_end(), then by the turn, which frees it. A client is served while it has a
- * `mux`. Then it lingers: our stream has ended, and what it still sends is thrown away until it closes too. */
+/* Owned by its service until stream_client_end(), then by the turn, which frees it. A client is served
+ * while it has a `mux`. Then it lingers: our stream has ended, and what it still sends is thrown away
+ * until it closes too. */
 struct stream_client {
     struct turn_entry entry;
     struct list_node node; /* among the clients of the service */

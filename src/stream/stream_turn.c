@@ -46,8 +46,9 @@ static void stream_set_timer(struct stream_service *service, int64_t due, int64_
     service->mux_due = due;
 }
 
-/* A tick that comes late is put off for one more turn, because this one may not have reported all that happened
- * meanwhile: a signal, such as the one that lets a stopped process go on, ends the wait for events with none. */
+/* A tick that comes late is put off for one more turn, because this one may not have reported all
+ * that happened meanwhile: a signal, such as the one that lets a stopped process go on, ends the wait
+ * for events with none. */
 static void stream_time(struct turn_entry *entry)
 {
     struct stream_service *service = stream_of_entry(entry);
