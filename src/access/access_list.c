@@ -22,7 +22,7 @@
 #define READ_BUFFER_SIZE ((size_t)64 * 1024)
 
 struct access_list {
-    int references;
+    _Atomic int references; /* as those of the settings that have it */
     struct access_set v4;
     struct access_set v6;
 };

@@ -2,23 +2,23 @@
 
 #include "config/parsed.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Names found so far. */
-struct naming {
-    char *text;
-    size_t size;
-    size_t length;
+/* What a configuration has of one listener. */
+struct side {
+    const struct parsed_group *group;
+    const struct listener_settings *settings;
 };
 
-static void name_add(struct naming *naming, const char *name)
+/* Appends to a list of names, "" to begin with, which is freed when memory is short. */
+static char *name_add(char *names, const char *name)
 {
-    int length = snprintf(naming->text + naming->length, naming->size - naming->length, "%s%s",
-                          naming->length == 0 ? "" : ", ", name);
-    naming->length += (size_t)length;
-    if (naming->length >= naming->size) /* it was cut */
-        naming->length = naming->size - 1;
+    char *longer = names == NULL ? NULL : malloc(strlen(names) + strlen(name) + sizeof ", ");
+    if (longer != NULL)
+        stpcpy(stpcpy(stpcpy(longer, names), names[0] == '\0' ? "" : ", "), name);
+    free(names);
+    return longer;
 }
 
 static bool string_equal(const char *a, const char *b)
@@ -57,34 +57,32 @@ static bool group_equal(const struct parsed_group *a, const struct parsed_group 
     return children_equal(a, b);
 }
 
-static const struct listener_settings *find_settings(const struct config *config, const char *name)
-{
-    const struct settings *settings = config->settings;
-    for (size_t i = 0; i < settings->listener_count; i++)
-        if (strcmp(settings->listeners[i]->name, name) == 0)
-            return settings->listeners[i];
-    return NULL;
-}
-
-/* Lists that are the same in the configuration can name files whose contents have changed. */
+/* What is the same in the configuration can have another meaning now: lists name files, and users have numbers.
+ */
 static bool contents_differ(const struct listener_settings *a, const struct listener_settings *b,
                             const struct key *key)
 {
-    return a != NULL && b != NULL && key->equal != NULL && !key_fields_equal(key, 1, a, b);
+    if (strcmp(key->name, "unix_user") == 0)
+        return a->unix_socket.user != b->unix_socket.user;
+    if (strcmp(key->name, "unix_group") == 0)
+        return a->unix_socket.group != b->unix_socket.group;
+    return key->equal != NULL && !key_fields_equal(key, 1, a, b);
 }
 
-static void name_group(struct naming *naming, const struct listener_settings *before,
-                       const struct listener_settings *after, const struct parsed_group *a,
-                       const struct parsed_group *b)
+/* The keys that differ; those outside of listeners have no settings of one. NULL when memory is short. */
+static char *name_keys(struct side before, struct side after)
 {
     const struct key *key;
-    keys_foreach(a->scope, i, key)
+    char *names = strdup("");
+    keys_foreach(before.group->scope, i, key)
     {
-        bool is_targets = before != NULL && strcmp(key->name, "targets") == 0;
-        if (!value_equal(&a->values[i], &b->values[i]) || (is_targets && !children_equal(a, b)) ||
-            contents_differ(before, after, key))
-            name_add(naming, key->name);
+        bool is_targets = before.settings != NULL && strcmp(key->name, "targets") == 0;
+        if (!value_equal(&before.group->values[i], &after.group->values[i]) ||
+            (is_targets && !children_equal(before.group, after.group)) ||
+            (before.settings != NULL && contents_differ(before.settings, after.settings, key)))
+            names = name_add(names, key->name);
     }
+    return names;
 }
 
 static bool modules_equal(const struct parsed_configuration *a, const struct parsed_configuration *b)
@@ -101,24 +99,78 @@ static bool modules_equal(const struct parsed_configuration *a, const struct par
     return are_equal;
 }
 
-const char *changes_name(const struct config *before, const struct config *after, const char *listener,
-                         char *text, size_t size)
+static char *name_outside(const struct parsed_configuration *a, const struct parsed_configuration *b,
+                          bool admin)
 {
-    struct naming naming = { .text = text, .size = size };
-    text[0] = '\0';
-    if (listener != NULL) {
-        const struct parsed_group *a = parsed_find_listener(before->parsed, listener);
-        const struct parsed_group *b = parsed_find_listener(after->parsed, listener);
-        if (a != NULL && b != NULL)
-            name_group(&naming, find_settings(before, listener), find_settings(after, listener), a, b);
-        return text;
+    char *names = name_keys((struct side){ .group = a->global }, (struct side){ .group = b->global });
+    if (!group_equal(a->log, b->log))
+        names = name_add(names, "log");
+    if (admin)
+        names = name_add(names, "admin");
+    return modules_equal(a, b) ? names : name_add(names, "modules");
+}
+
+/* In a configuration without errors parsed listeners and those of the settings are the same. */
+static struct side side_of(const struct config *config, size_t index)
+{
+    return (struct side){ config->parsed->listeners[index], config->settings->listeners[index] };
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct listener_settings *const *const *one = a, *const *const *other = b;
+    return strcmp((**one)->name, (**other)->name);
+}
+
+/* The listener of that name among `sorted`, or SIZE_MAX. */
+static size_t find_listener(const struct config *config, struct listener_settings **const *sorted,
+                            struct listener_settings *wanted)
+{
+    struct listener_settings **key = &wanted;
+    struct listener_settings **const *found =
+        bsearch(&key, sorted, config->settings->listener_count, sizeof *sorted, compare_names);
+    return found == NULL ? SIZE_MAX : (size_t)(*found - config->settings->listeners);
+}
+
+static bool compare_listeners(const struct config *before, const struct config *after,
+                              struct config_changes *changes)
+{
+    size_t count = before->settings->listener_count;
+    struct listener_settings ***sorted = calloc(count, sizeof *sorted);
+    bool success = sorted != NULL;
+    for (size_t i = 0; success && i < count; i++)
+        sorted[i] = &before->settings->listeners[i];
+    if (success)
+        qsort(sorted, count, sizeof *sorted, compare_names);
+    for (size_t i = 0; success && i < changes->count; i++) {
+        struct listener_changes *listener = &changes->listeners[i];
+        listener->before = find_listener(before, sorted, after->settings->listeners[i]);
+        if (listener->before == SIZE_MAX)
+            continue;
+        listener->keys = name_keys(side_of(before, listener->before), side_of(after, i));
+        success = listener->keys != NULL;
     }
-    name_group(&naming, NULL, NULL, before->parsed->global, after->parsed->global);
-    if (!group_equal(before->parsed->log, after->parsed->log))
-        name_add(&naming, "log");
-    if (!group_equal(before->parsed->admin, after->parsed->admin))
-        name_add(&naming, "admin");
-    if (!modules_equal(before->parsed, after->parsed))
-        name_add(&naming, "modules");
-    return text;
+    free(sorted);
+    return success;
+}
+
+bool config_compare(const struct config *before, const struct config *after, struct config_changes *changes)
+{
+    size_t count = after->settings->listener_count;
+    *changes = (struct config_changes){
+        .listeners = calloc(count, sizeof *changes->listeners),
+        .count = count,
+        .admin = !group_equal(before->parsed->admin, after->parsed->admin),
+    };
+    changes->keys = name_outside(before->parsed, after->parsed, changes->admin);
+    return changes->listeners != NULL && changes->keys != NULL && compare_listeners(before, after, changes);
+}
+
+void config_changes_free(struct config_changes *changes)
+{
+    for (size_t i = 0; changes->listeners != NULL && i < changes->count; i++)
+        free(changes->listeners[i].keys);
+    free(changes->listeners);
+    free(changes->keys);
+    *changes = (struct config_changes){ 0 };
 }

@@ -154,7 +154,6 @@ struct settings *check_configuration(struct parsed_configuration *parsed)
         problem_memory(parsed->problems);
         return NULL;
     }
-    settings->references = 1;
     if (parsed->main_file != NULL) {
         settings->file = strdup(parsed->main_file);
         if (settings->file == NULL)
@@ -166,6 +165,6 @@ struct settings *check_configuration(struct parsed_configuration *parsed)
     check_admin_overlaps(parsed, settings);
     if (parsed->problems->errors == 0)
         return settings;
-    settings_release(settings);
+    settings_free(settings);
     return NULL;
 }

@@ -1,7 +1,6 @@
 #include "config/config.h"
 
 #include "base/log.h"
-#include "config/changes.h"
 #include "config/check.h"
 #include "config/check_listener.h"
 #include "config/dump.h"
@@ -64,7 +63,7 @@ void config_load(const struct config_source *source, struct config *config)
 
 void config_free(struct config *config)
 {
-    settings_release(config->settings);
+    settings_free(config->settings);
     parsed_free(config->parsed);
     if (config->problems != NULL)
         problem_list_free(config->problems);
@@ -103,12 +102,6 @@ void config_log_errors(const struct config *config)
             log_problem(LOG_KIND_ERROR, &config->problems->problems[i]);
     if (config->problems == NULL || config->problems->out_of_memory)
         log_error(NULL, "%s", strerror(ENOMEM));
-}
-
-const char *config_name_changes(const struct config *before, const struct config *after, const char *listener,
-                                char *text, size_t size)
-{
-    return changes_name(before, after, listener, text, size);
 }
 
 void config_dump(const struct config *config, FILE *stream)

@@ -40,11 +40,6 @@ void config_log_warnings(const struct config *config);
 /* Writes the errors to the log, a line each. */
 void config_log_errors(const struct config *config);
 
-/* Names the keys whose values differ between two configurations without errors, separated by commas: those of
- * the listener, which both must have, or (NULL) those outside of listeners. "" if none does. Returns `text`. */
-const char *config_name_changes(const struct config *before, const struct config *after, const char *listener,
-                                char *text, size_t size);
-
 /* Prints the effective configuration as a configuration file whose every line ends with a comment that names
  * the value's origin (default, FILE:LINE, the environment variable, the command line). */
 void config_dump(const struct config *config, FILE *stream);

@@ -64,15 +64,9 @@ void listener_settings_release(struct listener_settings *settings)
     free(settings);
 }
 
-struct settings *settings_reference(struct settings *settings)
+void settings_free(struct settings *settings)
 {
-    settings->references++;
-    return settings;
-}
-
-void settings_release(struct settings *settings)
-{
-    if (settings == NULL || --settings->references > 0)
+    if (settings == NULL)
         return;
     for (size_t i = 0; i < settings->listener_count; i++)
         listener_settings_release(settings->listeners[i]);

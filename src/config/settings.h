@@ -49,7 +49,7 @@ struct unix_settings {
 /* One listener. Counted by reference on its own, so that sessions can outlive a reload under the
  * rules they began with. */
 struct listener_settings {
-    int references;
+    _Atomic int references; /* a reload frees what it replaces in a thread of its own */
     char *name;
     struct endpoint *listen;
     size_t listen_count;
@@ -98,9 +98,8 @@ struct listener_settings {
 /* The name of a mode that settings can have. */
 const char *settings_mode_name(enum listener_mode mode);
 
-/* The whole configuration. Counted by reference. */
+/* The whole configuration. Owned by struct config. */
 struct settings {
-    int references;
     char *file;             /* the main file; NULL if there was none */
     struct log_options log; /* log.path is owned by the settings */
     char *user;             /* NULL: stay who we are */
@@ -123,7 +122,6 @@ bool target_settings_equal(const struct target_settings *a, const struct target_
 struct listener_settings *listener_settings_reference(struct listener_settings *settings);
 void listener_settings_release(struct listener_settings *settings); /* NULL is allowed */
 
-struct settings *settings_reference(struct settings *settings);
-void settings_release(struct settings *settings); /* NULL is allowed */
+void settings_free(struct settings *settings); /* NULL is allowed */
 
 #endif

@@ -457,8 +457,11 @@ void bind_take_over(const struct listener_settings *settings, struct bound_socke
         struct bound_socket *socket = &bound->sockets[i];
         socket->is_wanted = false;
         socket->is_taken = false;
-        if (socket->origin == NULL)
+        if (socket->origin == NULL) {
+            if (socket->path != NULL)
+                bind_apply_unix(settings, socket);
             continue;
+        }
         socket->origin->descriptor = -1;
         socket->origin->path = NULL;
         socket->origin->systemd_name = NULL;

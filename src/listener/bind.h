@@ -80,7 +80,8 @@ struct bind_means {
 bool bind_open(const struct listener_settings *settings, const struct bind_wishes *wishes,
                const struct bind_means *means, struct bound_sockets *bound, char *error, size_t error_size);
 
-/* The sockets found running are these now, with the options of the settings. */
+/* The sockets found running are these now, with the options of the settings. Of others only the mode and the
+ * owner of a path are set anew. */
 void bind_take_over(const struct listener_settings *settings, struct bound_sockets *bound);
 
 /* Both of the above, for a start: resolves and binds every address of the settings. */

@@ -3,15 +3,6 @@
 #include "base/log.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-struct listener *listeners_find(const struct listeners *listeners, const char *name)
-{
-    for (size_t i = 0; i < listeners->count; i++)
-        if (strcmp(listener_get_settings(listeners->running[i])->name, name) == 0)
-            return listeners->running[i];
-    return NULL;
-}
 
 size_t listeners_clients(const struct listeners *listeners)
 {

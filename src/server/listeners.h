@@ -15,9 +15,6 @@ struct listeners {
     size_t leaving_count;
 };
 
-/* The running one of that name, or NULL. */
-struct listener *listeners_find(const struct listeners *listeners, const char *name);
-
 /* Clients of all. */
 size_t listeners_clients(const struct listeners *listeners);
 

@@ -20,14 +20,15 @@ static bool string_differs(const char *a, const char *b)
 }
 
 /* What only a restart can change. */
-static void reload_warn(const struct settings *before, const struct settings *after, const char *changes)
+static void reload_warn(const struct settings *before, const struct settings *after,
+                        const struct config_changes *changes)
 {
     static const char text[] = "reload: %s stays as it was until the next start";
     if (string_differs(before->user, after->user) || string_differs(before->group, after->group))
         log_warning(NULL, text, "user and group");
     if (string_differs(before->pid_file, after->pid_file))
         log_warning(NULL, text, "pid_file");
-    if (strstr(changes, "admin") != NULL)
+    if (changes->admin)
         log_warning(NULL, text, "admin");
 }
 
@@ -44,26 +45,18 @@ static void reload_refuse(struct reload *reload, size_t errors)
 
 static void reload_carry_out(struct reload *reload, struct reload_plan *plan, struct reload_found *found)
 {
-    char text[400];
     const struct reload_parts *parts = &reload->parts;
     config_log_warnings(&found->config);
-    config_name_changes(parts->config, &found->config, NULL, text, sizeof text);
-    reload_warn(parts->config->settings, found->config.settings, text);
-    if (text[0] != '\0')
-        log_info(NULL, "reload: changed: %s", text);
-    size_t count = found->config.settings->listener_count;
-    /* The addresses that were wished for are no part of the configuration that is given back. */
-    for (size_t i = 0; i < count; i++)
-        bind_wishes_free(&found->wishes[i]);
-    free(found->wishes);
-    found->wishes = NULL;
+    reload_warn(parts->config->settings, found->config.settings, &found->changes);
+    if (found->changes.keys[0] != '\0')
+        log_info(NULL, "reload: changed: %s", found->changes.keys);
     reload_plan_commit(plan);
     turn_refresh(&parts->runtime->turn); /* the swap may have taken long */
     resolver_renew(parts->runtime->resolver);
     reload->done++;
     reload->was_refused = false;
     reload->loaded = clock_wall();
-    log_info(NULL, "reloaded: %zu listeners", count);
+    log_info(NULL, "reloaded: %zu listeners", found->count);
     notify_send("READY=1\nSTATUS=running");
 }
 
@@ -107,7 +100,8 @@ static void reload_start(struct reload *reload)
     source.file = reload->file;
     notify_reloading();
     log_info(NULL, "reloading the configuration");
-    reload->job = reload_job_start(reload->parts.runtime->loop, &reload->finished, &source);
+    reload->job =
+        reload_job_start(reload->parts.runtime->loop, &reload->finished, &source, reload->parts.config);
     if (reload->job != NULL)
         return;
     log_error(NULL, "%s", strerror(errno));

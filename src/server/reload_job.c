@@ -14,9 +14,10 @@
 /* Owned by the loop until it abandons it, then by the thread. */
 struct reload_job {
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the next three */
+    pthread_mutex_t lock; /* guards the next four */
     struct ev_loop *loop; /* NULL: abandoned */
     ev_async *finished;
+    const struct config *before;
     bool has_ended;
     struct config_source source; /* what it points to lives as long as the process */
     char *file;
@@ -40,13 +41,25 @@ static void job_resolve(struct reload_found *found)
         found->errors++;
         return;
     }
-    for (size_t i = 0; i < settings->listener_count; i++) {
+    found->count = settings->listener_count;
+    for (size_t i = 0; i < found->count; i++) {
         char error[ERROR_SIZE];
         if (bind_resolve(settings->listeners[i], &found->wishes[i], error, sizeof error))
             continue;
         log_error(settings->listeners[i]->name, "%s", error);
         found->errors++;
     }
+}
+
+/* Under the lock: once the job is abandoned, the configuration in force may go. */
+static void job_compare(struct reload_job *job)
+{
+    struct reload_found *found = &job->found;
+    if (job->loop == NULL || found->config.settings == NULL || found->wishes == NULL ||
+        config_compare(job->before, &found->config, &found->changes))
+        return;
+    log_error(NULL, "%s", strerror(ENOMEM));
+    found->errors++;
 }
 
 static void *job_run(void *data)
@@ -57,6 +70,7 @@ static void *job_run(void *data)
     if (job->found.config.settings != NULL)
         job_resolve(&job->found);
     pthread_mutex_lock(&job->lock);
+    job_compare(job);
     job->has_ended = true;
     bool abandoned = job->loop == NULL;
     if (!abandoned)
@@ -69,8 +83,20 @@ static void *job_run(void *data)
     return NULL;
 }
 
+/* Signals are the loop's. Returns 0 or an errno. */
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *data)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, run, data);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
-                                    const struct config_source *source)
+                                    const struct config_source *source, const struct config *before)
 {
     struct reload_job *job = calloc(1, sizeof *job);
     if (job == NULL)
@@ -78,19 +104,15 @@ struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
     pthread_mutex_init(&job->lock, NULL);
     job->loop = loop;
     job->finished = finished;
+    job->before = before;
     job->source = *source;
     job->file = strdup(source->file);
     job->source.file = job->file;
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
-    int result = job->file == NULL ? ENOMEM : pthread_create(&job->thread, NULL, job_run, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result == 0)
+    int error = job->file == NULL ? ENOMEM : start_thread(&job->thread, job_run, job);
+    if (error == 0)
         return job;
     job_free(job);
-    errno = result;
+    errno = error;
     return NULL;
 }
 
@@ -117,13 +139,30 @@ void reload_job_abandon(struct reload_job *job)
     reload_found_free(&found);
 }
 
+static void *free_configuration(void *data)
+{
+    config_free(data);
+    free(data);
+    return NULL;
+}
+
 void reload_found_free(struct reload_found *found)
 {
-    for (size_t i = 0; found->wishes != NULL && i < found->config.settings->listener_count; i++)
+    pthread_t thread;
+    struct config *config = malloc(sizeof *config);
+    for (size_t i = 0; found->wishes != NULL && i < found->count; i++)
         bind_wishes_free(&found->wishes[i]);
     free(found->wishes);
     found->wishes = NULL;
+    config_changes_free(&found->changes);
     events_release(found->events);
     found->events = NULL;
-    config_free(&found->config);
+    if (config != NULL)
+        *config = found->config;
+    if (config != NULL && start_thread(&thread, free_configuration, config) == 0) {
+        pthread_detach(thread);
+    } else {
+        config_free(&found->config);
+        free(config);
+    }
 }

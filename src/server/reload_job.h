@@ -2,6 +2,7 @@
 #ifndef SERVER_RELOAD_JOB_H
 #define SERVER_RELOAD_JOB_H
 
+#include "config/changes.h"
 #include "config/config.h"
 #include "listener/bind.h"
 
@@ -12,14 +13,17 @@ struct reload_job;
 /* What the thread has found out. */
 struct reload_found {
     struct config config;
-    struct events *events;      /* loaded, not started; NULL where something is wrong */
-    struct bind_wishes *wishes; /* one a listener of it; NULL if it has errors */
-    size_t errors;              /* of looking addresses up; each was written to the log */
+    struct config_changes changes; /* against the configuration in force; nothing if it has errors */
+    struct events *events;         /* loaded, not started; NULL where something is wrong */
+    struct bind_wishes *wishes;    /* one a listener of it; NULL if it has errors */
+    size_t count;                  /* of these */
+    size_t errors;                 /* of looking addresses up; each was written to the log */
 };
 
-/* Starts the thread; `finished` is sent when it has ended. NULL with errno. */
+/* Starts the thread; `finished` is sent when it has ended. `before`, the configuration in force, stays as it is
+ * until then, or until the job is abandoned. NULL with errno. */
 struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
-                                    const struct config_source *source);
+                                    const struct config_source *source, const struct config *before);
 
 /* Takes what a thread that has ended has found, which is the caller's then, and frees the job. */
 void reload_job_take(struct reload_job *job, struct reload_found *found);
@@ -27,6 +31,7 @@ void reload_job_take(struct reload_job *job, struct reload_found *found);
 /* Lets a thread that may still be at work end by itself. Nobody is told any more. */
 void reload_job_abandon(struct reload_job *job);
 
+/* Frees all, the configuration in a thread of its own: large ones take long. */
 void reload_found_free(struct reload_found *found);
 
 #endif

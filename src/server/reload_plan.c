@@ -5,20 +5,28 @@
 #include "server/privileges.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ERROR_SIZE   320
-#define CHANGES_SIZE 400
+#define ERROR_SIZE 320
 
 /* One listener of the new configuration. */
 struct plan_entry {
     struct listener_settings *settings;
     const struct bind_wishes *wishes;
+    const struct listener_changes *changes;
     struct bound_sockets bound;
     struct listener *listener; /* the running one of that name, or the new one; NULL: not there yet */
     bool is_new;
+    bool is_kept; /* as it is: it goes on without noticing */
     bool is_prepared;
+};
+
+/* A socket that runs. */
+struct plan_socket {
+    struct bound_socket *socket;
+    const struct listener *listener;
 };
 
 /* Owned by the reload. */
@@ -26,11 +34,14 @@ struct reload_plan {
     const struct reload_parts *parts;
     struct reload_found *found;
     struct events *events; /* those that go with the new settings */
+    bool has_new_events;
     struct plan_entry *entries;
     size_t count;
     size_t errors;
+    struct plan_socket *sockets; /* all that run, in the order of plan_compare() */
+    size_t socket_count;
+    size_t wanted;             /* sockets there will be */
     size_t descriptors;        /* reserved for sockets that come in addition */
-    size_t descriptors_before; /* of sockets */
     struct listener **running; /* room for them */
     struct listener **leaving; /* likewise; those that leave already are in it */
     struct log_change *log;
@@ -44,115 +55,141 @@ static void plan_fail(struct reload_plan *plan, const char *source, const char *
 
 /* ---- Sockets that run ---- */
 
-typedef bool socket_visit(void *data, struct bound_socket *socket);
-
-/* Shows the sockets of a listener of that name first, then all others; stops at the first that is accepted.
- */
-static struct bound_socket *plan_search(const struct listeners *listeners, const char *name,
-                                        socket_visit *visit, void *data)
+/* Compares kinds of addresses, and with them ports, paths or names. */
+static int plan_compare(const void *a, const void *b)
 {
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < listeners->count; i++) {
-            struct listener *listener = listeners->running[i];
-            bool is_named = name != NULL && strcmp(listener_get_settings(listener)->name, name) == 0;
-            struct bound_sockets *bound = listener_sockets(listener);
-            for (size_t k = 0; is_named == (pass == 0) && k < bound->count; k++)
-                if (visit(data, &bound->sockets[k]))
-                    return &bound->sockets[k];
+    const struct bound_socket *one = ((const struct plan_socket *)a)->socket;
+    const struct bound_socket *other = ((const struct plan_socket *)b)->socket;
+    const char *names[] = { one->systemd_name != NULL ? one->systemd_name : one->path,
+                            other->systemd_name != NULL ? other->systemd_name : other->path };
+    int kinds[] = { one->systemd_name != NULL ? 2 : one->path != NULL,
+                    other->systemd_name != NULL ? 2 : other->path != NULL };
+    if (kinds[0] != kinds[1])
+        return kinds[0] - kinds[1];
+    if (kinds[0] != 0)
+        return strcmp(names[0], names[1]);
+    return (int)address_port(&one->address) - (int)address_port(&other->address);
+}
+
+/* The running sockets that compare equal to this one. */
+static struct plan_socket *plan_range(const struct reload_plan *plan, struct bound_socket *like,
+                                      size_t *count)
+{
+    const struct plan_socket wanted = { .socket = like };
+    struct plan_socket *first =
+        bsearch(&wanted, plan->sockets, plan->socket_count, sizeof wanted, plan_compare);
+    struct plan_socket *end = first;
+    while (first != NULL && first > plan->sockets && plan_compare(first - 1, &wanted) == 0)
+        first--;
+    while (end != NULL && end < plan->sockets + plan->socket_count && plan_compare(end, &wanted) == 0)
+        end++;
+    *count = (size_t)(end - first);
+    return first;
+}
+
+/* The running socket that is wished for, one of this listener's own if there is a choice. Sockets come to be
+ * wanted one after the other, and then to be taken: `is_wanted` is the state that is looked for. NULL: none. */
+static const struct plan_socket *plan_search(const struct reload_plan *plan, const struct listener *own,
+                                             const struct listener_settings *settings,
+                                             const struct bind_wish *wish, bool is_wanted)
+{
+    char *host = settings->listen[wish->entry].host;
+    struct bound_socket like = {
+        .address = wish->address,
+        .path = wish->address.family == AF_UNIX ? host : NULL,
+        .systemd_name = wish->address.family == AF_UNSPEC ? host : NULL,
+    };
+    const struct plan_socket *found = NULL;
+    size_t count;
+    const struct plan_socket *range = plan_range(plan, &like, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct bound_socket *socket = range[i].socket;
+        if (socket->is_wanted != is_wanted || socket->is_taken || !bind_matches(socket, settings, wish))
+            continue;
+        if (range[i].listener == own)
+            return &range[i];
+        if (found == NULL)
+            found = &range[i];
+    }
+    return found;
+}
+
+/* All sockets that stay are known before the first new one is bound: only those that go may be overlapped. A
+ * listener with which nothing changes, and whose sockets are those that are wished for, is kept. */
+static void plan_want(const struct reload_plan *plan, struct plan_entry *entry)
+{
+    size_t own = 0;
+    bool is_found = true;
+    for (size_t i = 0; i < entry->wishes->count; i++) {
+        const struct bind_wish *wish = &entry->wishes->wishes[i];
+        const struct plan_socket *found = plan_search(plan, entry->listener, entry->settings, wish, false);
+        is_found = is_found && found != NULL;
+        while (found != NULL) {
+            found->socket->is_wanted = true;
+            own += found->listener == entry->listener;
+            found = wish->address.family != AF_UNSPEC /* a name has several */
+                        ? NULL
+                        : plan_search(plan, entry->listener, entry->settings, wish, false);
         }
     }
-    return NULL;
+    if (entry->is_new || plan->has_new_events || entry->changes->keys[0] != '\0' || !is_found)
+        return;
+    struct bound_sockets *bound = listener_sockets(entry->listener);
+    entry->is_kept = own == bound->count;
+    for (size_t i = 0; entry->is_kept && i < bound->count; i++)
+        bound->sockets[i].is_taken = true;
 }
 
-/* A wish that looks for its socket. */
-struct plan_search {
-    const struct listener_settings *settings;
-    const struct bind_wish *wish;
+/* What a socket that is being bound needs to know. */
+struct plan_binding {
+    struct reload_plan *plan;
+    const struct listener *listener;
 };
-
-static bool visit_unwanted(void *data, struct bound_socket *socket)
-{
-    const struct plan_search *search = data;
-    return !socket->is_wanted && bind_matches(socket, search->settings, search->wish);
-}
-
-static bool visit_untaken(void *data, struct bound_socket *socket)
-{
-    const struct plan_search *search = data;
-    return socket->is_wanted && !socket->is_taken && bind_matches(socket, search->settings, search->wish);
-}
-
-/* All sockets that stay are known before the first new one is bound: only those that go may be overlapped. */
-static void plan_want(const struct reload_plan *plan, const struct plan_entry *entry)
-{
-    for (size_t i = 0; i < entry->wishes->count; i++) {
-        struct plan_search search = { entry->settings, &entry->wishes->wishes[i] };
-        struct bound_socket *socket;
-        do {
-            socket = plan_search(plan->parts->listeners, entry->settings->name, visit_unwanted, &search);
-            if (socket != NULL)
-                socket->is_wanted = true;
-        } while (socket != NULL && search.wish->address.family == AF_UNSPEC); /* a name has several */
-    }
-}
 
 static struct bound_socket *plan_find(void *data, const struct listener_settings *settings,
                                       const struct bind_wish *wish)
 {
-    const struct reload_plan *plan = data;
-    struct plan_search search = { settings, wish };
-    struct bound_socket *socket = plan_search(plan->parts->listeners, settings->name, visit_untaken, &search);
-    if (socket != NULL)
-        socket->is_taken = true;
-    return socket;
-}
-
-/* Whose port a new socket shares. */
-struct plan_way {
-    uint16_t port;
-    bool found;
-};
-
-static bool visit_make_way(void *data, struct bound_socket *socket)
-{
-    struct plan_way *way = data;
-    if (socket->path == NULL && !socket->is_wanted && address_port(&socket->address) == way->port) {
-        socket_set_reuse_port(socket->descriptor, true);
-        way->found = true;
-    }
-    return false;
+    const struct plan_binding *binding = data;
+    const struct plan_socket *found = plan_search(binding->plan, binding->listener, settings, wish, true);
+    if (found == NULL)
+        return NULL;
+    found->socket->is_taken = true;
+    return found->socket;
 }
 
 static bool plan_make_way(void *data, const struct bind_wish *wish)
 {
-    const struct reload_plan *plan = data;
-    struct plan_way way = { .port = address_port(&wish->address) };
-    plan_search(plan->parts->listeners, NULL, visit_make_way, &way);
-    return way.found;
+    const struct plan_binding *binding = data;
+    struct bound_socket like = { .address = wish->address };
+    bool is_made = false;
+    size_t count;
+    const struct plan_socket *range = plan_range(binding->plan, &like, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (range[i].socket->is_wanted)
+            continue;
+        socket_set_reuse_port(range[i].socket->descriptor, true);
+        is_made = true;
+    }
+    return is_made;
 }
 
-static bool visit_forget(void *data, struct bound_socket *socket)
+static void plan_forget_sockets(const struct reload_plan *plan)
 {
-    (void)data;
-    socket->is_wanted = false;
-    socket->is_taken = false;
-    if (socket->path == NULL)
-        socket_set_reuse_port(socket->descriptor, socket->reuse_port);
-    return false;
-}
-
-static bool visit_count(void *data, struct bound_socket *socket)
-{
-    (void)socket;
-    ++*(size_t *)data;
-    return false;
+    for (size_t i = 0; i < plan->socket_count; i++) {
+        struct bound_socket *socket = plan->sockets[i].socket;
+        if (!socket->is_wanted && socket->path == NULL)
+            socket_set_reuse_port(socket->descriptor, socket->reuse_port);
+        socket->is_wanted = false;
+        socket->is_taken = false;
+    }
 }
 
 static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
 {
     const struct settings *settings = plan->parts->config->settings; /* `user` stays who it was */
     struct inherited none = { 0 };
-    const struct bind_running running = { .find = plan_find, .make_way = plan_make_way, .data = plan };
+    struct plan_binding binding = { plan, entry->is_new ? NULL : entry->listener };
+    const struct bind_running running = { .find = plan_find, .make_way = plan_make_way, .data = &binding };
     const struct bind_means means = {
         .user = privileges_user(settings),
         .group = privileges_group(settings),
@@ -181,13 +218,31 @@ static void plan_prepare(struct reload_plan *plan, struct plan_entry *entry)
         plan_fail(plan, entry->settings->name, strerror(errno));
 }
 
+static bool plan_list_sockets(struct reload_plan *plan)
+{
+    const struct listeners *listeners = plan->parts->listeners;
+    size_t count = 0;
+    for (size_t i = 0; i < listeners->count; i++)
+        count += listener_sockets(listeners->running[i])->count;
+    plan->sockets = calloc(count, sizeof *plan->sockets);
+    for (size_t i = 0; plan->sockets != NULL && i < listeners->count; i++) {
+        struct bound_sockets *bound = listener_sockets(listeners->running[i]);
+        for (size_t k = 0; k < bound->count; k++)
+            plan->sockets[plan->socket_count++] =
+                (struct plan_socket){ &bound->sockets[k], listeners->running[i] };
+    }
+    if (plan->sockets != NULL)
+        qsort(plan->sockets, count, sizeof *plan->sockets, plan_compare);
+    return plan->sockets != NULL;
+}
+
 static bool plan_allocate(struct reload_plan *plan)
 {
     const struct listeners *listeners = plan->parts->listeners;
     plan->entries = calloc(plan->count, sizeof *plan->entries);
     plan->running = calloc(plan->count, sizeof(struct listener *));
     plan->leaving = calloc(listeners->leaving_count + listeners->count, sizeof(struct listener *));
-    if (plan->entries == NULL || plan->running == NULL || plan->leaving == NULL) {
+    if (!plan_list_sockets(plan) || plan->entries == NULL || plan->running == NULL || plan->leaving == NULL) {
         plan_fail(plan, NULL, strerror(errno));
         return false;
     }
@@ -195,8 +250,9 @@ static bool plan_allocate(struct reload_plan *plan)
         struct plan_entry *entry = &plan->entries[i];
         entry->settings = plan->found->config.settings->listeners[i];
         entry->wishes = &plan->found->wishes[i];
-        entry->listener = listeners_find(listeners, entry->settings->name);
-        entry->is_new = entry->listener == NULL;
+        entry->changes = &plan->found->changes.listeners[i];
+        entry->is_new = entry->changes->before == SIZE_MAX;
+        entry->listener = entry->is_new ? NULL : listeners->running[entry->changes->before];
     }
     return true;
 }
@@ -204,14 +260,14 @@ static bool plan_allocate(struct reload_plan *plan)
 /* Sockets that listen are descriptors too. */
 static void plan_reserve(struct reload_plan *plan)
 {
-    size_t wanted = 0;
-    plan_search(plan->parts->listeners, NULL, visit_count, &plan->descriptors_before);
-    for (size_t i = 0; i < plan->count; i++)
-        wanted += plan->entries[i].bound.count;
-    if (wanted <= plan->descriptors_before)
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct plan_entry *entry = &plan->entries[i];
+        plan->wanted += entry->is_kept ? listener_sockets(entry->listener)->count : entry->bound.count;
+    }
+    if (plan->wanted <= plan->socket_count)
         return;
-    if (descriptors_reserve(&plan->parts->runtime->descriptors, wanted - plan->descriptors_before))
-        plan->descriptors = wanted - plan->descriptors_before;
+    if (descriptors_reserve(&plan->parts->runtime->descriptors, plan->wanted - plan->socket_count))
+        plan->descriptors = plan->wanted - plan->socket_count;
     else
         plan_fail(plan, NULL, strerror(EMFILE));
 }
@@ -229,13 +285,8 @@ static void plan_make_log(struct reload_plan *plan)
 static void plan_start_events(struct reload_plan *plan)
 {
     char error[ERROR_SIZE];
-    struct events *before = *plan->parts->events;
-    if (events_are_equal(before, plan->found->events)) {
-        plan->events = events_reference(before);
-        return;
-    }
-    plan->events = events_reference(plan->found->events);
-    if (!events_start(plan->events, error, sizeof error))
+    plan->events = events_reference(plan->has_new_events ? plan->found->events : *plan->parts->events);
+    if (plan->has_new_events && !events_start(plan->events, error, sizeof error))
         plan_fail(plan, NULL, error);
 }
 
@@ -247,7 +298,8 @@ static void plan_make_all(struct reload_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         plan_want(plan, &plan->entries[i]);
     for (size_t i = 0; i < plan->count; i++)
-        plan_bind(plan, &plan->entries[i]);
+        if (!plan->entries[i].is_kept)
+            plan_bind(plan, &plan->entries[i]);
     plan_make_log(plan);
     if (plan->errors == 0)
         plan_start_events(plan);
@@ -255,13 +307,15 @@ static void plan_make_all(struct reload_plan *plan)
         return;
     plan_reserve(plan);
     for (size_t i = 0; i < plan->count; i++)
-        plan_prepare(plan, &plan->entries[i]);
+        if (!plan->entries[i].is_kept)
+            plan_prepare(plan, &plan->entries[i]);
 }
 
 static void plan_free(struct reload_plan *plan)
 {
     events_release(plan->events);
     free(plan->entries);
+    free(plan->sockets);
     free(plan->running);
     free(plan->leaving);
     free(plan);
@@ -277,7 +331,7 @@ static void plan_roll_back(struct reload_plan *plan)
             listener_rollback(entry->listener);
         bind_close(&entry->bound);
     }
-    plan_search(plan->parts->listeners, NULL, visit_forget, NULL);
+    plan_forget_sockets(plan);
     descriptors_return(&plan->parts->runtime->descriptors, plan->descriptors);
     log_change_cancel(plan->log);
     plan_free(plan);
@@ -294,7 +348,8 @@ struct reload_plan *reload_plan_make(const struct reload_parts *parts, struct re
     }
     plan->parts = parts;
     plan->found = found;
-    plan->count = found->config.settings->listener_count;
+    plan->count = found->count;
+    plan->has_new_events = !events_are_equal(*parts->events, found->events);
     plan_make_all(plan);
     if (plan->errors == 0)
         return plan;
@@ -305,45 +360,35 @@ struct reload_plan *reload_plan_make(const struct reload_parts *parts, struct re
 
 /* ---- Carrying it out ---- */
 
-static bool plan_keeps(const struct reload_plan *plan, const struct listener *listener)
-{
-    for (size_t i = 0; i < plan->count; i++)
-        if (plan->entries[i].listener == listener)
-            return true;
-    return false;
-}
-
 /* The sockets that other listeners have taken over must be known before the first listener acts. */
 static void plan_take_over(struct reload_plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++) {
         struct plan_entry *entry = &plan->entries[i];
-        struct bound_sockets *bound = entry->is_new ? listener_sockets(entry->listener) : &entry->bound;
-        bind_take_over(entry->settings, bound);
+        bool has_its_sockets = entry->is_new || entry->is_kept;
+        bind_take_over(entry->settings, has_its_sockets ? listener_sockets(entry->listener) : &entry->bound);
     }
 }
 
-/* Fits the account to the sockets there are now. */
-static void plan_settle_descriptors(const struct reload_plan *plan)
+/* One line for what changes with a listener, none if nothing does. */
+static void plan_say_changes(const struct plan_entry *entry)
 {
-    size_t now = 0;
-    plan_search(plan->parts->listeners, NULL, visit_count, &now);
-    if (now < plan->descriptors_before)
-        descriptors_return(&plan->parts->runtime->descriptors, plan->descriptors_before - now);
+    if (entry->changes->keys[0] != '\0')
+        log_info(entry->settings->name, "reload: changed: %s%s", entry->changes->keys,
+                 listener_services_differ(listener_get_settings(entry->listener), entry->settings)
+                     ? "; those who are connected are served as before until they go"
+                     : "");
 }
 
-/* One line for what changes with a listener, none if nothing does. */
-static void plan_say_changes(const struct reload_plan *plan, const struct plan_entry *entry)
+/* A listener that is kept has its settings still, which thereby are those of the new configuration. */
+static void plan_keep_settings(const struct reload_plan *plan, size_t index)
 {
-    char text[CHANGES_SIZE];
-    const struct listener_settings *before = listener_get_settings(entry->listener);
-    config_name_changes(plan->parts->config, &plan->found->config, entry->settings->name, text, sizeof text);
-    if (text[0] == '\0')
-        return;
-    log_info(entry->settings->name, "reload: changed: %s%s", text,
-             listener_services_differ(before, entry->settings)
-                 ? "; those who are connected are served as before until they go"
-                 : "");
+    struct listener_settings **before =
+        &plan->parts->config->settings->listeners[plan->entries[index].changes->before];
+    struct listener_settings **after = &plan->found->config.settings->listeners[index];
+    struct listener_settings *replaced = *after;
+    *after = *before;
+    *before = replaced;
 }
 
 static void plan_commit_listeners(struct reload_plan *plan)
@@ -355,8 +400,10 @@ static void plan_commit_listeners(struct reload_plan *plan)
         if (entry->is_new) {
             log_info(entry->settings->name, "reload: added");
             listener_start(entry->listener);
+        } else if (entry->is_kept) {
+            plan_keep_settings(plan, i);
         } else {
-            plan_say_changes(plan, entry);
+            plan_say_changes(entry);
             listener_commit(entry->listener, &entry->bound, timeout);
         }
     }
@@ -377,9 +424,12 @@ static void plan_dismiss(struct reload_plan *plan)
     listeners->running = plan->running;
     listeners->count = plan->count;
     plan->running = NULL;
+    for (size_t i = 0; i < plan->count; i++)
+        if (!plan->entries[i].is_new)
+            before[plan->entries[i].changes->before] = NULL;
     for (size_t i = 0; i < count; i++) {
         struct listener *listener = before[i];
-        if (plan_keeps(plan, listener))
+        if (listener == NULL)
             continue;
         listeners->leaving[listeners->leaving_count++] = listener;
         log_info(listener_get_settings(listener)->name, "reload: removed; %zu clients are left",
@@ -395,7 +445,8 @@ void reload_plan_commit(struct reload_plan *plan)
     plan_take_over(plan);
     plan_commit_listeners(plan);
     plan_dismiss(plan);
-    plan_settle_descriptors(plan);
+    if (plan->wanted < plan->socket_count)
+        descriptors_return(&plan->parts->runtime->descriptors, plan->socket_count - plan->wanted);
     events_release(*plan->parts->events);
     *plan->parts->events = events_reference(plan->events);
     struct config before = *plan->parts->config;

@@ -14,8 +14,8 @@
 /* Most that the whole program may take for a start, and its loop for a reload, milliseconds of the processor:
  * some times what they take. */
 #define START_LIMIT         2500
-#define CHANGE_ALL_LIMIT    2000
-#define CHANGE_NUMBER_LIMIT 2000
+#define CHANGE_ALL_LIMIT    250
+#define CHANGE_NUMBER_LIMIT 50
 
 /* The configuration: the targets have ports from `first_port` on; `keys` are those of one listener. */
 static char *configuration(unsigned port, unsigned first_port, const char *keys)

@@ -1,6 +1,7 @@
 /* What a reload notices: each key of the table is changed alone, and its change has to be seen, both where what
  * differs is named and where settings are compared. A key that were forgotten there would change the rules in the
  * middle of a stream. */
+#include "config/changes.h"
 #include "config/keys.h"
 #include "protocol/protocols.h"
 #include "unit/config_place.h"
@@ -159,6 +160,17 @@ static const char *name_of_change(const struct key_scope *scope, const struct ke
     return scope == &keys_global || scope == &keys_listener ? key->name : "protocol";
 }
 
+/* The keys that differ: those of the one listener, or those outside of it. */
+static void name_changes(const struct config *before, const struct config *after, bool of_listener,
+                         char *named, size_t size)
+{
+    struct config_changes changes;
+    assert_true(config_compare(before, after, &changes));
+    assert_int_equal(changes.count, 1);
+    snprintf(named, size, "%s", of_listener ? changes.listeners[0].keys : changes.keys);
+    config_changes_free(&changes);
+}
+
 static void check_change(struct config_place *place, const struct key_scope *scope,
                          const struct protocol *protocol, const struct key *key)
 {
@@ -167,15 +179,16 @@ static void check_change(struct config_place *place, const struct key_scope *sco
     struct values values = choose_values(scope, key);
     bool is_compared = scope == &keys_target ||
                        (keys_is_of_listener(scope) && scope != &keys_listener && scope != &keys_module);
-    const char *listener = keys_is_of_listener(scope) && scope != &keys_module ? "a" : NULL;
+    bool of_listener = keys_is_of_listener(scope) && scope != &keys_module;
     compose(text, scope, protocol, key->name, values.one);
     load(place, text, &before);
     load(place, text, &same);
     compose(text, scope, protocol, key->name, values.other);
     load(place, text, &after);
-    assert_string_equal(config_name_changes(&before, &same, listener, named, sizeof named), "");
+    name_changes(&before, &same, of_listener, named, sizeof named);
+    assert_string_equal(named, "");
     assert_true(are_settings_equal(&before, &same));
-    config_name_changes(&before, &after, listener, named, sizeof named);
+    name_changes(&before, &after, of_listener, named, sizeof named);
     if (strcmp(named, name_of_change(scope, key)) != 0)
         fail_msg("%s from %s to %s: \"%s\" is said to differ", key->name, values.one, values.other, named);
     if (is_compared && are_settings_equal(&before, &after))

@@ -398,13 +398,13 @@ static void the_dump_can_be_read_again(void **state)
         read_protocol(place, protocols[i]);
         config_place_expect(place, "");
         protocol_of(place);
-        struct settings *before = settings_reference(place->config.settings);
+        struct listener_settings *before = listener_settings_reference(place->config.settings->listeners[0]);
         char *first = config_place_dump(place);
         config_place_write_bytes(place, "main.conf", first, strlen(first));
         config_place_load(place, NULL);
         config_place_expect(place, "");
-        assert_true(protocol_settings_equal(protocol_of(place), &before->listeners[0]->protocol));
-        settings_release(before);
+        assert_true(protocol_settings_equal(protocol_of(place), &before->protocol));
+        listener_settings_release(before);
         char *second = config_place_dump(place);
         assert_same_but_for_origins(first, second);
         free(first);
