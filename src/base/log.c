@@ -21,9 +21,9 @@
 #define FILE_RING_SIZE ((size_t)4 * 1024 * 1024)
 #define BATCH_SIZE     ((size_t)64 * 1024)
 
-/* log_stop(), microseconds: how long the thread may wait for its output, and the caller for the thread. */
-#define STOP_WRITER_WAIT INT64_C(1800000)
-#define STOP_WAIT        INT64_C(1950000)
+/* How long the thread may wait for its output in the end, microseconds, and log_stop() for all threads. */
+#define STOP_WRITER_WAIT  INT64_C(1800000)
+#define STOP_WAIT_SECONDS 2
 
 /* How long, in milliseconds, a line that goes directly to standard error may wait for it. */
 #define DIRECT_WAIT 1000
@@ -36,16 +36,13 @@ struct batch {
     uint64_t announced; /* not 0: this is the announcement of so many dropped lines */
 };
 
-/* The writer thread and its ring. Owned by the log or its file; once `abandoned`, by its own thread. The first
- * part is guarded by `lock`, the second is the thread's alone. */
+/* The writer thread and its ring. Owned by the log or its file; once it is `stopping`, by its own thread. The
+ * first part is guarded by `lock`, the second is the thread's alone. */
 struct writer {
-    pthread_cond_t work;     /* there is something to do */
-    pthread_cond_t finished; /* the thread is about to end */
+    pthread_cond_t work; /* there is something to do */
     bool sleeping;
     bool reopen;
     bool stopping;
-    bool ended;
-    bool abandoned;
     bool failed;      /* the output did not take the last batch */
     int64_t deadline; /* when to give up an output that takes nothing */
     uint64_t pending; /* dropped lines not yet announced by an entry */
@@ -65,7 +62,9 @@ struct log_file {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t writer_ended = PTHREAD_COND_INITIALIZER; /* has written what it held */
 static struct writer *active; /* guarded by `lock`; NULL: lines go directly to standard error */
+static size_t dismissed;      /* guarded by `lock`: writers that still write out what they hold */
 static _Atomic uint64_t dropped;
 static struct log_file *files; /* guarded by `lock` */
 static _Atomic int shown_level = LOG_LEVEL_INFO;
@@ -171,7 +170,6 @@ static void writer_free(struct writer *writer)
 {
     log_sink_close(&writer->sink);
     pthread_cond_destroy(&writer->work);
-    pthread_cond_destroy(&writer->finished);
     log_ring_free(&writer->ring);
     free(writer);
 }
@@ -230,12 +228,12 @@ static void *writer_run(void *data)
             writer->sleeping = false;
         }
     }
-    writer->ended = true;
-    pthread_cond_signal(&writer->finished);
-    bool abandoned = writer->abandoned;
     pthread_mutex_unlock(&lock);
-    if (abandoned)
-        writer_free(writer);
+    writer_free(writer);
+    pthread_mutex_lock(&lock);
+    dismissed--;
+    pthread_cond_signal(&writer_ended);
+    pthread_mutex_unlock(&lock);
     return NULL;
 }
 
@@ -261,12 +259,7 @@ static struct writer *writer_new(size_t ring_size)
     writer->sink.is_late = writer_is_late;
     writer->sink.is_late_data = writer;
     writer->deadline = INT64_MAX;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&writer->work, NULL);
-    pthread_cond_init(&writer->finished, &attributes);
-    pthread_condattr_destroy(&attributes);
     return writer;
 }
 
@@ -341,7 +334,7 @@ static void writer_dismiss(struct writer *writer)
     pthread_t thread = writer->thread;
     writer->deadline = clock_now() + STOP_WRITER_WAIT;
     writer->stopping = true;
-    writer->abandoned = true;
+    dismissed++;
     pthread_cond_signal(&writer->work);
     pthread_detach(thread);
 }
@@ -414,44 +407,22 @@ void log_reopen(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* Has the thread write out what there is and end. Called with the lock held, and gives it up. */
-static void writer_stop(struct writer *writer)
-{
-    int64_t now = clock_now();
-    writer->deadline = now + STOP_WRITER_WAIT;
-    writer->stopping = true;
-    pthread_cond_signal(&writer->work);
-    struct timespec until = {
-        .tv_sec = (now + STOP_WAIT) / 1000000,
-        .tv_nsec = (now + STOP_WAIT) % 1000000 * 1000,
-    };
-    int result = 0;
-    while (!writer->ended && result == 0)
-        result = pthread_cond_timedwait(&writer->finished, &lock, &until);
-    bool ended = writer->ended;
-    pthread_t thread = writer->thread;
-    /* A call to a disk or a syslog that hangs can't be ended; its thread frees the writer if it returns. */
-    writer->abandoned = !ended;
-    pthread_mutex_unlock(&lock);
-    if (ended) {
-        pthread_join(thread, NULL);
-        writer_free(writer);
-    } else {
-        pthread_detach(thread);
-    }
-}
-
 void log_stop(void)
 {
+    struct timespec until;
+    int result = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += STOP_WAIT_SECONDS;
     pthread_mutex_lock(&lock);
-    struct writer *writer = active;
-    if (writer == NULL) {
-        pthread_mutex_unlock(&lock);
-        return;
+    if (active != NULL) {
+        writer_dismiss(active);
+        atomic_store(&shown_bare, false);
     }
     active = NULL;
-    atomic_store(&shown_bare, false);
-    writer_stop(writer);
+    /* A call to a disk or a syslog that hangs can't be ended: it is not waited for any longer then. */
+    while (dismissed > 0 && result == 0)
+        result = pthread_cond_clockwait(&writer_ended, &lock, CLOCK_MONOTONIC, &until);
+    pthread_mutex_unlock(&lock);
 }
 
 struct log_file *log_file_open(const char *path, char *error, size_t error_size)
@@ -497,7 +468,8 @@ void log_file_close(struct log_file *file)
     while (*link != file)
         link = &(*link)->next;
     *link = file->next;
-    writer_stop(file->writer);
+    writer_dismiss(file->writer);
+    pthread_mutex_unlock(&lock);
     free(file);
 }
 

@@ -49,8 +49,8 @@ void log_change_cancel(struct log_change *change); /* NULL is allowed */
  * stays in use, and the log says so. */
 void log_reopen(void);
 
-/* Writes out what the ring holds, waiting at most two seconds for an output that does not take it, stops the
- * thread and goes back to writing directly to standard error. Idempotent. */
+/* Writes out what the log and closed files hold, waiting at most two seconds for an output that does not take
+ * it, and goes back to writing directly to standard error. Idempotent. */
 void log_stop(void);
 
 /* Lines dropped since log_start(). */
@@ -70,7 +70,7 @@ struct log_file *log_file_open(const char *path, char *error, size_t error_size)
  * their number is written there in the same format: JSON if lines begin with a brace. */
 void log_file_write(struct log_file *file, const char *line, size_t length);
 
-/* Writes out what there is, waiting at most two seconds. NULL is allowed. */
+/* Returns at once: the file's thread writes out what there is, which log_stop() waits for. NULL is allowed. */
 void log_file_close(struct log_file *file);
 
 /* Whether lines of this kind are shown, so that callers can spare the work of preparing one. */

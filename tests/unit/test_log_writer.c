@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -378,6 +379,28 @@ static void test_threads(void **state)
     assert_int_equal(lines + announced, THREADS * LINES_PER_THREAD);
 }
 
+/* A file of a module, closed by a reload while it takes nothing: nobody waits for it before the end. */
+static void test_closing_a_file_does_not_wait(void **state)
+{
+    const struct log_place *place = *state;
+    char error[200], line[1001];
+    assert_int_equal(mkfifo(place->path, 0600), 0);
+    int reader = open(place->path, O_RDWR | O_CLOEXEC);
+    assert_int_not_equal(reader, -1);
+    struct log_file *file = log_file_open(place->path, error, sizeof error);
+    assert_non_null(file);
+    memset(line, 'x', sizeof line - 1);
+    line[sizeof line - 1] = '\n';
+    for (int i = 0; i < 200; i++) /* more than a pipe holds */
+        log_file_write(file, line, sizeof line);
+    int64_t begun = clock_now();
+    log_file_close(file);
+    assert_true(clock_now() - begun < 1000000);
+    log_stop();
+    assert_true(clock_now() - begun > 1000000); /* which has waited for a reader */
+    close(reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +416,7 @@ int main(void)
         LOG_TEST(test_socket),
         LOG_TEST(test_flags_of_stderr_are_kept),
         LOG_TEST(test_threads),
+        LOG_TEST(test_closing_a_file_does_not_wait),
     };
     return cmocka_run_group_tests_name("log_writer", tests, NULL, NULL);
 }
