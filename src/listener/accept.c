@@ -4,7 +4,6 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,31 +14,66 @@
 /* How long accepting rests when the kernel lacks what the account can't know of. */
 #define ACCEPT_PAUSE_SECONDS 0.2
 
-/* How long a socket that closes waits for the ends of handshakes that have begun. The loop waits too, so it
- * is short: enough for peers nearby. */
-#define HANDSHAKE_MILLISECONDS 2
-#define HANDSHAKE_ROUNDS       8
+/* How long a socket that closes waits for the ends of handshakes that have begun: until so long nobody has come,
+ * and at most so many times. Who begins one meanwhile has no answer, so it is short: enough for peers nearby. */
+#define HANDSHAKE_SECONDS 0.002
+#define HANDSHAKE_ROUNDS  8
+
+/* What accept4() failing means for the next one. */
+enum accept_outcome {
+    ACCEPT_NEXT,
+    ACCEPT_EMPTY,
+    ACCEPT_PAUSE, /* something is short */
+    ACCEPT_BROKEN /* an error that was never heard of, or of the socket itself: it may come for ever */
+};
 
 size_t listener_descriptors_each(const struct listener *listener)
 {
     return listener->current->service->functions->descriptors_per_client;
 }
 
+static void closing_watch(struct closing_sockets *closing)
+{
+    struct ev_loop *loop = closing->listener->runtime->loop;
+    for (size_t i = 0; i < closing->bound.count; i++)
+        ev_io_start(loop, &closing->watchers[i]);
+    ev_timer_again(loop, &closing->timer);
+}
+
+static void closing_unwatch(struct closing_sockets *closing)
+{
+    struct ev_loop *loop = closing->listener->runtime->loop;
+    for (size_t i = 0; i < closing->bound.count; i++)
+        ev_io_stop(loop, &closing->watchers[i]);
+    ev_timer_stop(loop, &closing->timer);
+}
+
+static void closing_end(struct closing_sockets *closing)
+{
+    char text[160];
+    closing_unwatch(closing);
+    for (size_t i = 0; i < closing->bound.count; i++)
+        log_info(closing->listener->settings->name, "not listening on %s any more",
+                 bind_print(&closing->bound.sockets[i], text, sizeof text));
+    bind_close(&closing->bound);
+    list_remove(&closing->node);
+    free(closing->watchers);
+    free(closing);
+}
+
 void listener_resume(struct listener *listener)
 {
     struct ev_loop *loop = listener->runtime->loop;
-    for (size_t i = 0; i < listener->bound.count; i++)
+    for (size_t i = 0; listener->is_ready && i < listener->bound.count; i++)
         ev_io_start(loop, &listener->watchers[i]);
-    /* Those who waited may have left meanwhile, and an empty backlog does not call: it still has to be
-     * closed. */
-    if (listener->draining && listener->bound.count > 0)
-        ev_feed_event(loop, &listener->watchers[0], EV_READ);
+    list_foreach(&listener->closing, node) closing_watch(list_entry(node, struct closing_sockets, node));
 }
 
 void listener_pause(struct listener *listener)
 {
     for (size_t i = 0; i < listener->bound.count; i++)
         ev_io_stop(listener->runtime->loop, &listener->watchers[i]);
+    list_foreach(&listener->closing, node) closing_unwatch(list_entry(node, struct closing_sockets, node));
 }
 
 static void listener_descriptors_back(struct descriptors_waiter *waiter)
@@ -74,13 +108,22 @@ void listener_close_sockets(struct listener *listener)
 {
     listener_stop_accepting(listener);
     bind_close(&listener->bound);
+    list_foreach(&listener->closing, node) closing_end(list_entry(node, struct closing_sockets, node));
 }
 
-/* All backlogs of a draining listener have been emptied. */
-static void listener_drained(struct listener *listener)
+size_t listener_clients(const struct listener *listener)
 {
-    listener_close_sockets(listener);
-    if (listener_is_empty(listener))
+    return listener->greetings.count + (size_t)listener->admission.clients;
+}
+
+bool listener_is_empty(const struct listener *listener)
+{
+    return listener->bound.count == 0 && list_empty(&listener->closing) && listener_clients(listener) == 0;
+}
+
+void listener_check_emptied(struct listener *listener)
+{
+    if (listener->draining && listener_is_empty(listener))
         listener->emptied(listener->owner);
 }
 
@@ -145,8 +188,7 @@ static void listener_greeted(void *owner, int descriptor, const struct address *
     } else {
         listener_refuse(listener, descriptor, client, reason);
     }
-    if (listener->draining && listener_is_empty(listener))
-        listener->emptied(listener->owner);
+    listener_check_emptied(listener);
 }
 
 static bool listener_expects_header(const struct listener *listener, const struct address *sender)
@@ -180,16 +222,31 @@ static enum accept_outcome listener_accept_failed(struct listener *listener, int
 {
     switch (error) {
     case EAGAIN:
-    case EINVAL: /* a unix socket that has stopped listening */
         return ACCEPT_EMPTY;
+    case EINVAL: /* a unix socket that has stopped listening */
+        return ACCEPT_BROKEN;
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
         listener_rest(listener, strerror(error));
         return ACCEPT_PAUSE;
-    default: /* the client's own misfortune, such as ECONNABORTED */
+    case ECONNABORTED: /* from here on the client's own misfortune, see accept(2) */
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case EINTR:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EPERM:
+    case EPROTO:
+    case ETIMEDOUT:
         return ACCEPT_NEXT;
+    default:
+        listener_rest(listener, strerror(error));
+        return ACCEPT_BROKEN;
     }
 }
 
@@ -215,10 +272,11 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
     return ACCEPT_NEXT;
 }
 
-enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor, int limit)
+/* As many as one turn takes. */
+static enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor)
 {
     enum accept_outcome outcome = ACCEPT_NEXT;
-    for (int i = 0; outcome == ACCEPT_NEXT && i < limit; i++)
+    for (int i = 0; outcome == ACCEPT_NEXT && i < ACCEPT_BATCH; i++)
         outcome = listener_accept_one(listener, descriptor);
     if (outcome == ACCEPT_EMPTY && listener->short_of_descriptors) {
         log_info(listener->settings->name, "accepting goes on");
@@ -227,27 +285,83 @@ enum accept_outcome listener_accept_batch(struct listener *listener, int descrip
     return outcome;
 }
 
-bool listener_accept_last(struct listener *listener, const struct bound_socket *socket)
+/* Returns whether the backlogs are empty, or can't be emptied. */
+static bool closing_accept(const struct closing_sockets *closing)
 {
-    struct pollfd watched = { .fd = socket->descriptor, .events = POLLIN };
-    bool is_over =
-        socket->path != NULL || socket->systemd_name != NULL; /* no handshakes, or not ours to end */
-    bind_stop_listening(socket);
-    for (int round = 0; round < HANDSHAKE_ROUNDS; round++) {
-        if (listener_accept_batch(listener, socket->descriptor, INT32_MAX) == ACCEPT_PAUSE)
-            return false;
-        if (is_over || poll(&watched, 1, HANDSHAKE_MILLISECONDS) != 1)
-            break;
+    bool is_over = true;
+    for (size_t i = 0; i < closing->bound.count; i++) {
+        enum accept_outcome outcome =
+            listener_accept_batch(closing->listener, closing->bound.sockets[i].descriptor);
+        is_over = is_over && (outcome == ACCEPT_EMPTY || outcome == ACCEPT_BROKEN);
     }
-    return true;
+    return is_over;
 }
 
-void listener_accept_rest(struct listener *listener)
+static void closing_expired(struct ev_loop *loop, ev_timer *watcher, int events)
 {
+    (void)loop;
+    (void)events;
+    struct closing_sockets *closing = watcher->data;
+    struct listener *listener = closing->listener;
+    bool goes_on = closing->has_accepted && ++closing->rounds < HANDSHAKE_ROUNDS;
+    closing->has_accepted = false;
+    if (!closing_accept(closing) || goes_on)
+        return; /* the timer comes again, after a pause if there is one now */
+    closing_end(closing);
+    listener_check_emptied(listener);
+}
+
+static void closing_ready(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct closing_sockets *closing = watcher->data;
+    if (events & EV_ERROR || /* the kernel can't watch it: the timer looks */
+        listener_accept_batch(closing->listener, watcher->fd) == ACCEPT_BROKEN)
+        ev_io_stop(loop, watcher);
+    else
+        closing->has_accepted = true;
+}
+
+void listener_hurry_closing(struct listener *listener)
+{
+    list_foreach(&listener->closing, node)
+    {
+        struct closing_sockets *closing = list_entry(node, struct closing_sockets, node);
+        closing->rounds = HANDSHAKE_ROUNDS;
+        closing_expired(listener->runtime->loop, &closing->timer, 0);
+    }
+}
+
+void listener_close_gradually(struct listener *listener, struct closing_sockets *closing,
+                              struct bound_sockets *bound, ev_io *watchers)
+{
+    bool has_handshakes = false;
+    *closing = (struct closing_sockets){ .listener = listener, .bound = *bound, .watchers = watchers };
+    *bound = (struct bound_sockets){ 0 };
+    list_append(&listener->closing, &closing->node);
+    ev_timer_init(&closing->timer, closing_expired, 0.0, HANDSHAKE_SECONDS);
+    closing->timer.data = closing;
+    for (size_t i = 0; i < closing->bound.count; i++) {
+        const struct bound_socket *socket = &closing->bound.sockets[i];
+        bind_stop_listening(socket);
+        has_handshakes = has_handshakes || (socket->path == NULL && socket->systemd_name == NULL);
+        ev_io_init(&watchers[i], closing_ready, socket->descriptor, EV_READ);
+        watchers[i].data = closing;
+    }
+    bool is_over = closing_accept(closing);
+    if (is_over && !has_handshakes)
+        closing_end(closing);
+    else if (!list_linked(&listener->waiter.node) && !ev_is_active(&listener->pause))
+        closing_watch(closing);
+}
+
+void listener_close_all_gradually(struct listener *listener)
+{
+    ev_io *watchers = listener->watchers;
     for (size_t i = 0; i < listener->bound.count; i++)
-        if (!listener_accept_last(listener, &listener->bound.sockets[i]))
-            return; /* resumes when there are descriptors again */
-    listener_drained(listener);
+        ev_io_stop(listener->runtime->loop, &watchers[i]);
+    listener->watchers = NULL;
+    listener_close_gradually(listener, listener->for_closing, &listener->bound, watchers);
+    listener->for_closing = NULL;
 }
 
 static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
@@ -256,15 +370,12 @@ static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
     struct listener *listener = watcher->data;
     if (events & EV_ERROR)
         listener_rest(listener, "the kernel can't watch the socket");
-    else if (listener->draining)
-        listener_accept_rest(listener);
     else
-        listener_accept_batch(listener, watcher->fd, ACCEPT_BATCH);
+        listener_accept_batch(listener, watcher->fd);
 }
 
 void listener_watch_sockets(struct listener *listener, ev_io *watchers)
 {
-    free(listener->watchers);
     listener->watchers = watchers;
     for (size_t i = 0; i < listener->bound.count; i++) {
         ev_io_init(&watchers[i], listener_ready, listener->bound.sockets[i].descriptor, EV_READ);
@@ -274,6 +385,7 @@ void listener_watch_sockets(struct listener *listener, ev_io *watchers)
 
 void listener_init_accepting(struct listener *listener)
 {
+    list_init(&listener->closing);
     listener->waiter.resume = listener_descriptors_back;
     admission_init(&listener->admission, listener->settings);
     refusals_init(&listener->refusals, listener->runtime->loop, listener->settings->name);

@@ -475,6 +475,15 @@ void bind_take_over(const struct listener_settings *settings, struct bound_socke
     }
 }
 
+void bind_forget_taken(struct bound_sockets *bound)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < bound->count; i++)
+        if (bound->sockets[i].descriptor != -1)
+            bound->sockets[count++] = bound->sockets[i];
+    bound->count = count;
+}
+
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
                  struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size)
 {

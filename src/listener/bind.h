@@ -84,6 +84,9 @@ bool bind_open(const struct listener_settings *settings, const struct bind_wishe
  * owner of a path are set anew. */
 void bind_take_over(const struct listener_settings *settings, struct bound_sockets *bound);
 
+/* Leaves out the sockets that others have taken over. */
+void bind_forget_taken(struct bound_sockets *bound);
+
 /* Both of the above, for a start: resolves and binds every address of the settings. */
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
                  struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size);

@@ -25,8 +25,7 @@ static void generation_client_ended(void *owner, const struct address *client,
                        generation->service->functions->descriptors_per_client);
     if (generation != listener->current && generation_clients(generation) == 0)
         ev_timer_start(listener->runtime->loop, &listener->sweep);
-    if (listener->draining && listener_is_empty(listener))
-        listener->emptied(listener->owner);
+    listener_check_emptied(listener);
 }
 
 static void generation_ready(void *owner)

@@ -62,8 +62,9 @@ struct listener *listener_create_with(struct runtime *runtime, struct listener_s
     ev_init(&listener->expiry, listener_expired);
     listener->expiry.data = listener;
     ev_io *watchers = calloc(listener->bound.count, sizeof *watchers);
+    listener->for_closing = malloc(sizeof *listener->for_closing);
     bool has_events = events == NULL || events_listener_create(events, settings, &listener->events);
-    if (watchers != NULL && has_events)
+    if (watchers != NULL && listener->for_closing != NULL && has_events)
         listener->current = generation_create(listener, settings, listener->events);
     if (listener->current == NULL) {
         int error = errno;
@@ -90,6 +91,7 @@ void listener_destroy(struct listener *listener)
     ev_timer_stop(listener->runtime->loop, &listener->expiry);
     events_listener_release(listener->events);
     free(listener->watchers);
+    free(listener->for_closing);
     listener_settings_release(listener->settings);
     free(listener);
 }
@@ -119,40 +121,26 @@ static void listener_drain_clients(struct listener *listener)
 
 void listener_drain(struct listener *listener)
 {
-    bool goes_already = listener->draining;
+    if (!listener->draining)
+        listener_close_all_gradually(listener);
     listener->draining = true;
     listener_drain_clients(listener);
-    if (!goes_already)
-        listener_accept_rest(listener);
-}
-
-/* Leaves out the sockets that others have taken over. */
-static void listener_forget_taken(struct listener *listener)
-{
-    struct bound_sockets *bound = &listener->bound;
-    size_t count = 0;
-    listener_pause(listener);
-    for (size_t i = 0; i < bound->count; i++) {
-        if (bound->sockets[i].descriptor == -1)
-            continue;
-        bound->sockets[count] = bound->sockets[i];
-        ev_io_set(&listener->watchers[count], bound->sockets[i].descriptor, EV_READ);
-        count++;
-    }
-    bound->count = count;
+    listener_check_emptied(listener);
 }
 
 void listener_leave(struct listener *listener, int64_t shutdown_timeout)
 {
     struct service *service = listener->current->service;
-    listener_forget_taken(listener);
+    listener_pause(listener);
+    bind_forget_taken(&listener->bound);
+    listener_close_all_gradually(listener);
     listener->draining = true;
     if (shutdown_timeout >= 0) {
         ev_timer_set(&listener->expiry, (double)shutdown_timeout / 1e3, 0.0);
         ev_timer_start(listener->runtime->loop, &listener->expiry);
     }
     service->functions->leave(service);
-    listener_accept_rest(listener);
+    listener_check_emptied(listener);
 }
 
 void listener_hand_over(struct listener *listener)
@@ -163,8 +151,7 @@ void listener_hand_over(struct listener *listener)
     listener_stop_accepting(listener);
     bind_leave(&listener->bound);
     listener_drain_clients(listener);
-    if (listener_is_empty(listener))
-        listener->emptied(listener->owner);
+    listener_check_emptied(listener);
 }
 
 void listener_close(struct listener *listener, enum reason reason)
@@ -182,11 +169,6 @@ void listener_close(struct listener *listener, enum reason reason)
         service->functions->close(service, reason);
     }
     listener->current->service->functions->close(listener->current->service, reason);
-}
-
-bool listener_is_empty(const struct listener *listener)
-{
-    return listener->bound.count == 0 && listener_clients(listener) == 0;
 }
 
 size_t listener_descriptors(const struct listener_settings *settings)
@@ -259,12 +241,4 @@ const struct listener_settings *listener_get_settings(const struct listener *lis
 const struct counters *listener_get_counters(const struct listener *listener)
 {
     return &listener->counters;
-}
-
-size_t listener_clients(const struct listener *listener)
-{
-    size_t clients = listener->greetings.count + generation_clients(listener->current);
-    list_foreach(&listener->earlier, node) clients +=
-        generation_clients(list_entry(node, struct generation, node));
-    return clients;
 }

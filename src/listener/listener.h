@@ -68,6 +68,10 @@ void listener_commit(struct listener *listener, struct bound_sockets *bound, int
  * as before until `shutdown_timeout` has passed, and closed then. `emptied` as with listener_drain(). */
 void listener_leave(struct listener *listener, int64_t shutdown_timeout);
 
+/* Closes the sockets that are about to be closed, unless it is short of what accepting from them takes: another
+ * one may be bound to their addresses then. */
+void listener_hurry_closing(struct listener *listener);
+
 /* The sockets it has. */
 struct bound_sockets *listener_sockets(struct listener *listener);
 

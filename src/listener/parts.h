@@ -24,13 +24,26 @@ struct generation {
     ev_timer expiry; /* until the clients of an earlier one are to go */
 };
 
+/* Sockets that nobody comes to any more: those who have come are still accepted, then they are closed. Owned by
+ * the listener, in its list. */
+struct closing_sockets {
+    struct list_node node;
+    struct listener *listener;
+    struct bound_sockets bound;
+    ev_io *watchers;   /* one a socket */
+    ev_timer timer;    /* the round that is running */
+    unsigned rounds;   /* of waiting for the ends of handshakes that had begun */
+    bool has_accepted; /* in this round */
+};
+
 /* What listener_commit() will need. */
 struct listener_next {
     struct listener_settings *settings;
     struct events_listener *events; /* NULL: nobody wants to know */
     ev_io *watchers;
-    struct generation *generation; /* NULL: the present one goes on */
-    size_t descriptors;            /* reserved for clients who greet, who will need more than now */
+    struct closing_sockets *closing; /* for those that are not wanted any more */
+    struct generation *generation;   /* NULL: the present one goes on */
+    size_t descriptors;              /* reserved for clients who greet, who will need more than now */
 };
 
 /* Owned by the server. */
@@ -38,7 +51,9 @@ struct listener {
     struct runtime *runtime;
     struct listener_settings *settings;
     struct bound_sockets bound;
-    ev_io *watchers; /* one a socket */
+    ev_io *watchers;                     /* one a socket */
+    struct list closing;                 /* struct closing_sockets */
+    struct closing_sockets *for_closing; /* not in use yet: for the sockets it has when it drains */
     struct admission admission;
     struct refusals refusals;
     struct greetings greetings;
@@ -62,9 +77,6 @@ struct listener {
 
 /* ---- Accepting ---- */
 
-/* What accept4() failing means for the next one. */
-enum accept_outcome { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_PAUSE };
-
 /* For a listener being made that has its runtime and settings. */
 void listener_init_accepting(struct listener *listener);
 
@@ -78,21 +90,22 @@ size_t listener_descriptors_each(const struct listener *listener);
 void listener_resume(struct listener *listener);
 void listener_pause(struct listener *listener);
 
-/* Accepts at most `limit` clients. */
-enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor, int limit);
+/* Has nobody come to these sockets any more; those who have come are accepted over the next turns of the loop,
+ * then the sockets are closed. Takes over all three, of which `watchers` has one for each socket. */
+void listener_close_gradually(struct listener *listener, struct closing_sockets *closing,
+                              struct bound_sockets *bound, ev_io *watchers);
 
-/* Has nobody come to a socket any more, and accepts those who have come: it can be closed then. False:
- * something was short. */
-bool listener_accept_last(struct listener *listener, const struct bound_socket *socket);
-
-/* Accepts from all sockets until their backlogs are empty; closes them then, unless something was short. */
-void listener_accept_rest(struct listener *listener);
+/* The same for all that it has. */
+void listener_close_all_gradually(struct listener *listener);
 
 /* Nothing that is awaited will resume it; refusals not told of yet are. */
 void listener_stop_accepting(struct listener *listener);
 
 /* The same, and closes the sockets. */
 void listener_close_sockets(struct listener *listener);
+
+/* Tells the owner of a draining listener when it has become empty. */
+void listener_check_emptied(struct listener *listener);
 
 /* ---- Generations ---- */
 

@@ -41,14 +41,17 @@ bool listener_prepare(struct listener *listener, struct listener_settings *setti
     listener->next = (struct listener_next){
         .settings = settings,
         .watchers = calloc(sockets, sizeof *listener->next.watchers),
+        .closing = malloc(sizeof *listener->next.closing),
     };
-    if (listener->next.watchers != NULL && events_listener_create(events, settings, &listener->next.events) &&
+    if (listener->next.watchers != NULL && listener->next.closing != NULL &&
+        events_listener_create(events, settings, &listener->next.events) &&
         listener_prepare_service(listener, settings))
         return true;
     int error = errno;
     events_listener_release(listener->next.events);
     generation_destroy(listener->next.generation);
     free(listener->next.watchers);
+    free(listener->next.closing);
     errno = error;
     return false;
 }
@@ -61,6 +64,7 @@ void listener_rollback(struct listener *listener)
     generation_destroy(listener->next.generation);
     events_listener_release(listener->next.events);
     free(listener->next.watchers);
+    free(listener->next.closing);
     if (listener->next.descriptors > 0)
         descriptors_return(&listener->runtime->descriptors, listener->next.descriptors);
 }
@@ -107,33 +111,19 @@ static void listener_commit_service(struct listener *listener, int64_t shutdown_
     generation_start(listener->current);
 }
 
-/* Accepts those who have come to sockets that go, and closes these. */
-static void listener_close_left(struct listener *listener, struct bound_sockets *left)
-{
-    char text[160];
-    for (size_t i = 0; i < left->count; i++) {
-        const struct bound_socket *socket = &left->sockets[i];
-        if (socket->descriptor == -1)
-            continue;
-        log_info(listener->settings->name, "not listening on %s any more",
-                 bind_print(socket, text, sizeof text));
-        listener_accept_last(listener, socket);
-    }
-    bind_close(left);
-}
-
 static void listener_commit_sockets(struct listener *listener, struct bound_sockets *bound)
 {
     struct bound_sockets left = listener->bound;
+    ev_io *watchers = listener->watchers;
     listener_pause(listener);
     descriptors_forget(&listener->waiter);
     ev_timer_stop(listener->runtime->loop, &listener->pause);
     listener->bound = *bound;
     *bound = (struct bound_sockets){ 0 };
     listener_watch_sockets(listener, listener->next.watchers);
-    listener_close_left(listener, &left);
-    if (listener->is_ready)
-        listener_resume(listener);
+    bind_forget_taken(&left);
+    listener_close_gradually(listener, listener->next.closing, &left, watchers);
+    listener_resume(listener);
 }
 
 void listener_commit(struct listener *listener, struct bound_sockets *bound, int64_t shutdown_timeout)

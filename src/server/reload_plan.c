@@ -55,19 +55,15 @@ static void plan_fail(struct reload_plan *plan, const char *source, const char *
 
 /* ---- Sockets that run ---- */
 
-/* Compares kinds of addresses, and with them ports, paths or names. */
+/* Compares paths, or ports; paths come after ports. */
 static int plan_compare(const void *a, const void *b)
 {
     const struct bound_socket *one = ((const struct plan_socket *)a)->socket;
     const struct bound_socket *other = ((const struct plan_socket *)b)->socket;
-    const char *names[] = { one->systemd_name != NULL ? one->systemd_name : one->path,
-                            other->systemd_name != NULL ? other->systemd_name : other->path };
-    int kinds[] = { one->systemd_name != NULL ? 2 : one->path != NULL,
-                    other->systemd_name != NULL ? 2 : other->path != NULL };
-    if (kinds[0] != kinds[1])
-        return kinds[0] - kinds[1];
-    if (kinds[0] != 0)
-        return strcmp(names[0], names[1]);
+    if (one->path != NULL && other->path != NULL)
+        return strcmp(one->path, other->path);
+    if (one->path != NULL || other->path != NULL)
+        return one->path != NULL ? 1 : -1;
     return (int)address_port(&one->address) - (int)address_port(&other->address);
 }
 
@@ -93,15 +89,14 @@ static const struct plan_socket *plan_search(const struct reload_plan *plan, con
                                              const struct listener_settings *settings,
                                              const struct bind_wish *wish, bool is_wanted)
 {
-    char *host = settings->listen[wish->entry].host;
     struct bound_socket like = {
         .address = wish->address,
-        .path = wish->address.family == AF_UNIX ? host : NULL,
-        .systemd_name = wish->address.family == AF_UNSPEC ? host : NULL,
+        .path = wish->address.family == AF_UNIX ? settings->listen[wish->entry].host : NULL,
     };
     const struct plan_socket *found = NULL;
-    size_t count;
-    const struct plan_socket *range = plan_range(plan, &like, &count);
+    size_t count = plan->socket_count; /* a name of systemd may be that of any */
+    const struct plan_socket *range =
+        wish->address.family == AF_UNSPEC ? plan->sockets : plan_range(plan, &like, &count);
     for (size_t i = 0; i < count; i++) {
         const struct bound_socket *socket = range[i].socket;
         if (socket->is_wanted != is_wanted || socket->is_taken || !bind_matches(socket, settings, wish))
@@ -239,6 +234,10 @@ static bool plan_list_sockets(struct reload_plan *plan)
 static bool plan_allocate(struct reload_plan *plan)
 {
     const struct listeners *listeners = plan->parts->listeners;
+    for (size_t i = 0; i < listeners->count; i++)
+        listener_hurry_closing(listeners->running[i]);
+    for (size_t i = 0; i < listeners->leaving_count; i++)
+        listener_hurry_closing(listeners->leaving[i]);
     plan->entries = calloc(plan->count, sizeof *plan->entries);
     plan->running = calloc(plan->count, sizeof(struct listener *));
     plan->leaving = calloc(listeners->leaving_count + listeners->count, sizeof(struct listener *));

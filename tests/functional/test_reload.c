@@ -870,6 +870,7 @@ static void listener_that_goes_drains(void **state)
                "shutdown_timeout = 300; listeners = ( { name = \"other\"; listen = \"127.0.0.1:%u\"; "
                "targets = ( \"127.0.0.1:9\" ); } );",
                peer_free_port());
+        proximux_wait_log(proximux, "not listening on");
         assert_int_equal(peer_try_connect(NULL, "127.0.0.1", port), -1);
         peer_send_text(client, "two\n");
         peer_expect_text(client, "two\n");

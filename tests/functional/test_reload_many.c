@@ -72,10 +72,48 @@ static void many_targets_do_not_delay_others(void **state)
     proximux_stop(proximux);
 }
 
+/* Milliseconds of the first line of the log that has this text. */
+static long time_of(const struct proximux *proximux, const char *text)
+{
+    static char log[1024 * 1024];
+    int hours, minutes, seconds, milliseconds;
+
+    process_read_file(proximux->log, log, sizeof(log));
+    char *line = strstr(log, text);
+    assert_non_null(line);
+    while (line > log && line[-1] != '\n')
+        line--;
+    assert_int_equal(sscanf(line, "%*[^T]T%d:%d:%d.%d", &hours, &minutes, &seconds, &milliseconds), 4);
+    return ((hours * 60L + minutes) * 60 + seconds) * 1000 + milliseconds;
+}
+
+/* Each socket that closes waits a moment for the ends of handshakes, but the loop does not. */
+static void many_sockets_close_at_once(void **state)
+{
+    char *text = configuration(peer_free_port(), 10000, "");
+    const struct proximux_options options = { .configuration = text, .own_log_level = true };
+    struct proximux *proximux = proximux_start_with(*state, &options);
+
+    free(text);
+    assert_true(asprintf(&text,
+                         "listeners = ( { name = \"new\"; listen = \"127.0.0.1:%u\"; "
+                         "targets = ( \"127.0.0.1:9\" ); } );",
+                         peer_free_port()) != -1);
+    fixture_write(proximux->fixture, strrchr(proximux->configuration, '/') + 1, text);
+    free(text);
+    proximux_signal(proximux, SIGHUP);
+    proximux_wait_log(proximux, "reloaded: ");
+    assert_in_range(time_of(proximux, "reloaded: ") - time_of(proximux, "reload: removed"), 0,
+                    test_stretched(LISTENERS));
+    proximux_wait_log_times(proximux, "not listening on ", LISTENERS);
+    proximux_stop(proximux);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(many_targets_do_not_delay_others),
+        fixture_test(many_sockets_close_at_once),
     };
 
     return cmocka_run_group_tests_name("reload_many", tests, NULL, NULL);
