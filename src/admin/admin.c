@@ -252,10 +252,10 @@ static void admin_start(struct service *service)
     admin->owner.ready(admin->owner.owner);
 }
 
-static void admin_accept(struct service *service, int descriptor, const struct address *address,
-                         struct events_client *events)
+static void admin_accept(struct service *service, const struct service_client *accepted)
 {
-    (void)events; /* modules are not called for these clients */
+    const struct address *address = accepted->address;
+    int descriptor = accepted->descriptor;
     struct admin_service *admin = admin_of(service);
     bool has_room = admin_make_room(admin);
     struct admin_client *client = has_room ? calloc(1, sizeof *client) : NULL;

@@ -145,9 +145,9 @@ static void listener_refuse(struct listener *listener, int descriptor, const str
     listener_return_descriptors(listener);
 }
 
-/* `sender` is at the other end of the connection: the client, or a proxy that brings it. */
+/* `sender` is at the other end of the connection: the client, or a proxy that brings it to `destination`. */
 static void listener_admit(struct listener *listener, int descriptor, const struct address *sender,
-                           const struct address *client)
+                           const struct address *client, const struct address *destination)
 {
     const struct keep_alive_settings *keep_alive = &listener->settings->client_keep_alive;
     enum reason reason = admission_enter(&listener->admission, client);
@@ -172,15 +172,17 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
         }
     }
     listener->counters.accepted++;
-    listener->current->service->functions->accept(listener->current->service, descriptor, client, events);
+    listener->current->service->functions->accept(
+        listener->current->service, &(struct service_client){ descriptor, client, destination, events });
 }
 
 static void listener_greeted(void *owner, int descriptor, const struct address *sender,
-                             const struct address *client, enum reason reason)
+                             const struct address *client, const struct address *destination,
+                             enum reason reason)
 {
     struct listener *listener = owner;
     if (reason == REASON_NONE) {
-        listener_admit(listener, descriptor, sender, client);
+        listener_admit(listener, descriptor, sender, client, destination);
     } else if (reason == REASON_CLIENT_CLOSED || reason == REASON_CLIENT_RESET) {
         /* A look at the door, as load balancers take one every few seconds. */
         close(descriptor);
@@ -207,7 +209,7 @@ static void listener_welcome(struct listener *listener, int descriptor, const st
     if (listener_expects_header(listener, &sender))
         greetings_add(&listener->greetings, descriptor, &sender);
     else
-        listener_admit(listener, descriptor, &sender, &sender);
+        listener_admit(listener, descriptor, &sender, &sender, NULL);
 }
 
 static void listener_rest(struct listener *listener, const char *why)

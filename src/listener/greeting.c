@@ -27,13 +27,14 @@ static void greeting_end(struct greeting *greeting, enum reason reason)
     struct address sender = greeting->sender;
     bool is_named = reason == REASON_NONE && greeting->header.has_addresses;
     struct address client = is_named ? greeting->header.source : sender;
+    struct address destination = greeting->header.destination;
     int descriptor = greeting->watcher.fd;
     ev_io_stop(greetings->runtime->loop, &greeting->watcher);
     timeout_stop(&greeting->timeout);
     list_remove(&greeting->node);
     greetings->count--;
     free(greeting);
-    greetings->ended(greetings->owner, descriptor, &sender, &client, reason);
+    greetings->ended(greetings->owner, descriptor, &sender, &client, is_named ? &destination : NULL, reason);
 }
 
 /* Takes bytes that were only looked at so far out of the socket, where they still are. */
@@ -93,7 +94,7 @@ void greetings_add(struct greetings *greetings, int descriptor, const struct add
 {
     struct greeting *greeting = calloc(1, sizeof *greeting);
     if (greeting == NULL) {
-        greetings->ended(greetings->owner, descriptor, sender, sender, REASON_INTERNAL);
+        greetings->ended(greetings->owner, descriptor, sender, sender, NULL, REASON_INTERNAL);
         return;
     }
     greeting->greetings = greetings;

@@ -12,10 +12,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A header has come: the client is `client`, whom the proxy at `sender` brings; or (`reason` other than
- * REASON_NONE) there is none, and `client` is the proxy. The descriptor is the callee's now. */
+/* A header has come from the proxy at `sender`, which brings the client `client` to `destination` (NULL: the
+ * proxy is the client itself, of our socket). With a `reason` other than REASON_NONE there is none, and `client`
+ * is the proxy. The descriptor is the callee's now. */
 typedef void greeting_ended(void *owner, int descriptor, const struct address *sender,
-                            const struct address *client, enum reason reason);
+                            const struct address *client, const struct address *destination,
+                            enum reason reason);
 
 /* Owned by the listener. */
 struct greetings {

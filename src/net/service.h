@@ -49,6 +49,14 @@ struct service_target {
 struct service;
 struct listener_settings;
 
+/* A client that was accepted. The addresses are there during the call only. */
+struct service_client {
+    int descriptor;
+    const struct address *address;
+    const struct address *destination; /* where a proxy says that it has connected to; NULL: to our socket */
+    struct events_client *events;      /* what events know of it; NULL: nobody wants to know */
+};
+
 /* Whether a client is to be cut off. */
 typedef bool service_filter(void *data, const struct address *client);
 
@@ -59,10 +67,9 @@ struct service_functions {
     /* Prepares for clients. */
     void (*start)(struct service *service);
 
-    /* Takes over an accepted client and its events (may be NULL). From now on `ended` is called exactly once for
-     * it, possibly before this function returns. */
-    void (*accept)(struct service *service, int descriptor, const struct address *client,
-                   struct events_client *events);
+    /* Takes over an accepted client. From now on `ended` is called exactly once for it, possibly before this
+     * function returns. */
+    void (*accept)(struct service *service, const struct service_client *client);
 
     /* Lets clients finish what they have begun; the same for those accepted later, from a backlog. */
     void (*drain)(struct service *service);

@@ -149,18 +149,16 @@ static void pipe_start(struct service *service)
     pipe->owner.ready(pipe->owner.owner);
 }
 
-static void pipe_accept(struct service *service, int descriptor, const struct address *client,
-                        struct events_client *events)
+static void pipe_accept(struct service *service, const struct service_client *client)
 {
     struct pipe_service *pipe = pipe_of(service);
-    struct pipe_session *session =
-        pipe_session_create(pipe, pipe_rules_in_force(pipe), descriptor, client, events);
+    struct pipe_session *session = pipe_session_create(pipe, pipe_rules_in_force(pipe), client);
     if (session == NULL) {
         struct service_summary summary = { .reason = REASON_INTERNAL };
-        if (events != NULL)
-            events_client_close(events, REASON_INTERNAL, 0, 0);
-        close(descriptor);
-        pipe->owner.ended(pipe->owner.owner, client, &summary);
+        if (client->events != NULL)
+            events_client_close(client->events, REASON_INTERNAL, 0, 0);
+        close(client->descriptor);
+        pipe->owner.ended(pipe->owner.owner, client->address, &summary);
         return;
     }
     uint64_t number = session->number;

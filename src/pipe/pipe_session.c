@@ -184,8 +184,7 @@ static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
 }
 
 struct pipe_session *pipe_session_create(struct pipe_service *service, struct pipe_rules *rules,
-                                         int descriptor, const struct address *client,
-                                         struct events_client *events)
+                                         const struct service_client *client)
 {
     struct pipe_session *session = calloc(1, sizeof *session);
     if (session == NULL)
@@ -193,13 +192,17 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, struct pi
     session->service = service;
     session->rules = rules;
     rules->sessions++;
-    session->address = *client;
-    session->events = events;
-    session->number = events != NULL ? events_client_number(events) : ++service->runtime->clients;
+    session->address = *client->address;
+    session->destination.family = AF_UNSPEC;
+    if (client->destination != NULL)
+        session->destination = *client->destination;
+    session->events = client->events;
+    session->number =
+        client->events != NULL ? events_client_number(client->events) : ++service->runtime->clients;
     session->accepted = session_now(session);
     pipe_end_init(&session->client, &session->target, session, session_end_ready);
     pipe_end_init(&session->target, &session->client, session, session_end_ready);
-    pipe_end_open(&session->client, descriptor);
+    pipe_end_open(&session->client, client->descriptor);
     service->session_count++;
     pipe_session_enter(session, PIPE_WAITING);
     timer_start(&session->rules->queue_timer, &session->queue_timeout, session->accepted);
@@ -212,13 +215,13 @@ static bool session_put_proxy_header(struct pipe_session *session, const struct 
     char header[PROXY_HEADER_WRITE_MAX];
     struct sockaddr_storage own = { .ss_family = AF_UNSPEC };
     socklen_t length = sizeof own;
-    struct address destination;
+    struct address destination = session->destination;
     int version = target->settings->send_proxy_protocol;
     if (version == 0)
         return true;
-    if (getsockname(session->client.watcher.fd, (struct sockaddr *)&own, &length) == -1)
-        own.ss_family = AF_UNSPEC;
-    address_from_socket((const struct sockaddr *)&own, &destination);
+    if (destination.family == AF_UNSPEC &&
+        getsockname(session->client.watcher.fd, (struct sockaddr *)&own, &length) == 0)
+        address_from_socket((const struct sockaddr *)&own, &destination);
     return pipe_end_put_first(&session->target, header,
                               proxy_header_write(version, &session->address, &destination, header));
 }

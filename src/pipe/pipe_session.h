@@ -71,6 +71,7 @@ struct pipe_session {
     struct hangup hangup;         /* of the client, while it is not read and has nothing to be written */
     struct events_client *events; /* NULL: events are not wanted */
     struct address address;
+    struct address destination; /* that a proxy has told; AF_UNSPEC: none */
     uint64_t number;
     int64_t accepted; /* microseconds */
     int64_t tried;    /* when the last attempt began */
@@ -100,8 +101,7 @@ struct pipe_service {
 
 /* A session for an accepted client, in the queue, under these rules. NULL when memory is short. */
 struct pipe_session *pipe_session_create(struct pipe_service *service, struct pipe_rules *rules,
-                                         int descriptor, const struct address *client,
-                                         struct events_client *events);
+                                         const struct service_client *client);
 
 /* Enters a state, and the list of that state. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state);

@@ -24,17 +24,16 @@ static void stream_start(struct service *service)
     stream_pool_start(&stream->pool, stream_now(stream));
 }
 
-static void stream_accept(struct service *service, int descriptor, const struct address *client,
-                          struct events_client *events)
+static void stream_accept(struct service *service, const struct service_client *client)
 {
     struct stream_service *stream = stream_of(service);
-    if (stream_client_accept(stream, descriptor, client, events))
+    if (stream_client_accept(stream, client->descriptor, client->address, client->events))
         return;
     struct service_summary summary = { .reason = REASON_INTERNAL };
-    if (events != NULL)
-        events_client_close(events, REASON_INTERNAL, 0, 0);
-    close(descriptor);
-    stream->owner.ended(stream->owner.owner, client, &summary);
+    if (client->events != NULL)
+        events_client_close(client->events, REASON_INTERNAL, 0, 0);
+    close(client->descriptor);
+    stream->owner.ended(stream->owner.owner, client->address, &summary);
 }
 
 static void stream_drain(struct service *service)

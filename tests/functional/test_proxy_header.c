@@ -247,6 +247,28 @@ static void targets_are_told_the_client(void **state)
     close(target);
 }
 
+/* Behind a proxy, where the client has connected to is what the proxy says, and not where it was. */
+static void targets_are_told_the_real_destination(void **state)
+{
+    int target = peer_listen("127.0.0.1", 0, 16);
+    unsigned port = peer_free_port();
+    struct proximux *proximux =
+        proximux_start(*state,
+                       "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; accept_proxy_protocol = "
+                       "[ \"127.0.0.1\" ]; "
+                       "targets = ( { address = \"127.0.0.1:%u\"; send_proxy_protocol = 1; } ); } );",
+                       port, peer_port(target));
+    int client = peer_connect("127.0.0.1", port);
+
+    peer_send_text(client, "PROXY TCP4 203.0.113.9 192.0.2.1 7 80\r\nhello");
+    int served = peer_accept(target);
+    peer_expect_text(served, "PROXY TCP4 203.0.113.9 192.0.2.1 7 80\r\nhello");
+    close(client);
+    close(served);
+    proximux_stop(proximux);
+    close(target);
+}
+
 static void early_bytes_follow_the_header(void **state)
 {
     struct fixture *fixture = *state;
@@ -424,6 +446,7 @@ int main(void)
         fixture_test(through_a_unix_socket),
         fixture_test(a_header_may_still_come_while_draining),
         fixture_test(targets_are_told_the_client),
+        fixture_test(targets_are_told_the_real_destination),
         fixture_test(early_bytes_follow_the_header),
         fixture_test(probes_and_unix_clients_name_nobody),
     };
