@@ -3,6 +3,30 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Longest text of a problem, so that no line of a list fills the terminal. */
+#define PROBLEM_MAX 1000
+
+/* Takes over a text and returns it as it can be shown to anybody: what comes from files can drive a terminal. NULL
+ * when memory is short. */
+static char *problem_escape(char *text)
+{
+    size_t length = strnlen(text, PROBLEM_MAX + 1);
+    bool is_cut = length > PROBLEM_MAX;
+    char *escaped = malloc(4 * length + sizeof "...");
+    char *end = escaped;
+    for (size_t i = 0; escaped != NULL && i < length - is_cut; i++) {
+        if (text[i] >= ' ' && text[i] <= '~')
+            *end++ = text[i];
+        else
+            end += sprintf(end, "\\x%02x", (unsigned char)text[i]);
+    }
+    if (escaped != NULL)
+        strcpy(end, is_cut ? "..." : "");
+    free(text);
+    return escaped;
+}
 
 /* Where it is; NULL if nowhere in particular, or when memory is short. */
 static char *make_place(const struct origin *origin)
@@ -23,7 +47,7 @@ static char *make_place(const struct origin *origin)
     case ORIGIN_DEFAULT:
         break;
     }
-    return length == -1 ? NULL : place;
+    return length == -1 || place == NULL ? NULL : problem_escape(place);
 }
 
 static void problem_add(struct problem_list *list, bool is_error, const struct origin *origin,
@@ -39,7 +63,8 @@ static void problem_add(struct problem_list *list, bool is_error, const struct o
         list->problems = grown;
     if (grown != NULL && vasprintf(&message, format, arguments) != -1 &&
         asprintf(&problem.text, "%s%s%s", subject == NULL ? "" : subject, subject == NULL ? "" : ": ",
-                 message) != -1) {
+                 message) != -1 &&
+        (problem.text = problem_escape(problem.text)) != NULL) {
         list->problems[list->count++] = problem;
     } else {
         free(problem.place);

@@ -66,6 +66,8 @@ static void one_listener_that_makes_no_sense(void **state)
           "did you mean 10.0.0.0/8?" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; allowlist = [ \"x\" ];",
           "\"x\"" },
+        { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; allowlist = [ \"\\x1b[31m\" ];",
+          "\"\\x1b[31m\"" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; blocklist = \"file:/missing\";",
           "/missing" },
         { "name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\"; accept_proxy_protocol = [ "
