@@ -146,7 +146,14 @@ static void check_readable(void *data, const char *path)
 
 static int test_configuration(const struct config *config)
 {
+    char text[SETTINGS_AUTO_SIZE];
     config_each_file(config, check_readable, config->settings);
+    for (size_t i = 0; i < config->settings->listener_count; i++) {
+        const struct listener_settings *listener = config->settings->listeners[i];
+        if (listener->mode_was_auto)
+            printf("listener \"%s\": %s\n", listener->name,
+                   settings_explain_auto(listener, text, sizeof text));
+    }
     puts("The configuration is right.");
     return EXIT_SUCCESS;
 }

@@ -1,5 +1,6 @@
 #include "config/check_mode.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,20 +9,10 @@ static const struct parsed_value *peek(const struct check *check, const char *ke
     return parsed_peek(check->group, key);
 }
 
-/* Target connections there will be, those of backups apart. */
-static int64_t count_connections(const struct listener_settings *settings)
-{
-    int64_t connections = 0;
-    for (size_t i = 0; i < settings->target_count; i++)
-        if (!settings->targets[i].backup)
-            connections += settings->targets[i].connections;
-    return connections;
-}
-
 /* The original's rule: as many clients as target connections means that each gets its own. */
 static enum listener_mode mode_of_auto(const struct listener_settings *settings)
 {
-    int64_t connections = count_connections(settings);
+    int64_t connections = settings_count_connections(settings);
     if (settings->max_connections == connections)
         return MODE_PROXY;
     return connections == 1 ? MODE_FIFO : MODE_FUNNEL;
@@ -113,10 +104,27 @@ static void check_ignored(const struct check *check, const struct parsed_group *
     }
 }
 
+/* Whose "auto" became a shared mode without a word about the protocol may have meant proxy mode. */
+static void check_auto(const struct check *check)
+{
+    const struct listener_settings *settings = check->settings;
+    char reason[SETTINGS_AUTO_SIZE];
+    int64_t connections = settings_count_connections(settings);
+    bool is_environment = check->group->origin.kind == ORIGIN_ENVIRONMENT;
+    check_warning(check, check->group, "mode", &peek(check, "max_connections")->origin,
+                  "%s: clients share target connections without a protocol that tells their answers apart; "
+                  "if each client was to have a connection of its own, %s%" PRId64 " or %s says so",
+                  settings_explain_auto(settings, reason, sizeof reason),
+                  is_environment ? "LOCAL_MAX_CONNECTIONS=" : "max_connections = ", connections,
+                  is_environment ? "PROXIMUX_MODE=proxy" : "mode = \"proxy\"");
+}
+
 static void check_mixes(const struct check *check)
 {
     const struct listener_settings *settings = check->settings;
     const struct protocol *protocol = settings->protocol.protocol;
+    if (protocol->turn_gap != NULL && settings->mode_was_auto)
+        check_auto(check);
     if (protocol->turn_gap != NULL && settings->request_timeout == -1)
         check_warning(check, check->group, "request_timeout", &peek(check, "request_timeout")->origin,
                       "without it a request of a \"%s\" client that the target does not answer blocks "
@@ -131,7 +139,7 @@ static void check_mixes(const struct check *check)
                       "such rest");
     if (settings->connection_ttl > 0 && settings->connection_ttl <= settings->connect_delay)
         check_warning(check, check->group, "connection_ttl", &peek(check, "connection_ttl")->origin,
-                      "is not longer than connect_delay: connections are replaced before they are used");
+                      "is not longer than connect_delay: a connection waits for longer than it works");
     if (settings->memory_limit < 2 * settings->buffer_limit)
         check_warning(check, check->group, "memory_limit", &peek(check, "memory_limit")->origin,
                       "is less than twice buffer_limit, which one client alone can need");

@@ -2,6 +2,8 @@
 
 #include "config/keys.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +11,28 @@ const char *settings_mode_name(enum listener_mode mode)
 {
     static const char *const names[] = { "proxy", "fifo", "funnel", "auto" };
     return names[mode];
+}
+
+int64_t settings_count_connections(const struct listener_settings *settings)
+{
+    int64_t connections = 0;
+    for (size_t i = 0; i < settings->target_count; i++)
+        if (!settings->targets[i].backup)
+            connections += settings->targets[i].connections;
+    return connections;
+}
+
+const char *settings_explain_auto(const struct listener_settings *settings, char *text, size_t size)
+{
+    char limit[40] = "max_connections is not limited";
+    int64_t connections = settings_count_connections(settings);
+    if (settings->max_connections >= 0)
+        snprintf(limit, sizeof limit, "max_connections is %" PRId64, settings->max_connections);
+    snprintf(text, size,
+             "mode \"auto\" means \"%s\" here, as %s and there %s %" PRId64 " target connection%s",
+             settings_mode_name(settings->mode), limit, connections == 1 ? "is" : "are", connections,
+             connections == 1 ? "" : "s");
+    return text;
 }
 
 struct target_settings *target_settings_copy(const struct target_settings *settings)

@@ -98,6 +98,13 @@ struct listener_settings {
 /* The name of a mode that settings can have. */
 const char *settings_mode_name(enum listener_mode mode);
 
+/* Target connections of the shared modes, those of backups apart. */
+int64_t settings_count_connections(const struct listener_settings *settings);
+
+/* What the mode "auto" means here, and why: the original's rule. Returns `text`. */
+#define SETTINGS_AUTO_SIZE 160
+const char *settings_explain_auto(const struct listener_settings *settings, char *text, size_t size);
+
 /* The whole configuration. Owned by struct config. */
 struct settings {
     char *file;             /* the main file; NULL if there was none */

@@ -98,10 +98,10 @@ void listener_destroy(struct listener *listener)
 
 void listener_start(struct listener *listener)
 {
-    char text[160];
+    char text[SETTINGS_AUTO_SIZE];
     if (listener->settings->mode_was_auto)
-        log_info(listener->settings->name, "mode \"auto\" means \"%s\" here",
-                 settings_mode_name(listener->settings->mode));
+        log_info(listener->settings->name, "%s",
+                 settings_explain_auto(listener->settings, text, sizeof text));
     for (size_t i = 0; i < listener->bound.count; i++)
         log_info(listener->settings->name, "listening on %s",
                  bind_print(&listener->bound.sockets[i], text, sizeof text));

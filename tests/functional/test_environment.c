@@ -136,6 +136,28 @@ static void auto_mode_is_said(void **state)
     proximux_stop(proximux);
 }
 
+/* What was said to set up proxy mode, and does not. */
+static void auto_mode_that_was_not_meant_is_warned_of(void **state)
+{
+    struct variables variables = { .count = 0 };
+
+    if (default_file_exists())
+        skip();
+    add(&variables, "LOCAL_HOST", "127.0.0.1");
+    add(&variables, "LOCAL_PORT", "1");
+    add(&variables, "LOCAL_MAX_CONNECTIONS", "-2");
+    add(&variables, "PROXY_CONNECTIONS_CNT", "2");
+    add_target(&variables, 1, 9);
+    add_target(&variables, 2, 10);
+    assert_int_equal(run(*state, NULL, &variables), 0);
+    test_require(
+        strstr(output, "listener \"default\": mode \"auto\" means \"funnel\" here, as max_connections is not "
+                       "limited and there are 2 target connections\n") != NULL,
+        "the mode is not said: %s", output);
+    test_require(strstr(output, "LOCAL_MAX_CONNECTIONS=2 or PROXIMUX_MODE=proxy") != NULL,
+                 "what was meant is not said: %s", output);
+}
+
 static void no_file_and_no_environment(void **state)
 {
     if (default_file_exists())
@@ -283,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fixture_test(environment_alone_starts_two_connections),
         fixture_test(auto_mode_is_said),
+        fixture_test(auto_mode_that_was_not_meant_is_warned_of),
         fixture_test(no_file_and_no_environment),
         fixture_test(negative_limit_means_none),
         fixture_test(environment_overrides_the_file),
