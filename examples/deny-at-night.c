@@ -2,10 +2,12 @@
  *
  *     cc -shared -fPIC -o deny-at-night.so deny-at-night.c
  *
- * (in a checkout: cc -shared -fPIC -I include -o deny-at-night.so examples/deny-at-night.c)
- *
  * and load it by: modules = ( { path = "/path/to/deny-at-night.so"; from = 22; to = 6; } ); */
+#if __has_include("../include/proximux/module.h") /* in a checkout */
+#include "../include/proximux/module.h"
+#else
 #include <proximux/module.h>
+#endif
 
 #include <time.h>
 

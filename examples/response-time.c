@@ -2,10 +2,12 @@
  *
  *     cc -shared -fPIC -o response-time.so response-time.c
  *
- * (in a checkout: cc -shared -fPIC -I include -o response-time.so examples/response-time.c)
- *
  * and load it by: modules = ( { path = "/path/to/response-time.so"; } ); */
+#if __has_include("../include/proximux/module.h") /* in a checkout */
+#include "../include/proximux/module.h"
+#else
 #include <proximux/module.h>
+#endif
 
 #include <stdio.h>
 
