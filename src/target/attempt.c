@@ -1,6 +1,5 @@
 #include "target/attempt.h"
 
-#include "base/clock.h"
 #include "net/socket.h"
 #include "target/target_name.h"
 
@@ -70,7 +69,8 @@ static void attempt_deliver_soon(struct attempt *attempt)
 
 static void attempt_fail(struct attempt *attempt)
 {
-    target_attempt_failed(&attempt->attempt, attempt->failure, attempt->failure_text, clock_now());
+    target_attempt_failed(&attempt->attempt, attempt->failure, attempt->failure_text,
+                          turn_now(attempt_loop(attempt)));
     attempt_free(attempt);
 }
 
@@ -78,7 +78,7 @@ static void attempt_succeed(struct attempt *attempt)
 {
     struct target *target = attempt->target;
     const struct keep_alive_settings *keep_alive = &target->settings->keep_alive;
-    int64_t now = clock_now();
+    int64_t now = turn_now(attempt_loop(attempt));
     if (keep_alive->enabled)
         socket_keep_alive(attempt->descriptor, (int)((keep_alive->idle + 999) / 1000),
                           (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
@@ -159,7 +159,8 @@ static void attempt_wait(struct attempt *attempt, int connect_errno)
     }
     ev_io_set(&attempt->watcher, attempt->descriptor, EV_WRITE);
     ev_io_start(attempt_loop(attempt), &attempt->watcher);
-    timer_start(&target_loop_of(attempt->target->set)->connect_timer, &attempt->timeout, clock_now());
+    timer_start(&target_loop_of(attempt->target->set)->connect_timer, &attempt->timeout,
+                turn_now(attempt_loop(attempt)));
 }
 
 static void attempt_connect_unix(struct attempt *attempt)
@@ -169,7 +170,8 @@ static void attempt_connect_unix(struct attempt *attempt)
         attempt_wait(attempt, errno);
     } else if (errno == EAGAIN) {
         if (!list_linked(&attempt->timeout.node))
-            timer_start(&target_loop_of(attempt->target->set)->connect_timer, &attempt->timeout, clock_now());
+            timer_start(&target_loop_of(attempt->target->set)->connect_timer, &attempt->timeout,
+                        turn_now(attempt_loop(attempt)));
         ev_timer_set(&attempt->unix_retry, UNIX_RETRY_SECONDS, 0.0);
         ev_timer_start(attempt_loop(attempt), &attempt->unix_retry);
     } else {
@@ -248,7 +250,7 @@ struct target_attempt *attempt_start(struct target *target)
     attempt->target = target;
     attempt->waiter.answered = attempt_resolved;
     attempt->descriptor = -1;
-    attempt->begun = clock_now();
+    attempt->begun = turn_now(attempt_loop(attempt));
     ev_init(&attempt->watcher, attempt_event);
     attempt->watcher.data = attempt;
     ev_init(&attempt->unix_retry, attempt_retry_unix);

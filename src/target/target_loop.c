@@ -1,6 +1,5 @@
 #include "target/target_loop.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/proxy_header.h"
 #include "target/attempt.h"
@@ -73,7 +72,7 @@ static void loop_due(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)events;
     struct target_set *set = watcher->data;
-    int64_t now = clock_now();
+    int64_t now = turn_now(loop);
     target_set_tick(set, now);
     int64_t due = target_set_due(set);
     ev_timer_stop(loop, watcher);
@@ -87,7 +86,8 @@ static void loop_due(struct ev_loop *loop, ev_timer *watcher, int events)
 
 static void loop_committed(struct target_set *set)
 {
-    timer_change(&target_loop_of(set)->connect_timer, set->settings->connect_timeout, true, clock_now());
+    timer_change(&target_loop_of(set)->connect_timer, set->settings->connect_timeout, true,
+                 turn_now(target_loop_of(set)->runtime->loop));
 }
 
 struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,

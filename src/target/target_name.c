@@ -1,6 +1,5 @@
 #include "target/target_name.h"
 
-#include "base/clock.h"
 #include "target/slot.h"
 
 #include <stdlib.h>
@@ -19,7 +18,7 @@ struct target_name {
 
 static void name_arm_refresh(struct target_name *name)
 {
-    double left = (double)(resolver_fresh_until(name->resolved) - clock_now()) / 1e6;
+    double left = (double)(resolver_fresh_until(name->resolved) - turn_now(name->loop)) / 1e6;
     ev_timer_stop(name->loop, &name->refresh);
     ev_timer_set(&name->refresh, left > REFRESH_MIN_SECONDS ? left : REFRESH_MIN_SECONDS, 0.0);
     ev_timer_start(name->loop, &name->refresh);
@@ -35,7 +34,7 @@ static void name_refreshed(struct target_name *name)
         return;
     name_arm_refresh(name);
     const struct address *addresses = resolver_addresses(name->resolved, &count);
-    set->hooks->looked_up(set->owner, target, addresses, count, clock_now());
+    set->hooks->looked_up(set->owner, target, addresses, count, turn_now(name->loop));
 }
 
 static void name_refresh_due(struct ev_loop *loop, ev_timer *watcher, int events)
