@@ -100,8 +100,8 @@ static void end_count(struct pipe_end *end, uint64_t received, uint64_t sent)
         session->service->owner.counters->bytes_from_clients += received;
         session->service->owner.counters->bytes_to_clients += sent;
     } else {
-        session->connected_target->counters.bytes_received += received;
-        session->connected_target->counters.bytes_sent += sent;
+        session->connected_target->counters->bytes_received += received;
+        session->connected_target->counters->bytes_sent += sent;
     }
 }
 

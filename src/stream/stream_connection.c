@@ -51,9 +51,9 @@ static bool stream_connection_receive(struct stream_connection *connection)
     connection->read_turn = turn->number;
     if (length > 0) {
         connection->received += (uint64_t)length;
-        connection->pooled.target->counters.bytes_received += (uint64_t)length;
+        connection->pooled.target->counters->bytes_received += (uint64_t)length;
         mux_connection_bytes(connection->pooled.mux, runtime->read_buffer, (size_t)length, turn->now);
-        connection->pooled.target->counters.discarded +=
+        connection->pooled.target->counters->discarded +=
             mux_connection_take_discarded(connection->pooled.mux);
     } else if (length == 0) {
         mux_connection_end(connection->pooled.mux, turn->now);
@@ -124,7 +124,7 @@ static void stream_connection_write(struct stream_connection *connection)
         return;
     struct stream_service *service = connection->service;
     connection->sent += (uint64_t)written;
-    connection->pooled.target->counters.bytes_sent += (uint64_t)written;
+    connection->pooled.target->counters->bytes_sent += (uint64_t)written;
     mux_connection_written(connection->pooled.mux, (size_t)written, stream_now(service));
     stream_touch(service);
 }

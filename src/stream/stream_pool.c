@@ -90,7 +90,7 @@ static void connection_end(struct pool_connection *connection, int64_t now)
     list_remove(&connection->node);
     if (connection->mux != NULL) {
         bool is_over = mux_connection_is_over(connection->mux);
-        target->counters.closed[is_over ? mux_connection_reason(connection->mux) : REASON_DRAINED]++;
+        target->counters->closed[is_over ? mux_connection_reason(connection->mux) : REASON_DRAINED]++;
     }
     connection->pool->driver->ended(connection, now);
     if (connection->mux != NULL)

@@ -27,7 +27,7 @@ static void stream_record_counts(struct counters *counters, const struct mux_end
         histogram_record(&counters->wait, ending->wait);
     if (connection == NULL)
         return;
-    struct target_counters *of_target = &connection->target->counters;
+    struct target_counters *of_target = connection->target->counters;
     if (ending->answered) {
         of_target->answered++;
         histogram_record(&of_target->service, ending->service);

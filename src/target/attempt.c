@@ -82,7 +82,7 @@ static void attempt_succeed(struct attempt *attempt)
     if (keep_alive->enabled)
         socket_keep_alive(attempt->descriptor, (int)((keep_alive->idle + 999) / 1000),
                           (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
-    histogram_record(&target->counters.connect, now - attempt->begun);
+    histogram_record(&target->counters->connect, now - attempt->begun);
     if (attempt->count > 0)
         target->good_address = attempt->addresses[attempt->next - 1];
     if (target->name != NULL && target->set->hooks->keeps_connections)

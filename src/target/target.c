@@ -28,6 +28,7 @@ static void target_free(struct target *target)
     slot_leave(target);
     list_remove(&target->node);
     target_settings_free((struct target_settings *)target->settings);
+    free(target->counters);
     free(target);
 }
 
@@ -227,7 +228,9 @@ struct target *target_choose(struct target_set *set, const struct address *clien
 
 struct target_attempt *target_connect(struct target *target, target_result *result, void *data)
 {
-    struct target_attempt *attempt = target->set->driver->connect(target);
+    if (target->counters == NULL)
+        target->counters = calloc(1, sizeof *target->counters);
+    struct target_attempt *attempt = target->counters == NULL ? NULL : target->set->driver->connect(target);
     if (attempt == NULL)
         return NULL;
     *attempt = (struct target_attempt){ .target = target, .result = result, .data = data };
@@ -243,7 +246,7 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
 void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, int64_t now)
 {
     struct target *target = attempt->target;
-    target->counters.opened++;
+    target->counters->opened++;
     if (!target->set->hooks->keeps_connections)
         target_state_succeeded(target);
     else if (target->trial == attempt)
@@ -255,7 +258,7 @@ void target_attempt_failed(struct target_attempt *attempt, enum reason reason, c
 {
     struct target *target = attempt->target;
     target->connections--;
-    target->counters.connect_failures[reason]++;
+    target->counters->connect_failures[reason]++;
     target_state_failed(target, attempt, reason, text, now);
     attempt->result(attempt->data, target, -1, now);
     slot_freed(target);
@@ -293,7 +296,7 @@ void target_succeed(struct target *target)
 
 void target_fail(struct target *target, enum reason reason, const char *text, int64_t now)
 {
-    target->counters.connect_failures[reason]++;
+    target->counters->connect_failures[reason]++;
     target_state_failed(target, NULL, reason, text, now);
 }
 
@@ -359,7 +362,9 @@ void target_describe(const struct target *target, struct service_target *descrip
         [TARGET_UP] = "up",         [TARGET_DOWN] = "down",       [TARGET_RETRY] = "down",
         [TARGET_TRYING] = "trying", [TARGET_RETIRED] = "retired",
     };
-    bool is_untried = target->state == TARGET_UP && target->counters.opened == 0;
+    static const struct target_counters none;
+    bool is_untried =
+        target->state == TARGET_UP && (target->counters == NULL || target->counters->opened == 0);
     *description = (struct service_target){
         .name = target->settings->name,
         .state = is_untried ? "untried" : states[target->state],
@@ -371,7 +376,7 @@ void target_describe(const struct target *target, struct service_target *descrip
             .connections = (uint64_t)target->connections,
             .in_flight = (uint64_t)target->connections,
         },
-        .counters = &target->counters,
+        .counters = target->counters != NULL ? target->counters : &none,
     };
 }
 

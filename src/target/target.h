@@ -59,7 +59,7 @@ struct target {
     struct address good_address;        /* the one that worked last: tried first */
     enum reason failure;                /* why it is not up */
     char failure_text[160];
-    struct target_counters counters;
+    struct target_counters *counters; /* NULL before the first attempt: many targets never have one */
 };
 
 /* What became of an attempt. On success `descriptor` (owned by the callee from now on) is connected and
