@@ -1,4 +1,4 @@
-/* The command line; all else is elsewhere. */
+/* The command line. */
 #include "admin/ask.h"
 #include "config/config.h"
 #include "events/events.h"

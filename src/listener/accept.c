@@ -1,5 +1,5 @@
-/* From a backlog to a client who is in, or refused. */
-#include "listener/parts.h"
+/* Accepting: from the backlog of a socket to a client that is admitted, or refused. */
+#include "listener/listener_parts.h"
 
 #include "base/log.h"
 
@@ -19,7 +19,7 @@
 #define HANDSHAKE_SECONDS 0.002
 #define HANDSHAKE_ROUNDS  8
 
-/* What accept4() failing means for the next one. */
+/* What a failure of accept4() means for the next call. */
 enum accept_outcome {
     ACCEPT_NEXT,
     ACCEPT_EMPTY,
@@ -113,7 +113,7 @@ void listener_close_sockets(struct listener *listener)
 
 size_t listener_clients(const struct listener *listener)
 {
-    return listener->greetings.count + (size_t)listener->admission.clients;
+    return listener->header_waits.count + (size_t)listener->admission.clients;
 }
 
 bool listener_is_empty(const struct listener *listener)
@@ -176,15 +176,15 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
         listener->current->service, &(struct service_client){ descriptor, client, destination, events });
 }
 
-static void listener_greeted(void *owner, int descriptor, const struct address *sender,
-                             const struct address *client, const struct address *destination,
-                             enum reason reason)
+static void listener_header_ended(void *owner, int descriptor, const struct address *sender,
+                                  const struct address *client, const struct address *destination,
+                                  enum reason reason)
 {
     struct listener *listener = owner;
     if (reason == REASON_NONE) {
         listener_admit(listener, descriptor, sender, client, destination);
     } else if (reason == REASON_CLIENT_CLOSED || reason == REASON_CLIENT_RESET) {
-        /* A look at the door, as load balancers take one every few seconds. */
+        /* A health check: load balancers connect every few seconds and send nothing. */
         close(descriptor);
         listener_return_descriptors(listener);
     } else {
@@ -207,7 +207,7 @@ static void listener_welcome(struct listener *listener, int descriptor, const st
     struct address sender;
     address_from_socket(socket_address, &sender);
     if (listener_expects_header(listener, &sender))
-        greetings_add(&listener->greetings, descriptor, &sender);
+        header_waits_add(&listener->header_waits, descriptor, &sender);
     else
         listener_admit(listener, descriptor, &sender, &sender, NULL);
 }
@@ -391,7 +391,7 @@ void listener_init_accepting(struct listener *listener)
     listener->waiter.resume = listener_descriptors_back;
     admission_init(&listener->admission, listener->settings);
     refusals_init(&listener->refusals, listener->runtime->loop, listener->settings->name);
-    greetings_init(&listener->greetings, listener->runtime, listener_greeted, listener);
+    header_waits_init(&listener->header_waits, listener->runtime, listener_header_ended, listener);
     ev_init(&listener->pause, listener_pause_over);
     listener->pause.data = listener;
 }

@@ -1,4 +1,4 @@
-/* Who gets in: address lists, and how many clients there may be, in all and from one address. */
+/* Admission of clients: address lists, and limits of how many there are, in all and from one address. */
 #ifndef LISTENER_ADMISSION_H
 #define LISTENER_ADMISSION_H
 

@@ -430,8 +430,7 @@ bool bind_open(const struct listener_settings *settings, const struct bind_wishe
     return true;
 }
 
-/* Whether mode and owner are as wanted: what root has given away can't be given once more without its rights.
- */
+/* Whether mode and owner are as wanted: without the rights of root an owner that was set can't be set again. */
 static bool unix_socket_is_as_wanted(const char *path, const struct unix_settings *wanted)
 {
     struct stat status;

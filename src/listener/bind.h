@@ -44,8 +44,7 @@ struct bind_wishes {
     size_t count;
 };
 
-/* Finds out which addresses the settings mean; looks names up, which blocks. False with a reason in `error`.
- */
+/* Finds out which addresses the settings mean; looks names up, which blocks. False with `error` set. */
 bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *wishes, char *error,
                   size_t error_size);
 void bind_wishes_free(struct bind_wishes *wishes);

@@ -1,5 +1,6 @@
-/* What serves the clients of a listener, since the start or since a reload that changed mode or protocol. */
-#include "listener/parts.h"
+/* A generation: the service that a listener's clients get, since the start or since a reload that changed mode or
+ * protocol. */
+#include "listener/listener_parts.h"
 
 #include "base/log.h"
 
@@ -49,7 +50,7 @@ void generation_destroy(struct generation *generation)
     free(generation);
 }
 
-/* Its clients were served as before for long enough: what they have asked for is still answered. */
+/* The time of the generation is over: its clients still get the answers to what they have sent. */
 static void generation_expired(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)loop;

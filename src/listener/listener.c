@@ -1,4 +1,4 @@
-#include "listener/parts.h"
+#include "listener/listener_parts.h"
 
 #include "base/log.h"
 #include "pipe/pipe.h"
@@ -83,7 +83,7 @@ void listener_destroy(struct listener *listener)
     if (listener == NULL)
         return;
     listener->draining = false; /* nobody is to be told */
-    greetings_close(&listener->greetings, REASON_DRAINED);
+    header_waits_close(&listener->header_waits, REASON_DRAINED);
     listener_close_sockets(listener);
     list_foreach(&listener->earlier, node) generation_destroy(list_entry(node, struct generation, node));
     generation_destroy(listener->current);
@@ -162,7 +162,7 @@ void listener_close(struct listener *listener, enum reason reason)
         listener->emptied(listener->owner);
         return;
     }
-    greetings_close(&listener->greetings, reason);
+    header_waits_close(&listener->header_waits, reason);
     list_foreach(&listener->earlier, node)
     {
         struct service *service = list_entry(node, struct generation, node)->service;

@@ -13,13 +13,11 @@
 
 struct listener;
 
-/* The last client of a draining listener has gone, and its sockets are closed. May not destroy the listener.
- */
+/* The last client of a draining listener is gone, its sockets are closed. May not destroy the listener. */
 typedef void listener_emptied(void *owner);
 
 /* Takes over `bound`, also on failure, and holds references to `settings` and `events`. Does not accept yet.
- * NULL with errno when memory is short, or descriptors for the target connections of a shared mode (EMFILE).
- */
+ * NULL with errno when memory is short, or descriptors for target connections of a shared mode (EMFILE). */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct events *events, struct bound_sockets *bound,
                                  listener_emptied *emptied, void *owner);

@@ -4,7 +4,7 @@
 
 #define REFUSALS_PAUSE_SECONDS 1.0
 
-/* Returns whether there was anything to say. */
+/* Logs refusals that were counted during the pause. Returns whether there were any. */
 static bool refusals_say(struct refusals *refusals)
 {
     bool said = false;

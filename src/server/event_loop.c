@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* In the middle of what libev does nothing can be tidied up. */
+/* The process ends here: a failure inside of libev can't be cleaned up. */
 static void event_loop_give_up(const char *what)
 {
     log_error(NULL, "the event loop can't go on: %s: %s", what, strerror(errno));
@@ -47,8 +47,7 @@ static void event_loop_note_pending(struct ev_loop *loop)
 }
 
 /* Signals and other threads wake the loop up by a descriptor of its own. That the kernel can't watch it libev
- * does not tell, and aborts at the first signal: but it is the only one now, of which nothing can have come.
- */
+ * does not tell, and aborts at the first signal. A pending event of the only watcher tells it. */
 static bool event_loop_can_be_woken(struct ev_loop *loop)
 {
     bool is_pending = false;

@@ -128,8 +128,8 @@ static void launch_become(struct launch *launch)
 
 /* ---- the starter ---- */
 
-/* Keeps nothing but the pipe: what the process before it closes has to be closed, not half open here. Returns
- * the pipe's new number. */
+/* Closes all descriptors but the pipe: a socket that the old process closes must not stay open here. Returns the
+ * pipe's new number. */
 static int starter_close_others(int report)
 {
     if (report != 0 && dup2(report, 0) == -1)
@@ -144,7 +144,7 @@ static int starter_close_others(int report)
     return 0;
 }
 
-/* Waits for the end of the new process, and reports it. TERM is the word to end it. */
+/* Waits for the end of the new process, and reports it. TERM asks for its end. */
 static void starter_watch(pid_t process, int report)
 {
     int status = -1;
@@ -159,7 +159,7 @@ static void starter_watch(pid_t process, int report)
     _exit(write(report, &status, sizeof status) == sizeof status ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-/* All signals are blocked. Who has started it gets the number of the new process, or a negative errno. */
+/* All signals are blocked. The pipe gets the number of the new process, or a negative errno. */
 static void starter_run(struct launch *launch, pid_t parent)
 {
     signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody learns how a child has ended */

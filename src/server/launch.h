@@ -34,7 +34,7 @@ struct launched {
     int report; /* what the starter has to say */
 };
 
-/* How a process ends whose binary can't be executed, or lacks a library. */
+/* Exit status of a process whose binary can't be executed, or lacks a library. */
 #define LAUNCH_FAILED 127
 
 /* Starts the program with the sockets, as systemd passes them, and one end of a pair of sockets. Returns our

@@ -1,4 +1,4 @@
-/* Tells the service manager how we are (the protocol of sd_notify(3): one datagram to $NOTIFY_SOCKET). */
+/* Reports the state of the process to the service manager: sd_notify(3), one datagram to $NOTIFY_SOCKET. */
 #ifndef SERVER_NOTIFY_H
 #define SERVER_NOTIFY_H
 

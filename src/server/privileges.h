@@ -12,8 +12,7 @@
  * is set, or if we are that user already. False with a reason in `error`. */
 bool privileges_drop(const struct settings *settings, char *error, size_t error_size);
 
-/* Whom files and folders made before that have to belong to: (uid_t)-1 and (gid_t)-1 if we stay who we are.
- */
+/* The owner of files and folders that are made before that: (uid_t)-1 and (gid_t)-1 if user and group stay. */
 uid_t privileges_user(const struct settings *settings);
 gid_t privileges_group(const struct settings *settings);
 

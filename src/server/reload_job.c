@@ -31,7 +31,7 @@ static void job_free(struct reload_job *job)
     free(job);
 }
 
-/* Says all that can't be looked up, not just the first. */
+/* Logs every name that can't be looked up, not the first alone. */
 static void job_resolve(struct reload_found *found)
 {
     const struct settings *settings = found->config.settings;

@@ -28,7 +28,7 @@ struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
 /* Takes what a thread that has ended has found, which is the caller's then, and frees the job. */
 void reload_job_take(struct reload_job *job, struct reload_found *found);
 
-/* Lets a thread that may still be at work end by itself. Nobody is told any more. */
+/* Detaches a thread that may still run; `finished` is not sent any more. */
 void reload_job_abandon(struct reload_job *job);
 
 /* Frees all, the configuration in a thread of its own: large ones take long. */

@@ -289,7 +289,7 @@ static void plan_start_events(struct reload_plan *plan)
         plan_fail(plan, NULL, error);
 }
 
-/* Each step goes on where another part of it has failed, so that all errors are said. */
+/* A step is done for all listeners even if it fails for one, so that all errors are logged. */
 static void plan_make_all(struct reload_plan *plan)
 {
     if (!plan_allocate(plan))
@@ -369,7 +369,7 @@ static void plan_take_over(struct reload_plan *plan)
     }
 }
 
-/* One line for what changes with a listener, none if nothing does. */
+/* Logs the keys of a listener that change. */
 static void plan_say_changes(const struct plan_entry *entry)
 {
     if (entry->changes->keys[0] != '\0')
@@ -408,7 +408,7 @@ static void plan_commit_listeners(struct reload_plan *plan)
     }
 }
 
-/* Lets the listeners go that the plan does not have. */
+/* Removes the listeners that the plan does not have. */
 static void plan_dismiss(struct reload_plan *plan)
 {
     struct listeners *listeners = plan->parts->listeners;

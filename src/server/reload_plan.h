@@ -2,8 +2,8 @@
 #ifndef SERVER_RELOAD_PLAN_H
 #define SERVER_RELOAD_PLAN_H
 
-#include "server/reload.h"
 #include "server/reload_job.h"
+#include "server/server_reload.h"
 
 struct reload_plan;
 

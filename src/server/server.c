@@ -8,9 +8,9 @@
 #include "server/event_loop.h"
 #include "server/listeners.h"
 #include "server/notify.h"
-#include "server/overview.h"
 #include "server/privileges.h"
-#include "server/reload.h"
+#include "server/server_admin.h"
+#include "server/server_reload.h"
 #include "server/upgrade.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 #define ERROR_SIZE 320
 
-/* Half a million lines of lists and slow name servers have their time; who hangs is given up. */
+/* Time that a new process has until it is ready: enough for long lists and slow name servers. */
 #define UPGRADE_SECONDS 30.0
 
 /* Owns everything that runs. */
@@ -31,13 +31,13 @@ struct server {
     struct events *events;
     struct runtime runtime;
     struct inherited inherited;
-    struct bound_sockets *bound; /* one a listener, until the listeners take them over */
-    struct bound_sockets admin;  /* likewise, that of admin */
+    struct bound_sockets *bound;      /* one a listener, until the listeners take them over */
+    struct bound_sockets admin_bound; /* likewise, that of admin */
     struct listeners listeners;
     ev_timer sweep; /* of listeners that leave */
     struct reload reload;
     struct drain drain;
-    struct overview overview;
+    struct server_admin admin;
     struct pid_file pid_file;
     char *pid_path;  /* the settings that named it may be gone */
     int daemon;      /* for daemon_ready(); -1: foreground */
@@ -78,7 +78,7 @@ static bool server_take_pid_file(struct server *server)
     return success;
 }
 
-static void server_yield(void *owner)
+static void server_release(void *owner)
 {
     struct server *server = owner;
     pid_file_leave(&server->pid_file);
@@ -92,17 +92,17 @@ static void server_resume(void *owner)
     reload_upgrade_ended(&server->reload, 0);
 }
 
-/* Another process serves: this one has only to finish what it has begun. */
-static void server_hand_over(void *owner, pid_t heir)
+/* Another process has taken over the sockets: this one drains. */
+static void server_hand_over(void *owner, pid_t successor)
 {
     struct server *server = owner;
     char state[80];
-    log_info(NULL, "process %ld has taken over", (long)heir);
-    snprintf(state, sizeof state, "MAINPID=%ld", (long)heir);
+    log_info(NULL, "process %ld has taken over", (long)successor);
+    snprintf(state, sizeof state, "MAINPID=%ld", (long)successor);
     notify_send(state);
-    reload_upgrade_ended(&server->reload, heir);
+    reload_upgrade_ended(&server->reload, successor);
     ev_timer_stop(server->runtime.loop, &server->watchdog);
-    overview_hand_over(&server->overview);
+    server_admin_hand_over(&server->admin);
     drain_hand_over(&server->drain);
 }
 
@@ -132,7 +132,7 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
         log_warning(NULL, "no upgrade: the end of process 1 of a container ends all others in it");
         return;
     }
-    struct listener *admin = server->overview.listener;
+    struct listener *admin = server->admin.listener;
     for (size_t i = 0; i < server->listeners.count; i++)
         count += listener_sockets(server->listeners.running[i])->count;
     if (admin != NULL)
@@ -151,7 +151,7 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
     free(sockets);
 }
 
-/* What asks a running server for something. */
+/* Signals that are requests to a running server. */
 static const int requests[] = { SIGHUP, SIGUSR1, SIGUSR2 };
 
 /* Blocks or unblocks them. */
@@ -196,7 +196,7 @@ static void server_watchdog_due(struct ev_loop *loop, ev_timer *watcher, int eve
     notify_send("WATCHDOG=1");
 }
 
-/* The loop that turns is what the service manager wants to hear of: twice as often as it asks for. */
+/* The watchdog of the service manager hears from the loop twice as often as it asks for. */
 static void server_start_watchdog(struct server *server)
 {
     double period = notify_watchdog_period() / 2;
@@ -260,7 +260,7 @@ static bool server_bind(struct server *server)
     for (size_t i = 0; i < settings->listener_count; i++)
         success = server_bind_one(server, settings->listeners[i], &server->bound[i]) && success;
     if (settings->admin != NULL)
-        success = server_bind_one(server, settings->admin, &server->admin) && success;
+        success = server_bind_one(server, settings->admin, &server->admin_bound) && success;
     return success;
 }
 
@@ -315,7 +315,7 @@ static bool server_make_listeners(struct server *server)
         }
         server->listeners.running[server->listeners.count++] = listener;
     }
-    if (!overview_open(&server->overview, &server->runtime, &server->admin)) {
+    if (!server_admin_open(&server->admin, &server->runtime, &server->admin_bound)) {
         log_error("admin", "%s", strerror(errno));
         return false;
     }
@@ -360,7 +360,7 @@ static bool server_announce(struct server *server)
     turn_refresh(&server->runtime.turn);
     for (size_t i = 0; i < server->listeners.count; i++)
         listener_start(server->listeners.running[i]);
-    overview_start(&server->overview);
+    server_admin_start(&server->admin);
     if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
@@ -383,12 +383,12 @@ static void server_clean_up(struct server *server)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     reload_stop(&server->reload);
-    overview_close(&server->overview);
+    server_admin_close(&server->admin);
     listeners_destroy(&server->listeners);
     server_close_bound(server);
     inherited_release(&server->inherited);
     upgrade_free(&server->upgrade);
-    bind_close(&server->admin);
+    bind_close(&server->admin_bound);
     resolver_destroy(server->runtime.resolver);
     shortage_stop(&server->runtime.shortage);
     turn_close(&server->runtime.turn);
@@ -461,11 +461,11 @@ int server_run(struct config *config, const struct server_options *options)
     const struct upgrade_owner upgrade_owner = {
         .owner = &server,
         .patience = UPGRADE_SECONDS,
-        .yield = server_yield,
+        .release = server_release,
         .resume = server_resume,
         .over = server_hand_over,
     };
-    overview_init(&server.overview, &server.runtime, config, &server.drain, &server.reload);
+    server_admin_init(&server.admin, &server.runtime, config, &server.drain, &server.reload);
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &config->settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);

@@ -20,8 +20,7 @@ struct server_options {
 void server_hold_signals(void);
 
 /* Serves until a signal ends it. `config` is without errors and stays the caller's; what a reload brings
- * takes the place of what it holds. Returns the exit status; errors at start are on standard error by then.
- */
+ * takes the place of what it holds. Returns the exit status; errors at start were written to standard error. */
 int server_run(struct config *config, const struct server_options *options);
 
 #endif

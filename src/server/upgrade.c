@@ -49,11 +49,11 @@ static void upgrade_stop_watching(struct upgrade *upgrade)
     close(upgrade->watcher.fd);
 }
 
-/* The new process is not to take over any more. Returns how it ended, for the log. */
-static const char *upgrade_end_heir(struct upgrade *upgrade, char *text, size_t size)
+/* Ends the new process before it has taken over. Returns how it ended, for the log. */
+static const char *upgrade_end_successor(struct upgrade *upgrade, char *text, size_t size)
 {
     upgrade_stop_watching(upgrade);
-    int status = launch_end(&upgrade->heir);
+    int status = launch_end(&upgrade->successor);
     if (status == -1)
         snprintf(text, size, "how it ended is not known");
     else if (WIFEXITED(status) && WEXITSTATUS(status) == LAUNCH_FAILED)
@@ -68,21 +68,21 @@ static const char *upgrade_end_heir(struct upgrade *upgrade, char *text, size_t 
 static void upgrade_fail(struct upgrade *upgrade, const char *why)
 {
     char text[64];
-    pid_t heir = upgrade->heir.process;
-    const char *end = upgrade_end_heir(upgrade, text, sizeof text);
+    pid_t successor = upgrade->successor.process;
+    const char *end = upgrade_end_successor(upgrade, text, sizeof text);
     upgrade->owner.resume(upgrade->owner.owner);
-    log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)heir, why, end);
+    log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)successor, why, end);
 }
 
 void upgrade_cancel(struct upgrade *upgrade)
 {
     char text[64];
-    pid_t heir = upgrade->heir.process;
-    if (heir == 0)
+    pid_t successor = upgrade->successor.process;
+    if (successor == 0)
         return;
-    upgrade_end_heir(upgrade, text, sizeof text);
+    upgrade_end_successor(upgrade, text, sizeof text);
     upgrade->owner.resume(upgrade->owner.owner);
-    log_info(NULL, "upgrade given up: process %ld was ended", (long)heir);
+    log_info(NULL, "upgrade given up: process %ld was ended", (long)successor);
 }
 
 static void upgrade_timed_out(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -95,19 +95,20 @@ static void upgrade_timed_out(struct ev_loop *loop, ev_timer *watcher, int event
 static void upgrade_ready(struct upgrade *upgrade)
 {
     static const char go = WORD_GO;
-    upgrade->yielded = true;
-    upgrade->owner.yield(upgrade->owner.owner);
+    upgrade->released = true;
+    upgrade->owner.release(upgrade->owner.owner);
     if (send(upgrade->watcher.fd, &go, 1, MSG_NOSIGNAL) != 1)
         upgrade_fail(upgrade, "can't be told to go on");
 }
 
 static void upgrade_done(struct upgrade *upgrade)
 {
-    pid_t heir = upgrade->heir.process;
+    pid_t successor = upgrade->successor.process;
     ev_io_stop(upgrade->loop, &upgrade->watcher);
     ev_timer_stop(upgrade->loop, &upgrade->timer);
-    launch_let_go(&upgrade->heir); /* before the service manager hears of it, and looks whose child it is */
-    upgrade->owner.over(upgrade->owner.owner, heir);
+    launch_let_go(
+        &upgrade->successor); /* before the service manager hears of it, and looks whose child it is */
+    upgrade->owner.over(upgrade->owner.owner, successor);
     close(upgrade->watcher.fd);
 }
 
@@ -123,9 +124,9 @@ static void upgrade_heard(struct ev_loop *loop, ev_io *watcher, int events)
     ssize_t got = recv(watcher->fd, &word, 1, 0);
     if (got == -1 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (got == 1 && word == WORD_READY && !upgrade->yielded)
+    if (got == 1 && word == WORD_READY && !upgrade->released)
         upgrade_ready(upgrade);
-    else if (got == 1 && word == WORD_DONE && upgrade->yielded)
+    else if (got == 1 && word == WORD_DONE && upgrade->released)
         upgrade_done(upgrade);
     else
         upgrade_fail(upgrade, "did not start");
@@ -151,25 +152,26 @@ static int upgrade_launch(struct upgrade *upgrade, const struct launch_socket *s
         .variable = UPGRADE_VARIABLE,
     };
     if (program.binary != NULL)
-        return launch_start(&upgrade->heir, &program, sockets, count);
+        return launch_start(&upgrade->successor, &program, sockets, count);
     errno = ENOENT;
     return -1;
 }
 
 void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count)
 {
-    if (upgrade->heir.process != 0) {
-        log_warning(NULL, "an upgrade is under way already, by process %ld", (long)upgrade->heir.process);
+    if (upgrade->successor.process != 0) {
+        log_warning(NULL, "an upgrade is under way already, by process %ld",
+                    (long)upgrade->successor.process);
         return;
     }
-    upgrade->yielded = false;
+    upgrade->released = false;
     int descriptor = upgrade_launch(upgrade, sockets, count);
     if (descriptor == -1) {
         log_error(NULL, "upgrade failed: %s: %s; this process goes on",
                   upgrade->binary != NULL ? upgrade->binary : "the binary", strerror(errno));
         return;
     }
-    log_info(NULL, "upgrade: process %ld of %s is to take over", (long)upgrade->heir.process,
+    log_info(NULL, "upgrade: process %ld of %s is to take over", (long)upgrade->successor.process,
              upgrade->binary);
     ev_io_set(&upgrade->watcher, descriptor, EV_READ);
     ev_io_start(upgrade->loop, &upgrade->watcher);
@@ -191,7 +193,7 @@ int upgrade_find_predecessor(void)
     return descriptor;
 }
 
-/* Says a word and waits for one, or for the old process to be gone. */
+/* Sends a word and waits for the answer, or for the end of the old process. */
 static void upgrade_say(int descriptor, char word)
 {
     struct pollfd answer = { .fd = descriptor, .events = POLLIN };

@@ -32,10 +32,10 @@
 /* What the old process is told. */
 struct upgrade_owner {
     void *owner;
-    double patience;                       /* seconds that a new process has to take over */
-    void (*yield)(void *owner);            /* let go of what only one process can have */
-    void (*resume)(void *owner);           /* take it again, if let go of: the upgrade has failed */
-    void (*over)(void *owner, pid_t heir); /* `heir` serves now */
+    double patience;                            /* seconds that a new process has to take over */
+    void (*release)(void *owner);               /* let go of what only one process can have */
+    void (*resume)(void *owner);                /* take it again, if let go of: the upgrade has failed */
+    void (*over)(void *owner, pid_t successor); /* `successor` serves now */
 };
 
 /* The old process's side. Owned by the server. */
@@ -43,10 +43,10 @@ struct upgrade {
     struct ev_loop *loop;
     struct upgrade_owner owner;
     char **arguments;
-    char *binary;         /* as it was found at start; NULL: not to be found out */
-    char *directory;      /* that we were started in */
-    struct launched heir; /* none: no upgrade is under way */
-    bool yielded;
+    char *binary;              /* as it was found at start; NULL: not to be found out */
+    char *directory;           /* that we were started in */
+    struct launched successor; /* none: no upgrade is under way */
+    bool released;
     ev_io watcher;
     ev_timer timer;
 };
@@ -58,7 +58,7 @@ void upgrade_init(struct upgrade *upgrade, char **arguments);
 /* From now on an upgrade can be started. */
 void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct upgrade_owner *owner);
 
-/* Starts one, or says in the log why that can't be. */
+/* Starts an upgrade, or logs why there is none. */
 void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count);
 
 /* Ends a new process that has not taken over yet. */
@@ -66,7 +66,7 @@ void upgrade_cancel(struct upgrade *upgrade);
 
 void upgrade_free(struct upgrade *upgrade);
 
-/* The new process's side: the descriptor of the socket pair, or -1 if there is no old process. */
+/* The side of the new process: the descriptor of the socket pair, or -1 if there is no old process. */
 int upgrade_find_predecessor(void);
 
 /* Tells the old process that all is ready, and waits until it has let go of what only one can have. */

@@ -36,8 +36,8 @@ struct scene {
     char script[128];
     const char *directory; /* that we were started in; NULL: the one that we are in */
     struct upgrade upgrade;
-    bool hurries; /* has no patience any more once it has yielded */
-    unsigned yielded;
+    bool hurries; /* has no patience any more once it has released */
+    unsigned released;
     unsigned resumed;
     pid_t heir;  /* that took over; 0: none */
     long parent; /* of the heir, at that moment */
@@ -46,7 +46,7 @@ struct scene {
 static void scene_yield(void *owner)
 {
     struct scene *scene = owner;
-    scene->yielded++;
+    scene->released++;
     if (!scene->hurries)
         return;
     ev_timer_stop(scene->loop, &scene->upgrade.timer);
@@ -109,7 +109,7 @@ static void scene_start(struct scene *scene, const char *script, double patience
     const struct upgrade_owner owner = {
         .owner = scene,
         .patience = patience,
-        .yield = scene_yield,
+        .release = scene_yield,
         .resume = scene_resume,
         .over = scene_over,
     };
@@ -128,13 +128,13 @@ static void scene_start(struct scene *scene, const char *script, double patience
     upgrade_attach(&scene->upgrade, scene->loop, &owner);
     log_place_stderr_to_file(scene->place);
     upgrade_start(&scene->upgrade, NULL, 0);
-    assert_true(scene->upgrade.heir.process > 0);
+    assert_true(scene->upgrade.successor.process > 0);
 }
 
 /* Lets the loop turn until the upgrade is over, well or not. */
 static void scene_run(struct scene *scene)
 {
-    while (scene->upgrade.heir.process != 0 && !scene->stuck)
+    while (scene->upgrade.successor.process != 0 && !scene->stuck)
         ev_run(scene->loop, EVRUN_ONCE);
     log_place_stderr_back(scene->place);
     assert_false(scene->stuck);
@@ -159,7 +159,7 @@ static void one_that_hangs_is_given_up(void **state)
     scene_run(scene);
     assert_true(clock_now() - begin >= (int64_t)(SHORT_SPAN * 1e6));
     scene_expect_failure(scene, "was not ready in time \\(it was ended by signal 9\\)");
-    assert_int_equal(scene->yielded, 0);
+    assert_int_equal(scene->released, 0);
 }
 
 static void one_that_is_ready_but_never_serves_is_given_up(void **state)
@@ -169,7 +169,7 @@ static void one_that_is_ready_but_never_serves_is_given_up(void **state)
     scene_start(scene, "printf R >&3; exec sleep 1000", PATIENCE);
     scene_run(scene);
     scene_expect_failure(scene, "was not ready in time \\(it was ended by signal 9\\)");
-    assert_int_equal(scene->yielded, 1);
+    assert_int_equal(scene->released, 1);
 }
 
 static void one_that_says_nonsense_is_ended(void **state)
@@ -204,11 +204,11 @@ static void one_that_serves_is_an_orphan(void **state)
     struct scene *scene = *state;
     int status;
     scene_start(scene, "printf RD >&3; exec sleep 1000", PATIENCE);
-    assert_int_not_equal(process_parent(scene->upgrade.heir.process), getpid());
+    assert_int_not_equal(process_parent(scene->upgrade.successor.process), getpid());
     scene_run(scene);
     assert_true(scene->heir > 0);
     assert_int_equal(scene->parent, getpid());
-    assert_int_equal(scene->yielded, 1);
+    assert_int_equal(scene->released, 1);
     assert_int_equal(scene->resumed, 0);
     /* nobody but it is left */
     assert_int_equal(kill(scene->heir, SIGKILL), 0);
@@ -244,7 +244,7 @@ static void the_starter_holds_no_descriptors(void **state)
     int64_t end = clock_now() + (int64_t)(PATIENCE * 1e6);
     scene_start(scene, "exec sleep 1000", PATIENCE);
     pid_t starter = process_child(getpid());
-    assert_int_equal(starter, process_parent(scene->upgrade.heir.process));
+    assert_int_equal(starter, process_parent(scene->upgrade.successor.process));
     while (process_descriptors(starter) != 1 && clock_now() < end)
         ;
     assert_int_equal(process_descriptors(starter), 1);
@@ -259,8 +259,8 @@ static void the_starter_may_be_killed(void **state)
     struct scene *scene = *state;
     int status;
     scene_start(scene, "exec sleep 1000", SHORT_SPAN);
-    pid_t heir = scene->upgrade.heir.process;
-    assert_int_equal(kill(scene->upgrade.heir.starter, SIGKILL), 0);
+    pid_t heir = scene->upgrade.successor.process;
+    assert_int_equal(kill(scene->upgrade.successor.starter, SIGKILL), 0);
     scene_run(scene);
     assert_int_equal(waitpid(heir, &status, 0), heir);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);

@@ -1,4 +1,4 @@
-#include "server/reload.h"
+#include "server/server_reload.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,7 +19,7 @@ static bool string_differs(const char *a, const char *b)
     return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
 }
 
-/* What only a restart can change. */
+/* Warns of changes that take effect at the next start only. */
 static void reload_warn(const struct settings *before, const struct settings *after,
                         const struct config_changes *changes)
 {
@@ -60,12 +60,12 @@ static void reload_carry_out(struct reload *reload, struct reload_plan *plan, st
     notify_send("READY=1\nSTATUS=running");
 }
 
-/* Whether the process has other plans, which is said then. */
+/* Whether the process is stopping, or being replaced by a new one; the log says so then. */
 static bool reload_comes_late(struct reload *reload)
 {
     if (reload->parts.drain->stage != DRAIN_RUNNING) {
         log_info(NULL, "not reloaded: the process is stopping");
-    } else if (reload->parts.upgrade->heir.process != 0) {
+    } else if (reload->parts.upgrade->successor.process != 0) {
         log_info(NULL, "the reload waits: a new process is about to take over");
         reload->waits = true;
     } else {
@@ -158,16 +158,16 @@ void reload_request(struct reload *reload)
         reload_start(reload);
 }
 
-void reload_upgrade_ended(struct reload *reload, pid_t heir)
+void reload_upgrade_ended(struct reload *reload, pid_t successor)
 {
     bool waited = reload->waits;
     reload->waits = false;
     if (!waited)
         return;
-    if (heir == 0)
+    if (successor == 0)
         reload_request(reload);
-    else if (kill(heir, SIGHUP) == -1)
-        log_warning(NULL, "process %ld can't be asked to reload: %s", (long)heir, strerror(errno));
+    else if (kill(successor, SIGHUP) == -1)
+        log_warning(NULL, "process %ld can't be asked to reload: %s", (long)successor, strerror(errno));
 }
 
 void reload_stop(struct reload *reload)

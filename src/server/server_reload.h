@@ -58,8 +58,9 @@ bool reload_init(struct reload *reload, const struct reload_parts *parts);
 /* HUP has come. */
 void reload_request(struct reload *reload);
 
-/* An upgrade has failed (`heir` is 0), or that process serves now: does, or has done, what waited for it. */
-void reload_upgrade_ended(struct reload *reload, pid_t heir);
+/* An upgrade has failed (`successor` is 0), or has succeeded: a reload that waited for its end is done here, or is
+ * asked of the successor. */
+void reload_upgrade_ended(struct reload *reload, pid_t successor);
 
 /* Gives up what is under way. Works on a zeroed struct too. */
 void reload_stop(struct reload *reload);

@@ -1,5 +1,5 @@
 /* From the running settings of a listener to those that a reload has brought. */
-#include "listener/parts.h"
+#include "listener/listener_parts.h"
 
 #include "base/log.h"
 
@@ -12,12 +12,12 @@ bool listener_services_differ(const struct listener_settings *a, const struct li
            (a->mode != MODE_PROXY && !protocol_settings_equal(&a->protocol, &b->protocol));
 }
 
-/* A client who greets has as many descriptors reserved as the present mode wants. */
-static bool listener_reserve_greetings(struct listener *listener)
+/* A client whose header is awaited has as many descriptors reserved as the present mode wants. */
+static bool listener_reserve_header_waits(struct listener *listener)
 {
     size_t now = listener_descriptors_each(listener);
     size_t then = listener->next.generation->service->functions->descriptors_per_client;
-    size_t missing = then > now ? (then - now) * listener->greetings.count : 0;
+    size_t missing = then > now ? (then - now) * listener->header_waits.count : 0;
     if (!descriptors_reserve(&listener->runtime->descriptors, missing)) {
         errno = EMFILE;
         return false;
@@ -32,7 +32,7 @@ static bool listener_prepare_service(struct listener *listener, struct listener_
     if (!listener_services_differ(listener->settings, settings))
         return service->functions->prepare(service, settings, listener->next.events);
     listener->next.generation = generation_create(listener, settings, listener->next.events);
-    return listener->next.generation != NULL && listener_reserve_greetings(listener);
+    return listener->next.generation != NULL && listener_reserve_header_waits(listener);
 }
 
 bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events,
@@ -69,7 +69,7 @@ void listener_rollback(struct listener *listener)
         descriptors_return(&listener->runtime->descriptors, listener->next.descriptors);
 }
 
-/* The filter that only counts. */
+/* A filter that counts clients, and ends none. */
 static bool listener_count_client(void *data, const struct address *client)
 {
     struct listener *listener = data;
@@ -104,9 +104,9 @@ static void listener_commit_service(struct listener *listener, int64_t shutdown_
     }
     listener->current = listener->next.generation;
     listener->is_ready = false;
-    if (listener_descriptors_each(listener) < each && listener->greetings.count > 0)
+    if (listener_descriptors_each(listener) < each && listener->header_waits.count > 0)
         descriptors_return(&listener->runtime->descriptors,
-                           (each - listener_descriptors_each(listener)) * listener->greetings.count);
+                           (each - listener_descriptors_each(listener)) * listener->header_waits.count);
     generation_leave(before, shutdown_timeout);
     generation_start(listener->current);
 }
@@ -135,10 +135,10 @@ void listener_commit(struct listener *listener, struct bound_sockets *bound, int
     if (count)
         listener_filter(listener, listener_count_client);
     listener_filter(listener, listener_is_blocked);
-    struct events_listener *told_before = listener->events;
+    struct events_listener *events_before = listener->events;
     listener->events = listener->next.events;
     listener_commit_service(listener, shutdown_timeout);
-    events_listener_release(told_before);
+    events_listener_release(events_before);
     listener_settings_release(before);
     listener_commit_sockets(listener, bound);
 }

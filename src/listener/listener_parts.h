@@ -9,8 +9,8 @@
 
 #include "base/list.h"
 #include "listener/admission.h"
-#include "listener/greeting.h"
 #include "listener/listener.h"
+#include "listener/listener_proxy_header.h"
 #include "listener/refusals.h"
 
 #include <ev.h>
@@ -43,7 +43,7 @@ struct listener_next {
     ev_io *watchers;
     struct closing_sockets *closing; /* for those that are not wanted any more */
     struct generation *generation;   /* NULL: the present one goes on */
-    size_t descriptors;              /* reserved for clients who greet, who will need more than now */
+    size_t descriptors;              /* reserved for clients whose header is awaited, who will need more */
 };
 
 /* Owned by the server. */
@@ -56,7 +56,7 @@ struct listener {
     struct closing_sockets *for_closing; /* not in use yet: for the sockets it has when it drains */
     struct admission admission;
     struct refusals refusals;
-    struct greetings greetings;
+    struct header_waits header_waits;
     struct generation *current;
     struct list earlier; /* generations that drain */
     ev_timer sweep;      /* frees those that have become empty */
@@ -77,7 +77,7 @@ struct listener {
 
 /* ---- Accepting ---- */
 
-/* For a listener being made that has its runtime and settings. */
+/* Initializes the part of accept.c; the listener has its runtime and settings. */
 void listener_init_accepting(struct listener *listener);
 
 /* Takes over `watchers`, one for each bound socket; they are not started. */
@@ -86,7 +86,7 @@ void listener_watch_sockets(struct listener *listener, ev_io *watchers);
 /* How many descriptors each client needs that is accepted now. */
 size_t listener_descriptors_each(const struct listener *listener);
 
-/* Whether the sockets are watched. */
+/* Start and stop watching the sockets. */
 void listener_resume(struct listener *listener);
 void listener_pause(struct listener *listener);
 
@@ -98,7 +98,7 @@ void listener_close_gradually(struct listener *listener, struct closing_sockets 
 /* The same for all that it has. */
 void listener_close_all_gradually(struct listener *listener);
 
-/* Nothing that is awaited will resume it; refusals not told of yet are. */
+/* Stops accepting for good: no timer or descriptor resumes it. Refusals that are not logged yet are logged. */
 void listener_stop_accepting(struct listener *listener);
 
 /* The same, and closes the sockets. */
@@ -116,10 +116,10 @@ void generation_destroy(struct generation *generation);
 void generation_start(struct generation *generation);
 size_t generation_clients(const struct generation *generation);
 
-/* Another one takes its place; its clients stay until `shutdown_timeout` (milliseconds) has passed. */
+/* Another generation follows; the clients of this one stay until `shutdown_timeout` (milliseconds) has passed. */
 void generation_leave(struct generation *generation, int64_t shutdown_timeout);
 
-/* For a listener being made: it has no generation yet. */
+/* Initializes the part of generation.c; the listener has no generation yet. */
 void generation_init(struct listener *listener);
 
 #endif
