@@ -592,6 +592,8 @@ void check_choose(struct client *client, struct connection *connection)
         break;
     }
     world_require(world, found, "client %u, which asks nothing, is given a connection", client->number);
+    world_require(world, mux_client_output(client->mux_client).length < world->most.buffer_limit,
+                  "client %u, which takes none of its answers, is given a connection", client->number);
 }
 
 void check_connection_gone(struct connection *connection)

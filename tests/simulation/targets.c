@@ -577,6 +577,17 @@ static void connection_note_handed(struct connection *connection)
     }
 }
 
+/* Whether what is handed over next is the beginning of something that nobody asked for, while the target owes
+ * nothing and has got no part of a request. */
+static bool connection_owes_nothing(const struct connection *connection)
+{
+    if (connection->part_handed >= connection->part_count || connection->works_open > 0 ||
+        connection->current != NULL || connection->head.length > 0)
+        return false;
+    const struct part *part = &connection->parts[connection->part_handed];
+    return part->kind == PART_STRAY && connection->handed == part->end - part->length;
+}
+
 bool connection_deliver(struct connection *connection)
 {
     struct world *world = connection->world;
@@ -584,6 +595,7 @@ bool connection_deliver(struct connection *connection)
         connection->inbound.length < world->read_size ? connection->inbound.length : world->read_size;
     if (length == 0 || !mux_connection_wants_bytes(connection->mux_connection))
         return false;
+    bool must_end = world->features.ids && connection_owes_nothing(connection);
     if (random_chance(&world->random, 30))
         length = random_between(&world->random, 1, length);
     world_trace(world, "connection %u hands over %zu bytes", connection->number, length);
@@ -599,6 +611,8 @@ bool connection_deliver(struct connection *connection)
     world->connection_at = connection;
     mux_connection_bytes(connection->mux_connection, buffer_bytes(&bytes), length, world->now);
     world->connection_at = NULL;
+    world_require(world, !must_end || mux_connection_is_over(connection->mux_connection),
+                  "connection %u goes on after bytes that nobody asked for", connection->number);
     buffer_free(&bytes);
     return true;
 }
