@@ -16,17 +16,17 @@ static int64_t limit_of(const struct target *target)
 size_t check_count(const struct target *target, bool of_all_generations)
 {
     struct world *world = generation_of_set(target->set)->world;
-    size_t address = settings_address(target->settings);
+    size_t address = pool_settings_address(target->settings);
     size_t count = 0;
     list_foreach(&world->attempts, node)
     {
         const struct target *other = list_entry(node, struct attempt, node)->target;
-        count += of_all_generations ? settings_address(other->settings) == address : other == target;
+        count += of_all_generations ? pool_settings_address(other->settings) == address : other == target;
     }
     list_foreach(&world->connections, node)
     {
         const struct target *other = list_entry(node, struct connection, node)->pooled.target;
-        count += of_all_generations ? settings_address(other->settings) == address : other == target;
+        count += of_all_generations ? pool_settings_address(other->settings) == address : other == target;
     }
     return count;
 }
@@ -39,7 +39,7 @@ static bool has_queue(const struct target *target)
     {
         const struct target_set *set = &list_entry(node, struct generation, node)->set;
         for (size_t i = 0; i < set->count && set != target->set; i++)
-            if (settings_address(set->targets[i]->settings) == settings_address(target->settings) &&
+            if (pool_settings_address(set->targets[i]->settings) == pool_settings_address(target->settings) &&
                 list_linked(&set->targets[i]->in_waiting))
                 return true;
     }
@@ -144,8 +144,8 @@ void check_up(const struct target *target)
 static uint64_t failures_of(const struct target *target)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < REASON_COUNT; i++)
-        sum += target->counters.connect_failures[i];
+    for (size_t i = 0; i < REASON_COUNT && target->counters != NULL; i++)
+        sum += target->counters->connect_failures[i];
     return sum;
 }
 
@@ -265,7 +265,7 @@ static void check_chosen(struct generation *generation, const struct connection 
 {
     const struct world *world = generation->world;
     const struct target *target = chosen->pooled.target;
-    size_t address = settings_address(target->settings);
+    size_t address = pool_settings_address(target->settings);
     world_require(world, !target_is_retired(target), "connection %u is used, whose target is no more",
                   chosen->number);
     world_require(world, target->settings->weight > 0, "connection %u is used, with weight 0",

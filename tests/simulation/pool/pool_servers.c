@@ -32,7 +32,7 @@ static void attempt_take_servers(struct attempt *attempt)
 {
     const struct target *target = attempt->target;
     struct world *world = world_of(target);
-    size_t address = settings_address(target->settings);
+    size_t address = pool_settings_address(target->settings);
     size_t start = 0;
     attempt->count = 1;
     attempt->candidates[0] = address;

@@ -9,7 +9,7 @@
 
 static char address_names[ADDRESSES][32];
 
-size_t settings_address(const struct target_settings *settings)
+size_t pool_settings_address(const struct target_settings *settings)
 {
     return (size_t)(settings->endpoint.port - 1);
 }
@@ -33,7 +33,7 @@ static void add_target(struct world *world, struct listener_settings *settings)
         address = random_below(&world->random, ADDRESSES);
         taken = false;
         for (size_t i = 0; i < settings->target_count; i++)
-            taken |= settings_address(&settings->targets[i]) == address;
+            taken |= pool_settings_address(&settings->targets[i]) == address;
     } while (taken);
     struct target_settings *target = &settings->targets[settings->target_count++];
     snprintf(address_names[address], sizeof address_names[address], "%s%zu",
@@ -169,7 +169,7 @@ static void change_targets(struct world *world, struct listener_settings *settin
     }
 }
 
-struct listener_settings *settings_make(struct world *world, const struct listener_settings *before)
+struct listener_settings *pool_settings_make(struct world *world, const struct listener_settings *before)
 {
     struct random *random = &world->random;
     struct listener_settings *settings = settings_copy(before);
@@ -188,7 +188,7 @@ struct listener_settings *settings_make(struct world *world, const struct listen
     return settings;
 }
 
-void settings_free(struct listener_settings *settings)
+void pool_settings_free(struct listener_settings *settings)
 {
     while (settings->target_count > 0)
         remove_target(settings, settings->target_count - 1);
@@ -196,7 +196,7 @@ void settings_free(struct listener_settings *settings)
     free(settings);
 }
 
-void settings_trace(const struct world *world, const struct listener_settings *settings)
+void pool_settings_trace(const struct world *world, const struct listener_settings *settings)
 {
     static const char *const balances[] = { [BALANCE_LEAST_CONNECTIONS] = "least_connections",
                                             [BALANCE_ROUND_ROBIN] = "round_robin",

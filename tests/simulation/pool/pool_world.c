@@ -88,9 +88,9 @@ static struct listener_settings *world_make_settings(struct world *world)
 {
     const struct listener_settings *before =
         world->settings_count == 0 ? NULL : world->settings[world->settings_count - 1];
-    struct listener_settings *settings = settings_make(world, before);
+    struct listener_settings *settings = pool_settings_make(world, before);
     world->settings[world->settings_count++] = settings;
-    settings_trace(world, settings);
+    pool_settings_trace(world, settings);
     return settings;
 }
 
@@ -299,7 +299,7 @@ static void world_change_name(struct world *world)
         struct generation *generation = generation_at(node);
         for (size_t i = 0; i < generation->set.count; i++) {
             struct target *target = generation->set.targets[i];
-            if (settings_address(target->settings) == address)
+            if (pool_settings_address(target->settings) == address)
                 stream_pool_hooks.looked_up(&generation->pool, target, addresses, name->count, world->now);
         }
     }
@@ -330,7 +330,7 @@ static void world_reload(struct world *world)
     struct listener_settings *settings = world_make_settings(world);
     if (settings->mode != generation->settings->mode || settings->async != generation->settings->async) {
         if (world_generations(world) == GENERATIONS_MAX) {
-            settings_free(settings);
+            pool_settings_free(settings);
             world->settings_count--;
             return;
         }
@@ -342,7 +342,7 @@ static void world_reload(struct world *world)
     world_require(world, prepared, "no memory");
     if (random_chance(&world->random, 10)) {
         stream_pool_rollback(&generation->pool);
-        settings_free(settings);
+        pool_settings_free(settings);
         world->settings_count--;
         return;
     }
@@ -557,6 +557,6 @@ void world_run(uint64_t seed, bool trace)
     world_require(world, list_empty(&world->attempts) && list_empty(&world->connections),
                   "connections are left over");
     while (world->settings_count > 0)
-        settings_free(world->settings[--world->settings_count]);
+        pool_settings_free(world->settings[--world->settings_count]);
     free(world);
 }

@@ -190,15 +190,15 @@ static inline struct generation *world_current(const struct world *world)
 
 /* ---- pool_settings.c ---- */
 
-/* Settings of this listener, freed by settings_free(): any, or (`before` not NULL) those but for a few changes. */
-struct listener_settings *settings_make(struct world *world, const struct listener_settings *before);
-void settings_free(struct listener_settings *settings);
+/* Settings of this listener, freed by pool_settings_free(): any, or (`before` not NULL) those but for a few changes. */
+struct listener_settings *pool_settings_make(struct world *world, const struct listener_settings *before);
+void pool_settings_free(struct listener_settings *settings);
 
 /* As they are called in traces, and by failures. */
-void settings_trace(const struct world *world, const struct listener_settings *settings);
+void pool_settings_trace(const struct world *world, const struct listener_settings *settings);
 
 /* The place of a target's address among ADDRESSES. */
-size_t settings_address(const struct target_settings *settings);
+size_t pool_settings_address(const struct target_settings *settings);
 
 /* ---- pool_servers.c ---- */
 
