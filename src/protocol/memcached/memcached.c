@@ -58,7 +58,8 @@ static enum protocol_outcome read_line(const struct protocol_settings *settings,
 {
     if (out->length == 0 && input->length > 0 && (unsigned char)input->bytes[0] == BINARY_MAGIC)
         return break_request(answer, "CLIENT_ERROR the binary protocol is not supported\r\n");
-    size_t room = settings->head_limit - out->length;
+    /* A reload may have lowered it meanwhile. */
+    size_t room = settings->head_limit > out->length ? settings->head_limit - out->length : 0;
     size_t end = line_end(client, *input, room);
     size_t wanted = end > 0 ? end : input->length;
     pass(input, wanted < room ? wanted : room, out);
