@@ -19,11 +19,6 @@ static struct pool_connection *connection_of(struct list_node *node)
     return list_entry(node, struct pool_connection, node);
 }
 
-static bool pool_is_fifo(const struct listener_settings *settings)
-{
-    return settings->mode == MODE_FIFO;
-}
-
 static void pool_touch(struct stream_pool *pool)
 {
     pool->changed = true;
@@ -47,11 +42,6 @@ static void connection_enter(struct pool_connection *connection, enum pool_state
     timeout_stop(&connection->probation);
     connection->state = state;
     pool_touch(pool);
-}
-
-static bool connection_is_open(const struct pool_connection *connection)
-{
-    return connection->mux != NULL && !mux_connection_is_over(connection->mux);
 }
 
 /* Whether it can take a request now; notes that it could. */
@@ -183,7 +173,7 @@ static bool pool_connect(struct stream_pool *pool, struct target *target, int64_
 
 static size_t pool_limit(const struct listener_settings *settings, const struct target_settings *target)
 {
-    return pool_is_fifo(settings) ? 1 : (size_t)target->connections;
+    return settings->mode == MODE_FIFO ? 1 : (size_t)target->connections;
 }
 
 size_t stream_pool_size(const struct listener_settings *settings)
@@ -231,7 +221,7 @@ static size_t pool_look(struct stream_pool *pool, struct pool_snapshot *snapshot
         bool has_room = connection_has_room(connection);
         if (!connection->was_ready)
             opening++;
-        if (!connection_is_open(connection) || connection->retired)
+        if (connection->mux == NULL || mux_connection_is_over(connection->mux) || connection->retired)
             continue;
         size_t load = mux_connection_load(connection->mux);
         snapshot->load += (int64_t)load;
@@ -551,7 +541,7 @@ void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver
                       struct mux *mux, const struct listener_settings *settings)
 {
     *pool = (struct stream_pool){ .driver = driver, .owner = owner, .mux = mux, .settings = settings };
-    pool->is_fifo = pool_is_fifo(settings);
+    pool->is_fifo = settings->mode == MODE_FIFO;
     list_init(&pool->connections);
     timeout_list_init(&pool->probation, settings->retry_min);
 }
