@@ -161,8 +161,14 @@ static void mux_follow_client(struct mux_client *client)
     list_append(&client->mux->changed_clients, &client->noted);
 }
 
+static bool mux_is_settled(const struct mux *mux)
+{
+    return !mux->wants_dispatch && list_empty(&mux->failed) && list_empty(&mux->noted_connections) &&
+           list_empty(&mux->noted_clients) && list_empty(&mux->untried);
+}
+
 /* The order: what fails is torn down, since it gives requests back; connections before clients, since they say what
- * was answered; new work last, when all room is known; then the limits, when all that waits is. */
+ * was answered; new work last, when all room is known; then the limits, when all that waits, or is held, is counted. */
 void mux_run_effects(struct mux *mux)
 {
     struct list_node *node;
@@ -174,10 +180,11 @@ void mux_run_effects(struct mux *mux)
         while ((node = list_first(&mux->noted_clients)) != NULL)
             mux_follow_client(list_entry(node, struct mux_client, noted));
         dispatch_run(mux);
-        mux_limit_queue(mux);
-        mux_limit_memory(mux);
-    } while (mux->wants_dispatch || !list_empty(&mux->failed) || !list_empty(&mux->noted_connections) ||
-             !list_empty(&mux->noted_clients) || !list_empty(&mux->untried));
+        if (mux_is_settled(mux))
+            mux_limit_queue(mux);
+        if (mux_is_settled(mux))
+            mux_limit_memory(mux);
+    } while (!mux_is_settled(mux));
 }
 
 void mux_dispatch(struct mux *mux, int64_t now)

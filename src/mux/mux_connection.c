@@ -159,6 +159,9 @@ void connection_update(struct mux_connection *connection)
     const struct mux_exchange *answering = connection_answering(connection);
     if (answering != NULL && answering->client != NULL) /* it may be the next one that is waited for */
         client_watch_stall(answering->client);
+    if (connection->streaming != NULL &&
+        connection->streaming->client != NULL) /* for the rest of its request */
+        client_watch_stall(connection->streaming->client);
     if (mux->waiter_count > 0 && mux_connection_has_room(connection)) {
         mux->wants_dispatch = true;
         queue_release(connection);

@@ -71,9 +71,8 @@ void queue_leave(struct mux_exchange *exchange)
 {
     struct mux_client *client = exchange->client;
     list_remove(&exchange->in_waiting);
-    if (--client->waiting_count > 0) { /* its connection will say whether it has more room */
+    if (--client->waiting_count > 0) {
         queue_update(client);
-        list_remove(&client->untried);
         return;
     }
     list_remove(&client->waiter);
@@ -106,7 +105,7 @@ void queue_release(struct mux_connection *connection)
 
 void queue_unbind(struct mux_client *client)
 {
-    if (client->is_held)
+    if (client->is_held && client->connection == NULL)
         queue_come_first(client);
     if (client->waiting_count > 0) /* another connection may have had room for it all the time */
         queue_try(client);

@@ -997,6 +997,55 @@ static void a_short_life_begins_when_requests_can_go_out(void **state)
     bench_stop(&bench);
 }
 
+/* A client that uses up the place of others in memory_limit for no longer than one call must not cost them theirs. */
+static void what_is_sent_at_once_costs_nobody_else(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    char text[700];
+    settings.buffer_limit = 2000;
+    settings.memory_limit = 3000;
+    bench_start(&bench, settings);
+    open_connection(&bench);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    memset(text, 'x', sizeof text);
+    mux_client_bytes(bench.clients[0], text, sizeof text, bench.now); /* a part of a request */
+    text[sizeof text - 1] = '\n';
+    mux_client_bytes(bench.clients[1], text, sizeof text, bench.now);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
+    assert_int_equal(mux_client_closing(bench.clients[1]), MUX_STAYS);
+    settle(&bench);
+    answer(&bench, 0, "A\n");
+    assert_string_equal(bench.got[1], "A\n");
+    bench_stop(&bench);
+}
+
+/* Its last request is dropped in the moment in which the one before it begins to wait. */
+static void a_request_before_one_that_is_dropped_finds_its_connection(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.buffer_limit = 64;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    ask(&bench, 0, "first\n");
+    open_connection(&bench);
+    assert_string_equal(bench.asked[0], "first\n");
+    answer(&bench, 0, "A\n");
+    char text[100] = "second\n";
+    memset(text + 7, 'x', 80); /* long enough to wait, and never whole */
+    mux_client_bytes(bench.clients[0], text, 87, bench.now);
+    mux_client_end(bench.clients[0], bench.now);
+    settle(&bench);
+    assert_string_equal(bench.asked[0], "first\nsecond\n");
+    answer(&bench, 0, "B\n");
+    assert_string_equal(bench.got[0], "A\nB\n");
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1019,6 +1068,8 @@ int main(void)
         cmocka_unit_test(clients_that_take_nothing_are_not_in_the_queue),
         cmocka_unit_test(memory_is_what_is_allocated),
         cmocka_unit_test(a_short_life_begins_when_requests_can_go_out),
+        cmocka_unit_test(what_is_sent_at_once_costs_nobody_else),
+        cmocka_unit_test(a_request_before_one_that_is_dropped_finds_its_connection),
         cmocka_unit_test(the_queue_can_be_held),
         cmocka_unit_test(exchanges_can_be_seen),
         cmocka_unit_test(a_head_as_long_as_may_be_is_read_on),
