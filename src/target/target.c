@@ -296,7 +296,8 @@ void target_succeed(struct target *target)
 
 void target_fail(struct target *target, enum reason reason, const char *text, int64_t now)
 {
-    target->counters->connect_failures[reason]++;
+    if (target->counters != NULL) /* memory may have been short for those too */
+        target->counters->connect_failures[reason]++;
     target_state_failed(target, NULL, reason, text, now);
 }
 

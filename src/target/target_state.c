@@ -27,7 +27,7 @@ void target_state_enter(struct target *target, enum target_state state)
     }
     if (state == TARGET_DOWN)
         slot_forget(target);
-    if (before == TARGET_UP && state == TARGET_DOWN)
+    if (before == TARGET_UP && state == TARGET_DOWN && target->counters != NULL)
         target->counters->downs++;
     if (state == TARGET_UP || (before == TARGET_UP && state == TARGET_DOWN))
         target->set->driver->changed(target);
