@@ -88,7 +88,7 @@ static struct values choose_values(const struct key_scope *scope, const struct k
 static void compose(char *text, const struct key_scope *scope, const struct protocol *protocol,
                     const char *name, const char *value)
 {
-    char keys[256] = "", listener[1024] = "", target[256] = "";
+    char keys[256] = "", listener[1024] = "", target[512] = "";
     snprintf(keys, sizeof keys, "%s = %s;", name, value);
     if (scope == &keys_listener)
         snprintf(listener, sizeof listener, "%s", keys);
