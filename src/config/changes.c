@@ -102,7 +102,9 @@ static bool modules_equal(const struct parsed_configuration *a, const struct par
 static char *name_outside(const struct parsed_configuration *a, const struct parsed_configuration *b,
                           bool admin)
 {
-    char *names = name_keys((struct side){ .group = a->global }, (struct side){ .group = b->global });
+    const struct side before = { .group = a->global };
+    const struct side after = { .group = b->global };
+    char *names = name_keys(before, after);
     if (!group_equal(a->log, b->log))
         names = name_add(names, "log");
     if (admin)

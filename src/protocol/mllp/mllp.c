@@ -45,8 +45,10 @@ static struct slice mllp_head(const struct protocol_request *request)
 {
     struct mllp_context context;
     memcpy(&context, request->context, sizeof context);
-    return context.head == NULL ? (struct slice){ 0 }
-                                : (struct slice){ context.head->bytes, context.head->length };
+    struct slice head = { NULL, 0 };
+    if (context.head != NULL)
+        head = (struct slice){ context.head->bytes, context.head->length };
+    return head;
 }
 
 static bool mllp_remember(struct protocol_request *request, struct slice bytes)
