@@ -18,6 +18,7 @@ static bool dispatch_one(struct mux *mux, struct mux_client *client)
     if (connection == NULL)
         return false;
     list_remove(&client->in_turn); /* it comes last again */
+    client->is_held = false;
     connection_assign(connection, client_first_waiting(client));
     list_remove(&client->untried); /* its connection will say whether it has more room */
     return true;

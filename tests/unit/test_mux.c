@@ -3,6 +3,8 @@
 #include "harness/test.h"
 
 #include "mux/mux_state.h"
+#include "protocol/length/length.h"
+#include "protocol/protocols.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -168,6 +170,8 @@ static const struct mux_settings usual = {
     .max_requests = -1,
 };
 
+static const struct mux_hooks bench_hooks = { .choose = choose, .opening = opening, .ended = ended };
+
 static void bench_start_with(struct bench *bench, struct mux_settings settings,
                              const struct protocol *protocol)
 {
@@ -175,8 +179,7 @@ static void bench_start_with(struct bench *bench, struct mux_settings settings,
     bench->protocol = (struct protocol_settings){ .protocol = protocol, .head_limit = 64, .max_message = -1 };
     settings.protocol = &bench->protocol;
     bench->now = 1000;
-    static const struct mux_hooks hooks = { .choose = choose, .opening = opening, .ended = ended };
-    bench->mux = mux_create(&settings, &hooks, bench);
+    bench->mux = mux_create(&settings, &bench_hooks, bench);
     assert_non_null(bench->mux);
 }
 
@@ -1046,6 +1049,62 @@ static void a_request_before_one_that_is_dropped_finds_its_connection(void **sta
     bench_stop(&bench);
 }
 
+/* A client that stands aside for its connection keeps its turn, whoever's answer makes the room. */
+static void clients_that_stand_aside_keep_their_turn(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.depth = 4;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    ask(&bench, 0, "a1\na2\n");
+    ask(&bench, 1, "b1\nb2\n");
+    open_connection(&bench);
+    assert_string_equal(bench.asked[0], "a1\nb1\na2\nb2\n");
+    ask(&bench, 0, "a3\na4\n");
+    ask(&bench, 1, "b3\nb4\n");
+    answer(&bench, 0, "A1\n");
+    answer(&bench, 0, "B1\n");
+    answer(&bench, 0, "A2\n");
+    answer(&bench, 0, "B2\n");
+    assert_string_equal(bench.asked[0], "a1\nb1\na2\nb2\na3\nb3\na4\nb4\n");
+    bench_stop(&bench);
+}
+
+/* With ids nobody knows whose answer is next: the client that holds the connection is the one that streams. */
+static void a_client_that_stops_in_a_long_request_has_its_time(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    char request[84] = "\0\1\0\120"; /* an id, and a length of 80 */
+    settings.buffer_limit = 64;
+    bench_start_with(&bench, settings, &protocol_length);
+    length_own(&bench.protocol)->offset = 2;
+    length_own(&bench.protocol)->width = 2;
+    length_own(&bench.protocol)->id_width = 2;
+    mux_destroy(bench.mux);
+    settings.protocol = &bench.protocol;
+    bench.mux = mux_create(&settings, &bench_hooks, &bench);
+    assert_non_null(bench.mux);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_connection(&bench);
+    mux_client_bytes(bench.clients[0], request, sizeof request - 10, bench.now);
+    settle(&bench); /* all of that is written */
+    mux_client_bytes(bench.clients[1], "\0\1\0\1x", 5, bench.now);
+    settle(&bench);
+    pass(&bench, 199);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
+    pass(&bench, 2);
+    assert_int_equal(mux_client_reason(bench.clients[0]), REASON_CLIENT_STALLED);
+    assert_int_equal(mux_client_closing(bench.clients[1]), MUX_STAYS);
+    assert_true(mux_connection_is_over(bench.connections[0]));
+    bench_stop(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1070,6 +1129,8 @@ int main(void)
         cmocka_unit_test(a_short_life_begins_when_requests_can_go_out),
         cmocka_unit_test(what_is_sent_at_once_costs_nobody_else),
         cmocka_unit_test(a_request_before_one_that_is_dropped_finds_its_connection),
+        cmocka_unit_test(clients_that_stand_aside_keep_their_turn),
+        cmocka_unit_test(a_client_that_stops_in_a_long_request_has_its_time),
         cmocka_unit_test(the_queue_can_be_held),
         cmocka_unit_test(exchanges_can_be_seen),
         cmocka_unit_test(a_head_as_long_as_may_be_is_read_on),
