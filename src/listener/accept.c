@@ -316,11 +316,12 @@ static void closing_expired(struct ev_loop *loop, ev_timer *watcher, int events)
 static void closing_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct closing_sockets *closing = watcher->data;
-    if (events & EV_ERROR || /* the kernel can't watch it: the timer looks */
-        listener_accept_batch(closing->listener, watcher->fd) == ACCEPT_BROKEN)
+    enum accept_outcome outcome =
+        events & EV_ERROR ? ACCEPT_BROKEN : listener_accept_batch(closing->listener, watcher->fd);
+    closing->has_accepted = closing->has_accepted || outcome != ACCEPT_BROKEN;
+    /* The timer looks on: one that is shut down, or that the kernel can't watch, would be ready for ever. */
+    if (outcome == ACCEPT_BROKEN || outcome == ACCEPT_EMPTY)
         ev_io_stop(loop, watcher);
-    else
-        closing->has_accepted = true;
 }
 
 void listener_hurry_closing(struct listener *listener)
