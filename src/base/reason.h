@@ -39,6 +39,7 @@ enum reason_class {
     EACH(OVER_LIMIT, "over_limit", TOO_LONG, "a limit was exceeded")                                         \
     EACH(MODULE, "module", CLIENT, "a module turned the client away")                                        \
     EACH(DRAINED, "drained", BUSY, "the service is shutting down")                                           \
+    EACH(REPLACED, "replaced", CLIENT, "the target connection was replaced")                                 \
     EACH(INTERNAL, "internal", BUSY, "the proxy is short of resources")
 
 #define REASON_ENUM(word, name, class, phrase) REASON_##word,

@@ -158,8 +158,7 @@ static void listener_admit(struct listener *listener, int descriptor, const stru
     if (sender->family != AF_UNIX) {
         socket_no_delay(descriptor);
         if (keep_alive->enabled)
-            socket_keep_alive(descriptor, (int)((keep_alive->idle + 999) / 1000),
-                              (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
+            socket_keep_alive(descriptor, keep_alive->idle, keep_alive->interval, keep_alive->count);
     }
     struct events_client *events = NULL;
     if (listener->events != NULL) {

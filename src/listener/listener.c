@@ -217,15 +217,43 @@ const char *listener_state(const struct listener *listener)
     return listener->short_of_descriptors ? "short of descriptors" : "accepting";
 }
 
+/* Finds the target at an index among those of an earlier generation, which are seen while they have connections;
+ * false, with `index` less by the number of them: it comes later. */
+static bool generation_target(const struct service *service, size_t *index, struct service_target *target)
+{
+    for (size_t i = 0; i < service->functions->targets(service); i++) {
+        service->functions->target(service, i, target);
+        target->state = "draining";
+        target->gauges.usable = 0;
+        if (target->gauges.connections > 0 && (*index)-- == 0)
+            return true;
+    }
+    return false;
+}
+
 size_t listener_targets(const struct listener *listener)
 {
-    return listener->current->service->functions->targets(listener->current->service);
+    struct service_target target;
+    size_t left = SIZE_MAX;
+    list_foreach(&listener->earlier, node)
+        generation_target(list_entry(node, struct generation, node)->service, &left, &target);
+    return listener->current->service->functions->targets(listener->current->service) + SIZE_MAX - left;
 }
 
 void listener_target(const struct listener *listener, size_t index, struct service_target *target)
 {
     const struct service *service = listener->current->service;
-    service->functions->target(service, index, target);
+    size_t count = service->functions->targets(service);
+    if (index < count) {
+        service->functions->target(service, index, target);
+        return;
+    }
+    index -= count;
+    list_foreach(&listener->earlier, node)
+    {
+        if (generation_target(list_entry(node, struct generation, node)->service, &index, target))
+            return;
+    }
 }
 
 struct bound_sockets *listener_sockets(struct listener *listener)

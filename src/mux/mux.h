@@ -198,8 +198,8 @@ void mux_connection_fail(struct mux_connection *connection, enum reason reason, 
 /* So many bytes of its output were written. */
 void mux_connection_written(struct mux_connection *connection, size_t count, int64_t now);
 
-/* It is to go: takes no new request, and is over when the last answer is in. */
-void mux_connection_retire(struct mux_connection *connection, int64_t now);
+/* It is to go, for this reason: takes no new request, and is over when the last answer is in. */
+void mux_connection_retire(struct mux_connection *connection, enum reason reason, int64_t now);
 
 /* To be called last, at any time; frees it. */
 void mux_connection_close(struct mux_connection *connection, int64_t now);

@@ -182,7 +182,7 @@ struct mux_connection *mux_connection_open(struct mux *mux, void *owner, int64_t
         return NULL;
     connection->mux = mux;
     connection->owner = owner;
-    connection->reason = REASON_DRAINED; /* if it goes because its time has come */
+    connection->reason = REASON_REPLACED; /* if it goes because its time has come */
     list_init(&connection->in_flight);
     list_init(&connection->finished);
     list_init(&connection->held);
@@ -244,10 +244,10 @@ void mux_connection_written(struct mux_connection *connection, size_t count, int
     mux_run_effects(mux);
 }
 
-void mux_connection_retire(struct mux_connection *connection, int64_t now)
+void mux_connection_retire(struct mux_connection *connection, enum reason reason, int64_t now)
 {
     struct mux *mux = connection_enter_call(connection, now);
-    connection_retire(connection, REASON_DRAINED);
+    connection_retire(connection, reason);
     mux_run_effects(mux);
 }
 

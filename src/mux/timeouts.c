@@ -59,7 +59,7 @@ static void inactivity_expired(struct timeout *timeout)
 
 static void ttl_expired(struct timeout *timeout)
 {
-    connection_retire(CONNECTION_OF(timeout, ttl), REASON_DRAINED);
+    connection_retire(CONNECTION_OF(timeout, ttl), REASON_REPLACED);
 }
 
 static void pause_expired(struct timeout *timeout)

@@ -38,7 +38,7 @@ struct service_owner {
 /* The present state of one target of a listener. It points into the service, valid until the loop goes on. */
 struct service_target {
     const char *name;
-    const char *state;   /* "untried", "up", "down", "trying" */
+    const char *state;   /* "untried", "up", "down", "trying", "draining" */
     const char *failure; /* why it failed last; "" if it never has */
     bool is_backup;
     int64_t weight;
@@ -99,7 +99,8 @@ struct service_functions {
     /* Requests at target connections; in proxy mode, clients at theirs. */
     size_t (*in_flight)(const struct service *service);
 
-    /* The number of targets; the target at an index. */
+    /* The number of targets, those that a reload has taken away but that still have connections among them; the
+     * target at an index. */
     size_t (*targets)(const struct service *service);
     void (*target)(const struct service *service, size_t index, struct service_target *target);
 

@@ -199,12 +199,14 @@ bool socket_would_wait(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
 
-void socket_keep_alive(int descriptor, int idle, int interval, int count)
+void socket_keep_alive(int descriptor, int64_t idle, int64_t interval, int64_t count)
 {
     /* Without effect on a unix socket, whose peer can't vanish unnoticed. */
-    if (set_flag(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, idle) &&
-        set_flag(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, interval) &&
-        set_flag(descriptor, IPPROTO_TCP, TCP_KEEPCNT, count))
+    if (idle == 0)
+        set_flag(descriptor, SOL_SOCKET, SO_KEEPALIVE, 0);
+    else if (set_flag(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, (int)((idle + 999) / 1000)) &&
+             set_flag(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, (int)((interval + 999) / 1000)) &&
+             set_flag(descriptor, IPPROTO_TCP, TCP_KEEPCNT, (int)count))
         set_flag(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 

@@ -73,8 +73,8 @@ int socket_error(int descriptor);
  * kernel was short of memory, which leaves the connection whole. */
 bool socket_would_wait(int error);
 
-/* Times in seconds, at least 1. No effect on unix sockets. */
-void socket_keep_alive(int descriptor, int idle, int interval, int count);
+/* Times in milliseconds, rounded up to seconds; `idle` 0: not any more. No effect on unix sockets. */
+void socket_keep_alive(int descriptor, int64_t idle, int64_t interval, int64_t count);
 
 /* For a connection that accept4() gave. */
 void socket_no_delay(int descriptor);

@@ -208,13 +208,13 @@ static size_t pipe_in_flight(const struct service *service)
 
 static size_t pipe_targets(const struct service *service)
 {
-    return list_entry(service, const struct pipe_service, service)->targets->count;
+    return target_set_count_shown(list_entry(service, const struct pipe_service, service)->targets);
 }
 
 static void pipe_target(const struct service *service, size_t index, struct service_target *target)
 {
     const struct pipe_service *pipe = list_entry(service, const struct pipe_service, service);
-    target_describe(pipe->targets->targets[index], target);
+    target_describe(target_set_shown(pipe->targets, index), target);
 }
 
 static void pipe_destroy(struct service *service)

@@ -1,5 +1,6 @@
 #include "stream/stream.h"
 
+#include "net/socket.h"
 #include "stream/stream_parts.h"
 #include "target/target_loop.h"
 
@@ -111,6 +112,20 @@ static void stream_rollback(struct service *service)
     stream_give_back(stream, stream_descriptors(stream->settings) + stream_pool_extra(&stream->pool));
 }
 
+/* Options of a target's sockets count for those that are there. */
+static void stream_commit_connections(struct stream_service *stream)
+{
+    list_foreach(&stream->pool.connections, node)
+    {
+        struct pool_connection *pooled = list_entry(node, struct pool_connection, node);
+        const struct target_settings *next = pooled->target->next_settings;
+        if (next != NULL && pooled->state != POOL_CONNECTING)
+            socket_keep_alive(stream_connection_of(pooled)->watcher.fd,
+                              next->keep_alive.enabled ? next->keep_alive.idle : 0, next->keep_alive.interval,
+                              next->keep_alive.count);
+    }
+}
+
 static void stream_commit(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
@@ -120,6 +135,7 @@ static void stream_commit(struct service *service)
     int64_t now = turn_refresh(&stream->runtime->turn); /* other listeners before this one took their time */
     stream->settings = listener_settings_reference(stream->next_settings);
     stream_give_back(stream, stream->next_descriptors);
+    stream_commit_connections(stream);
     stream_pool_commit(&stream->pool, stream->settings, now);
     mux_reconfigure(stream->mux, &plain, now);
     listener_settings_release(before);
@@ -177,14 +193,15 @@ static size_t stream_in_flight(const struct service *service)
 
 static size_t stream_targets(const struct service *service)
 {
-    return list_entry(service, const struct stream_service, service)->pool.targets->count;
+    return target_set_count_shown(list_entry(service, const struct stream_service, service)->pool.targets);
 }
 
 static void stream_target(const struct service *service, size_t index, struct service_target *target)
 {
     const struct stream_service *stream = list_entry(service, const struct stream_service, service);
-    target_describe(stream->pool.targets->targets[index], target);
-    target->gauges.in_flight = stream_pool_load(&stream->pool, stream->pool.targets->targets[index]);
+    const struct target *shown = target_set_shown(stream->pool.targets, index);
+    target_describe(shown, target);
+    target->gauges.in_flight = stream_pool_load(&stream->pool, shown);
 }
 
 static void stream_destroy(struct service *service)

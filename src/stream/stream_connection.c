@@ -171,7 +171,7 @@ static void stream_connection_ended(struct pool_connection *pooled, int64_t now)
         ev_io_stop(service->runtime->loop, &connection->watcher);
         close(connection->watcher.fd);
     }
-    if (target_is_retired(pooled->target))
+    if (pooled->is_extra)
         stream_connection_return_descriptor(service);
     stream_connection_enter(connection, TURN_FREE);
 }

@@ -67,7 +67,8 @@ static void connection_retire(struct pool_connection *connection, int64_t now)
     if (connection->mux == NULL || connection->retired)
         return;
     connection->retired = true;
-    mux_connection_retire(connection->mux, now);
+    mux_connection_retire(connection->mux,
+                          target_is_draining(connection->target) ? REASON_DRAINED : REASON_REPLACED, now);
     pool_touch(connection->pool);
 }
 
@@ -97,7 +98,7 @@ static void connection_end(struct pool_connection *connection, int64_t now)
 static void connection_evaluate(struct pool_connection *connection, int64_t now)
 {
     enum reason reason = mux_connection_reason(connection->mux);
-    bool by_us = reason == REASON_DRAINED || reason == REASON_INACTIVITY;
+    bool by_us = reason == REASON_DRAINED || reason == REASON_REPLACED || reason == REASON_INACTIVITY;
     bool on_trial =
         connection->target->state != TARGET_UP; /* a request without an answer is no success then */
     bool was_used = !mux_connection_was_useless(connection->mux) && !on_trial;
@@ -360,11 +361,13 @@ size_t stream_pool_load(const struct stream_pool *pool, const struct target *tar
 
 /* ---- Review ---- */
 
-/* A connection is not to be used while there is a target that comes before its own. In fifo that is any one
- * before it, in funnel one that is no backup. */
+/* A connection is not to be used if its target drains, or while there is one that comes before it. In fifo that is any
+ * one before it, in funnel one that is no backup. */
 static bool pool_is_replaced(const struct stream_pool *pool, const struct target *target,
                              const struct target *first)
 {
+    if (target->settings->weight == 0)
+        return true;
     if (first == NULL || first == target)
         return false;
     if (first->settings->backup != target->settings->backup)
@@ -418,7 +421,7 @@ bool stream_pool_is_held(const struct stream_pool *pool)
         return true;
     list_foreach(&pool->connections, node)
     {
-        if (pool->is_fifo && target_is_retired(connection_of(node)->target))
+        if (pool->is_fifo && target_is_draining(connection_of(node)->target))
             return true;
     }
     return false;
@@ -462,7 +465,7 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     list_foreach(&pool->connections, node)
     {
         struct pool_connection *connection = connection_of(node);
-        if (target_is_retired(connection->target) || pool_is_replaced(pool, connection->target, first))
+        if (connection->is_extra || pool_is_replaced(pool, connection->target, first))
             connection_retire(connection, now);
     }
     mux_dispatch(pool->mux, now);
@@ -546,24 +549,39 @@ void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver
     timeout_list_init(&pool->probation, settings->retry_min);
 }
 
+/* The connections that are more than these settings allow, which are being prepared; `mark`: they are in force now. */
+static size_t pool_count_extra(const struct stream_pool *pool, const struct listener_settings *settings,
+                               bool mark)
+{
+    size_t kept[SETTINGS_MAX_TARGETS] = { 0 };
+    size_t extra = 0;
+    list_foreach(&pool->connections, node)
+    {
+        struct pool_connection *connection = connection_of(node);
+        const struct target *target = connection->target;
+        const struct target_settings *next =
+            target->next_settings != NULL ? target->next_settings : target->settings;
+        bool is_extra = connection->is_extra || target_is_retired(target) || !target->is_kept ||
+                        ++kept[target->index] > pool_limit(settings, next);
+        extra += is_extra;
+        connection->is_extra = mark ? is_extra : connection->is_extra;
+    }
+    return extra;
+}
+
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
                          size_t *descriptors)
 {
     if (!target_set_prepare(pool->targets, settings))
         return false;
-    *descriptors = stream_pool_size(settings);
-    list_foreach(&pool->connections, node)
-    {
-        const struct target *target = connection_of(node)->target;
-        *descriptors += target_is_retired(target) || !target->is_kept;
-    }
+    *descriptors = stream_pool_size(settings) + pool_count_extra(pool, settings, false);
     return true;
 }
 
 size_t stream_pool_extra(const struct stream_pool *pool)
 {
     size_t extra = 0;
-    list_foreach(&pool->connections, node) extra += target_is_retired(connection_of(node)->target);
+    list_foreach(&pool->connections, node) extra += connection_of(node)->is_extra;
     return extra;
 }
 
@@ -572,16 +590,17 @@ void stream_pool_rollback(struct stream_pool *pool)
     target_set_rollback(pool->targets);
 }
 
-/* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
+/* What is being connected and is too much now is given up; what is connected ends with the last answer. */
 void stream_pool_commit(struct stream_pool *pool, const struct listener_settings *settings, int64_t now)
 {
     pool->settings = settings;
+    pool_count_extra(pool, settings, true);
     target_set_commit(pool->targets, now);
     timeout_list_change(&pool->probation, settings->retry_min, false, now);
     list_foreach(&pool->connections, node)
     {
         struct pool_connection *connection = connection_of(node);
-        if (target_is_retired(connection->target) && connection->state == POOL_CONNECTING)
+        if (connection->is_extra && connection->state == POOL_CONNECTING)
             connection_end(connection, now);
     }
     pool_touch(pool);

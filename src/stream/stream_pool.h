@@ -33,6 +33,7 @@ struct pool_connection {
     bool was_ready;                 /* it could take a request once */
     bool answered;                  /* a request on it has had its answer */
     bool retired;                   /* it takes no new request */
+    bool is_extra;                  /* since a reload there have been more than stream_pool_size() says */
 };
 
 /* What the pool has done for it. None of these calls the pool back from inside. */
@@ -110,7 +111,8 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
 void stream_pool_commit(struct stream_pool *pool, const struct listener_settings *settings, int64_t now);
 void stream_pool_rollback(struct stream_pool *pool);
 
-/* Connections to targets that go: there may be so many more than stream_pool_size(). */
+/* Connections beyond stream_pool_size() since a reload: those to targets that go, and those that a target may
+ * have no more. */
 size_t stream_pool_extra(const struct stream_pool *pool);
 
 /* Requests at the connections to a target, or to all of them (NULL). */

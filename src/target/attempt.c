@@ -80,8 +80,7 @@ static void attempt_succeed(struct attempt *attempt)
     const struct keep_alive_settings *keep_alive = &target->settings->keep_alive;
     int64_t now = turn_now(attempt_loop(attempt));
     if (keep_alive->enabled)
-        socket_keep_alive(attempt->descriptor, (int)((keep_alive->idle + 999) / 1000),
-                          (int)((keep_alive->interval + 999) / 1000), (int)keep_alive->count);
+        socket_keep_alive(attempt->descriptor, keep_alive->idle, keep_alive->interval, keep_alive->count);
     histogram_record(&target->counters->connect, now - attempt->begun);
     if (attempt->count > 0)
         target->good_address = attempt->addresses[attempt->next - 1];

@@ -27,7 +27,8 @@ static void target_free(struct target *target)
     target->set->driver->detach(target);
     slot_leave(target);
     list_remove(&target->node);
-    target_settings_free((struct target_settings *)target->settings);
+    target_settings_free(target->settings);
+    target_settings_free(target->next_settings);
     free(target->counters);
     free(target);
 }
@@ -50,13 +51,31 @@ static struct target *target_create(struct target_set *set, const char *listener
     return NULL;
 }
 
-/* The target that goes on with these settings, or NULL. */
+/* The target that goes on with these settings, or NULL: that of the same address, and where this is named twice the
+ * one with the same options. */
 static struct target *target_find_kept(const struct target_set *set, const struct target_settings *settings)
 {
-    for (size_t i = 0; i < set->count; i++)
-        if (!set->targets[i]->is_kept && target_settings_equal(set->targets[i]->settings, settings))
-            return set->targets[i];
-    return NULL;
+    struct target *found = NULL;
+    for (size_t i = 0; i < set->count; i++) {
+        struct target *target = set->targets[i];
+        if (target->is_kept || !endpoint_equal(&target->settings->endpoint, &settings->endpoint))
+            continue;
+        if (target_settings_equal(target->settings, settings))
+            return target;
+        if (found == NULL)
+            found = target;
+    }
+    return found;
+}
+
+/* The target is to go on with these settings. False when memory is short. */
+static bool target_keep(struct target *target, const struct target_settings *settings)
+{
+    target->is_kept = true;
+    if (target_settings_equal(target->settings, settings))
+        return true;
+    target->next_settings = target_settings_copy(settings);
+    return target->next_settings != NULL;
 }
 
 bool target_set_prepare(struct target_set *set, const struct listener_settings *settings)
@@ -69,12 +88,13 @@ bool target_set_prepare(struct target_set *set, const struct listener_settings *
         return false;
     for (size_t i = 0; i < settings->target_count; i++) {
         struct target *target = target_find_kept(set, &settings->targets[i]);
-        if (target != NULL)
-            target->is_kept = true;
-        else
-            target = target_create(set, settings->name, &settings->targets[i]);
-        set->next_targets[i] = target;
+        bool success = target != NULL && target_keep(target, &settings->targets[i]);
         if (target == NULL) {
+            target = target_create(set, settings->name, &settings->targets[i]);
+            success = target != NULL;
+        }
+        set->next_targets[i] = target;
+        if (!success) {
             target_set_rollback(set);
             return false;
         }
@@ -85,6 +105,10 @@ bool target_set_prepare(struct target_set *set, const struct listener_settings *
 /* A target that was there before is kept; others were made for what is not to be. */
 void target_set_rollback(struct target_set *set)
 {
+    for (size_t i = 0; i < set->count; i++) {
+        target_settings_free(set->targets[i]->next_settings);
+        set->targets[i]->next_settings = NULL;
+    }
     for (size_t i = 0; set->next_targets != NULL && i < set->next_settings->target_count; i++)
         if (set->next_targets[i] != NULL && !set->next_targets[i]->is_kept)
             target_free(set->next_targets[i]);
@@ -121,6 +145,11 @@ void target_set_commit(struct target_set *set, int64_t now)
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         target->index = i;
+        if (target->next_settings != NULL) {
+            target_settings_free(target->settings);
+            target->settings = target->next_settings;
+            target->next_settings = NULL;
+        }
         target_state_reconfigure(target, now);
     }
     set->driver->committed(set);
@@ -357,18 +386,43 @@ void target_set_tick(struct target_set *set, int64_t now)
 
 /* ---- What can be seen ---- */
 
+size_t target_set_count_shown(const struct target_set *set)
+{
+    size_t count = set->count;
+    list_foreach(&set->retired, node) count += list_entry(node, struct target, node)->connections > 0;
+    return count;
+}
+
+const struct target *target_set_shown(const struct target_set *set, size_t index)
+{
+    if (index < set->count)
+        return set->targets[index];
+    index -= set->count;
+    list_foreach(&set->retired, node)
+    {
+        const struct target *target = list_entry(node, struct target, node);
+        if (target->connections > 0 && index-- == 0)
+            return target;
+    }
+    return NULL;
+}
+
 void target_describe(const struct target *target, struct service_target *description)
 {
     static const char *const states[TARGET_STATES] = {
-        [TARGET_UP] = "up",         [TARGET_DOWN] = "down",       [TARGET_RETRY] = "down",
-        [TARGET_TRYING] = "trying", [TARGET_RETIRED] = "retired",
+        [TARGET_UP] = "up",
+        [TARGET_DOWN] = "down",
+        [TARGET_RETRY] = "down",
+        [TARGET_TRYING] = "trying",
     };
     static const struct target_counters none;
     bool is_untried =
         target->state == TARGET_UP && (target->counters == NULL || target->counters->opened == 0);
     *description = (struct service_target){
         .name = target->settings->name,
-        .state = is_untried ? "untried" : states[target->state],
+        .state = target_is_draining(target) ? "draining"
+                 : is_untried               ? "untried"
+                                            : states[target->state],
         .failure = target->failure_text,
         .is_backup = target->settings->backup,
         .weight = target->settings->weight,

@@ -15,7 +15,8 @@
  *   |                     +-------- attempt failed, or was given up ---------------+  |
  *   +------------------- an attempt succeeded (also from DOWN and RETRY) -------------+
  *
- *   RETIRED can follow any of these, and nothing follows RETIRED: a reload has taken the target away.
+ *   RETIRED can follow any of these, and nothing follows RETIRED: a reload has taken the target away. One that
+ *   a reload leaves is the same afterwards, with its state, counters and connections, whatever its options.
  *
  * Where connections are kept (see target_hooks), a connection alone proves little: the target stays in TRYING
  * until its owner says what the connection was good for, by target_succeed() or target_fail(). */
@@ -39,8 +40,9 @@ struct target_slots;
  * still, and is freed when its last connection has gone. */
 struct target {
     struct target_set *set;
-    const struct target_settings *settings; /* a copy of its own */
-    struct list_node node;                  /* among the retired ones */
+    struct target_settings *settings;      /* a copy of its own */
+    struct target_settings *next_settings; /* likewise, those that are being prepared; NULL: no others */
+    struct list_node node;                 /* among the retired ones */
     struct list_node in_slots;
     struct list_node in_waiting; /* for a slot */
     int64_t slot_limit;          /* while it waits: how many it is allowed */
@@ -147,7 +149,7 @@ int64_t target_set_due(const struct target_set *set);
 void target_set_tick(struct target_set *set, int64_t now);
 
 /* Makes what other settings need. One of these follows: commit, from which on `settings` count (they must
- * outlive the set; targets with the same address and options stay as they are, the others are retired), or
+ * outlive the set; targets whose address is still there go on, the others are retired), or
  * rollback. False when memory is short: nothing has happened then. */
 bool target_set_prepare(struct target_set *set, const struct listener_settings *settings);
 void target_set_commit(struct target_set *set, int64_t now);
@@ -187,12 +189,23 @@ void target_fail(struct target *target, enum reason reason, const char *text, in
 /* Why a target that is down failed last, for the log; NULL if none is down. */
 const char *target_set_failure(const struct target_set *set);
 
+/* The targets that can be seen: those of the settings in their order, then those that still have connections after
+ * a reload has taken them away. How many there are; the one at an index. */
+size_t target_set_count_shown(const struct target_set *set);
+const struct target *target_set_shown(const struct target_set *set, size_t index);
+
 /* What the target is like now; in_flight is its connections, for owners who know better to correct. */
 void target_describe(const struct target *target, struct service_target *description);
 
 static inline bool target_is_retired(const struct target *target)
 {
     return target->state == TARGET_RETIRED;
+}
+
+/* Whether it gets no new work, but finishes what it has. */
+static inline bool target_is_draining(const struct target *target)
+{
+    return target_is_retired(target) || target->settings->weight == 0;
 }
 
 /* Has the owner of the set told, by the next tick, that a target may be usable. */

@@ -618,14 +618,6 @@ static void change_at_device(struct fixture *fixture, const char *mode, const ch
     close(device.listener);
 }
 
-static void device_survives_other_target_options(void **state)
-{
-    change_at_device(*state, "fifo", "", "fifo", "keep_alive = true;", "queue_timeout = 150;");
-    change_at_device(*state, "funnel", "", "funnel", "keep_alive = true;", "queue_timeout = 150;");
-    change_at_device(*state, "proxy", "max_connections = 1;", "proxy",
-                     "max_connections = 1; keep_alive = true;", "queue_timeout = 150;");
-}
-
 static void device_survives_another_mode(void **state)
 {
     change_at_device(*state, "fifo", "", "funnel", "", "queue_timeout = 150;");
@@ -1119,7 +1111,6 @@ int main(void)
         fixture_test(unix_socket_of_another_user_stays),
         fixture_test(target_that_stays_keeps_its_exchanges),
         fixture_test(target_that_goes_drains),
-        fixture_test(device_survives_other_target_options),
         fixture_test(device_survives_another_mode),
         fixture_test(device_survives_another_protocol),
         fixture_test(device_survives_its_removal),

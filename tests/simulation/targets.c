@@ -644,7 +644,7 @@ static bool connection_retire_at_random(struct connection *connection)
     world_trace(world, "connection %u is retired", connection->number);
     if (mux_connection_load(connection->mux_connection) > 0)
         coverage_count(world->coverage, SITUATION_RETIRED_BUSY);
-    mux_connection_retire(connection->mux_connection, world->now);
+    mux_connection_retire(connection->mux_connection, REASON_DRAINED, world->now);
     return true;
 }
 

@@ -819,6 +819,7 @@ static void reasons_have_a_status(void **state)
         { REASON_CLIENT_STALLED, 0 },
         { REASON_CLIENT_IDLE, 0 },
         { REASON_MODULE, 0 },
+        { REASON_REPLACED, 0 },
     };
     struct protocol_settings settings = framing_settings(&protocol_http);
     _Static_assert(sizeof cases / sizeof cases[0] == REASON_COUNT - 1, "each reason has to be here");

@@ -422,6 +422,79 @@ static void shorter_times_count_at_once(void **state)
     scene_close(&scene);
 }
 
+/* Has the set go on with one target with these options. */
+static void scene_reload(struct scene *scene, struct listener_settings *settings,
+                         const struct target_settings *target)
+{
+    *settings = scene->settings;
+    settings->targets = (struct target_settings *)target;
+    assert_true(target_set_prepare(&scene->set, settings));
+    target_set_commit(&scene->set, scene->now);
+}
+
+static void reload_of_options_keeps_the_target(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct listener_settings settings;
+    struct service_target shown;
+    struct target *target = scene_open(&scene);
+    struct target_settings options = scene.target_settings;
+    options.weight = 0;
+    options.max_connections = 7;
+    assert_non_null(target_connect(target, client_connected, &scene));
+    scene_fail(&scene, target);
+    scene_reload(&scene, &settings, &options);
+    assert_ptr_equal(scene.set.targets[0], target);
+    assert_int_equal(target->settings->max_connections, 7);
+    target_describe(target, &shown);
+    assert_string_equal(shown.state, "draining");
+    assert_string_equal(shown.failure, "refused");
+    assert_int_equal(shown.gauges.connections, 1);
+    assert_int_equal(shown.counters->connect_failures[REASON_TARGET_REFUSED], 1);
+    assert_int_equal(shown.counters->downs, 1);
+    assert_int_equal(target->state, TARGET_DOWN); /* as it was, and it comes back by itself */
+    scene_wait(&scene, 100);
+    assert_int_equal(target->state, TARGET_TRYING);
+    target_attempt_succeeded(target->probe, 5, scene.now);
+    assert_int_equal(target->state, TARGET_UP);
+    assert_null(target_choose(&scene.set, &(struct address){ 0 }));
+    assert_true(
+        target_set_prepare(&scene.set, &scene.settings)); /* what is not wanted after all is forgotten */
+    target_set_rollback(&scene.set);
+    assert_int_equal(target->settings->weight, 0);
+    scene_reload(&scene, &settings, &scene.target_settings);
+    assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }), target);
+    target_release(target);
+    scene_close(&scene);
+}
+
+static void removed_target_is_shown_until_its_last_connection_has_gone(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct listener_settings settings;
+    struct service_target shown;
+    struct target *target = scene_open(&scene);
+    struct target_settings other = scene.target_settings;
+    other.endpoint.host = (char *)"192.0.2.2";
+    other.endpoint.address = client_address(1);
+    assert_non_null(target_connect(target, client_connected, &scene));
+    assert_int_equal(target_set_count_shown(&scene.set), 1);
+    scene_reload(&scene, &settings, &other);
+    assert_ptr_not_equal(scene.set.targets[0], target);
+    assert_int_equal(target_set_count_shown(&scene.set), 2);
+    assert_ptr_equal(target_set_shown(&scene.set, 0), scene.set.targets[0]);
+    assert_ptr_equal(target_set_shown(&scene.set, 1), target);
+    target_describe(target, &shown);
+    assert_string_equal(shown.state, "draining");
+    assert_int_equal(shown.gauges.connections, 1);
+    assert_int_equal(shown.gauges.usable, 0);
+    target_release(target);
+    assert_int_equal(target_set_count_shown(&scene.set), 1);
+    scene_close(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +511,8 @@ int main(void)
         cmocka_unit_test(waiting_client_tries_the_target_itself),
         cmocka_unit_test(older_attempts_do_not_count),
         cmocka_unit_test(shorter_times_count_at_once),
+        cmocka_unit_test(reload_of_options_keeps_the_target),
+        cmocka_unit_test(removed_target_is_shown_until_its_last_connection_has_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,6 +113,19 @@ void check_forget(const struct target *target)
             generation->shadows[i--] = generation->shadows[--generation->shadow_count];
 }
 
+void check_identity(const struct generation *generation, const struct target *const *before)
+{
+    const struct world *world = generation->world;
+    for (size_t i = 0; i < generation->set.count; i++) {
+        const struct target *target = generation->set.targets[i];
+        const struct target *was = before[pool_settings_address(target->settings)];
+        world_require(world, was == NULL || was == target, "%s is not the same after a reload",
+                      target->settings->name);
+        world_require(world, target->settings->weight == generation->settings->targets[i].weight,
+                      "%s keeps its old options", target->settings->name);
+    }
+}
+
 void check_reloaded(struct generation *generation)
 {
     const struct listener_settings *settings = generation->settings;
@@ -414,6 +427,19 @@ bool check_is_held(const struct generation *generation)
     return is_held;
 }
 
+/* Connections that may be given requests. */
+static int64_t count_in_use(const struct target *target)
+{
+    struct world *world = generation_of_set(target->set)->world;
+    int64_t count = 0;
+    list_foreach(&world->connections, node)
+    {
+        const struct pool_connection *pooled = &list_entry(node, struct connection, node)->pooled;
+        count += pooled->target == target && !pooled->retired;
+    }
+    return count;
+}
+
 void check_world(struct world *world)
 {
     list_foreach(&world->generations, node)
@@ -434,6 +460,9 @@ void check_world(struct world *world)
             world_require(world, check_count(target, false) == (size_t)target->connections,
                           "%s has %zu connections, not %lld", target->settings->name,
                           check_count(target, false), (long long)target->connections);
+            world_require(world, count_in_use(target) <= limit_of(target),
+                          "%s has %lld connections in use, of %lld", target->settings->name,
+                          (long long)count_in_use(target), (long long)limit_of(target));
             shadow_follow(generation, target);
         }
     }

@@ -346,8 +346,12 @@ static void world_reload(struct world *world)
         world->settings_count--;
         return;
     }
+    const struct target *before[ADDRESSES] = { NULL };
+    for (size_t i = 0; i < generation->set.count; i++)
+        before[pool_settings_address(generation->set.targets[i]->settings)] = generation->set.targets[i];
     generation->settings = settings;
     stream_pool_commit(&generation->pool, settings, world->now);
+    check_identity(generation, before);
     struct mux_settings plain = generation_plain(generation);
     mux_reconfigure(generation->mux, &plain, world->now);
     check_reloaded(generation);

@@ -257,6 +257,9 @@ void check_ready(struct generation *generation);
 /* Whether requests certainly wait only because of connections of other generations. */
 bool check_is_held(const struct generation *generation);
 
+/* The targets that there were before a reload, by address, are those that there are. */
+void check_identity(const struct generation *generation, const struct target *const *before);
+
 /* Other settings are in force. */
 void check_reloaded(struct generation *generation);
 
