@@ -52,7 +52,10 @@ struct key {
     bool is_list;               /* a list of groups, not one group */
     const char *const *choices; /* ends with NULL */
     const char *fallback;       /* the default as the file would have it; NULL: none */
-    size_t protocol_default;    /* the default is this bool in struct protocol, its offset; 0: it is not */
+    const char *
+        proxy_fallback; /* the default in mode proxy, and in mode fifo, where it differs; NULL: it does not */
+    const char *fifo_fallback;
+    size_t protocol_default; /* the default is this bool in struct protocol, its offset; 0: it is not */
     const struct key_scope *members; /* the value is a group, or a choice that may be one, with these keys */
     enum key_use use;
     size_t offset; /* of the field that holds the value in the checked settings */

@@ -29,6 +29,7 @@ enum reason_class {
     EACH(TARGET_RESET, "target_reset", LOST, "the target reset the connection")                              \
     EACH(TARGET_REFUSED, "target_refused", UNREACHABLE, "the target can't be reached")                       \
     EACH(CONNECT_TIMEOUT, "connect_timeout", NOT_IN_TIME, "the target can't be reached in time")             \
+    EACH(TARGET_DOWN, "target_down", UNREACHABLE, "no target can be reached")                                \
     EACH(REQUEST_TIMEOUT, "request_timeout", SILENT, "the target did not answer in time")                    \
     EACH(QUEUE_TIMEOUT, "queue_timeout", NOT_IN_TIME, "no connection to the target became free in time")     \
     EACH(QUEUE_FULL, "queue_full", BUSY, "too many requests are waiting")                                    \

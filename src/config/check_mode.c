@@ -30,14 +30,33 @@ static bool is_countable(const struct check *check)
     return targets > 0 && targets == group->child_count && !group->children_faulty;
 }
 
+/* Defaults that are other ones in this mode. */
+static void take_mode_defaults(struct check *check)
+{
+    const struct key *key;
+    struct parsed_value *value;
+    char error[KEYS_TEXT_SIZE];
+    for (size_t i = 0; (value = parsed_at(check->group, i, &key)) != NULL; i++) {
+        const char *fallback = check->settings->mode == MODE_FIFO    ? key->fifo_fallback
+                               : check->settings->mode == MODE_PROXY ? key->proxy_fallback
+                                                                     : NULL;
+        if (fallback == NULL || value->origin.kind != ORIGIN_DEFAULT)
+            continue;
+        struct origin origin = value->origin;
+        parsed_read(check->parsed, key, fallback, &origin, value, error, sizeof error);
+        key_store_number(key, check->settings, value->number);
+    }
+}
+
 void check_mode(struct check *check)
 {
     struct listener_settings *settings = check->settings;
     settings->mode = (enum listener_mode)peek(check, "mode")->number;
-    if (settings->mode != MODE_AUTO || !is_countable(check) || peek(check, "max_connections")->faulty)
-        return;
-    settings->mode = mode_of_auto(settings);
-    settings->mode_was_auto = true;
+    if (settings->mode == MODE_AUTO && is_countable(check) && !peek(check, "max_connections")->faulty) {
+        settings->mode = mode_of_auto(settings);
+        settings->mode_was_auto = true;
+    }
+    take_mode_defaults(check);
 }
 
 /* The mode as errors name it. */

@@ -138,8 +138,14 @@ const char *keys_describe(const struct key *key, char *text, size_t size)
                  : key->protocol_default != 0 ? "default by protocol"
                                               : "no default");
     else
-        snprintf(text, size, quoted ? "%s%s, default \"%s\"" : "%s%s, default %s", type_name(key),
-                 unit_name(key->unit), key->fallback);
+        snprintf(text, size, quoted ? "%s%s, default \"%s\"%s%s" : "%s%s, default %s%s%s", type_name(key),
+                 unit_name(key->unit), key->fallback,
+                 key->proxy_fallback != NULL  ? "; in mode proxy "
+                 : key->fifo_fallback != NULL ? "; in mode fifo "
+                                              : "",
+                 key->proxy_fallback != NULL  ? key->proxy_fallback
+                 : key->fifo_fallback != NULL ? key->fifo_fallback
+                                              : "");
     return text;
 }
 

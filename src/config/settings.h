@@ -71,8 +71,10 @@ struct listener_settings {
     int64_t connect_timeout;
     int64_t queue_limit;
     int64_t queue_timeout;
+    int64_t down_timeout;
     int64_t retry_min;
     int64_t retry_max;
+    int64_t reconnect_delay;
     /* Those of the shared modes; proxy mode has no use for them. */
     int64_t client_idle_timeout;
     int64_t request_timeout;

@@ -299,6 +299,8 @@ static void exchange_close_request(struct mux_exchange *exchange, enum reason re
 void exchange_answered(struct mux_exchange *exchange)
 {
     /* What follows an answer that came too early can't be told from the rest of its request. */
+    if (exchange->request.closes_target)
+        exchange->connection->target_left = true;
     if (!exchange_was_sent_whole(exchange) || exchange->request.closes_target)
         note_failure(exchange->connection, REASON_TARGET_CLOSED, "");
     if (exchange->client == NULL) {

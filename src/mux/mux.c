@@ -151,6 +151,8 @@ static void mux_follow_connection(struct mux_connection *connection)
 static void mux_follow_client(struct mux_client *client)
 {
     do {
+        if (client->mux->is_down && client->is_drained)
+            client_give_up(client);
         if (client->delivers)
             client_deliver(client);
         if (client->held.length > 0 && client_can_take(client))
@@ -210,10 +212,21 @@ void mux_tick(struct mux *mux, int64_t now)
 
 void mux_hold_queue(struct mux *mux, bool hold, int64_t now)
 {
-    if (hold)
-        timeout_list_hold(&mux->timers[TIMER_QUEUE], now);
-    else
-        timeout_list_release(&mux->timers[TIMER_QUEUE], now);
+    static const enum mux_timer timers[] = { TIMER_QUEUE, TIMER_DOWN };
+    for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++)
+        if (hold)
+            timeout_list_hold(&mux->timers[timers[i]], now);
+        else
+            timeout_list_release(&mux->timers[timers[i]], now);
+}
+
+void mux_set_down(struct mux *mux, bool is_down, int64_t now)
+{
+    if (is_down == mux->is_down)
+        return;
+    mux->now = now;
+    queue_set_down(mux, is_down);
+    mux_run_effects(mux);
 }
 
 /* ---- Other settings ---- */

@@ -52,11 +52,13 @@ struct mux_settings {
     int64_t max_message;
     size_t queue_limit;
     int64_t queue_timeout;
+    int64_t down_timeout;
     int64_t request_timeout;
     int64_t stall_timeout;
     int64_t client_idle_timeout;
     int64_t inactivity_timeout;
     int64_t connect_delay;
+    int64_t settle_pause; /* at least so long for connections that are to settle */
     int64_t request_gap;
     int64_t response_gap; /* where clients take turns */
     int64_t connection_ttl;
@@ -116,8 +118,12 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
  * differ. */
 void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now);
 
-/* Has queue_timeout stand still, or go on: no connection can be had for reasons that are not the target's. */
+/* Has queue_timeout and down_timeout stand still, or go on: no connection can be had for reasons that are not the target's. */
 void mux_hold_queue(struct mux *mux, bool hold, int64_t now);
+
+/* No target can be used at present, because each is down, or one can: what waits meanwhile ends after `down_timeout`,
+ * and at once if its client is drained. */
+void mux_set_down(struct mux *mux, bool is_down, int64_t now);
 
 /* All clients and connections must have been closed. NULL is allowed. */
 void mux_destroy(struct mux *mux);
@@ -183,8 +189,9 @@ enum reason mux_client_reason(const struct mux_client *client); /* why it ends; 
 
 /* ---- Connections ---- */
 
-/* A target connection was made. NULL when memory is short. */
-struct mux_connection *mux_connection_open(struct mux *mux, void *owner, int64_t now);
+/* A target connection was made. `settles`: its target may have no room for it yet, and reset it; so the first request
+ * waits for `settle_pause`. NULL when memory is short. */
+struct mux_connection *mux_connection_open(struct mux *mux, void *owner, bool settles, int64_t now);
 
 /* What one read gave. Only while mux_connection_wants_bytes(). */
 void mux_connection_bytes(struct mux_connection *connection, const char *bytes, size_t length, int64_t now);
@@ -219,6 +226,8 @@ uint64_t mux_connection_take_discarded(struct mux_connection *connection);
 /* Of one that is over: whether it ended before any request went out on it, which says that its target is of
  * no use at present, and why ("" if there is no more to say than the reason). */
 bool mux_connection_was_useless(const struct mux_connection *connection);
+bool mux_connection_was_left(
+    const struct mux_connection *connection); /* its target has ended it in good order */
 enum reason mux_connection_reason(const struct mux_connection *connection);
 const char *mux_connection_explanation(const struct mux_connection *connection);
 

@@ -122,6 +122,27 @@ void client_progressed(struct mux_client *client, size_t count)
     note_client(client);
 }
 
+/* The time of the request that waits first runs from when it came or, later, from when the last target was lost. */
+static void client_watch_down(struct mux_client *client)
+{
+    struct mux *mux = client->mux;
+    const struct mux_exchange *first = client_first_waiting(client);
+    if (!mux->is_down || first == NULL) {
+        timeout_stop(&client->down);
+    } else if (!list_linked(&client->down.node) || client->down_place != first->place) {
+        client->down_place = first->place;
+        timeout_start(&mux->timers[TIMER_DOWN], &client->down,
+                      first->ready > mux->down_since ? first->ready : mux->down_since);
+    }
+}
+
+void client_give_up(struct mux_client *client)
+{
+    struct mux_exchange *exchange;
+    while ((exchange = client_first_waiting(client)) != NULL)
+        exchange_fail(exchange, REASON_TARGET_DOWN);
+}
+
 void client_update(struct mux_client *client)
 {
     struct mux *mux = client->mux;
@@ -130,6 +151,7 @@ void client_update(struct mux_client *client)
     client->memory = memory;
     queue_update(client);
     client_watch_queue(client);
+    client_watch_down(client);
     client_watch_stall(client);
     client_watch_idle(client);
 }

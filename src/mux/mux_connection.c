@@ -243,15 +243,18 @@ void connection_retire(struct mux_connection *connection, enum reason reason)
 void connection_ready(struct mux_connection *connection)
 {
     struct mux *mux = connection->mux;
-    if (mux->settings.connect_delay > 0 && connection->state == CONNECTION_HANDSHAKE) {
+    bool settles = connection->settles && mux->settings.settle_pause > mux->settings.connect_delay;
+    if ((settles || mux->settings.connect_delay > 0) && connection->state == CONNECTION_HANDSHAKE) {
         connection_enter(connection, CONNECTION_DELAYED);
-        timeout_start(&mux->timers[TIMER_DELAY], &connection->pause, mux->now);
+        timeout_start(&mux->timers[settles ? TIMER_SETTLE : TIMER_DELAY], &connection->pause, mux->now);
         return;
     }
     if (connection->state != CONNECTION_RESTING) { /* the first requests can go out */
         connection->ttl.since = mux->now;          /* remembered also if there is no limit now */
         timeout_start(&mux->timers[TIMER_TTL], &connection->ttl, mux->now);
     }
+    if (mux->is_down && !connection->is_retiring)
+        queue_set_down(mux, false);
     connection_enter(connection, CONNECTION_READY);
 }
 

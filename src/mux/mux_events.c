@@ -175,7 +175,7 @@ static bool connection_make_ids(struct mux_connection *connection)
     return connection->ids != NULL;
 }
 
-struct mux_connection *mux_connection_open(struct mux *mux, void *owner, int64_t now)
+struct mux_connection *mux_connection_open(struct mux *mux, void *owner, bool settles, int64_t now)
 {
     struct mux_connection *connection = calloc(1, sizeof *connection + mux->protocol->connection_size);
     if (connection == NULL)
@@ -183,6 +183,7 @@ struct mux_connection *mux_connection_open(struct mux *mux, void *owner, int64_t
     connection->mux = mux;
     connection->owner = owner;
     connection->reason = REASON_REPLACED; /* if it goes because its time has come */
+    connection->settles = settles;
     list_init(&connection->in_flight);
     list_init(&connection->finished);
     list_init(&connection->held);
@@ -217,6 +218,7 @@ void mux_connection_bytes(struct mux_connection *connection, const char *bytes, 
 void mux_connection_end(struct mux_connection *connection, int64_t now)
 {
     struct mux *mux = connection_enter_call(connection, now);
+    connection->target_left = true;
     response_end(connection);
     note_failure(connection, REASON_TARGET_CLOSED, "");
     mux_run_effects(mux);
@@ -301,6 +303,11 @@ bool mux_connection_is_over(const struct mux_connection *connection)
 bool mux_connection_was_useless(const struct mux_connection *connection)
 {
     return connection->written <= connection->handshake;
+}
+
+bool mux_connection_was_left(const struct mux_connection *connection)
+{
+    return connection->target_left;
 }
 
 enum reason mux_connection_reason(const struct mux_connection *connection)

@@ -131,6 +131,9 @@ struct mux_client {
     struct timeout stall;
     struct timeout idle;
     struct timeout queue;
+    struct timeout
+        down; /* no target can be used: of its first request that waits, the one with this `place` */
+    uint64_t down_place;
     int64_t queue_used; /* microseconds that its first exchange has waited before it was given a connection */
     uint64_t framer[];  /* the protocol's own */
 };
@@ -153,6 +156,8 @@ struct mux_connection {
     void *owner;
     enum connection_state state;
     bool is_retiring; /* takes no new request; over when it has nothing to do */
+    bool target_left; /* the target has ended its stream, or said with an answer that it does */
+    bool settles;     /* it was made so soon that its target may have no room for it yet */
     bool released;    /* an exchange has left it: what waited for that can go on */
     enum reason reason;
     struct list in_flight; /* SENT or ABANDONED, in the order in which they were sent */
@@ -181,7 +186,7 @@ struct mux_connection {
     struct timeout discard;
     struct timeout inactivity;
     struct timeout ttl;
-    struct timeout pause; /* connect_delay, or request_gap */
+    struct timeout pause; /* connect_delay or its like, or request_gap */
     struct timeout turn;  /* turns: response_gap */
     struct buffer explanation;
     uint64_t framer[];
@@ -199,7 +204,9 @@ enum mux_timer {
     TIMER_INACTIVITY,
     TIMER_TTL,
     TIMER_DELAY,
+    TIMER_SETTLE,
     TIMER_GAP,
+    TIMER_DOWN,
     TIMER_QUEUE,
     TIMER_COUNT
 };
@@ -233,7 +240,9 @@ struct mux {
     uint64_t next_place; /* in that order */
     struct list waiters; /* clients with a request that waits, in the order in which they came */
     size_t waiter_count;
-    int64_t waited_since;    /* when `waiters` was last empty */
+    int64_t waited_since; /* when `waiters` was last empty */
+    bool is_down;         /* no target can be used, since `down_since` */
+    int64_t down_since;
     struct list incompletes; /* exchanges of which a part has come, oldest first */
     size_t memory;
     size_t queue_allowed;    /* at least the limit; more after the limit was lowered */
@@ -383,6 +392,9 @@ void queue_unbind(struct mux_client *client);
 /* How many requests of the client would go out if `connections` had room for new work. */
 size_t queue_count_next(const struct mux_client *client, size_t connections);
 
+/* No target can be used from now on, or one can: see mux_set_down(). */
+void queue_set_down(struct mux *mux, bool is_down);
+
 /* ---- exchange.c ---- */
 
 /* A new exchange at the end of the client's list, READING. NULL when memory is short. */
@@ -445,6 +457,9 @@ void client_drop_waiting(struct mux_client *client, size_t next);
 
 /* Bytes that it sent or took count against stalling and idleness. */
 void client_progressed(struct mux_client *client, size_t count);
+
+/* Fails what waits for a connection: no target can be used. */
+void client_give_up(struct mux_client *client);
 
 /* What follows from a change: sums and timers. */
 void client_update(struct mux_client *client);

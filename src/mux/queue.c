@@ -125,3 +125,10 @@ size_t queue_count_next(const struct mux_client *client, size_t connections)
     }
     return 0;
 }
+
+void queue_set_down(struct mux *mux, bool is_down)
+{
+    mux->is_down = is_down;
+    mux->down_since = mux->now;
+    list_foreach(&mux->waiters, node) note_client(list_entry(node, struct mux_client, waiter));
+}

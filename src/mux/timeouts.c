@@ -67,6 +67,11 @@ static void pause_expired(struct timeout *timeout)
     connection_ready(CONNECTION_OF(timeout, pause));
 }
 
+static void down_expired(struct timeout *timeout)
+{
+    exchange_fail(client_first_waiting(CLIENT_OF(timeout, down)), REASON_TARGET_DOWN);
+}
+
 static void queue_expired(struct timeout *timeout)
 {
     exchange_fail(client_first(CLIENT_OF(timeout, queue)), REASON_QUEUE_TIMEOUT);
@@ -86,7 +91,9 @@ static const struct timer_row timers[TIMER_COUNT] = {
     [TIMER_INACTIVITY] = { SETTING(inactivity_timeout), CHANGE_AT_ONCE, inactivity_expired },
     [TIMER_TTL] = { SETTING(connection_ttl), CHANGE_AT_ONCE, ttl_expired },
     [TIMER_DELAY] = { SETTING(connect_delay), CHANGE_PAUSE, pause_expired },
+    [TIMER_SETTLE] = { SETTING(settle_pause), CHANGE_PAUSE, pause_expired },
     [TIMER_GAP] = { SETTING(request_gap), CHANGE_PAUSE, pause_expired },
+    [TIMER_DOWN] = { SETTING(down_timeout), CHANGE_AT_ONCE, down_expired },
     [TIMER_QUEUE] = { SETTING(queue_timeout), CHANGE_AT_ONCE, queue_expired },
 };
 

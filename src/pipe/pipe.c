@@ -20,6 +20,7 @@ static void pipe_rules_free(struct pipe_rules *rules)
     if (rules == NULL)
         return;
     timer_stop(&rules->queue_timer);
+    timer_stop(&rules->down_timer);
     timer_stop(&rules->inactivity_timer);
     timer_stop(&rules->half_close_timer);
     list_remove(&rules->node);
@@ -38,7 +39,7 @@ static void pipe_reap_rules(struct pipe_service *service)
     }
 }
 
-/* Stops the time in the queue while connections of other generations hold all slots. */
+/* Stops the times of waiting while connections of other generations hold all slots. */
 static void pipe_hold_queue(struct pipe_service *service)
 {
     bool hold = target_set_is_held(service->targets);
@@ -49,10 +50,12 @@ static void pipe_hold_queue(struct pipe_service *service)
     list_foreach(&service->all_rules, node)
     {
         struct pipe_rules *rules = list_entry(node, struct pipe_rules, node);
-        if (hold)
-            timer_hold(&rules->queue_timer, now);
-        else
-            timer_release(&rules->queue_timer, now);
+        struct timer *const timers[] = { &rules->queue_timer, &rules->down_timer };
+        for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++)
+            if (hold)
+                timer_hold(timers[i], now);
+            else
+                timer_release(timers[i], now);
     }
 }
 
@@ -68,6 +71,35 @@ static void pipe_shorten_queue(struct pipe_service *service)
                          REASON_QUEUE_FULL);
 }
 
+/* An attempt that is under way still counts, if it succeeds. */
+static void pipe_turn_away(struct pipe_session *session, enum reason reason)
+{
+    if (session->state == PIPE_CONNECTING)
+        session->overdue = reason;
+    else
+        pipe_session_end(session, reason);
+}
+
+/* While no target can be used, whoever waits has `down_timeout`, and none of it while the service drains. */
+static void pipe_watch_targets(struct pipe_service *service)
+{
+    bool is_down = !target_set_has_up(service->targets);
+    if (is_down != service->is_down)
+        service->down_since = service->runtime->turn.now;
+    else if (!is_down || !service->is_draining)
+        return;
+    service->is_down = is_down;
+    struct list *const lists[] = { &service->waiting, &service->others };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        list_foreach(lists[i], node)
+        {
+            struct pipe_session *session = list_entry(node, struct pipe_session, node);
+            pipe_session_watch_down(session);
+            if (is_down && service->is_draining && session->state != PIPE_PIPING)
+                pipe_turn_away(session, REASON_TARGET_DOWN);
+        }
+}
+
 static void pipe_connect_ended(void *data, struct target *target, int descriptor, int64_t now)
 {
     (void)now;
@@ -78,8 +110,8 @@ static void pipe_connect_ended(void *data, struct target *target, int descriptor
         pipe_session_connected(session, target, descriptor);
         return;
     }
-    if (session->is_overdue) {
-        pipe_session_end(session, REASON_QUEUE_TIMEOUT);
+    if (session->overdue != REASON_NONE) {
+        pipe_session_end(session, session->overdue);
     } else {
         pipe_session_requeue(session);
         pipe_session_progress(session);
@@ -105,8 +137,8 @@ static void pipe_serve_queue(struct pipe_service *service)
         else
             pipe_session_progress(session);
     }
-    if (list_empty(&service->waiting))
-        target_set_forget(service->targets);
+    target_set_want(service->targets, !list_empty(&service->waiting));
+    pipe_watch_targets(service);
     pipe_hold_queue(service);
 }
 
@@ -116,14 +148,14 @@ static void pipe_targets_usable(void *owner, int64_t now)
     pipe_serve_queue(owner);
 }
 
-static void pipe_queue_timed_out(struct timer *timer, struct timeout *timeout)
+static void pipe_queue_timed_out(struct timer *, struct timeout *timeout)
 {
-    (void)timer;
-    struct pipe_session *session = list_entry(timeout, struct pipe_session, queue_timeout);
-    if (session->state == PIPE_CONNECTING)
-        session->is_overdue = true;
-    else
-        pipe_session_end(session, REASON_QUEUE_TIMEOUT);
+    pipe_turn_away(list_entry(timeout, struct pipe_session, queue_timeout), REASON_QUEUE_TIMEOUT);
+}
+
+static void pipe_down_timed_out(struct timer *, struct timeout *timeout)
+{
+    pipe_turn_away(list_entry(timeout, struct pipe_session, down), REASON_TARGET_DOWN);
 }
 
 static void pipe_inactive(struct timer *timer, struct timeout *timeout)
@@ -173,10 +205,12 @@ static void pipe_accept(struct service *service, const struct service_client *cl
         pipe_session_progress(session);
 }
 
-/* Sessions end when their two ends do, and waiting clients are still served: nothing is to be done. */
+/* Sessions end when their two ends do, and waiting clients are still served, but for those for whom there is no target. */
 static void pipe_drain(struct service *service)
 {
-    (void)service;
+    struct pipe_service *pipe = pipe_of(service);
+    pipe->is_draining = true;
+    pipe_watch_targets(pipe);
 }
 
 static void pipe_close(struct service *service, enum reason reason)
@@ -236,6 +270,7 @@ static struct pipe_rules *pipe_rules_create(struct pipe_service *service,
     if (rules == NULL)
         return NULL;
     timer_init(&rules->queue_timer, loop, settings->queue_timeout, pipe_queue_timed_out, service);
+    timer_init(&rules->down_timer, loop, settings->down_timeout, pipe_down_timed_out, service);
     timer_init(&rules->inactivity_timer, loop, settings->inactivity_timeout, pipe_inactive, service);
     timer_init(&rules->half_close_timer, loop, settings->half_close_timeout, pipe_half_closed, service);
     return rules;
@@ -247,6 +282,7 @@ static bool pipe_prepare(struct service *service, struct listener_settings *sett
     struct pipe_service *pipe = pipe_of(service);
     const struct listener_settings *now = pipe->settings;
     bool same = now->queue_timeout == settings->queue_timeout &&
+                now->down_timeout == settings->down_timeout &&
                 now->inactivity_timeout == settings->inactivity_timeout &&
                 now->half_close_timeout == settings->half_close_timeout;
     pipe->next_rules = same ? NULL : pipe_rules_create(pipe, settings);
@@ -275,8 +311,10 @@ static void pipe_commit(struct service *service)
     listener_settings_release(before);
     if (pipe->next_rules != NULL) {
         list_append(&pipe->all_rules, &pipe->next_rules->node);
-        if (pipe->is_held)
+        if (pipe->is_held) {
             timer_hold(&pipe->next_rules->queue_timer, pipe->runtime->turn.now);
+            timer_hold(&pipe->next_rules->down_timer, pipe->runtime->turn.now);
+        }
     }
     pipe_reap_rules(pipe);
     pipe->queue_allowed = pipe->waiting_count > (size_t)pipe->settings->queue_limit

@@ -32,6 +32,16 @@ static void session_log_end(const struct pipe_session *session, enum reason reas
               target == NULL && failure != NULL ? failure : "");
 }
 
+void pipe_session_watch_down(struct pipe_session *session)
+{
+    const struct pipe_service *service = session->service;
+    int64_t since = session->accepted > service->down_since ? session->accepted : service->down_since;
+    if (!service->is_down || session->state == PIPE_PIPING)
+        timeout_stop(&session->down);
+    else
+        timer_start(&session->rules->down_timer, &session->down, since);
+}
+
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state)
 {
     struct pipe_service *service = session->service;
@@ -41,6 +51,7 @@ void pipe_session_enter(struct pipe_session *session, enum pipe_state state)
     session->state = state;
     if (state == PIPE_WAITING)
         service->waiting_count++;
+    pipe_session_watch_down(session);
     list_append(state == PIPE_WAITING ? &service->waiting : &service->others, &session->node);
 }
 
@@ -54,6 +65,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     }
     list_remove(&session->node);
     timeout_stop(&session->queue_timeout);
+    timeout_stop(&session->down);
     timeout_stop(&session->inactivity);
     timeout_stop(&session->half_close);
     hangup_forget(&service->hangups, &session->hangup);
@@ -77,7 +89,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     if (attempt != NULL)
         target_cancel(attempt, turn_now(service->runtime->loop));
     if (target != NULL)
-        target_release(target);
+        target_release(target, false, turn_now(service->runtime->loop));
 }
 
 void pipe_session_requeue(struct pipe_session *session)

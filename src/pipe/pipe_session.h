@@ -49,6 +49,7 @@ struct pipe_rules {
     struct list_node node;
     size_t sessions;
     struct timer queue_timer;
+    struct timer down_timer;
     struct timer inactivity_timer;
     struct timer half_close_timer;
 };
@@ -59,13 +60,15 @@ struct pipe_session {
     struct pipe_service *service;
     struct pipe_rules *rules;
     enum pipe_state state;
-    bool is_overdue; /* queue_timeout has passed: if the attempt fails, the session ends */
+    enum reason
+        overdue; /* its time in the queue has passed: if the attempt fails, the session ends; or NONE */
     struct pipe_end client;
     struct pipe_end target;
     const struct pipe_end *ended_first; /* NULL: neither has ended */
     struct target_attempt *attempt;     /* in CONNECTING */
     struct target *connected_target;    /* in PIPING */
     struct timeout queue_timeout;
+    struct timeout down; /* not PIPING: no target can be used */
     struct timeout inactivity;
     struct timeout half_close;
     struct hangup hangup;         /* of the client, while it is not read and has nothing to be written */
@@ -93,6 +96,9 @@ struct pipe_service {
     struct list all_rules; /* struct pipe_rules, the last are in force */
     size_t queue_allowed;  /* queue_limit; more while more waited when it was lowered */
     bool is_held;          /* the time of queue_timeout is stopped */
+    bool is_draining;
+    bool is_down; /* no target can be used, since `down_since` */
+    int64_t down_since;
     struct service_owner owner;
     struct listener_settings *next_settings; /* between `prepare` and `commit` or `rollback` */
     const struct events_listener *next_events;
@@ -105,6 +111,9 @@ struct pipe_session *pipe_session_create(struct pipe_service *service, struct pi
 
 /* Enters a state, and the list of that state. */
 void pipe_session_enter(struct pipe_session *session, enum pipe_state state);
+
+/* Starts or stops the time that it may wait while no target can be used. */
+void pipe_session_watch_down(struct pipe_session *session);
 
 /* Puts a session whose attempt failed back into the queue, by its arrival. */
 void pipe_session_requeue(struct pipe_session *session);

@@ -11,6 +11,9 @@
 /* How long a client may take to close too, after the end of our stream. */
 #define LINGER_MILLISECONDS 2000
 
+/* How long a device may take to reset a connection that came too early for it. */
+#define SETTLE_MILLISECONDS 50
+
 /* The epoll descriptor of net/hangup.h. */
 #define HANGUP_DESCRIPTORS 1
 
@@ -58,11 +61,13 @@ static struct mux_settings stream_plain(const struct listener_settings *settings
         .max_message = settings->max_message,
         .queue_limit = (size_t)settings->queue_limit,
         .queue_timeout = settings->queue_timeout,
+        .down_timeout = settings->down_timeout,
         .request_timeout = settings->request_timeout,
         .stall_timeout = settings->stall_timeout,
         .client_idle_timeout = settings->client_idle_timeout,
         .inactivity_timeout = settings->inactivity_timeout,
         .connect_delay = settings->connect_delay,
+        .settle_pause = SETTLE_MILLISECONDS,
         .request_gap = settings->request_gap,
         .response_gap = protocol_turn_gap(&settings->protocol),
         .connection_ttl = settings->connection_ttl,

@@ -48,8 +48,9 @@ static void connection_enter(struct pool_connection *connection, enum pool_state
 static bool connection_has_room(struct pool_connection *connection)
 {
     bool has_room = connection->mux != NULL && mux_connection_has_room(connection->mux);
-    if (has_room)
-        connection->was_ready = true;
+    if (has_room && !connection->was_ready)
+        pool_touch(connection->pool); /* there is one that can be used, perhaps again */
+    connection->was_ready = connection->was_ready || has_room;
     return has_room;
 }
 
@@ -77,6 +78,7 @@ static void connection_end(struct pool_connection *connection, int64_t now)
 {
     struct target *target = connection->target;
     bool was_connected = connection->state != POOL_CONNECTING;
+    bool was_left = connection->mux != NULL && mux_connection_was_left(connection->mux);
     connection_enter(connection, POOL_ENDED);
     list_remove(&connection->node);
     if (connection->mux != NULL) {
@@ -88,7 +90,7 @@ static void connection_end(struct pool_connection *connection, int64_t now)
         mux_connection_close(connection->mux, now);
     connection->mux = NULL;
     if (was_connected)
-        target_release(target);
+        target_release(target, was_left, now);
     else if (connection->attempt != NULL)
         target_cancel(connection->attempt, now);
 }
@@ -144,7 +146,7 @@ static void connection_attempted(void *data, struct target *target, int descript
     list_append(&pool->connections, &connection->node);
     connection->address = target->good_address;
     pool->driver->connected(connection, descriptor, now);
-    connection->mux = mux_connection_open(pool->mux, connection, now);
+    connection->mux = mux_connection_open(pool->mux, connection, target_settles(target, now), now);
     if (connection->mux != NULL) {
         timeout_start(&pool->probation, &connection->probation, now);
         return;
@@ -450,8 +452,23 @@ void stream_pool_start(struct stream_pool *pool, int64_t now)
     pool_warm(pool, now);
 }
 
+/* Whether no target can be used, because each is down. One that is to be tried again is still down. */
+static bool pool_is_down(struct stream_pool *pool)
+{
+    if (target_set_has_up(pool->targets))
+        return false;
+    list_foreach(&pool->connections, node)
+    {
+        const struct pool_connection *connection = connection_of(node);
+        if (connection->was_ready && !connection->retired && !mux_connection_is_over(connection->mux))
+            return false;
+    }
+    return true;
+}
+
 void stream_pool_review(struct stream_pool *pool, int64_t now)
 {
+    target_set_want(pool->targets, mux_waiting(pool->mux) > 0);
     if (pool->is_wanted)
         pool_release(pool, now);
     if (!pool->changed)
@@ -459,8 +476,6 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     pool->changed = false;
     if (pool->is_warming) /* an attempt has ended, or was given up */
         pool_warm(pool, now);
-    if (mux_waiting(pool->mux) == 0)
-        target_set_forget(pool->targets);
     const struct target *first = pool_first_up(pool);
     list_foreach(&pool->connections, node)
     {
@@ -468,6 +483,7 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
         if (connection->is_extra || pool_is_replaced(pool, connection->target, first))
             connection_retire(connection, now);
     }
+    mux_set_down(pool->mux, pool_is_down(pool), now);
     mux_dispatch(pool->mux, now);
 }
 

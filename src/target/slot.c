@@ -4,12 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How long a device may take to notice that its last connection has gone, in microseconds. */
+#define SETTLE_TIME 1000000
+
 /* In the tree while there are targets. */
 struct target_slots {
     const char *listener;
     struct endpoint endpoint;
-    struct list targets; /* all of them; by `in_slots` */
-    struct list waiting; /* those that want a connection, the longest waiting first; by `in_waiting` */
+    struct list targets;   /* all of them; by `in_slots` */
+    struct list waiting;   /* those that want a connection, the longest waiting first; by `in_waiting` */
+    int64_t resting_until; /* `reconnect_delay` runs; 0: it does not */
+    int64_t
+        settles_until; /* whoever connects before this may find that the last connection is not gone yet */
     void **all;
     char name[]; /* that of the listener */
 };
@@ -92,6 +98,26 @@ static int64_t slot_others(const struct target *target)
     return others;
 }
 
+int64_t slot_resting_until(const struct target *target)
+{
+    return target->slots == NULL ? 0 : target->slots->resting_until;
+}
+
+void slot_ended(struct target *target, bool was_left, int64_t now)
+{
+    int64_t rest = now + target->set->settings->reconnect_delay * 1000;
+    target->slots->settles_until = was_left ? 0 : now + SETTLE_TIME;
+    if (rest == now || rest < target->slots->resting_until)
+        return;
+    target->slots->resting_until = rest;
+    target->set->driver->wake(target->set);
+}
+
+bool slot_settles(const struct target *target, int64_t now)
+{
+    return now < target->slots->settles_until && target->connections + slot_others(target) == 1;
+}
+
 /* Whether a target of another owner comes first. */
 static bool slot_has_queue(const struct target *target)
 {
@@ -101,7 +127,7 @@ static bool slot_has_queue(const struct target *target)
 
 bool slot_has_room(const struct target *target, int64_t limit, bool *by_others)
 {
-    bool has_room = limit < 0 || target->connections < limit;
+    bool has_room = slot_resting_until(target) == 0 && (limit < 0 || target->connections < limit);
     bool is_taken = has_room && limit >= 0 &&
                     (target->connections + slot_others(target) >= limit || slot_has_queue(target));
     if (by_others != NULL)
@@ -122,6 +148,7 @@ void slot_wait(struct target *target, int64_t limit)
     if (slots == NULL || list_linked(&target->in_waiting))
         return;
     list_append(&slots->waiting, &target->in_waiting);
+    target->set->waits_for_slots = true;
     list_foreach(&slots->targets, node)
     {
         const struct target_set *other = list_entry(node, struct target, in_slots)->set;
@@ -151,6 +178,17 @@ bool slot_is_wanted(const struct target *target, bool *is_short)
         *is_short = *is_short || other->connections + slot_others(other) >= other->slot_limit;
     }
     return is_wanted;
+}
+
+bool slot_rested(struct target *target, int64_t now)
+{
+    struct target_slots *slots = target->slots;
+    if (slots->resting_until == 0 || slots->resting_until > now)
+        return false;
+    slots->resting_until = 0;
+    list_foreach(&slots->targets, node)
+        target_set_note_usable(list_entry(node, struct target, in_slots)->set);
+    return true;
 }
 
 void slot_freed(struct target *target)

@@ -29,6 +29,15 @@ void slot_forget(struct target *target);
 /* Whether a target of another owner waits for a slot; and none is free for it. */
 bool slot_is_wanted(const struct target *target, bool *is_short);
 
+/* A connection has ended: `reconnect_delay` begins, in which slot_has_room() says no. When it is over, or 0; and whether
+ * it is now, which is said once. */
+void slot_ended(struct target *target, bool was_left, int64_t now);
+int64_t slot_resting_until(const struct target *target);
+bool slot_rested(struct target *target, int64_t now);
+
+/* See target_settles(). */
+bool slot_settles(const struct target *target, int64_t now);
+
 /* A connection has gone: those who wait are told. */
 void slot_freed(struct target *target);
 

@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 
+/* The longest back-off while something waits, in microseconds. */
+#define WANTED_RETRY_MAX 1000000
+
 /* Ends what the set has begun by itself. */
 static void target_retire(struct target *target, int64_t now)
 {
@@ -153,6 +156,7 @@ void target_set_commit(struct target_set *set, int64_t now)
         target_state_reconfigure(target, now);
     }
     set->driver->committed(set);
+    set->driver->wake(set); /* a new target may have the address of one that is at rest */
     target_set_reap(set);
 }
 
@@ -187,16 +191,6 @@ bool target_set_is_held(const struct target_set *set)
         if (list_linked(&set->targets[i]->in_waiting))
             return true;
     return false;
-}
-
-void target_set_forget(struct target_set *set)
-{
-    for (size_t i = 0; i < set->count; i++) {
-        struct target *target = set->targets[i];
-        if (list_linked(&target->in_waiting) && target->state == TARGET_RETRY)
-            target_set_note_usable(set); /* it waits for another back-off instead */
-        slot_forget(target);
-    }
 }
 
 /* ---- Choice ---- */
@@ -293,21 +287,27 @@ void target_attempt_failed(struct target_attempt *attempt, enum reason reason, c
     slot_freed(target);
 }
 
+static void target_let_go(struct target *target)
+{
+    target->connections--;
+    slot_freed(target);
+    target_set_note_usable(target->set);
+}
+
 void target_cancel(struct target_attempt *attempt, int64_t now)
 {
     struct target *target = attempt->target;
     bool was_trial = target->trial == attempt;
     target->set->driver->cancel(attempt);
     if (was_trial)
-        target_state_wait(target, now);
-    target_release(target);
+        target_state_wait(target, now, now);
+    target_let_go(target);
 }
 
-void target_release(struct target *target)
+void target_release(struct target *target, bool was_left, int64_t now)
 {
-    target->connections--;
-    slot_freed(target);
-    target_set_note_usable(target->set);
+    slot_ended(target, was_left, now);
+    target_let_go(target);
 }
 
 /* Whether a kept connection's luck says anything: not while the target is down, for an older connection's
@@ -332,24 +332,76 @@ void target_fail(struct target *target, enum reason reason, const char *text, in
 
 /* ---- Time ---- */
 
+/* When the target is to be tried again; while something waits, that is soon. */
+static int64_t target_retry_due(const struct target *target)
+{
+    int64_t soon = target->down_since + WANTED_RETRY_MAX;
+    int64_t rest = slot_resting_until(target);
+    if (target->state != TARGET_DOWN || !target->set->is_wanted || soon > target->retry_at)
+        return target->retry_at;
+    return soon < rest ? rest : soon;
+}
+
 int64_t target_set_due(const struct target_set *set)
 {
     int64_t due = set->has_usable ? 0 : TARGET_NEVER;
-    for (size_t i = 0; i < set->count; i++)
-        if (set->targets[i]->retry_at < due)
-            due = set->targets[i]->retry_at;
+    for (size_t i = 0; i < set->count; i++) {
+        int64_t retry = target_retry_due(set->targets[i]), rest = slot_resting_until(set->targets[i]);
+        if (retry < due)
+            due = retry;
+        if (rest != 0 && rest < due)
+            due = rest;
+    }
     return due;
+}
+
+/* Nobody needs a slot any more. */
+static void target_set_forget_slots(struct target_set *set)
+{
+    set->waits_for_slots = false;
+    for (size_t i = 0; i < set->count; i++) {
+        struct target *target = set->targets[i];
+        if (list_linked(&target->in_waiting) && target->state == TARGET_RETRY)
+            target_set_note_usable(set); /* it waits for another back-off instead */
+        slot_forget(target);
+    }
+}
+
+void target_set_want(struct target_set *set, bool is_wanted)
+{
+    if (!is_wanted && set->waits_for_slots)
+        target_set_forget_slots(set);
+    if (is_wanted == set->is_wanted)
+        return;
+    set->is_wanted = is_wanted;
+    for (size_t i = 0; i < set->count && is_wanted; i++)
+        if (set->targets[i]->state == TARGET_DOWN) {
+            set->driver->wake(set);
+            return;
+        }
+}
+
+bool target_set_has_up(const struct target_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->targets[i]->state == TARGET_UP && set->targets[i]->settings->weight > 0)
+            return true;
+    return false;
+}
+
+bool target_settles(const struct target *target, int64_t now)
+{
+    return slot_settles(target, now);
 }
 
 /* The probe's connection has shown what it was made for. */
 static void target_probed(void *data, struct target *target, int descriptor, int64_t now)
 {
     (void)data;
-    (void)now;
     target->probe = NULL;
     target->set->driver->probed(target, descriptor);
     if (descriptor != -1)
-        target_release(target);
+        target_release(target, false, now);
 }
 
 static bool target_probe(struct target *target)
@@ -366,7 +418,9 @@ static bool target_probe(struct target *target)
 void target_set_tick(struct target_set *set, int64_t now)
 {
     for (size_t i = 0; i < set->count; i++) {
-        if (set->targets[i]->retry_at > now)
+        if (slot_rested(set->targets[i], now))
+            set->has_usable = true;
+        if (target_retry_due(set->targets[i]) > now)
             continue;
         target_state_enter(set->targets[i], TARGET_RETRY);
         set->has_usable = true;
@@ -380,7 +434,7 @@ void target_set_tick(struct target_set *set, int64_t now)
         if (target->state != TARGET_RETRY || list_linked(&target->in_waiting))
             continue; /* a client, or the owner, tries it, or will as soon as there is a slot */
         if (set->hooks->keeps_connections || !target_probe(target))
-            target_state_wait(target, now + target_state_back_off(target));
+            target_state_wait(target, now, now + target_state_back_off(target));
     }
 }
 

@@ -55,6 +55,7 @@ struct target {
     int64_t credit;                     /* for round robin */
     int64_t retry_delay;                /* milliseconds; of the next back-off */
     int64_t retry_at;                   /* DOWN: when the back-off has passed; microseconds */
+    int64_t down_since;                 /* DOWN: when it began */
     struct target_attempt *probe;       /* running, or NULL */
     const struct target_attempt *trial; /* TRYING: the one that decides; NULL: it has connected */
     struct target_name *name;           /* the driver's; NULL if the address is numeric or a path */
@@ -128,6 +129,8 @@ struct target_set {
     size_t next;                  /* where ties between targets are decided from */
     uint64_t jitter;              /* state of the random numbers for back-offs; not 0 */
     bool has_usable;              /* `usable` is to be called */
+    bool waits_for_slots;         /* targets may do so */
+    bool is_wanted;               /* something waits for a target: no back-off is long */
     struct target **next_targets; /* between target_set_prepare() and what follows it */
     const struct listener_settings *next_settings;
 };
@@ -158,9 +161,6 @@ void target_set_rollback(struct target_set *set);
 /* Whether a target waits for connections of other generations to go. */
 bool target_set_is_held(const struct target_set *set);
 
-/* Nobody needs a connection any more. */
-void target_set_forget(struct target_set *set);
-
 /* Picks the target for a client as `balance` says: one that is up and has room; backup targets only while no
  * other is up; one that may be tried again only while none at all is up. NULL: none now, wait for
  * target_hooks.usable. */
@@ -177,8 +177,18 @@ void target_attempt_failed(struct target_attempt *attempt, enum reason reason, c
 /* Gives an attempt up without a result. It does not count as a failure of the target. */
 void target_cancel(struct target_attempt *attempt, int64_t now);
 
-/* A connection to the target was closed. */
-void target_release(struct target *target);
+/* A connection to the target was closed. `was_left`: the target had ended it, so that it has room for another. */
+void target_release(struct target *target, bool was_left, int64_t now);
+
+/* Whether something waits for a target now: back-offs last a second at most then, and slots are waited for. */
+void target_set_want(struct target_set *set, bool is_wanted);
+
+/* Whether any target that takes new work is up. */
+bool target_set_has_up(const struct target_set *set);
+
+/* Whether the one connection that there is to the target's address was made so soon after the end of the last one
+ * that the target may not have noticed that end yet. */
+bool target_settles(const struct target *target, int64_t now);
 
 /* A kept connection has shown that the target works: it is up. */
 void target_succeed(struct target *target);

@@ -33,10 +33,12 @@ void target_state_enter(struct target *target, enum target_state state)
         target->set->driver->changed(target);
 }
 
-void target_state_wait(struct target *target, int64_t retry_at)
+void target_state_wait(struct target *target, int64_t now, int64_t retry_at)
 {
+    int64_t rest = slot_resting_until(target);
     target_state_enter(target, TARGET_DOWN);
-    target->retry_at = retry_at;
+    target->down_since = now;
+    target->retry_at = retry_at < rest ? rest : retry_at;
     target->set->driver->wake(target->set);
 }
 
@@ -80,6 +82,6 @@ void target_state_failed(struct target *target, const struct target_attempt *att
     int64_t longest = target->set->settings->retry_max;
     target->failure = reason;
     snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
-    target_state_wait(target, now + target_state_back_off(target));
+    target_state_wait(target, now, now + target_state_back_off(target));
     target->retry_delay = target->retry_delay > longest / 2 ? longest : target->retry_delay * 2;
 }

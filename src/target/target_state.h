@@ -8,7 +8,7 @@
 void target_state_enter(struct target *target, enum target_state state);
 
 /* Back to DOWN without a failure: to be tried again at this time. */
-void target_state_wait(struct target *target, int64_t retry_at);
+void target_state_wait(struct target *target, int64_t now, int64_t retry_at);
 
 /* A back-off like the last one: 75 to 125 % of the nominal one, so that many targets and processes don't retry
  * in step. Microseconds. */

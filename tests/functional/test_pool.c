@@ -57,6 +57,30 @@ static void target_is_found_again_without_clients(void **state)
     echo_stop(echo);
 }
 
+/* Requests for targets that are all down end soon; a restart that is shorter costs nobody anything. */
+static void requests_wait_for_a_restart_and_no_longer(void **state)
+{
+    unsigned port = peer_free_port(), target = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", target, NULL);
+    struct proximux *proximux = scene_start(*state, port, target, "funnel", 1, "down_timeout = 700;");
+    int client = peer_connect("127.0.0.1", port);
+
+    peer_send_text(client, "before\n");
+    peer_expect_text(client, "before\n");
+    echo_stop(echo);
+    proximux_wait_log(proximux, "target_closed");
+    peer_send_text(client, "meanwhile\n");
+    proximux_wait_log(proximux, "is down");
+    echo = echo_start("127.0.0.1", target, NULL);
+    peer_expect_text(client, "meanwhile\n");
+    echo_stop(echo);
+    peer_send_text(client, "for nothing\n");
+    peer_expect_text(client, "ERROR\n");
+    proximux_wait_log(proximux, "failed: target_down");
+    close(client);
+    proximux_stop(proximux);
+}
+
 /* A target that takes connections only to drop them is down, and is said to be, once. */
 static void target_that_only_closes_is_down(void **state)
 {
@@ -553,6 +577,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fixture_test(request_waits_for_a_target_that_comes_up),
         fixture_test(target_is_found_again_without_clients),
+        fixture_test(requests_wait_for_a_restart_and_no_longer),
         fixture_test(target_that_only_closes_is_down),
         fixture_test(idle_connection_that_was_closed_is_replaced),
         fixture_test(close_behind_an_answer_costs_nobody_anything),

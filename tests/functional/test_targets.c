@@ -303,6 +303,27 @@ static void down_target_is_tried_without_clients(void **state)
     echo_stop(echo);
 }
 
+/* A client does not wait for targets that are all down until queue_timeout, and not at all for the end of the program. */
+static void nobody_waits_long_for_targets_that_are_down(void **state)
+{
+    unsigned port = peer_free_port(), target = peer_free_port();
+    struct proximux *proximux =
+        proximux_start_between(*state, port, target, "retry_min = 20; retry_max = 40; down_timeout = 150;");
+    int client = peer_connect("127.0.0.1", port);
+
+    peer_expect_silence(client, 60);
+    peer_expect_closed(client);
+    close(client);
+    proximux_wait_log(proximux, "ended: target_down");
+    proximux_stop(proximux);
+    proximux = proximux_start_between(*state, port, target, "down_timeout = -1; queue_timeout = -1;");
+    client = peer_connect("127.0.0.1", port);
+    proximux_wait_log(proximux, "is down");
+    proximux_stop(proximux);
+    peer_expect_closed(client);
+    close(client);
+}
+
 static void unknown_name_is_a_target_that_is_down(void **state)
 {
     unsigned port = peer_free_port();
@@ -611,6 +632,8 @@ int main(void)
         fixture_test(silent_target_costs_connect_timeout),
         fixture_test(target_that_comes_up_later_is_found),
         fixture_test(down_target_is_tried_without_clients),
+        fixture_test(nobody_waits_long_for_targets_that_are_down),
+        fixture_test(nobody_waits_long_for_targets_that_are_down),
         fixture_test(unknown_name_is_a_target_that_is_down),
         fixture_test(targets_of_both_families_under_one_name),
         fixture_test(one_slot_serves_clients_in_order),

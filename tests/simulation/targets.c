@@ -84,7 +84,7 @@ static bool connection_connected(struct connection *connection)
     connection->up_at = world->now;
     world->coverage->connections++;
     world->connection_at = connection;
-    connection->mux_connection = mux_connection_open(world->mux, connection, world->now);
+    connection->mux_connection = mux_connection_open(world->mux, connection, false, world->now);
     world->connection_at = NULL;
     world_require(world, connection->mux_connection != NULL, "no memory");
     connection->state = CONNECTION_OPEN;

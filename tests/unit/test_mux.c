@@ -242,7 +242,7 @@ static void open_client(struct bench *bench, size_t i)
 static void open_connection(struct bench *bench)
 {
     struct mux_connection *connection =
-        mux_connection_open(bench->mux, &bench->connections[bench->connection_count], bench->now);
+        mux_connection_open(bench->mux, &bench->connections[bench->connection_count], false, bench->now);
     assert_non_null(connection);
     bench->connections[bench->connection_count++] = connection;
     mux_dispatch(bench->mux, bench->now);
@@ -670,6 +670,83 @@ static void the_queue_can_be_held(void **state)
     bench_stop(&bench);
 }
 
+/* While every target is down, a request has so long from when it came, or from when the last one was lost. */
+static void nothing_waits_long_for_targets_that_are_down(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.down_timeout = 100;
+    bench_start(&bench, settings);
+    for (size_t i = 0; i < 3; i++)
+        open_client(&bench, i);
+    ask(&bench, 0, "a\n");
+    pass(&bench, 150); /* a target that is busy has queue_timeout */
+    assert_int_equal(bench.endings, 0);
+    mux_set_down(bench.mux, true, bench.now);
+    pass(&bench, 50);
+    ask(&bench, 1, "b1\nb2\n");
+    pass(&bench, 51);
+    assert_string_equal(bench.got[0], "error target_down\n");
+    assert_string_equal(bench.got[1], "");
+    pass(&bench, 50);
+    assert_string_equal(bench.got[1], "error target_down\nerror target_down\n");
+    ask(&bench, 2, "c\n");
+    pass(&bench, 99);
+    mux_set_down(bench.mux, false, bench.now);
+    pass(&bench, 500);
+    open_connection(&bench);
+    answer(&bench, 0, "C\n");
+    assert_string_equal(bench.got[2], "C\n");
+    bench_stop(&bench);
+}
+
+static void a_drain_does_not_wait_for_targets_that_are_down(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.down_timeout = -1;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    ask(&bench, 0, "a\nb\n");
+    mux_client_drain(bench.clients[0], bench.now);
+    settle(&bench);
+    assert_string_equal(bench.got[0], "");
+    mux_set_down(bench.mux, true, bench.now);
+    settle(&bench);
+    assert_string_equal(bench.got[0], "error target_down\nerror target_down\n");
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
+    bench_stop(&bench);
+}
+
+/* On a connection that may have come too early nothing is sent at first; if it ends by then, nothing is lost. */
+static void a_connection_that_settles_takes_no_request_yet(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.settle_pause = 50;
+    bench_start(&bench, settings);
+    open_client(&bench, 0);
+    ask(&bench, 0, "a\n");
+    for (size_t i = 0; i < 2; i++) {
+        bench.connections[i] = mux_connection_open(bench.mux, &bench.connections[i], true, bench.now);
+        bench.connection_count++;
+        pass(&bench, 49);
+        assert_string_equal(bench.asked[i], "");
+        if (i == 0)
+            mux_connection_fail(bench.connections[0], REASON_TARGET_RESET, bench.now);
+        settle(&bench);
+    }
+    pass(&bench, 2);
+    assert_string_equal(bench.asked[1], "a\n");
+    answer(&bench, 1, "A\n");
+    assert_string_equal(bench.got[0], "A\n");
+    assert_int_equal(bench.endings, 1);
+    bench_stop(&bench);
+}
+
 /* What hooks were told of exchanges, a line each. */
 static char told[1000];
 
@@ -755,7 +832,8 @@ static void a_head_as_long_as_may_be_is_read_on(void **state)
 /* A connection comes, is given the request, and fails before a byte is written. */
 static void connection_fails_at_once(struct bench *bench, size_t i)
 {
-    struct mux_connection *connection = mux_connection_open(bench->mux, &bench->connections[i], bench->now);
+    struct mux_connection *connection =
+        mux_connection_open(bench->mux, &bench->connections[i], false, bench->now);
     assert_non_null(connection);
     bench->connections[i] = connection;
     bench->connection_count = i + 1;
@@ -1147,6 +1225,9 @@ int main(void)
         cmocka_unit_test(connections_that_fail_do_not_shorten_the_wait),
         cmocka_unit_test(who_goes_on_asking_does_not_keep_its_turn),
         cmocka_unit_test(who_sends_much_keeps_its_turn),
+        cmocka_unit_test(nothing_waits_long_for_targets_that_are_down),
+        cmocka_unit_test(a_drain_does_not_wait_for_targets_that_are_down),
+        cmocka_unit_test(a_connection_that_settles_takes_no_request_yet),
         cmocka_unit_test(what_cannot_be_taken_back_costs_its_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

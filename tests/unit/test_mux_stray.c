@@ -161,7 +161,7 @@ static void run_row(const struct row *row, size_t stray, bool is_later)
     struct bench bench;
 
     bench_start(&bench, &settings);
-    bench.connection = mux_connection_open(bench.mux, NULL, 0);
+    bench.connection = mux_connection_open(bench.mux, NULL, false, 0);
     ask(&bench, row);
     answer(&bench, row, stray, is_later);
     expect_answer(&bench, row, stray);
@@ -169,7 +169,7 @@ static void run_row(const struct row *row, size_t stray, bool is_later)
                  "%s: %zu stray bytes %s the answer are not noticed", row->name, stray,
                  is_later ? "after" : "with");
     mux_connection_close(bench.connection, 0);
-    bench.connection = mux_connection_open(bench.mux, NULL, 0);
+    bench.connection = mux_connection_open(bench.mux, NULL, false, 0);
     ask(&bench, row);
     answer(&bench, row, 0, false);
     expect_answer(&bench, row, 0);

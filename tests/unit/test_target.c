@@ -379,7 +379,7 @@ static void waiting_client_tries_the_target_itself(void **state)
     assert_int_equal(target->state, TARGET_TRYING);
     target_attempt_succeeded(&scene.attempts[2], 5, scene.now);
     assert_int_equal(target->state, TARGET_UP);
-    target_release(target);
+    target_release(target, false, 0);
     scene_close(&scene);
 }
 
@@ -399,7 +399,7 @@ static void older_attempts_do_not_count(void **state)
     scene_wait(&scene, 100);
     target_attempt_succeeded(&scene.attempts[2], 5, scene.now); /* a success does */
     assert_int_equal(target->state, TARGET_UP);
-    target_release(target);
+    target_release(target, false, 0);
     scene_close(&scene);
     assert_int_equal(scene.cancelled, 1); /* the probe */
     assert_int_equal(scene.probed, 1);
@@ -465,7 +465,7 @@ static void reload_of_options_keeps_the_target(void **state)
     assert_int_equal(target->settings->weight, 0);
     scene_reload(&scene, &settings, &scene.target_settings);
     assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }), target);
-    target_release(target);
+    target_release(target, false, 0);
     scene_close(&scene);
 }
 
@@ -490,8 +490,59 @@ static void removed_target_is_shown_until_its_last_connection_has_gone(void **st
     assert_string_equal(shown.state, "draining");
     assert_int_equal(shown.gauges.connections, 1);
     assert_int_equal(shown.gauges.usable, 0);
-    target_release(target);
+    target_release(target, false, 0);
     assert_int_equal(target_set_count_shown(&scene.set), 1);
+    scene_close(&scene);
+}
+
+/* While something waits, a target is tried again within a second, whatever its back-off. */
+static void what_waits_brings_a_trial_forward(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct target *target = scene_open(&scene);
+    scene.settings.retry_min = scene.settings.retry_max = 100000;
+    target->retry_delay = 100000;
+    scene_fail(&scene, target);
+    assert_true(target_set_due(&scene.set) > scene.now + 75000 * MILLISECOND);
+    target_set_want(&scene.set, true);
+    assert_int_equal(target_set_due(&scene.set), scene.now + 1000 * MILLISECOND);
+    target_set_want(&scene.set, false);
+    assert_true(target_set_due(&scene.set) > scene.now + 75000 * MILLISECOND);
+    scene.settings.reconnect_delay = 3000; /* which nothing brings forward */
+    target->connections++;
+    target_release(target, false, scene.now);
+    target_set_tick(&scene.set, scene.now);
+    target_set_want(&scene.set, true);
+    assert_int_equal(target_set_due(&scene.set), scene.now + 3000 * MILLISECOND);
+    scene_close(&scene);
+}
+
+static void an_address_rests_after_a_connection(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct target *target = scene_open(&scene);
+    scene.settings.reconnect_delay = 200;
+    target_connect(target, client_connected, &scene);
+    target_attempt_succeeded(&scene.attempts[0], 5, scene.now);
+    assert_false(target_settles(target, scene.now));
+    assert_non_null(target_choose(&scene.set, &(struct address){ 0 }));
+    target_release(target, false, scene.now);
+    assert_null(target_choose(&scene.set, &(struct address){ 0 }));
+    scene.now += 200 * MILLISECOND;
+    assert_true(target_set_due(&scene.set) <= scene.now);
+    target_set_tick(&scene.set, scene.now);
+    assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }), target);
+    /* A connection that follows soon may be too early, unless the target had ended the last one. */
+    target_connect(target, client_connected, &scene);
+    assert_true(target_settles(target, scene.now));
+    assert_false(target_settles(target, scene.now + 1000 * MILLISECOND));
+    target_attempt_succeeded(&scene.attempts[1], 5, scene.now);
+    target_release(target, true, scene.now);
+    target_connect(target, client_connected, &scene);
+    assert_false(target_settles(target, scene.now));
+    target_cancel(&scene.attempts[2], scene.now);
     scene_close(&scene);
 }
 
@@ -513,6 +564,8 @@ int main(void)
         cmocka_unit_test(shorter_times_count_at_once),
         cmocka_unit_test(reload_of_options_keeps_the_target),
         cmocka_unit_test(removed_target_is_shown_until_its_last_connection_has_gone),
+        cmocka_unit_test(what_waits_brings_a_trial_forward),
+        cmocka_unit_test(an_address_rests_after_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

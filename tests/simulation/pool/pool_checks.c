@@ -1,6 +1,8 @@
 /* The promises, looked at from outside. */
 #include "simulation/pool/pool_world.h"
 
+#include "target/slot.h"
+
 #include <string.h>
 
 /* Microseconds of so many milliseconds of a nominal back-off, with the least and the most jitter. */
@@ -46,9 +48,17 @@ static bool has_queue(const struct target *target)
     return false;
 }
 
+/* Whether reconnect_delay runs, or has ended only now, which is not known yet. */
+static bool is_resting(const struct target *target)
+{
+    const struct world *world = generation_of_set(target->set)->world;
+    return world->now < world->rest_until[pool_settings_address(target->settings)] ||
+           slot_resting_until(target) != 0;
+}
+
 static bool has_slot(const struct target *target)
 {
-    return (int64_t)check_count(target, true) < limit_of(target) && !has_queue(target);
+    return !is_resting(target) && (int64_t)check_count(target, true) < limit_of(target) && !has_queue(target);
 }
 
 static bool takes_work(const struct target *target)
@@ -130,6 +140,9 @@ void check_reloaded(struct generation *generation)
 {
     const struct listener_settings *settings = generation->settings;
     int64_t now = generation->world->now;
+    generation->down_changed = now;
+    if (settings->down_timeout >= 0 && settings->down_timeout < generation->down_least)
+        generation->down_least = settings->down_timeout;
     memset(generation->sources, 0, sizeof generation->sources);
     for (size_t i = 0; i < generation->shadow_count; i++) {
         struct shadow *shadow = &generation->shadows[i];
@@ -144,6 +157,7 @@ void check_reloaded(struct generation *generation)
     list_foreach(&generation->world->connections, node)
     {
         struct connection *connection = list_entry(node, struct connection, node);
+        connection->ready = 0; /* it may have waited for connect_delay instead */
         if (settings->retry_min < connection->retry_min)
             connection->retry_min = settings->retry_min;
     }
@@ -180,12 +194,20 @@ static void shadow_follow(struct generation *generation, const struct target *ta
         shadow->delay = settings->retry_min;
     if (target->state == TARGET_DOWN && shadow->state != TARGET_DOWN) {
         bool failed = shadow->state != TARGET_RETRY; /* else nobody has tried it */
+        shadow->is_trial_early = false;
         shadow->down = world->now;
         shadow->earliest = world->now + (failed ? SHORTEST(shadow->delay) : 0);
         shadow->latest = world->now + LONGEST(shadow->delay);
         if (failed)
             shadow->delay = 2 * shadow->delay > settings->retry_max ? settings->retry_max : 2 * shadow->delay;
     }
+    int64_t soon = shadow->down + WANTED_BACK_OFF;
+    shadow->is_trial_early = shadow->is_trial_early || mux_waiting(generation->mux) > 0;
+    world_require(world,
+                  target->state != TARGET_DOWN || !shadow->is_free || !generation->is_wanted ||
+                      world->now <= soon || world->now <= generation->wanted_since ||
+                      world->now <= shadow->free_since + WANTED_BACK_OFF,
+                  "%s is down, and not tried, though something waits", target->settings->name);
     shadow->is_free = has_slot(target) && generation->is_ready;
     if (shadow->is_free && !was_free)
         shadow->free_since = world->now;
@@ -243,6 +265,8 @@ void check_connect(struct target *target)
     const struct world *world = generation->world;
     const char *name = target->settings->name;
     size_t count = check_count(target, true);
+    world_require(world, world->now >= world->rest_until[pool_settings_address(target->settings)],
+                  "%s is connected to within reconnect_delay", name);
     world_require(world, (int64_t)count < limit_of(target), "%s is connected to %zu times, of %lld", name,
                   count + 1, (long long)limit_of(target));
     world_require(world, target->state == TARGET_UP || target->state == TARGET_RETRY,
@@ -250,7 +274,10 @@ void check_connect(struct target *target)
     if (target->state == TARGET_UP)
         check_connect_up(generation, target);
     else
-        world_require(world, world->now >= shadow_of(target)->earliest,
+        world_require(world,
+                      world->now >= shadow_of(target)->earliest ||
+                          ((shadow_of(target)->is_trial_early || mux_waiting(generation->mux) > 0) &&
+                           world->now >= shadow_of(target)->down + WANTED_BACK_OFF),
                       "generation %u: %s is tried again too soon: after %lld us, not %lld",
                       generation->number, name, (long long)(world->now - shadow_of(target)->down),
                       (long long)(shadow_of(target)->earliest - shadow_of(target)->down));
@@ -398,8 +425,23 @@ void check_choose(struct generation *generation, const struct client *client,
 
 /* ---- Connections end ---- */
 
+bool check_settles(const struct connection *connection)
+{
+    const struct target *target = connection->pooled.target;
+    const struct world *world = connection->generation->world;
+    return world->now < world->settle_until[pool_settings_address(target->settings)] &&
+           check_count(target, true) == 1;
+}
+
 void check_connection_ended(const struct connection *connection)
 {
+    struct world *world = connection->generation->world;
+    size_t address = pool_settings_address(connection->pooled.target->settings);
+    bool left = connection->closed_by_server && !connection->was_reset;
+    int64_t rest = world->now + connection->pooled.target->set->settings->reconnect_delay * 1000;
+    if (rest > world->rest_until[address])
+        world->rest_until[address] = rest;
+    world->settle_until[address] = left ? 0 : world->now + SETTLE_SPAN;
     const struct generation *generation = connection->generation;
     const struct pool_connection *pooled = &connection->pooled;
     int64_t lived = generation->world->now - connection->opened;
@@ -411,6 +453,61 @@ void check_connection_ended(const struct connection *connection)
 
 /* ---- After each step ---- */
 
+bool check_is_down(const struct generation *generation)
+{
+    for (size_t i = 0; i < generation->set.count; i++)
+        if (takes_work(generation->set.targets[i]))
+            return false;
+    list_foreach(&generation->world->connections, node)
+    {
+        const struct connection *connection = list_entry(node, struct connection, node);
+        if (connection->generation == generation && connection->pooled.was_ready &&
+            !connection->pooled.retired && connection->pooled.mux != NULL &&
+            !mux_connection_is_over(connection->pooled.mux))
+            return false;
+    }
+    return true;
+}
+
+int64_t check_down_since(const struct request *request)
+{
+    const struct generation *generation = request->client->generation;
+    return request->asked > generation->down_since ? request->asked : generation->down_since;
+}
+
+/* While no target can be used, nothing waits longer than it has to; what waits is known for long. */
+static void check_waiting(struct generation *generation)
+{
+    struct world *world = generation->world;
+    bool is_down = check_is_down(generation), is_wanted = mux_waiting(generation->mux) > 0;
+    int64_t timeout = generation->settings->down_timeout;
+    if (is_down && !generation->is_down) {
+        generation->down_since = world->now;
+        generation->down_least = timeout < 0 ? INT64_MAX : timeout;
+    }
+    if (is_wanted && !generation->is_wanted)
+        generation->wanted_since = world->now;
+    bool is_held = stream_pool_is_held(&generation->pool);
+    if (is_held || generation->is_held) /* time stands, or has just stood, still */
+        generation->down_changed = world->now;
+    generation->is_held = is_held;
+    generation->is_down = is_down;
+    generation->is_wanted = is_wanted;
+    for (size_t i = 0; i < world->request_count && is_down && timeout >= 0; i++) {
+        struct request *request = &world->requests[i];
+        if (request->ended || request->connections > 0 || request->client->generation != generation)
+            continue;
+        int64_t since = check_down_since(request);
+        request->was_down = request->was_down || world->now >= since + generation->down_least * 1000;
+        if (request->client->requests[request->client->ended] != i) /* its error may wait for its turn */
+            continue;
+        if (since < generation->down_changed)
+            since = generation->down_changed;
+        world_require(world, world->now <= since + timeout * 1000,
+                      "request %zu waits, though every target is down", i);
+    }
+}
+
 bool check_is_held(const struct generation *generation)
 {
     bool is_held = false;
@@ -420,7 +517,7 @@ bool check_is_held(const struct generation *generation)
         const struct target *target = generation->set.targets[i];
         if (!takes_work(target))
             continue;
-        if (check_count(target, false) > 0 || has_slot(target))
+        if (check_count(target, false) > 0 || has_slot(target) || is_resting(target))
             return false;
         is_held = true;
     }
@@ -455,6 +552,7 @@ void check_world(struct world *world)
         world_require(world, attempts == generation->pool.attempts, "%zu attempts are running, not %zu",
                       attempts, generation->pool.attempts);
         generation->first = first_up(generation);
+        check_waiting(generation);
         for (size_t i = 0; i < generation->set.count; i++) {
             const struct target *target = generation->set.targets[i];
             world_require(world, check_count(target, false) == (size_t)target->connections,
@@ -463,6 +561,8 @@ void check_world(struct world *world)
             world_require(world, count_in_use(target) <= limit_of(target),
                           "%s has %lld connections in use, of %lld", target->settings->name,
                           (long long)count_in_use(target), (long long)limit_of(target));
+            world_require(world, slot_resting_until(target) == 0 || slot_resting_until(target) > world->now,
+                          "reconnect_delay of %s does not end", target->settings->name);
             shadow_follow(generation, target);
         }
     }

@@ -102,7 +102,7 @@ void client_ask(struct client *client)
         world->request_count == REQUESTS_MAX || !mux_client_wants_bytes(client->mux))
         return;
     uint32_t number = (uint32_t)world->request_count++;
-    world->requests[number] = (struct request){ .client = client, .number = number };
+    world->requests[number] = (struct request){ .client = client, .number = number, .asked = world->now };
     client->requests[client->sent++] = number;
     if (client->sent == client->ended + 1)
         client_begin_wait(client);
@@ -190,6 +190,11 @@ static bool may_fail(const struct request *request, const struct connection *con
         return connection != NULL;
     case REASON_QUEUE_TIMEOUT:
         return request->connections == 0 && timeout >= 0 && waited >= timeout * 1000;
+    case REASON_TARGET_DOWN:
+        return request->connections == 0 &&
+               (request->was_down ||
+                (check_is_down(generation) && generation->settings->down_timeout >= 0 &&
+                 world->now >= check_down_since(request) + generation->down_least * 1000));
     case REASON_CLIENT_CLOSED:
     case REASON_CLIENT_RESET:
     case REASON_DRAINED:
@@ -216,6 +221,10 @@ void client_request_ended(void *owner, const struct mux_ending *ending)
     world_require(world, ending->answered || may_fail(request, connection, ending->reason),
                   "request %u ends as %s without cause", number, reason_name(ending->reason));
     request->ended = true;
+    /* A target may be down for one generation only, because another one holds its slot. */
+    bool is_alone = world->generations.head.next == world->generations.head.previous;
+    request->waited_too_long = !ending->answered && (ending->reason == REASON_QUEUE_TIMEOUT ||
+                                                     (ending->reason == REASON_TARGET_DOWN && !is_alone));
     request->answered = ending->answered;
     if (ending->answered) {
         world->answered++;

@@ -105,12 +105,16 @@ bool attempt_act(struct attempt *attempt)
 
 static bool driver_attach(struct target *target)
 {
-    (void)target;
+    world_of(target)->address_targets[pool_settings_address(target->settings)]++;
     return true;
 }
 
 static void driver_detach(struct target *target)
 {
+    struct world *world = world_of(target);
+    size_t address = pool_settings_address(target->settings);
+    if (--world->address_targets[address] == 0)
+        world->rest_until[address] = world->settle_until[address] = 0;
     check_forget(target);
 }
 
@@ -176,6 +180,7 @@ static void pool_connected(struct pool_connection *pooled, int descriptor, int64
     connection->retry_min = connection->generation->settings->retry_min;
     connection->is_open = true;
     list_append(&world->connections, &connection->node);
+    connection->ready = now + (check_settles(connection) ? SETTLE_PAUSE * 1000 : 0);
     world_trace(world, "connection %u of generation %u to %s", connection->number,
                 connection->generation->number, pooled->target->settings->name);
 }
@@ -224,6 +229,7 @@ static void server_close(struct connection *connection, bool reset)
     struct world *world = connection->generation->world;
     connection->closed_by_server = true;
     world_trace(world, "connection %u is %s by the server", connection->number, reset ? "reset" : "closed");
+    connection->was_reset = reset;
     if (reset)
         mux_connection_fail(connection->pooled.mux, REASON_TARGET_RESET, world->now);
     else
@@ -262,6 +268,8 @@ static bool server_take(struct connection *connection)
     for (size_t i = 0; i < length; i++) {
         if (connection->input.length == 0)
             connection->requests++;
+        world_require(world, world->now >= connection->ready, "connection %u takes a request too soon",
+                      connection->number);
         buffer_append(&connection->input, &output.bytes[i], 1);
         if (connection->input.length < MESSAGE_SIZE)
             continue;

@@ -104,6 +104,12 @@ static void choose_one(struct world *world, struct listener_settings *settings, 
     case 9:
         settings->max_requests_per_connection = choose_limit(world, 1, 5);
         break;
+    case 10:
+        settings->down_timeout = choose_limit(world, 20, 1500);
+        break;
+    case 11:
+        settings->reconnect_delay = random_chance(random, 70) ? 0 : (int64_t)random_between(random, 1, 400);
+        break;
     default:
         settings->async = random_chance(random, 40);
         settings->request_timeout =
@@ -175,14 +181,14 @@ struct listener_settings *pool_settings_make(struct world *world, const struct l
     struct listener_settings *settings = settings_copy(before);
     settings->name = (char *)"main";
     if (before == NULL) {
-        for (size_t which = 0; which <= 10; which++)
+        for (size_t which = 0; which <= 12; which++)
             choose_one(world, settings, which);
         for (size_t count = random_between(random, 1, TARGETS_MAX); count > 0; count--)
             add_target(world, settings);
     } else if (random_chance(random, 60)) {
         change_targets(world, settings);
     } else {
-        choose_one(world, settings, random_below(random, 11));
+        choose_one(world, settings, random_below(random, 13));
     }
     make_valid(settings);
     return settings;
@@ -205,13 +211,14 @@ void pool_settings_trace(const struct world *world, const struct listener_settin
     world_trace(
         world,
         "%s, %s, connect_timeout %lld, retry %lld to %lld, warmup %d, queue_timeout %lld, delay %lld, "
-        "ttl %lld, inactivity %lld, max_requests %lld, request_timeout %lld, async %d",
+        "ttl %lld, inactivity %lld, max_requests %lld, request_timeout %lld, async %d, down_timeout %lld, "
+        "reconnect_delay %lld",
         settings->mode == MODE_FIFO ? "fifo" : "funnel", balances[settings->balance],
         (long long)settings->connect_timeout, (long long)settings->retry_min, (long long)settings->retry_max,
         settings->warmup, (long long)settings->queue_timeout, (long long)settings->connect_delay,
         (long long)settings->connection_ttl, (long long)settings->inactivity_timeout,
         (long long)settings->max_requests_per_connection, (long long)settings->request_timeout,
-        settings->async);
+        settings->async, (long long)settings->down_timeout, (long long)settings->reconnect_delay);
     for (size_t i = 0; i < settings->target_count; i++)
         world_trace(world, "  %s: connections %lld, weight %lld%s", settings->targets[i].name,
                     (long long)settings->targets[i].connections, (long long)settings->targets[i].weight,

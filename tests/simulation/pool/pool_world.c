@@ -73,6 +73,8 @@ static struct mux_settings generation_plain(struct generation *generation)
         .max_message = -1,
         .queue_limit = 1024,
         .queue_timeout = settings->queue_timeout,
+        .down_timeout = settings->down_timeout,
+        .settle_pause = SETTLE_PAUSE,
         .request_timeout = settings->request_timeout,
         .stall_timeout = -1,
         .client_idle_timeout = -1,
@@ -186,7 +188,7 @@ static bool generation_work(struct generation *generation)
         worked = true;
     }
     mux_hold_queue(generation->mux, stream_pool_is_held(&generation->pool), world->now);
-    return worked;
+    return worked || generation->touched || generation->woken;
 }
 
 static void generation_tick(struct generation *generation)
@@ -512,8 +514,7 @@ static void world_ask_all(struct world *world)
     world_settle(world);
     world_rest(world, 20000000);
     for (size_t i = first; i < world->request_count; i++)
-        world_require(world,
-                      world->requests[i].answered || world_current(world)->settings->queue_timeout >= 0,
+        world_require(world, world->requests[i].answered || world->requests[i].waited_too_long,
                       "request %zu is not answered, though all is well", i);
 }
 

@@ -21,6 +21,9 @@
 #define CLIENTS_MAX       5 /* of a generation */
 #define REQUESTS_MAX      2000
 #define MESSAGE_SIZE      8
+#define SETTLE_PAUSE      50        /* milliseconds that a connection waits which may come too early */
+#define SETTLE_SPAN       1000000   /* microseconds after the end of the last one for which that holds */
+#define WANTED_BACK_OFF   1000000   /* microseconds after which a target is tried if something waits */
 #define KERNEL_GIVES_UP   127000000 /* microseconds after which a SYN without an answer fails by itself */
 
 /* What a server does with those who connect. */
@@ -56,9 +59,12 @@ struct request {
     size_t number; /* in the world */
     int64_t ready; /* microseconds; when it was complete and its client's earlier ones were over */
     int64_t held;  /* `held` of its generation then */
+    int64_t asked; /* when it came */
     bool sent;     /* a byte has reached a server */
     bool ended;
     bool answered;
+    bool waited_too_long;
+    bool was_down;      /* there was no target for so long that it may have failed */
     size_t connections; /* that it was sent on */
 };
 
@@ -95,8 +101,10 @@ struct connection {
     size_t server;
     bool is_open;
     int64_t opened;
+    int64_t ready;     /* before which it takes no request */
     int64_t retry_min; /* then */
     bool closed_by_server;
+    bool was_reset;      /* likewise */
     struct buffer input; /* of a request */
     size_t waiting[64];  /* requests to be answered */
     int64_t due[64];
@@ -116,6 +124,7 @@ struct shadow {
     int64_t latest;     /* DOWN: when it has to be, if there is a slot */
     int64_t free_since; /* since when it could be: a slot is free, and warming up is over */
     bool is_free;
+    bool is_trial_early; /* DOWN: something waited, so that it may be tried before `earliest` */
     int64_t short_lived; /* until when nothing may connect, since the last connection ended unused */
 };
 
@@ -134,6 +143,13 @@ struct generation {
     bool touched;
     bool woken;
     bool leaving;
+    bool is_down; /* no target could be used after the last step, since `down_since` */
+    int64_t down_since;
+    bool is_held;         /* time stood still after the last step */
+    int64_t down_changed; /* when `down_timeout` has changed */
+    int64_t down_least;   /* the least that it was since the targets are down */
+    bool is_wanted;       /* something waited after the last step, since `wanted_since` */
+    int64_t wanted_since;
     int64_t held;               /* microseconds in which others certainly held all slots */
     const struct target *first; /* fifo: the one that came first after the last step */
     uint64_t last_order;        /* fifo: of the request that reached a server last */
@@ -153,7 +169,10 @@ struct world {
     struct server servers[SERVERS];
     struct name names[NAMES];
     void *slots;
-    struct list generations; /* the newest last */
+    size_t address_targets[ADDRESSES]; /* how many know it: while there are any, its past is known */
+    int64_t rest_until[ADDRESSES];     /* since a connection to the address has ended */
+    int64_t settle_until[ADDRESSES];   /* likewise; 0: the server ended it */
+    struct list generations;           /* the newest last */
     struct list attempts;
     struct list connections;
     struct list dead; /* connections that nobody knows any more */
@@ -248,11 +267,18 @@ void check_connect(struct target *target);
 void check_choose(struct generation *generation, const struct client *client,
                   const struct mux_connection *mux, size_t connects);
 
+/* Whether a new connection is the only one to its address, and made soon after the last one. */
+bool check_settles(const struct connection *connection);
+
 /* A connection has ended. */
 void check_connection_ended(const struct connection *connection);
 
 /* Clients are let in. */
 void check_ready(struct generation *generation);
+
+/* Whether no target of the generation can be used; since when that counts for a request. */
+bool check_is_down(const struct generation *generation);
+int64_t check_down_since(const struct request *request);
 
 /* Whether requests certainly wait only because of connections of other generations. */
 bool check_is_held(const struct generation *generation);
