@@ -549,7 +549,7 @@ void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
                          size_t *descriptors)
 {
-    if (!target_set_prepare(pool->targets, settings))
+    if (!target_set_prepare(pool->targets, listener_settings_targets(settings)))
         return false;
     *descriptors = stream_pool_size(settings);
     list_foreach(&pool->connections, node)

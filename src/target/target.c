@@ -41,7 +41,7 @@ static struct target *target_create(struct target_set *set, const char *listener
         return NULL;
     target->set = set;
     target->retry_at = TARGET_NEVER;
-    target->retry_delay = set->next_settings->retry_min;
+    target->retry_delay = set->next_settings.retry_min;
     target->settings = target_settings_copy(settings);
     if (target->settings != NULL && slot_join(target, set->all_slots, listener) &&
         set->driver->attach(target))
@@ -59,20 +59,20 @@ static struct target *target_find_kept(const struct target_set *set, const struc
     return NULL;
 }
 
-bool target_set_prepare(struct target_set *set, const struct listener_settings *settings)
+bool target_set_prepare(struct target_set *set, struct target_set_settings settings)
 {
     for (size_t i = 0; i < set->count; i++)
         set->targets[i]->is_kept = false;
     set->next_settings = settings;
-    set->next_targets = calloc(settings->target_count, sizeof *set->next_targets);
+    set->next_targets = calloc(settings.target_count, sizeof *set->next_targets);
     if (set->next_targets == NULL)
         return false;
-    for (size_t i = 0; i < settings->target_count; i++) {
-        struct target *target = target_find_kept(set, &settings->targets[i]);
+    for (size_t i = 0; i < settings.target_count; i++) {
+        struct target *target = target_find_kept(set, &settings.targets[i]);
         if (target != NULL)
             target->is_kept = true;
         else
-            target = target_create(set, settings->name, &settings->targets[i]);
+            target = target_create(set, settings.listener, &settings.targets[i]);
         set->next_targets[i] = target;
         if (target == NULL) {
             target_set_rollback(set);
@@ -85,7 +85,7 @@ bool target_set_prepare(struct target_set *set, const struct listener_settings *
 /* A target that was there before is kept; others were made for what is not to be. */
 void target_set_rollback(struct target_set *set)
 {
-    for (size_t i = 0; set->next_targets != NULL && i < set->next_settings->target_count; i++)
+    for (size_t i = 0; set->next_targets != NULL && i < set->next_settings.target_count; i++)
         if (set->next_targets[i] != NULL && !set->next_targets[i]->is_kept)
             target_free(set->next_targets[i]);
     free(set->next_targets);
@@ -105,7 +105,6 @@ static void target_set_reap(struct target_set *set)
 
 void target_set_commit(struct target_set *set, int64_t now)
 {
-    const struct listener_settings *settings = set->next_settings;
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         if (target->is_kept)
@@ -116,8 +115,8 @@ void target_set_commit(struct target_set *set, int64_t now)
     free(set->targets);
     set->targets = set->next_targets;
     set->next_targets = NULL;
-    set->count = settings->target_count;
-    set->settings = settings;
+    set->settings = set->next_settings;
+    set->count = set->settings.target_count;
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         target->index = i;
@@ -129,7 +128,7 @@ void target_set_commit(struct target_set *set, int64_t now)
 
 bool target_set_open(struct target_set *set, const struct target_driver *driver,
                      const struct target_hooks *hooks, void *owner, void **all_slots, uint64_t jitter,
-                     const struct listener_settings *settings)
+                     struct target_set_settings settings)
 {
     set->driver = driver;
     set->hooks = hooks;

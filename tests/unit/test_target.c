@@ -18,7 +18,6 @@
 struct fixture {
     struct target_settings target_settings[MAX];
     char names[MAX][40];
-    struct listener_settings settings;
     struct target targets[MAX];
     struct target *in_set[MAX];
     struct target_set set;
@@ -27,8 +26,7 @@ struct fixture {
 static void fixture_make(struct fixture *fixture, enum balance balance, size_t count)
 {
     memset(fixture, 0, sizeof *fixture);
-    fixture->settings.balance = balance;
-    fixture->set.settings = &fixture->settings;
+    fixture->set.settings.balance = balance;
     fixture->set.targets = fixture->in_set;
     fixture->set.count = count;
     for (size_t i = 0; i < count; i++) {
@@ -204,7 +202,7 @@ static void weight_zero_takes_no_new_work(void **state)
 /* One target of proxy mode, whose connections end as the test wants. */
 struct scene {
     struct target_settings target_settings;
-    struct listener_settings settings;
+    struct target_set_settings settings;
     struct target_set set;
     void *slots;
     struct target_attempt attempts[8];
@@ -296,12 +294,12 @@ static struct target *scene_open(struct scene *scene)
     scene->target_settings =
         (struct target_settings){ .name = (char *)"t", .weight = 1, .max_connections = -1 };
     scene->target_settings.endpoint.host = (char *)"192.0.2.1";
-    scene->settings = (struct listener_settings){ .name = (char *)"main",
-                                                  .targets = &scene->target_settings,
-                                                  .target_count = 1,
-                                                  .retry_min = 100,
-                                                  .retry_max = 300 };
-    assert_true(target_set_open(&scene->set, &driver, &hooks, scene, &scene->slots, 7, &scene->settings));
+    scene->settings = (struct target_set_settings){ .listener = "main",
+                                                    .targets = &scene->target_settings,
+                                                    .target_count = 1,
+                                                    .retry_min = 100,
+                                                    .retry_max = 300 };
+    assert_true(target_set_open(&scene->set, &driver, &hooks, scene, &scene->slots, 7, scene->settings));
     return scene->set.targets[0];
 }
 
@@ -410,12 +408,12 @@ static void shorter_times_count_at_once(void **state)
     (void)state;
     struct scene scene;
     struct target *target = scene_open(&scene);
-    scene.settings.retry_min = scene.settings.retry_max = 100000;
+    scene.set.settings.retry_min = scene.set.settings.retry_max = 100000;
     target->retry_delay = 100000;
     scene_fail(&scene, target);
-    struct listener_settings other = scene.settings;
+    struct target_set_settings other = scene.settings;
     other.retry_min = other.retry_max = 20;
-    assert_true(target_set_prepare(&scene.set, &other));
+    assert_true(target_set_prepare(&scene.set, other));
     target_set_commit(&scene.set, scene.now);
     assert_ptr_equal(scene.set.targets[0], target);
     scene_wait(&scene, 20);
