@@ -26,4 +26,18 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
 }
 
+static inline bool slice_begins_with(struct slice slice, struct slice beginning)
+{
+    return slice.length >= beginning.length &&
+           slice_equal((struct slice){ slice.bytes, beginning.length }, beginning);
+}
+
+static inline bool slice_ends_with(struct slice slice, struct slice end)
+{
+    if (slice.length < end.length)
+        return false;
+    slice_skip(&slice, slice.length - end.length);
+    return slice_equal(slice, end);
+}
+
 #endif

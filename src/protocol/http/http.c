@@ -403,7 +403,7 @@ static void http_describe_error(const struct protocol_settings *settings, struct
 {
     struct slice line = describe_line_of(bytes);
     (void)settings;
-    if (line.length < 12 || !describe_begins_with(line, SLICE("HTTP/1.")) || line.bytes[9] < '4')
+    if (line.length < 12 || !slice_begins_with(line, SLICE("HTTP/1.")) || line.bytes[9] < '4')
         return;
     buffer_append(text, line.bytes + 9, line.length - 9);
 }

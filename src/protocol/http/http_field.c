@@ -108,21 +108,6 @@ bool http_next_element(struct slice *list, struct slice *element)
     return false;
 }
 
-bool http_read_length(struct slice text, uint64_t *length)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        if (text.bytes[i] < '0' || text.bytes[i] > '9')
-            return false;
-        uint64_t digit = (uint64_t)(text.bytes[i] - '0');
-        if (value > ((uint64_t)INT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *length = value;
-    return text.length > 0;
-}
-
 static bool is_hex(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');

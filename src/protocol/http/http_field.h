@@ -54,9 +54,6 @@ struct slice http_trim(struct slice text);
  * out. False at the end. */
 bool http_next_element(struct slice *list, struct slice *element);
 
-/* A length: digits only, at most 2^63 - 1. */
-bool http_read_length(struct slice text, uint64_t *length);
-
 /* host [":" port] as in Host, the host not empty (RFC 9110 §7.2, RFC 3986 §3.2.2). No comma, which could be
  * two of them put together. */
 bool http_is_authority(struct slice text);

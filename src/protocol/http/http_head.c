@@ -1,6 +1,7 @@
 #include "protocol/http/http_head.h"
 
 #include "protocol/http/http_field.h"
+#include "protocol/number.h"
 
 #include <strings.h>
 
@@ -91,7 +92,7 @@ static const char *read_content_length(struct slice value, struct http_head *hea
 {
     if (head->has_length)
         return "more than one Content-Length";
-    if (!http_read_length(value, &head->length))
+    if (!number_parse(value, INT64_MAX, &head->length))
         return "a malformed Content-Length";
     head->has_length = true;
     return NULL;

@@ -65,36 +65,22 @@ static bool length_read_head(const struct protocol_settings *settings, const uns
     return true;
 }
 
-/* Moves bytes of a body; true when it ends. */
-static bool length_pass_body(uint64_t *remaining, struct slice *input, struct buffer *out)
-{
-    size_t count = pass_available(input, *remaining);
-    pass(input, count, out);
-    *remaining -= count;
-    return *remaining == 0;
-}
-
 static enum protocol_outcome length_read_request(const struct protocol_settings *settings, void *client_state,
                                                  struct protocol_request *request, struct slice *input,
                                                  struct buffer *out, struct buffer *answer)
 {
     struct length_client *client = client_state;
     if (!request->decided) {
-        size_t head_size = length_head_size(settings);
-        size_t wanted = head_size > out->length ? head_size - out->length : 0;
-        size_t count = pass_available(input, wanted);
-        if (out->length + count > settings->head_limit)
-            return error_reply_break(settings, answer);
-        pass(input, count, out);
-        if (out->failed || count < wanted)
+        enum protocol_outcome outcome = pass_head(settings, length_head_size(settings), input, out);
+        if (outcome == PROTOCOL_MORE)
             return PROTOCOL_MORE;
         const unsigned char *head = (const unsigned char *)buffer_bytes(out);
-        if (!length_read_head(settings, head, out->length, &client->remaining))
+        if (outcome == PROTOCOL_BROKEN || !length_read_head(settings, head, out->length, &client->remaining))
             return error_reply_break(settings, answer);
         memcpy(request->context, head + length_own(settings)->id_offset, length_id_width(settings));
         request->decided = true;
     }
-    return length_pass_body(&client->remaining, input, out) ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    return pass_rest(&client->remaining, input, out);
 }
 
 /* Says whose answer it is. The last byte of the header is looked at but not taken: so there is something to
@@ -132,7 +118,7 @@ static enum protocol_outcome length_read_response(const struct protocol_settings
         buffer_append(out, (const char *)connection->head, connection->head_length);
         connection->in_body = true;
     }
-    if (!length_pass_body(&connection->remaining, input, out))
+    if (pass_rest(&connection->remaining, input, out) == PROTOCOL_MORE)
         return PROTOCOL_MORE;
     connection->in_body = false;
     connection->head_length = 0;
@@ -147,10 +133,9 @@ static uint64_t length_id_count(const struct protocol_settings *settings)
     return count < ID_COUNT_MAX ? count : ID_COUNT_MAX;
 }
 
-static void length_set_id(const struct protocol_settings *settings, struct protocol_request *request,
-                          char *bytes, uint64_t id)
+static void length_set_id(const struct protocol_settings *settings, struct protocol_request *, char *bytes,
+                          uint64_t id)
 {
-    (void)request;
     number_write(length_format(settings), (unsigned char *)bytes + length_own(settings)->id_offset,
                  length_id_width(settings), id);
 }
@@ -205,12 +190,10 @@ static void length_check_width(const struct length_settings *own, const struct k
                   own->offset + own->width, LENGTH_HEAD_MAX);
 }
 
-static void length_check(const struct protocol_settings *settings, bool is_shared,
-                         const struct key_report *report)
+static void length_check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
     const struct length_settings *own = length_own(settings);
     int64_t id_end = own->id_offset + own->id_width;
-    (void)is_shared;
     length_check_width(own, report);
     if (id_end > LENGTH_HEAD_MAX)
         key_error(report, "id", "the id ends after %" PRId64 " bytes; a header has %d at most", id_end,

@@ -32,14 +32,9 @@ static size_t line_end(struct memcached_client *client, struct slice bytes, size
     return end;
 }
 
-static bool begins_with(struct slice bytes, struct slice prefix)
-{
-    return bytes.length >= prefix.length && memcmp(bytes.bytes, prefix.bytes, prefix.length) == 0;
-}
-
 static size_t line_limit(const struct protocol_settings *settings, struct slice line)
 {
-    if (begins_with(line, SLICE("get ")) || begins_with(line, SLICE("gets ")) ||
+    if (slice_begins_with(line, SLICE("get ")) || slice_begins_with(line, SLICE("gets ")) ||
         settings->head_limit < MEMCACHED_LINE_MAX)
         return settings->head_limit;
     return MEMCACHED_LINE_MAX;
@@ -239,8 +234,8 @@ static bool memcached_observes(const struct protocol_settings *settings, struct 
 static void memcached_describe_error(const struct protocol_settings *settings, struct slice bytes,
                                      struct buffer *text)
 {
-    if (describe_begins_with(bytes, SLICE("ERROR")) || describe_begins_with(bytes, SLICE("CLIENT_ERROR")) ||
-        describe_begins_with(bytes, SLICE("SERVER_ERROR")))
+    if (slice_begins_with(bytes, SLICE("ERROR")) || slice_begins_with(bytes, SLICE("CLIENT_ERROR")) ||
+        slice_begins_with(bytes, SLICE("SERVER_ERROR")))
         describe_first_line(settings, bytes, text);
 }
 

@@ -3,6 +3,7 @@
 #ifndef PROTOCOL_MEMCACHED_H
 #define PROTOCOL_MEMCACHED_H
 
+#include "protocol/number.h"
 #include "protocol/protocol.h"
 
 enum {
@@ -62,9 +63,6 @@ struct memcached_command memcached_command_read(struct slice line);
 
 /* The line without its end, which is \n or \r\n. */
 struct slice memcached_line_text(struct slice line);
-
-/* Decimal digits and nothing else, up to `max`. */
-bool memcached_number_read(struct slice text, uint64_t max, uint64_t *number);
 
 /* Takes the next word, up to a space; false if there is none. */
 bool memcached_word_next(struct slice *rest, struct slice *word);

@@ -121,7 +121,7 @@ static bool read_value_line(const struct memcached_context *context, struct slic
     for (int i = 0; i <= place; i++)
         if (!memcached_word_next(&text, &word))
             return false;
-    return memcached_number_read(word, VALUE_MAX, bytes);
+    return number_parse(word, VALUE_MAX, bytes);
 }
 
 static void give(const struct memcached_context *context, struct buffer *out, const char *bytes,

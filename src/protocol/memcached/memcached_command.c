@@ -112,19 +112,6 @@ struct slice memcached_line_text(struct slice line)
     return line;
 }
 
-bool memcached_number_read(struct slice text, uint64_t max, uint64_t *number)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned digit = (unsigned)(unsigned char)text.bytes[i] - '0';
-        if (digit > 9 || value > (max - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *number = value;
-    return text.length > 0;
-}
-
 bool memcached_word_next(struct slice *rest, struct slice *word)
 {
     while (rest->length > 0 && rest->bytes[0] == ' ')
@@ -199,7 +186,7 @@ static bool is_exptime(struct slice word)
     uint64_t number;
     if (word.length > 0 && word.bytes[0] == '-')
         slice_skip(&word, 1);
-    return memcached_number_read(word, INT32_MAX, &number);
+    return number_parse(word, INT32_MAX, &number);
 }
 
 /* The line of a command with data. If memcached does not understand the line, it takes the data for commands,
@@ -210,10 +197,9 @@ static void read_store(struct memcached_command *command, const struct line *lin
 {
     uint64_t number;
     bool is_right = line->count == (is_cas ? 6 : 5) && !line->has_long_key &&
-                    memcached_number_read(line->words[2], UINT32_MAX, &number) &&
-                    is_exptime(line->words[3]) &&
-                    memcached_number_read(line->words[4], BLOCK_MAX, &command->block) &&
-                    (!is_cas || memcached_number_read(line->words[5], UINT64_MAX, &number));
+                    number_parse(line->words[2], UINT32_MAX, &number) && is_exptime(line->words[3]) &&
+                    number_parse(line->words[4], BLOCK_MAX, &command->block) &&
+                    (!is_cas || number_parse(line->words[5], UINT64_MAX, &number));
     command->context.has_block = true;
     if (!is_right)
         say(command, MEMCACHED_BROKEN, command->context.is_swallowed ? "" : BAD_FORMAT);
@@ -235,7 +221,7 @@ static bool is_strange_flag(struct slice flag)
     char c = flag.bytes[0];
     uint64_t number;
     if (c == 'F')
-        return !memcached_number_read((struct slice){ flag.bytes + 1, flag.length - 1 }, UINT64_MAX, &number);
+        return !number_parse((struct slice){ flag.bytes + 1, flag.length - 1 }, UINT64_MAX, &number);
     return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'));
 }
 
@@ -267,7 +253,7 @@ static void read_meta_set(struct memcached_command *command, const struct line *
 {
     command->context.has_block = true;
     if (line->count < 3 || line->count > WORDS_MAX || line->words[1].length > KEY_MAX ||
-        !memcached_number_read(line->words[2], BLOCK_MAX, &command->block) || has_strange_flag(line, 3))
+        !number_parse(line->words[2], BLOCK_MAX, &command->block) || has_strange_flag(line, 3))
         say(command, MEMCACHED_BROKEN, BAD_FORMAT);
     else if (has_quiet_flag(line, 3))
         mark_quiet(command);
