@@ -14,11 +14,10 @@ struct log_recent {
     char message[216];
 };
 
-/* Copies these lines, the newest first, whatever the level of the log; returns their number. `lines` has room
- * for LOG_RECENT_COUNT. The texts may hold any bytes. */
+/* Copies the lines, the newest first, to room for LOG_RECENT_COUNT; returns their number. The texts hold any bytes. */
 size_t log_recent(struct log_recent *lines);
 
-/* Keeps a line in place of the oldest; for log.c alone. `when` is clock_wall(); `source` may be NULL. */
+/* Keeps a line in place of the oldest. `when` is clock_wall(); `source` may be NULL. */
 void log_recent_keep(enum log_kind kind, int64_t when, const char *source, const char *message);
 
 #endif
