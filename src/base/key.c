@@ -75,26 +75,12 @@ void key_fields_release(const struct key *keys, size_t count, void *settings)
             field_release(&keys[i], key_field(&keys[i], settings));
 }
 
-static void report(const struct key_report *report, bool is_error, const char *key, const char *format,
-                   va_list arguments)
+void key_say(const struct key_report *report, bool is_error, const char *key, const char *format, ...)
 {
     char message[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
     report->say(report, is_error, key, message);
-}
-
-void key_error(const struct key_report *to, const char *key, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    report(to, true, key, format, arguments);
-    va_end(arguments);
-}
-
-void key_warning(const struct key_report *to, const char *key, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    report(to, false, key, format, arguments);
-    va_end(arguments);
 }

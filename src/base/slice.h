@@ -14,7 +14,7 @@ struct slice {
 /* The slice of a string literal, its end left out. */
 #define SLICE(literal) ((struct slice){ "" literal, sizeof(literal) - 1 })
 
-/* Moves the beginning of the slice, by at most its length. */
+/* Moves the beginning, by at most the length. */
 static inline void slice_skip(struct slice *slice, size_t count)
 {
     slice->bytes += count;
