@@ -203,11 +203,10 @@ static void plan_prepare(struct reload_plan *plan, struct plan_entry *entry)
     const struct reload_parts *parts = plan->parts;
     if (entry->is_new) {
         entry->listener = listener_create(parts->runtime, entry->settings, plan->events, &entry->bound,
-                                          parts->emptied, parts->owner);
+                                          parts->emptied, parts->owner, NULL);
         entry->is_prepared = entry->listener != NULL;
     } else {
-        entry->is_prepared =
-            listener_prepare(entry->listener, entry->settings, plan->events, entry->bound.count);
+        entry->is_prepared = listener_prepare(entry->listener, entry->settings, plan->events);
     }
     if (!entry->is_prepared)
         plan_fail(plan, entry->settings->name, strerror(errno));

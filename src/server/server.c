@@ -308,7 +308,7 @@ static bool server_make_listeners(struct server *server)
     for (size_t i = 0; i < server->config->settings->listener_count; i++) {
         struct listener *listener =
             listener_create(&server->runtime, server->config->settings->listeners[i], server->events,
-                            &server->bound[i], server_listener_emptied, server);
+                            &server->bound[i], server_listener_emptied, server, NULL);
         if (listener == NULL) {
             log_error(server->config->settings->listeners[i]->name, "%s", strerror(errno));
             return false;

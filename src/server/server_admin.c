@@ -62,18 +62,18 @@ static void admin_emptied(void *owner)
     (void)owner;
 }
 
-static struct service *make_service(void *data, struct runtime *runtime, struct listener_settings *settings,
-                                    const struct service_owner *owner)
+static struct service *make_service(void *owner, struct runtime *runtime, struct listener_settings *settings,
+                                    const struct service_owner *service_owner)
 {
     const struct admin_source source = {
-        .owner = data,
+        .owner = owner,
         .process = show_process,
         .listener = show_listener,
         .address = show_address,
         .target = show_target,
         .dump = show_configuration,
     };
-    return admin_service_create(runtime, settings, owner, &source);
+    return admin_service_create(runtime, settings, service_owner, &source);
 }
 
 void server_admin_init(struct server_admin *admin, const struct runtime *runtime, const struct config *config,
@@ -93,8 +93,7 @@ bool server_admin_open(struct server_admin *admin, struct runtime *runtime, stru
     struct listener_settings *settings = admin->config->settings->admin;
     if (settings == NULL)
         return true;
-    admin->listener =
-        listener_create_with(runtime, settings, NULL, bound, admin_emptied, admin, make_service, admin);
+    admin->listener = listener_create(runtime, settings, NULL, bound, admin_emptied, admin, make_service);
     return admin->listener != NULL;
 }
 
