@@ -19,59 +19,67 @@
 /* Longest host name of RFC 1035; the dot that may end it does not count. */
 #define HOST_NAME_MAX_LENGTH 253
 
+/* The beginning of an IPv4-mapped IPv6 address. */
+static const unsigned char address_mapped[12] = { [10] = 0xff, [11] = 0xff };
+
 static bool address_parse_zone(const char *zone, uint32_t *scope)
 {
-    unsigned index = if_nametoindex(zone);
-    if (index == 0) {
-        char *end;
-        errno = 0;
-        unsigned long number = strtoul(zone, &end, 10);
-        if (*zone < '0' || *zone > '9' || *end != '\0' || errno != 0 || number == 0 || number > UINT32_MAX)
-            return false;
-        index = (unsigned)number;
-    }
-    *scope = index;
-    return true;
+    char *end;
+    *scope = if_nametoindex(zone);
+    if (*scope != 0)
+        return true;
+    unsigned long number = strtoul(zone, &end, 10);
+    *scope = (uint32_t)number;
+    return *zone >= '0' && *zone <= '9' && *end == '\0' && number > 0 && number <= UINT32_MAX;
 }
 
 bool address_parse(const char *text, struct address *address)
 {
+    char host[INET6_ADDRSTRLEN];
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
     memset(address, 0, sizeof *address);
     if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
         address->family = AF_INET;
         return true;
     }
-    char host[INET6_ADDRSTRLEN];
     size_t length = strcspn(text, "%");
     if (length >= sizeof host)
         return false;
     memcpy(host, text, length);
     host[length] = '\0';
-    if (inet_pton(AF_INET6, host, &address->v6.sin6_addr) != 1 ||
-        (text[length] == '%' && !address_parse_zone(text + length + 1, &address->v6.sin6_scope_id))) {
-        memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET6, host, &v6.sin6_addr) != 1 ||
+        (text[length] == '%' && !address_parse_zone(text + length + 1, &v6.sin6_scope_id)))
         return false;
-    }
-    address->family = AF_INET6;
+    address->v6 = v6;
     return true;
+}
+
+void address_from_bytes(sa_family_t family, const unsigned char *bytes, uint16_t port,
+                        struct address *address)
+{
+    memset(address, 0, sizeof *address);
+    if (family == AF_INET6 && memcmp(bytes, address_mapped, sizeof address_mapped) == 0) {
+        family = AF_INET;
+        bytes += sizeof address_mapped;
+    }
+    address->family = family;
+    memcpy(family == AF_INET ? (void *)&address->v4.sin_addr : &address->v6.sin6_addr, bytes,
+           address_width(address));
+    address_set_port(address, port);
 }
 
 void address_from_socket(const struct sockaddr *socket_address, struct address *address)
 {
     memset(address, 0, sizeof *address);
     address->family = socket_address->sa_family;
-    if (socket_address->sa_family == AF_INET) {
+    if (address->family == AF_INET) {
         memcpy(&address->v4, socket_address, sizeof address->v4);
-    } else if (socket_address->sa_family == AF_INET6) {
+    } else if (address->family == AF_INET6) {
         struct sockaddr_in6 v6;
         memcpy(&v6, socket_address, sizeof v6);
-        if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+        address_from_bytes(AF_INET6, v6.sin6_addr.s6_addr, ntohs(v6.sin6_port), address);
+        if (address->family == AF_INET6)
             address->v6 = v6;
-            return;
-        }
-        address->family = AF_INET;
-        address->v4.sin_port = v6.sin6_port;
-        memcpy(&address->v4.sin_addr, &v6.sin6_addr.s6_addr[12], sizeof address->v4.sin_addr);
     }
 }
 
@@ -97,19 +105,27 @@ socklen_t address_length(const struct address *address)
 
 const char *address_print(const struct address *address, char *text)
 {
-    char host[INET6_ADDRSTRLEN];
-    if (address->family == AF_INET) {
-        inet_ntop(AF_INET, &address->v4.sin_addr, host, sizeof host);
+    char host[INET6_ADDRSTRLEN] = "";
+    char zone[16] = "";
+    inet_ntop(address->family, address_bytes(address), host, sizeof host);
+    if (address->family == AF_INET6 && address->v6.sin6_scope_id != 0)
+        snprintf(zone, sizeof zone, "%%%u", address->v6.sin6_scope_id);
+    if (address->family == AF_INET)
         snprintf(text, ADDRESS_TEXT_SIZE, "%s:%u", host, address_port(address));
-    } else if (address->family == AF_INET6) {
-        inet_ntop(AF_INET6, &address->v6.sin6_addr, host, sizeof host);
-        char zone[16] = "";
-        if (address->v6.sin6_scope_id != 0)
-            snprintf(zone, sizeof zone, "%%%u", address->v6.sin6_scope_id);
+    else if (address->family == AF_INET6)
         snprintf(text, ADDRESS_TEXT_SIZE, "[%s%s]:%u", host, zone, address_port(address));
-    } else {
+    else
         snprintf(text, ADDRESS_TEXT_SIZE, "%s", address->family == AF_UNIX ? "unix" : "none");
-    }
+    return text;
+}
+
+const char *address_print_client(const struct address *address, char *text)
+{
+    unsigned char kept[ADDRESS_WIDTH_MAX] = { 0 };
+    if (!log_masks_addresses() || address_width(address) == 0)
+        return address_print(address, text);
+    memcpy(kept, address_bytes(address), address->family == AF_INET ? 3 : 6);
+    inet_ntop(address->family, kept, text, ADDRESS_TEXT_SIZE);
     return text;
 }
 
@@ -118,31 +134,14 @@ static int compare_numbers(uint32_t a, uint32_t b)
     return (a > b) - (a < b);
 }
 
-const char *address_print_client(const struct address *address, char *text)
-{
-    struct address masked = *address;
-    if (!log_masks_addresses() || (address->family != AF_INET && address->family != AF_INET6))
-        return address_print(address, text);
-    if (masked.family == AF_INET) {
-        masked.v4.sin_addr.s_addr &= htonl(0xffffff00);
-        inet_ntop(AF_INET, &masked.v4.sin_addr, text, ADDRESS_TEXT_SIZE);
-    } else {
-        memset(masked.v6.sin6_addr.s6_addr + 6, 0, 10);
-        inet_ntop(AF_INET6, &masked.v6.sin6_addr, text, ADDRESS_TEXT_SIZE);
-    }
-    return text;
-}
-
 int address_compare_host(const struct address *a, const struct address *b)
 {
     if (a->family != b->family)
         return compare_numbers(a->family, b->family);
-    if (a->family == AF_INET)
-        return memcmp(&a->v4.sin_addr, &b->v4.sin_addr, sizeof a->v4.sin_addr);
-    if (a->family != AF_INET6)
-        return 0;
-    int order = memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr);
-    return order != 0 ? order : compare_numbers(a->v6.sin6_scope_id, b->v6.sin6_scope_id);
+    int order = memcmp(address_bytes(a), address_bytes(b), address_width(a));
+    if (order != 0 || a->family != AF_INET6)
+        return order;
+    return compare_numbers(a->v6.sin6_scope_id, b->v6.sin6_scope_id);
 }
 
 int address_compare(const struct address *a, const struct address *b)
@@ -164,11 +163,10 @@ static bool endpoint_fail(char *error, size_t error_size, const char *message, c
     return false;
 }
 
-/* Sets the fields; the only place where an endpoint gets its memory. */
-static bool endpoint_set(struct endpoint *endpoint, enum endpoint_kind kind, const char *host, size_t length,
-                         uint16_t port, char *error, size_t error_size)
+static bool endpoint_set(struct endpoint *endpoint, enum endpoint_kind kind, const char *host, uint16_t port,
+                         char *error, size_t error_size)
 {
-    endpoint->host = strndup(host, length);
+    endpoint->host = strdup(host);
     if (endpoint->host == NULL)
         return endpoint_fail(error, error_size, "%s", strerror(ENOMEM));
     endpoint->kind = kind;
@@ -176,29 +174,19 @@ static bool endpoint_set(struct endpoint *endpoint, enum endpoint_kind kind, con
     return true;
 }
 
-/* Letters, digits, '-' and '_' in labels of 1 to 63 characters. A last label of digits only would be a
- * malformed number ("10.0.0.256"), never a name that resolves. */
-static bool host_is_name(const char *host, size_t length)
+/* Letters, digits, '-' and '_' in labels of 1 to 63 characters. A last label of digits only would be a malformed
+ * number ("10.0.0.256"), never a name that resolves. */
+static bool host_is_name(const char *host)
 {
-    size_t label = 0;
-    bool digits_only = true;
-    for (size_t i = 0; i < length; i++) {
-        char c = host[i];
-        bool digit = c >= '0' && c <= '9';
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
-        if (c == '.') {
-            if (label == 0)
-                return false;
-            label = 0;
-            if (i + 1 < length) /* a dot at the very end says "fully qualified" */
-                digits_only = true;
-            continue;
-        }
-        if ((!digit && !letter) || ++label > 63)
+    static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    size_t length;
+    for (const char *label = host;; label += length + 1) {
+        length = strspn(label, allowed);
+        if (length == 0 || length > 63 || (label[length] != '.' && label[length] != '\0'))
             return false;
-        digits_only = digits_only && digit;
+        if (label[length] == '\0' || label[length + 1] == '\0') /* a dot at the end: "fully qualified" */
+            return strspn(label, "0123456789") < length;
     }
-    return !digits_only;
 }
 
 static bool endpoint_make_unix(const char *path, struct endpoint *endpoint, char *error, size_t error_size)
@@ -210,15 +198,15 @@ static bool endpoint_make_unix(const char *path, struct endpoint *endpoint, char
                  UNIX_PATH_MAX_LENGTH);
         return false;
     }
-    return endpoint_set(endpoint, ENDPOINT_UNIX, path, strlen(path), 0, error, error_size);
+    return endpoint_set(endpoint, ENDPOINT_UNIX, path, 0, error, error_size);
 }
 
 static bool endpoint_make_host(const char *host, size_t length, uint16_t port, struct endpoint *endpoint,
                                char *error, size_t error_size)
 {
     char text[HOST_NAME_MAX_LENGTH + 2];
-    bool brackets = length > 1 && host[0] == '[' && host[length - 1] == ']';
-    if (brackets) {
+    bool has_brackets = length > 1 && host[0] == '[' && host[length - 1] == ']';
+    if (has_brackets) {
         host++;
         length -= 2;
     }
@@ -228,32 +216,23 @@ static bool endpoint_make_host(const char *host, size_t length, uint16_t port, s
         return endpoint_fail(error, error_size, "the host is too long%s", "");
     memcpy(text, host, length);
     text[length] = '\0';
-    struct address address;
-    bool numeric = address_parse(text, &address);
-    if (brackets && (!numeric || address.family != AF_INET6))
+    enum endpoint_kind kind = strcmp(text, "*") == 0 ? ENDPOINT_ANY : ENDPOINT_NAME;
+    if (address_parse(text, &endpoint->address))
+        kind = ENDPOINT_NUMERIC;
+    if (has_brackets && endpoint->address.family != AF_INET6)
         return endpoint_fail(error, error_size, "\"[%s]\" is not an IPv6 address", text);
-    if (strcmp(text, "*") == 0)
-        return endpoint_set(endpoint, ENDPOINT_ANY, text, length, port, error, error_size);
-    if (numeric) {
-        address_set_port(&address, port);
-        endpoint->address = address;
-        return endpoint_set(endpoint, ENDPOINT_NUMERIC, text, length, port, error, error_size);
-    }
-    if (!host_is_name(text, length))
+    if (kind == ENDPOINT_NAME && !host_is_name(text))
         return endpoint_fail(error, error_size, "\"%s\" is neither a host name nor an address", text);
-    return endpoint_set(endpoint, ENDPOINT_NAME, text, length, port, error, error_size);
+    address_set_port(&endpoint->address, port);
+    return endpoint_set(endpoint, kind, text, port, error, error_size);
 }
 
 static bool port_parse(const char *text, uint16_t *port)
 {
-    unsigned long number = 0;
-    if (*text == '\0' || strspn(text, "0123456789") != strlen(text) || strlen(text) > 5)
-        return false;
-    number = strtoul(text, NULL, 10);
-    if (number == 0 || number > UINT16_MAX)
-        return false;
+    size_t digits = strspn(text, "0123456789");
+    unsigned long number = strtoul(text, NULL, 10);
     *port = (uint16_t)number;
-    return true;
+    return text[digits] == '\0' && digits <= 5 && number > 0 && number <= UINT16_MAX;
 }
 
 bool endpoint_parse(const char *text, struct endpoint *endpoint, char *error, size_t error_size)
@@ -292,7 +271,7 @@ bool endpoint_make_systemd(const char *name, struct endpoint *endpoint, char *er
             return endpoint_fail(
                 error, error_size,
                 "\"systemd:%s\": a name has neither spaces, colons nor other than ASCII characters", name);
-    return endpoint_set(endpoint, ENDPOINT_SYSTEMD, name, length, 0, error, error_size);
+    return endpoint_set(endpoint, ENDPOINT_SYSTEMD, name, 0, error, error_size);
 }
 
 void endpoint_free(struct endpoint *endpoint)
@@ -323,20 +302,12 @@ int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
     return a->kind == ENDPOINT_NAME ? strcasecmp(a->host, b->host) : strcmp(a->host, b->host);
 }
 
-bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
-{
-    return endpoint_compare(a, b) == 0;
-}
-
 const char *endpoint_print(const struct endpoint *endpoint, char *text, size_t size)
 {
-    if (endpoint->kind == ENDPOINT_UNIX)
-        snprintf(text, size, "unix:%s", endpoint->host);
-    else if (endpoint->kind == ENDPOINT_SYSTEMD)
-        snprintf(text, size, "systemd:%s", endpoint->host);
-    else if (strchr(endpoint->host, ':') != NULL)
-        snprintf(text, size, "[%s]:%u", endpoint->host, endpoint->port);
+    if (endpoint->kind == ENDPOINT_UNIX || endpoint->kind == ENDPOINT_SYSTEMD)
+        snprintf(text, size, "%s:%s", endpoint->kind == ENDPOINT_UNIX ? "unix" : "systemd", endpoint->host);
     else
-        snprintf(text, size, "%s:%u", endpoint->host, endpoint->port);
+        snprintf(text, size, strchr(endpoint->host, ':') != NULL ? "[%s]:%u" : "%s:%u", endpoint->host,
+                 endpoint->port);
     return text;
 }
