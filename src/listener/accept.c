@@ -90,7 +90,7 @@ void listener_pause(struct listener *listener)
 void listener_stop_accepting(struct listener *listener)
 {
     listener_pause(listener);
-    descriptors_forget(&listener->waiter);
+    list_remove(&listener->waiter.node);
     ev_timer_stop(listener->runtime->loop, &listener->pause);
 }
 

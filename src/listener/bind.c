@@ -1,7 +1,6 @@
 #include "listener/bind.h"
 
 #include "base/log.h"
-#include "net/folder.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -248,7 +247,7 @@ static bool bind_unix(const struct bind_work *work, struct bound_socket *added)
     };
     char reason[160];
     struct inherited_socket *inherited = inherited_at(means->inherited, NULL, path);
-    if (!folder_make_for(path, means->user, means->group))
+    if (!socket_make_folder(path, means->user, means->group))
         return bind_fail(work, strerror(errno));
     if (inherited != NULL)
         return bind_claim(work, added, inherited);
@@ -303,15 +302,12 @@ static bool bind_systemd(const struct bind_work *work)
     struct inherited_socket *inherited;
     size_t next = 0;
     while ((inherited = inherited_named(work->means->inherited, work->endpoint->host, &next)) != NULL) {
-        int ipv6_only = 0;
-        socklen_t length = sizeof ipv6_only;
         if (inherited->address.family == AF_UNSPEC)
             return bind_fail(work, "what systemd has passed is no stream socket that listens");
         struct bound_socket *added = bind_add(work);
         if (added == NULL || !bind_claim(work, added, inherited))
             return false;
-        if (getsockopt(added->descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, &length) == 0)
-            added->ipv6_only = ipv6_only != 0;
+        added->ipv6_only = socket_option(added->descriptor, IPPROTO_IPV6, IPV6_V6ONLY) == 1;
         work->bound->count++;
     }
     return true;
@@ -449,12 +445,8 @@ void bind_adopt(struct bound_sockets *bound)
 
 void bind_stop_listening(const struct bound_socket *socket)
 {
-    if (socket->systemd_name != NULL)
-        return;
-    if (socket->path != NULL)
-        socket_stop_listening_unix(socket->descriptor);
-    else
-        socket_stop_listening(socket->descriptor);
+    if (socket->systemd_name == NULL)
+        socket_stop_listening(socket->descriptor, socket->path != NULL);
 }
 
 void bind_close(struct bound_sockets *bound)

@@ -19,19 +19,17 @@ static size_t count_open(void)
     return count - 1; /* the directory's own */
 }
 
+/* Raises the hard limit only as far as `wanted` asks, the soft one to the hard one. Returns the soft one. */
 static size_t raise_limit(size_t wanted)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
         return 1024;
-    struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
-    if (raised.rlim_max < wanted)
-        raised.rlim_cur = raised.rlim_max = wanted;
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-        return raised.rlim_cur;
-    raised.rlim_cur = raised.rlim_max = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-        return raised.rlim_cur;
+    rlim_t highest = limit.rlim_max < wanted ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ highest, highest }) == 0)
+        return highest;
+    if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ limit.rlim_max, limit.rlim_max }) == 0)
+        return limit.rlim_max;
     return limit.rlim_cur;
 }
 
@@ -78,9 +76,4 @@ void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter
     waiter->count = count;
     if (!list_linked(&waiter->node))
         list_append(&descriptors->waiters, &waiter->node);
-}
-
-void descriptors_forget(struct descriptors_waiter *waiter)
-{
-    list_remove(&waiter->node);
 }

@@ -14,15 +14,15 @@ struct descriptors {
     struct list waiters; /* struct descriptors_waiter */
 };
 
-/* Embedded in its owner, which calls descriptors_forget() before it is freed. */
+/* Embedded in its owner, which takes it off the list (list_remove()) before it is freed. */
 struct descriptors_waiter {
     struct list_node node;
     size_t count;                                      /* of descriptors it waits for */
     void (*resume)(struct descriptors_waiter *waiter); /* called once per wait, off the list */
 };
 
-/* Raises the soft limit of open files to the hard one and, where permitted, the hard one to `wanted`. Open
- * descriptors and a margin for look-ups, logs and the like are not in the account. Returns the limit. */
+/* Raises the soft limit of open files to the hard one and, where permitted, the hard one to `wanted`; returns it. Open
+ * descriptors and a margin are not in the account. */
 size_t descriptors_init(struct descriptors *descriptors, size_t wanted);
 
 /* Reserves `count`. False if fewer are left: none is reserved then. */
@@ -33,6 +33,5 @@ void descriptors_return(struct descriptors *descriptors, size_t count);
 
 /* Waits for `count` descriptors. */
 void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter, size_t count);
-void descriptors_forget(struct descriptors_waiter *waiter);
 
 #endif

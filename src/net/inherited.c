@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "net/socket.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,18 +19,8 @@ static long read_variable(const char *name, long most)
     const char *text = getenv(name);
     if (text == NULL || *text == '\0' || strspn(text, "0123456789") != strlen(text))
         return -1;
-    errno = 0;
     long number = strtol(text, NULL, 10);
-    return errno == 0 && number <= most ? number : -1;
-}
-
-static int socket_option(int descriptor, int option)
-{
-    int value = -1;
-    socklen_t length = sizeof value;
-    if (getsockopt(descriptor, SOL_SOCKET, option, &value, &length) == -1)
-        return -1;
-    return value;
+    return number <= most ? number : -1;
 }
 
 /* Finds out where the socket listens. False when memory is short. */
@@ -43,8 +32,8 @@ static bool find_address(struct inherited_socket *inherited)
         struct sockaddr_storage storage;
     } own = { .storage = { .ss_family = AF_UNSPEC } };
     socklen_t length = sizeof own;
-    if (socket_option(inherited->descriptor, SO_TYPE) != SOCK_STREAM ||
-        socket_option(inherited->descriptor, SO_ACCEPTCONN) != 1 ||
+    if (socket_option(inherited->descriptor, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
+        socket_option(inherited->descriptor, SOL_SOCKET, SO_ACCEPTCONN) != 1 ||
         getsockname(inherited->descriptor, &own.any, &length) == -1)
         return true;
     address_from_socket(&own.any, &inherited->address);
@@ -55,28 +44,18 @@ static bool find_address(struct inherited_socket *inherited)
     return inherited->path != NULL;
 }
 
-/* Takes the next name off the list, which ends with NULL. */
-static char *inherited_take_name(const char **names)
-{
-    const char *name = *names == NULL ? "unknown" : *names;
-    size_t length = *names == NULL ? strlen(name) : strcspn(name, ":");
-    if (*names != NULL)
-        *names = name[length] == ':' ? name + length + 1 : NULL;
-    return strndup(name, length);
-}
-
-static bool take_socket(struct inherited *inherited, int descriptor, const char **names)
+/* Takes over one descriptor, which has the next of `names`. False when memory is short. */
+static bool take_socket(struct inherited *inherited, int descriptor, char **names)
 {
     struct inherited_socket *taken = &inherited->sockets[inherited->count++];
+    const char *name = strsep(names, ":");
     int flags = fcntl(descriptor, F_GETFL);
-    taken->descriptor = descriptor;
-    taken->name = inherited_take_name(names);
+    taken->descriptor = flags == -1 ? -1 : descriptor; /* it may be announced, but not there */
+    taken->name = strdup(name != NULL ? name : "unknown");
     if (taken->name == NULL)
         return false;
-    if (flags == -1) { /* announced, but not there */
-        taken->descriptor = -1;
+    if (flags == -1)
         return true;
-    }
     fcntl(descriptor, F_SETFD, FD_CLOEXEC);
     fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
     return find_address(taken);
@@ -86,10 +65,9 @@ bool inherited_take(struct inherited *inherited)
 {
     bool success = true;
     long count = read_variable("LISTEN_FDS", INHERITED_MAX);
-    bool is_meant = read_variable("LISTEN_PID", INT32_MAX) == getpid();
-    const char *names = getenv("LISTEN_FDNAMES");
+    char *names = getenv("LISTEN_FDNAMES"); /* cut into its words, and then removed */
     *inherited = (struct inherited){ 0 };
-    if (is_meant && count > 0) {
+    if (count > 0 && read_variable("LISTEN_PID", INT32_MAX) == getpid()) {
         inherited->sockets = calloc((size_t)count, sizeof *inherited->sockets);
         success = inherited->sockets != NULL;
         for (int i = 0; success && i < count; i++)

@@ -29,12 +29,11 @@ struct inherited {
     size_t count;
 };
 
-/* Takes the sockets of LISTEN_FDS and LISTEN_FDNAMES over if LISTEN_PID is this process, and removes these
- * variables. To be called before anything else opens descriptors. False when memory is short. */
+/* Takes over the sockets of LISTEN_FDS and LISTEN_FDNAMES if LISTEN_PID is this process, and removes these variables.
+ * To be called before anything else opens descriptors. False when memory is short. */
 bool inherited_take(struct inherited *inherited);
 
-/* The next unclaimed socket of that name, beginning at index `*next`, which then is the one after it; NULL:
- * no more. */
+/* The next unclaimed socket of that name from index `*next` on, which moves behind it; NULL: no more. */
 struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next);
 
 /* The unclaimed socket that listens at this address or, with `path`, at this path, whatever its name is: a
@@ -48,8 +47,7 @@ int inherited_claim(struct inherited_socket *socket);
 /* Logs each unclaimed socket. */
 void inherited_report(const struct inherited *inherited);
 
-/* Closes unclaimed unix sockets of the replaced process, and removes their paths. To be called when that process
- * has closed them too. */
+/* Closes unclaimed unix sockets of the replaced process, once that has closed them too, and removes their paths. */
 void inherited_remove_paths(struct inherited *inherited);
 
 /* Closes unclaimed sockets, and frees all. */

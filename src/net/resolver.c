@@ -73,62 +73,60 @@ static void resolver_set_timer(struct resolver *resolver)
     ev_timer_start(resolver->loop, &resolver->retransmission);
 }
 
-static void resolver_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
+static void resolver_timer_fired(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct resolver *resolver = watcher->data;
     ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     resolver_set_timer(resolver);
 }
 
-static void resolver_socket_ready(struct ev_loop *loop, ev_io *watcher, int events)
+static void resolver_socket_ready(struct ev_loop *, ev_io *watcher, int events)
 {
-    (void)loop;
     struct resolver *resolver = watcher->data;
-    int descriptor = watcher->fd;
-    ares_process_fd(resolver->channel, (events & EV_READ) ? descriptor : ARES_SOCKET_BAD,
-                    (events & EV_WRITE) ? descriptor : ARES_SOCKET_BAD);
+    ares_process_fd(resolver->channel, (events & EV_READ) ? watcher->fd : ARES_SOCKET_BAD,
+                    (events & EV_WRITE) ? watcher->fd : ARES_SOCKET_BAD);
     resolver_set_timer(resolver);
+}
+
+static struct resolver_socket *resolver_find_socket(const struct resolver *resolver, int descriptor)
+{
+    list_foreach(&resolver->sockets, node)
+    {
+        struct resolver_socket *socket = list_entry(node, struct resolver_socket, node);
+        if (socket->watcher.fd == descriptor)
+            return socket;
+    }
+    return NULL;
 }
 
 /* c-ares says which of its sockets to watch for what; neither means that it closes the socket. */
 static void resolver_socket_changed(void *data, ares_socket_t descriptor, int readable, int writable)
 {
     struct resolver *resolver = data;
-    struct resolver_socket *found = NULL;
-    list_foreach(&resolver->sockets, node)
-    {
-        struct resolver_socket *known = list_entry(node, struct resolver_socket, node);
-        if (known->watcher.fd == descriptor)
-            found = known;
-    }
-    if (!readable && !writable) {
-        if (found != NULL) {
-            ev_io_stop(resolver->loop, &found->watcher);
-            list_remove(&found->node);
-            free(found);
-        }
-        return;
-    }
-    if (found == NULL) {
-        found = calloc(1, sizeof *found);
-        if (found == NULL)
+    struct resolver_socket *socket = resolver_find_socket(resolver, descriptor);
+    if (socket == NULL && (readable || writable)) {
+        socket = calloc(1, sizeof *socket);
+        if (socket == NULL)
             return; /* the look-up runs into its limit, which is all that can be said here */
-        ev_init(&found->watcher, resolver_socket_ready);
-        found->watcher.data = resolver;
-        list_append(&resolver->sockets, &found->node);
+        ev_init(&socket->watcher, resolver_socket_ready);
+        socket->watcher.data = resolver;
+        list_append(&resolver->sockets, &socket->node);
     }
-    ev_io_stop(resolver->loop, &found->watcher);
-    ev_io_set(&found->watcher, descriptor, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
-    ev_io_start(resolver->loop, &found->watcher);
+    if (socket == NULL)
+        return;
+    ev_io_stop(resolver->loop, &socket->watcher);
+    if (readable || writable) {
+        ev_io_set(&socket->watcher, descriptor, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+        ev_io_start(resolver->loop, &socket->watcher);
+    } else {
+        list_remove(&socket->node);
+        free(socket);
+    }
 }
 
 /* Tells the owners of names that their look-ups have ended. */
-static void resolver_tell(struct ev_loop *loop, ev_timer *watcher, int events)
+static void resolver_tell(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct resolver *resolver = watcher->data;
     struct list_node *node;
     while ((node = list_first(&resolver->ended)) != NULL) {
@@ -136,6 +134,13 @@ static void resolver_tell(struct ev_loop *loop, ev_timer *watcher, int events)
         list_remove(node);
         name->callback(name->data);
     }
+}
+
+/* What resolv.conf is now; all zero if it is not there. */
+static struct stat resolver_find_configuration(void)
+{
+    struct stat found;
+    return stat(RESOLVER_CONFIGURATION, &found) == 0 ? found : (struct stat){ 0 };
 }
 
 static int resolver_open_channel(struct resolver *resolver, ares_channel *channel)
@@ -146,8 +151,7 @@ static int resolver_open_channel(struct resolver *resolver, ares_channel *channe
         .sock_state_cb = resolver_socket_changed,
         .sock_state_cb_data = resolver,
     };
-    if (stat(RESOLVER_CONFIGURATION, &resolver->configuration) == -1)
-        memset(&resolver->configuration, 0, sizeof resolver->configuration);
+    resolver->configuration = resolver_find_configuration();
     return ares_init_options(channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
 }
 
@@ -167,12 +171,11 @@ struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error
     ev_timer_init(&resolver->retransmission, resolver_timer_fired, 0.0, 0.0);
     resolver->retransmission.data = resolver;
     int status = ares_library_init(ARES_LIB_INIT_ALL);
-    if (status == ARES_SUCCESS) {
+    if (status == ARES_SUCCESS)
         status = resolver_open_channel(resolver, &resolver->channel);
-        if (status == ARES_SUCCESS)
-            return resolver;
-        ares_library_cleanup();
-    }
+    if (status == ARES_SUCCESS)
+        return resolver;
+    ares_library_cleanup();
     snprintf(error, error_size, "%s", ares_strerror(status));
     free(resolver);
     return NULL;
@@ -193,34 +196,9 @@ void resolver_destroy(struct resolver *resolver)
 static bool resolver_is_outdated(const struct resolver *resolver)
 {
     const struct stat *old = &resolver->configuration;
-    struct stat now;
-    if (stat(RESOLVER_CONFIGURATION, &now) == -1)
-        memset(&now, 0, sizeof now);
+    const struct stat now = resolver_find_configuration();
     return now.st_ino != old->st_ino || now.st_dev != old->st_dev || now.st_size != old->st_size ||
            now.st_mtim.tv_sec != old->st_mtim.tv_sec || now.st_mtim.tv_nsec != old->st_mtim.tv_nsec;
-}
-
-static bool copy_addresses(const struct ares_addrinfo_node *nodes, struct address **addresses, size_t *count,
-                           int *ttl)
-{
-    size_t size = 0;
-    *ttl = TTL_MAX_SECONDS;
-    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next)
-        size++;
-    *count = 0;
-    *addresses = calloc(size == 0 ? 1 : size, sizeof **addresses);
-    if (*addresses == NULL)
-        return false;
-    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next) {
-        if (node->ai_family != AF_INET && node->ai_family != AF_INET6)
-            continue;
-        address_from_socket(node->ai_addr, &(*addresses)[(*count)++]);
-        if (node->ai_ttl < *ttl)
-            *ttl = node->ai_ttl;
-    }
-    if (*ttl < TTL_MIN_SECONDS) /* names of the hosts file have none */
-        *ttl = TTL_MIN_SECONDS;
-    return true;
 }
 
 static void resolver_name_failed(struct resolver_name *name, const char *reason)
@@ -232,22 +210,23 @@ static void resolver_name_failed(struct resolver_name *name, const char *reason)
     name->fresh_until = turn_now(name->resolver->loop) + RETRY_FAILED_SECONDS * 1000000;
 }
 
-static void resolver_name_answered(struct resolver_name *name, int status, const struct ares_addrinfo *answer)
+static void resolver_name_answered(struct resolver_name *name, const struct ares_addrinfo_node *nodes)
 {
-    struct address *addresses;
-    size_t count;
-    int ttl;
-    if (status != ARES_SUCCESS) {
-        resolver_name_failed(name, ares_strerror(status));
-        return;
-    }
-    if (!copy_addresses(answer->nodes, &addresses, &count, &ttl)) {
-        resolver_name_failed(name, strerror(ENOMEM));
-        return;
+    size_t count = 0;
+    int ttl = TTL_MAX_SECONDS;
+    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next) {
+        count++;
+        if (node->ai_ttl < ttl)
+            ttl = node->ai_ttl > TTL_MIN_SECONDS ? node->ai_ttl
+                                                 : TTL_MIN_SECONDS; /* that of the hosts file is 0 */
     }
     if (count == 0) {
-        free(addresses);
         resolver_name_failed(name, "it has no address");
+        return;
+    }
+    struct address *addresses = calloc(count, sizeof *addresses);
+    if (addresses == NULL) {
+        resolver_name_failed(name, strerror(ENOMEM));
         return;
     }
     if (name->failure[0] != '\0' && name->count > 0)
@@ -256,6 +235,8 @@ static void resolver_name_answered(struct resolver_name *name, int status, const
     free(name->addresses);
     name->addresses = addresses;
     name->count = count;
+    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next)
+        address_from_socket(node->ai_addr, addresses++);
     name->fresh_until = turn_now(name->resolver->loop) + (int64_t)ttl * 1000000;
 }
 
@@ -271,15 +252,17 @@ static void resolver_name_finish(struct resolver_name *name)
     ev_feed_event(resolver->loop, &resolver->telling, EV_CUSTOM);
 }
 
-static void resolver_answered(void *data, int status, int timeouts, struct ares_addrinfo *answer)
+static void resolver_answered(void *data, int status, int, struct ares_addrinfo *answer)
 {
-    (void)timeouts;
     struct resolver_query *query = data;
     struct resolver_name *name = query->name;
     if (name != NULL && name->resolver->renewing) {
         name->query = NULL; /* it is asked again */
     } else if (name != NULL) {
-        resolver_name_answered(name, status, answer);
+        if (status == ARES_SUCCESS)
+            resolver_name_answered(name, answer->nodes);
+        else
+            resolver_name_failed(name, ares_strerror(status));
         resolver_name_finish(name);
     }
     if (answer != NULL)
@@ -287,10 +270,8 @@ static void resolver_answered(void *data, int status, int timeouts, struct ares_
     free(query);
 }
 
-static void resolver_limit_reached(struct ev_loop *loop, ev_timer *watcher, int events)
+static void resolver_limit_reached(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct resolver_name *name = watcher->data;
     name->query->name = NULL;
     resolver_name_failed(name, "no answer in time");

@@ -1,7 +1,7 @@
 #include "server/daemon.h"
 
 #include "base/log.h"
-#include "net/folder.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,7 +128,7 @@ bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t gr
     *file = (struct pid_file){ .path = path, .descriptor = -1 };
     if (path == NULL)
         return true;
-    if (!folder_make_for(path, user, group))
+    if (!socket_make_folder(path, user, group))
         return pid_file_fail(file, strerror(errno), error, error_size);
     if (!pid_file_lock(file, error, error_size))
         return false;
