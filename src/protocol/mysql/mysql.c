@@ -9,188 +9,139 @@
 /* Bytes that are kept of what the server says: an error's text is the longest that matters. */
 #define ANSWER_KEEP (OBSERVE_ERROR_MAX + 64)
 
-static void skip_string(struct mysql_reader *reader)
-{
-    const char *end = memchr(reader->rest.bytes, '\0', reader->rest.length);
-    if (end == NULL)
-        reader->failed = true;
-    mysql_read_bytes(reader, end == NULL ? 0 : (uint64_t)(end - reader->rest.bytes) + 1);
-}
-
 /* ---- The way to the first command ---- */
 
-static void read_handshake(struct observer *observer, struct mysql *mysql, struct slice message)
+static void read_handshake(struct mysql *mysql, struct slice message)
 {
-    struct mysql_reader reader = { .rest = message };
-    if (mysql_read_integer(&reader, 1) != 10) {
-        observe_lose(observer, "the server does not greet with version 10 of the protocol");
+    struct reader reader = { .rest = message };
+    if (reader_little(&reader, 1) != 10) {
+        observe_lose(&mysql->observer, "the server does not greet with version 10 of the protocol");
         return;
     }
-    skip_string(&reader); /* the server's version */
-    mysql_read_bytes(&reader, 4 + 8 + 1);
-    mysql->capabilities = mysql_read_integer(&reader, 2);
-    mysql_read_bytes(&reader, 1 + 2);
-    mysql->capabilities |= mysql_read_integer(&reader, 2) << 16;
-    mysql_read_bytes(&reader, 1 + 6);
-    uint64_t more = mysql_read_integer(&reader, 4);
-    if ((mysql->capabilities & MYSQL_LONG_PASSWORD) == 0)
+    reader_string(&reader); /* the server's version */
+    reader_bytes(&reader, 4 + 8 + 1);
+    mysql->capabilities = reader_little(&reader, 2);
+    reader_bytes(&reader, 1 + 2);
+    mysql->capabilities |= reader_little(&reader, 2) << 16;
+    reader_bytes(&reader, 1 + 6);
+    uint64_t more = reader_little(&reader, 4);
+    if (!mysql_can(mysql, MYSQL_LONG_PASSWORD))
         mysql->capabilities |= more << 32;
     mysql->phase = MYSQL_LOGIN;
     if (reader.failed)
-        observe_lose(observer, "the server's greeting can't be read");
+        observe_lose(&mysql->observer, "the server's greeting can't be read");
 }
 
-static void read_login(struct observer *observer, struct mysql *mysql, struct slice message)
+static void read_login(struct mysql *mysql, struct slice message)
 {
-    struct mysql_reader reader = { .rest = message };
-    uint64_t capabilities = mysql_read_integer(&reader, 4);
-    mysql_read_bytes(&reader, 4 + 1 + 19);
-    uint64_t more = mysql_read_integer(&reader, 4);
+    struct reader reader = { .rest = message };
+    uint64_t capabilities = reader_little(&reader, 4);
+    reader_bytes(&reader, 4 + 1 + 19);
+    uint64_t more = reader_little(&reader, 4);
     if ((capabilities & MYSQL_LONG_PASSWORD) == 0)
         capabilities |= more << 32;
     mysql->capabilities &= capabilities;
     mysql->phase = MYSQL_AUTHENTICATION;
     if ((capabilities & MYSQL_SSL) != 0)
-        observe_lose(observer, "the session turns to TLS");
+        observe_lose(&mysql->observer, "the session turns to TLS");
     else if (reader.failed || (capabilities & MYSQL_PROTOCOL_41) == 0)
-        observe_lose(observer, "the client speaks a protocol older than 4.1");
+        observe_lose(&mysql->observer, "the client speaks a protocol older than 4.1");
 }
 
-static void read_verdict(struct observer *observer, struct mysql *mysql, struct slice message)
+static void read_verdict(struct mysql *mysql, struct slice message)
 {
     if (message.length == 0 || message.bytes[0] != 0)
         return; /* a question, or no */
     mysql->phase = MYSQL_COMMANDS;
-    if ((mysql->capabilities & (MYSQL_COMPRESS | MYSQL_ZSTD)) != 0)
-        observe_lose(observer, "the session is compressed");
+    if (mysql_can(mysql, MYSQL_COMPRESS | MYSQL_ZSTD))
+        observe_lose(&mysql->observer, "the session is compressed");
 }
 
 /* ---- Messages ---- */
 
-static void client_message(struct observer *observer, struct mysql *mysql, struct slice message)
+static void client_message(struct mysql *mysql, struct slice message)
 {
+    struct observer *observer = &mysql->observer;
     struct pending *first = observe_first(observer);
-    switch (mysql->phase) {
-    case MYSQL_GREETING:
+    if (mysql->phase == MYSQL_GREETING) {
         observe_lose(observer, "the client speaks first");
-        return;
-    case MYSQL_LOGIN:
-        read_login(observer, mysql, message);
-        break;
-    case MYSQL_AUTHENTICATION:
-        break;
-    case MYSQL_COMMANDS:
-        if (first == NULL || (mysql->step != MYSQL_STEP_FILE && mysql->step != MYSQL_STEP_USER)) {
-            mysql_command(observer, mysql, message);
+    } else if (mysql->phase == MYSQL_LOGIN) {
+        read_login(mysql, message);
+    } else if (mysql->phase == MYSQL_COMMANDS) {
+        bool is_user = mysql->step == MYSQL_STEP_USER;
+        if (first == NULL || (mysql->step != MYSQL_STEP_FILE && !is_user)) {
+            mysql_command(mysql, message);
             return;
         }
         first->request_bytes += observer->sides[OBSERVE_CLIENT].count;
-        if (mysql->step == MYSQL_STEP_USER || message.length == 0)
+        if (is_user || message.length == 0)
             mysql->step = MYSQL_STEP_FIRST; /* the file's end, or the answer to the question */
-        break;
     }
     observe_drop(observer, OBSERVE_CLIENT);
 }
 
-static void server_message(struct observer *observer, struct mysql *mysql, struct slice message,
-                           uint64_t length)
+static void server_message(struct mysql *mysql, struct slice message)
 {
-    struct pending *first = observe_first(observer);
-    if (mysql->phase == MYSQL_COMMANDS && first != NULL) {
-        mysql_answer(observer, mysql, first, message, length);
+    struct observer *observer = &mysql->observer;
+    if (mysql->phase == MYSQL_COMMANDS && observe_first(observer) != NULL) {
+        mysql_answer(mysql, message);
         return;
     }
     if (mysql->phase == MYSQL_GREETING)
-        read_handshake(observer, mysql, message);
+        read_handshake(mysql, message);
     else if (mysql->phase == MYSQL_AUTHENTICATION)
-        read_verdict(observer, mysql, message);
+        read_verdict(mysql, message);
     observe_drop(observer, OBSERVE_TARGET); /* also what answers nothing: "the server shuts down" */
 }
 
-/* The message is whole. Its length matters only as far as it tells rows from ends, which are short. */
-static void side_message(struct observer *observer, struct mysql *mysql, enum observe_side side,
-                         struct slice message, uint64_t length)
+static void mysql_bytes(struct observer *observer, enum observe_side side, struct slice *input)
 {
-    if (side == OBSERVE_CLIENT)
-        client_message(observer, mysql, message);
-    else
-        server_message(observer, mysql, message, length);
-}
-
-/* A packet is whole. */
-static void side_packet(struct observer *observer, struct mysql *mysql, enum observe_side which,
-                        struct slice body, bool is_full)
-{
-    struct mysql_side *side = &mysql->sides[which];
-    bool was_going_on = side->goes_on;
-    side->goes_on = is_full;
-    if (is_full && !was_going_on) {
-        buffer_append(&side->beginning, body.bytes, body.length);
-    } else if (!is_full && was_going_on) {
-        side_message(observer, mysql, which, buffer_slice(&side->beginning), UINT64_MAX);
-        buffer_free(&side->beginning);
-    } else if (!is_full) {
-        side_message(observer, mysql, which, body, body.length);
+    struct mysql *mysql = (struct mysql *)observer;
+    struct packet *packet = &observer->sides[side].packet;
+    struct slice message;
+    if (packet_read_head(observer, side, input, 4)) {
+        struct reader head = { .rest = { (const char *)packet->head, 3 } };
+        packet->left = reader_little(&head, 3);
+        mysql->is_continued[side] = mysql->goes_on[side];
+        mysql->goes_on[side] = packet->left == PACKET_FULL;
+        if (mysql->is_continued[side])
+            packet->keep = packet->body.length; /* the message's beginning is enough */
+        else
+            packet->keep = side == OBSERVE_CLIENT ? OBSERVE_TEXT_MAX + 64 : ANSWER_KEEP;
     }
-}
-
-static void side_read(struct observer *observer, struct mysql *mysql, enum observe_side which,
-                      struct slice *input)
-{
-    struct packet *packet = &mysql->sides[which].packet;
-    if (packet_read_head(packet, observer, which, input, 4)) {
-        packet->left =
-            (uint64_t)packet->head[0] | (uint64_t)packet->head[1] << 8 | (uint64_t)packet->head[2] << 16;
-        packet->keep = which == OBSERVE_CLIENT ? OBSERVE_TEXT_MAX + 64 : ANSWER_KEEP;
-        if (mysql->sides[which].goes_on)
-            packet->keep = 0;
-    }
-    struct slice body;
-    if (!packet_read_body(packet, observer, which, input, &body))
+    if (!packet_read_body(observer, side, input, &message))
         return;
-    uint32_t size =
-        (uint32_t)packet->head[0] | (uint32_t)packet->head[1] << 8 | (uint32_t)packet->head[2] << 16;
-    /* An end is never as long as what is kept, so that this is as good as the message's own length. */
-    side_packet(observer, mysql, which, body, size == PACKET_FULL);
-    packet_next(packet);
+    if (mysql->goes_on[side]) {
+        if (packet->body.length == 0) /* it came in one piece */
+            buffer_append(&packet->body, message.bytes, message.length);
+        return;
+    }
+    if (side == OBSERVE_CLIENT)
+        client_message(mysql, message);
+    else
+        server_message(mysql, message);
+    buffer_free(&packet->body);
 }
 
-static void mysql_client(struct observer *observer, void *state, struct slice *input)
+static void mysql_open(struct observer *observer)
 {
-    side_read(observer, state, OBSERVE_CLIENT, input);
-}
-
-static void mysql_target(struct observer *observer, void *state, struct slice *input)
-{
-    side_read(observer, state, OBSERVE_TARGET, input);
-}
-
-static void mysql_open(struct observer *observer, void *state)
-{
-    struct mysql *mysql = state;
-    (void)observer;
+    struct mysql *mysql = (struct mysql *)observer;
     text_store_init(&mysql->statements, OBSERVE_TEXTS_MAX);
     list_init(&mysql->long_values);
 }
 
-static void mysql_close(struct observer *observer, void *state)
+static void mysql_close(struct observer *observer)
 {
-    struct mysql *mysql = state;
-    (void)observer;
+    struct mysql *mysql = (struct mysql *)observer;
     text_store_clear(&mysql->statements);
     mysql_parameters_clear(mysql);
-    for (int i = 0; i < OBSERVE_SIDES; i++) {
-        packet_next(&mysql->sides[i].packet);
-        buffer_free(&mysql->sides[i].beginning);
-    }
 }
 
 static const struct follower mysql_follower = {
     .size = sizeof(struct mysql),
     .open = mysql_open,
     .close = mysql_close,
-    .client = mysql_client,
-    .target = mysql_target,
+    .bytes = mysql_bytes,
 };
 
 const struct protocol protocol_mysql = { .name = "mysql", .follower = &mysql_follower };

@@ -11,7 +11,6 @@
 
 /* An EOF of the old form has less than 9 bytes: else it is a row that begins with the same byte. */
 #define OLD_EOF_LENGTH 9
-#define PACKET_FULL    0xffffff
 
 #define OK_LENGTH_MIN 7
 
@@ -23,124 +22,120 @@
 
 static bool deprecates_eof(const struct mysql *mysql)
 {
-    return (mysql->capabilities & MYSQL_DEPRECATE_EOF) != 0;
+    return mysql_can(mysql, MYSQL_DEPRECATE_EOF);
 }
 
-static bool is_end(const struct mysql *mysql, unsigned char mark, uint64_t length)
+static unsigned char mark_of(struct slice message)
 {
-    return mark == MARK_END && length < (deprecates_eof(mysql) ? PACKET_FULL : OLD_EOF_LENGTH);
+    return (unsigned char)message.bytes[0];
+}
+
+/* More of a message than the longest end has is kept, so that this is as good as its own length. */
+static bool is_end(const struct mysql *mysql, struct slice message)
+{
+    return mark_of(message) == MARK_END &&
+           (deprecates_eof(mysql) ? !mysql->is_continued[OBSERVE_TARGET] : message.length < OLD_EOF_LENGTH);
 }
 
 /* The status in an OK, or in an EOF, which without its deprecation has a form of its own. */
 static unsigned status_of(const struct mysql *mysql, struct slice message)
 {
-    struct mysql_reader reader = { .rest = message };
-    uint64_t mark = mysql_read_integer(&reader, 1);
-    if (mark == MARK_END && !deprecates_eof(mysql)) {
-        mysql_read_integer(&reader, 2);
+    struct reader reader = { .rest = message };
+    if (reader_little(&reader, 1) == MARK_END && !deprecates_eof(mysql)) {
+        reader_little(&reader, 2);
     } else {
         mysql_read_length(&reader);
         mysql_read_length(&reader);
     }
-    return (unsigned)mysql_read_integer(&reader, 2);
+    return (unsigned)reader_little(&reader, 2);
+}
+
+static void finish(struct mysql *mysql)
+{
+    mysql->step = MYSQL_STEP_FIRST;
+    observe_answer(&mysql->observer, observe_first(&mysql->observer));
 }
 
 /* "1146 (42S02): Table 'x' doesn't exist" */
-static void note_error(struct observer *observer, struct slice message)
+static void answer_error(struct mysql *mysql, struct slice message)
 {
-    struct mysql_reader reader = { .rest = message };
-    mysql_read_integer(&reader, 1);
-    unsigned code = (unsigned)mysql_read_integer(&reader, 2);
-    if (reader.rest.length >= 6 && reader.rest.bytes[0] == '#') {
-        struct slice state = mysql_read_bytes(&reader, 6);
-        observe_print_error(observer, "%u (%.5s): %.*s", code, state.bytes + 1, (int)reader.rest.length,
-                            reader.rest.bytes);
-    } else {
-        observe_print_error(observer, "%u: %.*s", code, (int)reader.rest.length, reader.rest.bytes);
-    }
-}
-
-static void finish(struct observer *observer, struct mysql *mysql, struct pending *pending)
-{
-    mysql->step = MYSQL_STEP_FIRST;
-    observe_answer(observer, pending);
+    struct reader reader = { .rest = message };
+    reader_little(&reader, 1);
+    unsigned code = (unsigned)reader_little(&reader, 2);
+    struct slice state = SLICE("");
+    if (code == ERROR_PROGRESS)
+        return;
+    if (reader.rest.length >= 6 && reader.rest.bytes[0] == '#')
+        state = reader_bytes(&reader, 6);
+    if (state.length > 0)
+        observe_print_error(&mysql->observer, "%u (%.5s): %.*s", code, state.bytes + 1,
+                            (int)reader.rest.length, reader.rest.bytes);
+    else
+        observe_print_error(&mysql->observer, "%u: %.*s", code, (int)reader.rest.length, reader.rest.bytes);
+    finish(mysql);
 }
 
 /* One result has ended; another may follow. */
-static void end_result(struct observer *observer, struct mysql *mysql, struct pending *pending,
-                       struct slice message)
+static void end_result(struct mysql *mysql, struct slice message)
 {
     mysql->step = MYSQL_STEP_FIRST;
     if ((status_of(mysql, message) & STATUS_MORE_RESULTS) == 0)
-        finish(observer, mysql, pending);
+        finish(mysql);
 }
 
-/* False if it was only news of the progress. */
-static bool is_error(struct slice message)
+/* Behind the definitions. */
+static enum mysql_step step_to_rows(const struct mysql *mysql)
 {
-    struct mysql_reader reader = { .rest = message };
-    mysql_read_integer(&reader, 1);
-    return mysql_read_integer(&reader, 2) != ERROR_PROGRESS;
+    return deprecates_eof(mysql) ? MYSQL_STEP_ROWS : MYSQL_STEP_DEFINED;
 }
 
 /* How many columns the rows have, and whether their definitions follow. */
-static void begin_rows(struct observer *observer, struct mysql *mysql, struct slice message)
+static void begin_rows(struct mysql *mysql, struct slice message)
 {
-    struct mysql_reader reader = { .rest = message };
+    struct reader reader = { .rest = message };
     bool has_definitions = true;
-    if ((mysql->capabilities & MYSQL_OPTIONAL_METADATA) != 0)
-        has_definitions = mysql_read_integer(&reader, 1) != 0;
+    if (mysql_can(mysql, MYSQL_OPTIONAL_METADATA))
+        has_definitions = reader_little(&reader, 1) != 0;
     mysql->left = mysql_read_length(&reader);
-    if ((mysql->capabilities & MYSQL_CACHE_METADATA) != 0)
-        has_definitions = mysql_read_integer(&reader, 1) != 0;
+    if (mysql_can(mysql, MYSQL_CACHE_METADATA))
+        has_definitions = reader_little(&reader, 1) != 0;
     if (reader.failed || reader.rest.length > 0 || mysql->left == 0 || mysql->left > COLUMNS_MAX)
-        observe_lose(observer, "the server's answer can't be read");
-    else if (has_definitions)
-        mysql->step = MYSQL_STEP_DEFINITIONS;
+        observe_lose(&mysql->observer, "the server's answer can't be read");
     else
-        mysql->step = deprecates_eof(mysql) ? MYSQL_STEP_ROWS : MYSQL_STEP_DEFINED;
+        mysql->step = has_definitions ? MYSQL_STEP_DEFINITIONS : step_to_rows(mysql);
 }
 
-/* Whether it is an OK. Rows without definitions begin with the same byte, but are announced in fewer
- * bytes than an OK has. */
+/* Rows without definitions begin with the same byte as an OK, but are announced in fewer bytes than it has. */
 static bool is_ok(const struct mysql *mysql, struct slice message)
 {
-    bool may_be_rows = (mysql->capabilities & MYSQL_OPTIONAL_METADATA) != 0;
-    return message.bytes[0] == MARK_OK && (!may_be_rows || message.length >= OK_LENGTH_MIN);
+    return mark_of(message) == MARK_OK &&
+           (!mysql_can(mysql, MYSQL_OPTIONAL_METADATA) || message.length >= OK_LENGTH_MIN);
 }
 
-static void first_of_result(struct observer *observer, struct mysql *mysql, struct pending *pending,
-                            struct slice message, unsigned char mark)
+static void answer_result(struct mysql *mysql, struct slice message)
 {
-    if (is_ok(mysql, message))
-        end_result(observer, mysql, pending, message);
-    else if (mark == MARK_FILE)
-        mysql->step = MYSQL_STEP_FILE;
-    else
-        begin_rows(observer, mysql, message);
-}
-
-static void answer_result(struct observer *observer, struct mysql *mysql, struct pending *pending,
-                          struct slice message, uint64_t length)
-{
-    unsigned char mark = (unsigned char)message.bytes[0];
     switch (mysql->step) {
     case MYSQL_STEP_FIRST:
     case MYSQL_STEP_FILE: /* an error may come before all of the file has */
-        first_of_result(observer, mysql, pending, message, mark);
+        if (is_ok(mysql, message))
+            end_result(mysql, message);
+        else if (mark_of(message) == MARK_FILE)
+            mysql->step = MYSQL_STEP_FILE;
+        else
+            begin_rows(mysql, message);
         break;
     case MYSQL_STEP_DEFINITIONS:
         if (--mysql->left == 0)
-            mysql->step = deprecates_eof(mysql) ? MYSQL_STEP_ROWS : MYSQL_STEP_DEFINED;
+            mysql->step = step_to_rows(mysql);
         break;
     case MYSQL_STEP_DEFINED: /* with a cursor the rows are fetched later */
         mysql->step = MYSQL_STEP_ROWS;
         if ((status_of(mysql, message) & STATUS_CURSOR) != 0)
-            end_result(observer, mysql, pending, message);
+            end_result(mysql, message);
         break;
     case MYSQL_STEP_ROWS:
-        if (is_end(mysql, mark, length))
-            end_result(observer, mysql, pending, message);
+        if (is_end(mysql, message))
+            end_result(mysql, message);
         break;
     case MYSQL_STEP_SKIP:
     case MYSQL_STEP_USER:
@@ -153,70 +148,63 @@ static uint64_t packets_of(const struct mysql *mysql, uint64_t definitions)
     return definitions > 0 && !deprecates_eof(mysql) ? definitions + 1 : definitions;
 }
 
-static void answer_prepared(struct observer *observer, struct mysql *mysql, struct pending *pending,
-                            struct slice message)
+static void answer_prepared(struct mysql *mysql, struct slice message)
 {
-    if (mysql->step == MYSQL_STEP_SKIP) {
-        if (--mysql->left == 0)
-            finish(observer, mysql, pending);
-        return;
-    }
-    struct mysql_reader reader = { .rest = message };
-    mysql_read_integer(&reader, 1);
-    uint32_t id = (uint32_t)mysql_read_integer(&reader, 4);
-    uint64_t columns = mysql_read_integer(&reader, 2);
-    uint64_t parameters = mysql_read_integer(&reader, 2);
-    mysql_read_integer(&reader, 3);
+    struct text *text = observe_first(&mysql->observer)->text;
+    struct reader reader = { .rest = message };
+    reader_little(&reader, 1);
+    uint32_t id = (uint32_t)reader_little(&reader, 4);
+    uint64_t columns = reader_little(&reader, 2);
+    uint64_t parameters = reader_little(&reader, 2);
+    reader_little(&reader, 3);
     bool has_definitions = true;
-    if ((mysql->capabilities & MYSQL_OPTIONAL_METADATA) != 0)
-        has_definitions = mysql_read_integer(&reader, 1) != 0;
+    if (mysql_can(mysql, MYSQL_OPTIONAL_METADATA))
+        has_definitions = reader_little(&reader, 1) != 0;
     if (reader.failed && has_definitions) {
-        observe_lose(observer, "the server's answer can't be read");
+        observe_lose(&mysql->observer, "the server's answer can't be read");
         return;
     }
     mysql->last_statement = id;
-    text_store_put(&mysql->statements, (struct slice){ (const char *)&id, sizeof id }, pending->text, NULL);
-    mysql_parameters_prepared(observer, mysql, pending->text, (unsigned)parameters);
+    text_store_put(&mysql->statements, mysql_name(&id), text, NULL);
+    mysql_parameters_prepared(mysql, text, (unsigned)parameters);
     mysql->left = has_definitions ? packets_of(mysql, columns) + packets_of(mysql, parameters) : 0;
     mysql->step = MYSQL_STEP_SKIP;
     if (mysql->left == 0)
-        finish(observer, mysql, pending);
+        finish(mysql);
 }
 
-void mysql_answer(struct observer *observer, struct mysql *mysql, struct pending *pending,
-                  struct slice message, uint64_t length)
+void mysql_answer(struct mysql *mysql, struct slice message)
 {
     if (message.length == 0) {
-        observe_lose(observer, "the server's answer can't be read");
+        observe_lose(&mysql->observer, "the server's answer can't be read");
         return;
     }
-    unsigned char mark = (unsigned char)message.bytes[0];
-    if (mark == MARK_ERROR) {
-        if (!is_error(message))
-            return;
-        note_error(observer, message);
-        finish(observer, mysql, pending);
+    if (mark_of(message) == MARK_ERROR) {
+        answer_error(mysql, message);
         return;
     }
-    switch ((enum mysql_answer)pending->code) {
+    switch ((enum mysql_answer)observe_first(&mysql->observer)->code) {
     case MYSQL_NOTHING:
     case MYSQL_ONE:
-        finish(observer, mysql, pending);
+        finish(mysql);
         break;
     case MYSQL_RESULT:
-        answer_result(observer, mysql, pending, message, length);
+        answer_result(mysql, message);
         break;
     case MYSQL_FIELDS:
     case MYSQL_ROWS:
-        if (is_end(mysql, mark, length))
-            finish(observer, mysql, pending);
+        if (is_end(mysql, message))
+            finish(mysql);
         break;
     case MYSQL_PREPARED:
-        answer_prepared(observer, mysql, pending, message);
+        if (mysql->step != MYSQL_STEP_SKIP)
+            answer_prepared(mysql, message);
+        else if (--mysql->left == 0)
+            finish(mysql);
         break;
     case MYSQL_USER:
-        if (mark == MARK_OK)
-            finish(observer, mysql, pending);
+        if (mark_of(message) == MARK_OK)
+            finish(mysql);
         else
             mysql->step = MYSQL_STEP_USER;
         break;
