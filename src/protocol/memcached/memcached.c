@@ -69,7 +69,7 @@ static enum protocol_outcome read_line(const struct protocol_settings *settings,
 static void shorten_line(struct buffer *out, size_t length)
 {
     struct slice line = buffer_slice(out);
-    size_t end_length = line.length - memcached_line_text(line).length;
+    size_t end_length = line.length - describe_line_of(line).length;
     buffer_remove(out, length, line.length - end_length - length);
 }
 
@@ -90,7 +90,7 @@ static enum protocol_outcome answer_here(const struct memcached_command *command
 static enum protocol_outcome decide(struct memcached_client *client, struct protocol_request *request,
                                     struct buffer *out, struct buffer *answer)
 {
-    struct memcached_command command = memcached_command_read(memcached_line_text(buffer_slice(out)));
+    struct memcached_command command = memcached_command_read(describe_line_of(buffer_slice(out)));
     if (command.handling == MEMCACHED_BROKEN)
         return break_request(answer, command.text);
     if (command.handling == MEMCACHED_LOCAL)
@@ -100,37 +100,15 @@ static enum protocol_outcome decide(struct memcached_client *client, struct prot
     request->decided = true;
     request->alone =
         command.context.answer == MEMCACHED_METADUMP || command.context.answer == MEMCACHED_MGDUMP;
-    client->is_quiet = command.is_quiet;
-    client->in_block = command.context.has_block;
-    client->block = client->in_block ? command.block + 2 : 0;
+    client->block = command.context.has_block ? command.block + 2 : 0;
     return PROTOCOL_MORE;
-}
-
-/* Passes data on. Data that do not end with \r\n break the request: memcached would take what follows for the
- * next command. */
-static enum protocol_outcome read_block(struct memcached_client *client,
-                                        const struct protocol_request *request, struct slice *input,
-                                        struct buffer *out, struct buffer *answer)
-{
-    if (client->block > 2) {
-        size_t count = pass_available(input, client->block - 2);
-        pass(input, count, out);
-        client->block -= count;
-    }
-    for (; client->block > 0 && client->block <= 2 && input->length > 0; client->block--) {
-        if (input->bytes[0] != (client->block == 2 ? '\r' : '\n'))
-            return break_request(
-                answer, memcached_context(request).is_swallowed ? "" : "CLIENT_ERROR bad data chunk\r\n");
-        pass(input, 1, out);
-    }
-    return client->block > 0 ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
 }
 
 /* The length of the quiet command that the bytes begin with, its data included; 0: the command is wrong, not
  * quiet, or not all there. `end` is the length of its line. */
 static size_t whole_quiet_command(const struct memcached_command *command, struct slice bytes, size_t end)
 {
-    if (command->handling != MEMCACHED_FORWARD || !command->is_quiet)
+    if (command->handling != MEMCACHED_FORWARD || command->context.answer != MEMCACHED_QUIET)
         return 0;
     if (!command->context.has_block)
         return end;
@@ -153,7 +131,7 @@ static void extend_run(const struct protocol_settings *settings, struct memcache
         if (end == 0)
             break;
         struct memcached_command command =
-            memcached_command_read(memcached_line_text((struct slice){ input->bytes, end }));
+            memcached_command_read(describe_line_of((struct slice){ input->bytes, end }));
         if (command.is_mn) {
             context.has_client_mn = true;
             slice_skip(input, end);
@@ -182,23 +160,19 @@ static enum protocol_outcome memcached_read_request(const struct protocol_settin
         if (outcome != PROTOCOL_MORE)
             return outcome;
     }
-    if (client->in_block) {
-        enum protocol_outcome outcome = read_block(client, request, input, out, answer);
-        if (outcome != PROTOCOL_COMPLETE)
-            return outcome;
-        client->in_block = false;
-    }
-    if (client->is_quiet)
+    /* Data without their end break the request: memcached would take what follows for the next command. */
+    enum protocol_outcome outcome = memcached_data_read(&client->block, input, out);
+    struct memcached_context context = memcached_context(request);
+    if (outcome == PROTOCOL_BROKEN)
+        buffer_append_text(answer, context.is_swallowed ? "" : "CLIENT_ERROR bad data chunk\r\n");
+    else if (outcome == PROTOCOL_COMPLETE && context.answer == MEMCACHED_QUIET)
         extend_run(settings, client, request, input, out);
-    client->is_quiet = false;
-    return PROTOCOL_COMPLETE;
+    return outcome;
 }
 
-static bool memcached_write_error(const struct protocol_settings *settings,
-                                  const struct protocol_request *request, enum reason reason,
-                                  struct buffer *out)
+static bool memcached_write_error(const struct protocol_settings *, const struct protocol_request *request,
+                                  enum reason reason, struct buffer *out)
 {
-    (void)settings;
     struct memcached_context context = memcached_context(request);
     if (request->begun)
         return false;
@@ -213,17 +187,14 @@ static bool memcached_write_error(const struct protocol_settings *settings,
 
 /* In proxy mode a noreply is believed, and the target answers what is answered here in shared modes. The end
  * of the answers to quiet commands is known only if their client's own `mn` came with them. */
-static bool memcached_observes(const struct protocol_settings *settings, struct protocol_request *request,
+static bool memcached_observes(const struct protocol_settings *, struct protocol_request *request,
                                struct slice bytes)
 {
-    (void)settings;
-    const char *end = memchr(bytes.bytes, '\n', bytes.length);
-    struct slice line = { bytes.bytes, end != NULL ? (size_t)(end - bytes.bytes) + 1 : bytes.length };
-    struct memcached_command command = memcached_command_read(memcached_line_text(line));
+    struct memcached_command command = memcached_command_read(describe_line_of(bytes));
     struct memcached_context context = memcached_context(request);
     request->unanswered = command.context.is_swallowed || command.is_quit;
     if (!request->local)
-        return !command.is_quiet || context.has_client_mn;
+        return command.context.answer != MEMCACHED_QUIET || context.has_client_mn;
     request->local = false;
     context = (struct memcached_context){ .answer = command.is_mn ? MEMCACHED_QUIET : MEMCACHED_ANY,
                                           .has_client_mn = command.is_mn };

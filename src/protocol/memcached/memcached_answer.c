@@ -3,6 +3,9 @@
  * breaks the connection before somebody gets it. */
 #include "protocol/memcached/memcached.h"
 
+#include "protocol/describe.h"
+#include "protocol/pass.h"
+
 #define VALUE_MAX ((uint64_t)UINT32_MAX)
 
 #define TO(answer)    (1u << (answer))
@@ -124,79 +127,52 @@ static bool read_value_line(const struct memcached_context *context, struct slic
     return number_parse(word, VALUE_MAX, bytes);
 }
 
-static void give(const struct memcached_context *context, struct buffer *out, const char *bytes,
-                 size_t length)
+static void give(struct buffer *out, struct slice bytes)
 {
-    if (!context->is_swallowed)
-        buffer_append(out, bytes, length);
+    if (out != NULL)
+        buffer_append(out, bytes.bytes, bytes.length);
 }
 
-/* A line of an answer, or, of a very long one, its beginning. */
-struct beginning {
-    struct slice line;
-    struct slice text; /* without the line's end */
-    bool is_whole;
-};
-
-/* A line of the answers to a run. */
-static enum protocol_outcome end_quiet_line(const struct memcached_context *context,
-                                            struct memcached_connection *connection,
-                                            const struct beginning *beginning, enum role role,
-                                            struct buffer *out)
-{
-    /* Nothing tells which of the commands it answers, nor where the answers of the run end. */
-    if (role == ROLE_STRAY || is_spoiler(context, beginning->text))
-        return PROTOCOL_BROKEN;
-    give(context, out, beginning->line.bytes, beginning->line.length);
-    connection->in_rest = !beginning->is_whole;
-    return PROTOCOL_MORE;
-}
-
-static enum protocol_outcome end_line(struct memcached_context *context,
+/* The end of a line, or, of a very long one, of its beginning. */
+static enum protocol_outcome end_line(const struct memcached_context *context,
                                       struct memcached_connection *connection,
-                                      struct protocol_request *request, const struct beginning *beginning,
+                                      struct protocol_request *request, struct slice line, bool is_whole,
                                       struct buffer *out)
 {
-    struct slice rest = beginning->text, word;
+    struct slice text = is_whole ? describe_line_of(line) : line;
+    struct slice rest = text, word;
+    bool is_quiet = context->answer == MEMCACHED_QUIET;
     memcached_word_next(&rest, &word);
-    if (word.bytes != beginning->text.bytes) /* a space was before it */
+    if (word.bytes != text.bytes) /* a space was before it */
         return PROTOCOL_BROKEN;
-    if (context->answer == MEMCACHED_QUIET && beginning->is_whole &&
-        slice_equal(beginning->text, SLICE("MN"))) {
+    if (is_quiet && is_whole && slice_equal(text, SLICE("MN"))) {
         if (context->has_client_mn)
-            give(context, out, beginning->line.bytes, beginning->line.length);
+            give(out, line);
         return PROTOCOL_COMPLETE;
     }
-    enum role role = role_of(context, beginning->text, word);
-    if (role == ROLE_DATA) {
-        if (!beginning->is_whole || !read_value_line(context, beginning->text, &connection->block))
-            return PROTOCOL_BROKEN;
-        connection->block += 2;
-        connection->in_block = true;
-        connection->is_last = context->answer == MEMCACHED_META;
-        give(context, out, beginning->line.bytes, beginning->line.length);
-        return PROTOCOL_MORE;
-    }
-    if (context->answer == MEMCACHED_QUIET)
-        return end_quiet_line(context, connection, beginning, role, out);
-    if (role == ROLE_STRAY)
+    enum role role = role_of(context, text, word);
+    bool spoils = role != ROLE_DATA && is_spoiler(context, text);
+    if (role == ROLE_STRAY ||
+        (role == ROLE_DATA && (!is_whole || !read_value_line(context, text, &connection->block))))
         return PROTOCOL_BROKEN;
-    if (is_spoiler(context, beginning->text))
-        request->closes_target = true;
-    give(context, out, beginning->line.bytes, beginning->line.length);
-    connection->in_rest = !beginning->is_whole;
-    connection->is_last = role == ROLE_LAST;
-    return role == ROLE_LAST && beginning->is_whole ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    if (is_quiet && spoils) /* nothing tells which command it answers, nor where the answers of the run end */
+        return PROTOCOL_BROKEN;
+    give(out, line);
+    connection->block += role == ROLE_DATA ? 2 : 0;
+    connection->in_rest = !is_whole;
+    connection->is_last =
+        !is_quiet && (role == ROLE_LAST || (role == ROLE_DATA && context->answer == MEMCACHED_META));
+    request->closes_target = request->closes_target || spoils;
+    return connection->is_last && role == ROLE_LAST && is_whole ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
 /* Collects a line until its end is there or `line` is full. */
-static enum protocol_outcome read_line(struct memcached_context *context,
+static enum protocol_outcome read_line(const struct memcached_context *context,
                                        struct memcached_connection *connection,
                                        struct protocol_request *request, struct slice *input,
                                        struct buffer *out)
 {
-    size_t room = sizeof connection->line - connection->length;
-    size_t count = room < input->length ? room : input->length;
+    size_t count = pass_available(input, sizeof connection->line - connection->length);
     const char *newline = memchr(input->bytes, '\n', count);
     if (newline != NULL)
         count = (size_t)(newline - input->bytes) + 1;
@@ -206,62 +182,40 @@ static enum protocol_outcome read_line(struct memcached_context *context,
     connection->length += count;
     if (newline == NULL && connection->length < sizeof connection->line)
         return PROTOCOL_MORE;
-    struct beginning beginning = { { connection->line, connection->length },
-                                   { connection->line, connection->length },
-                                   newline != NULL };
-    if (beginning.is_whole)
-        beginning.text = memcached_line_text(beginning.line);
+    struct slice line = { connection->line, connection->length };
     connection->length = 0;
-    return end_line(context, connection, request, &beginning, out);
+    return end_line(context, connection, request, line, newline != NULL, out);
 }
 
-static enum protocol_outcome read_rest(const struct memcached_context *context,
-                                       struct memcached_connection *connection, struct slice *input,
+static enum protocol_outcome read_rest(struct memcached_connection *connection, struct slice *input,
                                        struct buffer *out)
 {
     const char *newline = memchr(input->bytes, '\n', input->length);
     size_t count = newline != NULL ? (size_t)(newline - input->bytes) + 1 : input->length;
-    give(context, out, input->bytes, count);
-    slice_skip(input, count);
+    pass(input, count, out);
     connection->looked_at += count;
-    if (newline == NULL)
-        return PROTOCOL_MORE;
-    connection->in_rest = false;
-    return connection->is_last ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    connection->in_rest = newline == NULL;
+    return newline != NULL ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
 
-static enum protocol_outcome read_block(const struct memcached_context *context,
-                                        struct memcached_connection *connection, struct slice *input,
-                                        struct buffer *out)
-{
-    size_t count = 1;
-    if (connection->block > 2)
-        count = connection->block - 2 < input->length ? (size_t)(connection->block - 2) : input->length;
-    else if (input->bytes[0] != (connection->block == 2 ? '\r' : '\n'))
-        return PROTOCOL_BROKEN;
-    give(context, out, input->bytes, count);
-    slice_skip(input, count);
-    connection->block -= count;
-    connection->in_block = connection->block > 0;
-    return connection->is_last && !connection->in_block ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
-}
-
-enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *state,
+enum protocol_outcome memcached_answer_read(const struct protocol_settings *, void *state,
                                             struct protocol_request *request, struct slice *input,
-                                            struct buffer *out, uint64_t *id)
+                                            struct buffer *out, uint64_t *)
 {
-    (void)settings;
-    (void)id;
     struct memcached_connection *connection = state;
     struct memcached_context context = memcached_context(request);
     enum protocol_outcome outcome = PROTOCOL_MORE;
+    if (context.is_swallowed)
+        out = NULL;
     while (outcome == PROTOCOL_MORE && input->length > 0) {
-        if (connection->in_block)
-            outcome = read_block(&context, connection, input, out);
-        else if (connection->in_rest)
-            outcome = read_rest(&context, connection, input, out);
-        else
+        if (connection->block == 0 && !connection->in_rest) {
             outcome = read_line(&context, connection, request, input, out);
+            continue;
+        }
+        outcome = connection->in_rest ? read_rest(connection, input, out)
+                                      : memcached_data_read(&connection->block, input, out);
+        if (outcome == PROTOCOL_COMPLETE && !connection->is_last)
+            outcome = PROTOCOL_MORE;
     }
     if (outcome == PROTOCOL_COMPLETE)
         connection->is_last = false;
