@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,22 +127,6 @@ static void launch_become(struct launch *launch)
 
 /* ---- the starter ---- */
 
-/* Closes all descriptors but the pipe: a socket that the old process closes must not stay open here. Returns the
- * pipe's new number. */
-static int starter_close_others(int report)
-{
-    if (report != 0 && dup2(report, 0) == -1)
-        _exit(EXIT_FAILURE);
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, 1U, ~0U, 0U) == 0)
-        return 0;
-#endif
-    long limit = sysconf(_SC_OPEN_MAX);
-    for (int descriptor = 1; descriptor < limit; descriptor++)
-        close(descriptor);
-    return 0;
-}
-
 /* Waits for the end of the new process, and reports it. TERM asks for its end. */
 static void starter_watch(pid_t process, int report)
 {
@@ -170,9 +153,12 @@ static void starter_run(struct launch *launch, pid_t parent)
     if (process == 0)
         launch_become(launch);
     int said = process == -1 ? -errno : (int)process;
-    int report = starter_close_others(launch->report);
-    if (write(report, &said, sizeof said) == sizeof said && process != -1)
-        starter_watch(process, report);
+    /* a socket that the old process closes must not stay open here */
+    if (launch->report != 0 && dup2(launch->report, 0) == -1)
+        _exit(EXIT_FAILURE);
+    closefrom(1);
+    if (write(0, &said, sizeof said) == sizeof said && process != -1)
+        starter_watch(process, 0);
     _exit(EXIT_FAILURE);
 }
 
@@ -197,18 +183,13 @@ static pid_t launch_fork(struct launch *launch)
 /* Reads a number that the starter writes; false if it ended without. */
 static bool launched_read(const struct launched *launched, int *number)
 {
-    ssize_t got;
-    do
-        got = read(launched->report, number, sizeof *number);
-    while (got == -1 && errno == EINTR);
-    return got == sizeof *number;
+    return TEMP_FAILURE_RETRY(read(launched->report, number, sizeof *number)) == sizeof *number;
 }
 
 /* The starter is ended, or ends by itself. */
 static void launched_reap(struct launched *launched)
 {
-    while (waitpid(launched->starter, NULL, 0) == -1 && errno == EINTR)
-        ;
+    TEMP_FAILURE_RETRY(waitpid(launched->starter, NULL, 0));
     close(launched->report);
     *launched = (struct launched){ .report = -1 };
 }

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A listening socket to hand over, and the name that it is passed under (see net/inherited.h). */
+/* A listening socket to hand over, and its name (see net/inherited.h). */
 struct launch_socket {
     int descriptor;
     const char *name;
@@ -37,16 +37,15 @@ struct launched {
 /* Exit status of a process whose binary can't be executed, or lacks a library. */
 #define LAUNCH_FAILED 127
 
-/* Starts the program with the sockets, as systemd passes them, and one end of a pair of sockets. Returns our
- * end, which does not block, or -1 with errno. */
+/* Starts the program with the sockets, as systemd passes them, and one end of a socket pair. Returns the other end,
+ * which does not block, or -1 with errno. */
 int launch_start(struct launched *launched, const struct launch_program *program,
                  const struct launch_socket *sockets, size_t count);
 
 /* From now on the new process is no descendant of this one. */
 void launch_let_go(struct launched *launched);
 
-/* Ends it, unless it has ended by itself, and waits until it is gone. Returns its status as waitpid(2) gives
- * it, or -1 if that can't be known. */
+/* Ends it, unless it has ended by itself, and waits. Returns its status as of waitpid(2); -1: not to be known. */
 int launch_end(struct launched *launched);
 
 #endif

@@ -2,6 +2,8 @@
 #ifndef SERVER_NOTIFY_H
 #define SERVER_NOTIFY_H
 
+#define NOTIFY_RUNNING "READY=1\nSTATUS=running"
+
 /* Sends `state`, such as "READY=1". Without $NOTIFY_SOCKET nothing happens; a failure is logged. */
 void notify_send(const char *state);
 

@@ -19,15 +19,14 @@ struct reload_job {
     ev_async *finished;
     const struct config *before;
     bool has_ended;
-    struct config_source source; /* what it points to lives as long as the process */
-    char *file;
+    struct config_source source; /* its file is owned; what else it points to lives as long as the process */
     struct reload_found found;
 };
 
 static void job_free(struct reload_job *job)
 {
     pthread_mutex_destroy(&job->lock);
-    free(job->file);
+    free((char *)job->source.file);
     free(job);
 }
 
@@ -106,9 +105,8 @@ struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
     job->finished = finished;
     job->before = before;
     job->source = *source;
-    job->file = strdup(source->file);
-    job->source.file = job->file;
-    int error = job->file == NULL ? ENOMEM : start_thread(&job->thread, job_run, job);
+    job->source.file = strdup(source->file);
+    int error = job->source.file == NULL ? ENOMEM : start_thread(&job->thread, job_run, job);
     if (error == 0)
         return job;
     job_free(job);
@@ -128,9 +126,8 @@ void reload_job_abandon(struct reload_job *job)
     pthread_mutex_lock(&job->lock);
     bool has_ended = job->has_ended;
     job->loop = NULL;
-    pthread_t thread = job->thread;
     if (!has_ended)
-        pthread_detach(thread);
+        pthread_detach(job->thread);
     pthread_mutex_unlock(&job->lock);
     if (!has_ended)
         return;
@@ -150,13 +147,11 @@ void reload_found_free(struct reload_found *found)
 {
     pthread_t thread;
     struct config *config = malloc(sizeof *config);
-    for (size_t i = 0; found->wishes != NULL && i < found->count; i++)
+    for (size_t i = 0; i < found->count; i++)
         bind_wishes_free(&found->wishes[i]);
     free(found->wishes);
-    found->wishes = NULL;
     config_changes_free(&found->changes);
     events_release(found->events);
-    found->events = NULL;
     if (config != NULL)
         *config = found->config;
     if (config != NULL && start_thread(&thread, free_configuration, config) == 0) {

@@ -20,8 +20,8 @@ struct reload_found {
     size_t errors;                 /* of looking addresses up; each was written to the log */
 };
 
-/* Starts the thread; `finished` is sent when it has ended. `before`, the configuration in force, stays as it is
- * until then, or until the job is abandoned. NULL with errno. */
+/* Starts the thread; `finished` is sent when it has ended. Until then, or until the job is abandoned, `before`, the
+ * configuration in force, must stay as it is. NULL with errno. */
 struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
                                     const struct config_source *source, const struct config *before);
 

@@ -1,11 +1,8 @@
-#include "server/server_reload.h"
-
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/runtime.h"
 #include "server/notify.h"
 #include "server/reload_job.h"
-#include "server/reload_plan.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -35,93 +32,77 @@ static void reload_warn(const struct settings *before, const struct settings *af
 static void reload_refuse(struct reload *reload, size_t errors)
 {
     char state[120];
+    const char *noun = errors == 1 ? "error" : "errors";
     reload->refused++;
     reload->was_refused = true;
-    log_error(NULL, "reload refused: %zu %s; nothing was changed", errors, errors == 1 ? "error" : "errors");
+    log_error(NULL, "reload refused: %zu %s; nothing was changed", errors, noun);
     snprintf(state, sizeof state, "READY=1\nSTATUS=running; the last reload was refused: %zu %s", errors,
-             errors == 1 ? "error" : "errors");
+             noun);
     notify_send(state);
 }
 
-static void reload_carry_out(struct reload *reload, struct reload_plan *plan, struct reload_found *found)
+static void reload_carry_out(struct server *server, struct reload_plan *plan, struct reload_found *found)
 {
-    const struct reload_parts *parts = &reload->parts;
+    struct reload *reload = &server->reload;
     config_log_warnings(&found->config);
-    reload_warn(parts->config->settings, found->config.settings, &found->changes);
+    reload_warn(server->config->settings, found->config.settings, &found->changes);
     if (found->changes.keys[0] != '\0')
         log_info(NULL, "reload: changed: %s", found->changes.keys);
     reload_plan_commit(plan);
-    turn_refresh(&parts->runtime->turn); /* the swap may have taken long */
-    resolver_renew(parts->runtime->resolver);
+    turn_refresh(&server->runtime.turn); /* the swap may have taken long */
+    resolver_renew(server->runtime.resolver);
     reload->done++;
     reload->was_refused = false;
     reload->loaded = clock_wall();
     log_info(NULL, "reloaded: %zu listeners", found->count);
-    notify_send("READY=1\nSTATUS=running");
+    notify_send(NOTIFY_RUNNING);
 }
 
 /* Whether the process is stopping, or being replaced by a new one; the log says so then. */
-static bool reload_comes_late(struct reload *reload)
+static bool reload_comes_late(struct server *server)
 {
-    if (reload->parts.drain->stage != DRAIN_RUNNING) {
+    if (server->drain.stage != DRAIN_RUNNING) {
         log_info(NULL, "not reloaded: the process is stopping");
-    } else if (reload->parts.upgrade->successor.process != 0) {
-        log_info(NULL, "the reload waits: a new process is about to take over");
-        reload->waits = true;
-    } else {
-        return false;
+        return true;
     }
+    if (server->upgrade.successor.process == 0)
+        return false;
+    log_info(NULL, "the reload waits: a new process is about to take over");
+    server->reload.waits = true;
     return true;
 }
 
-static void reload_apply(struct reload *reload, struct reload_found *found)
+static void reload_apply(struct server *server, struct reload_found *found)
 {
     size_t errors = found->config.errors + found->errors;
-    if (reload_comes_late(reload)) {
-        if (reload->parts.drain->stage == DRAIN_RUNNING)
-            notify_send("READY=1\nSTATUS=running");
+    if (reload_comes_late(server)) {
+        if (server->drain.stage == DRAIN_RUNNING)
+            notify_send(NOTIFY_RUNNING);
         return;
     }
     if (found->config.settings == NULL && errors == 0)
         errors = 1; /* memory was short */
     config_log_errors(&found->config);
-    struct reload_plan *plan = NULL;
-    if (errors == 0)
-        plan = reload_plan_make(&reload->parts, found, &errors);
+    struct reload_plan *plan = errors == 0 ? reload_plan_make(server, found, &errors) : NULL;
     if (plan == NULL)
-        reload_refuse(reload, errors);
+        reload_refuse(&server->reload, errors);
     else
-        reload_carry_out(reload, plan, found);
+        reload_carry_out(server, plan, found);
 }
 
-static void reload_start(struct reload *reload)
+static void reload_finished(struct ev_loop *, ev_async *watcher, int)
 {
-    struct config_source source = *reload->parts.source;
-    source.file = reload->file;
-    notify_reloading();
-    log_info(NULL, "reloading the configuration");
-    reload->job =
-        reload_job_start(reload->parts.runtime->loop, &reload->finished, &source, reload->parts.config);
-    if (reload->job != NULL)
-        return;
-    log_error(NULL, "%s", strerror(errno));
-    reload_refuse(reload, 1);
-}
-
-static void reload_finished(struct ev_loop *loop, ev_async *watcher, int events)
-{
-    (void)loop;
-    (void)events;
-    struct reload *reload = watcher->data;
+    struct server *server = watcher->data;
+    struct reload *reload = &server->reload;
     struct reload_found found;
     reload_job_take(reload->job, &found);
     reload->job = NULL;
-    reload_apply(reload, &found);
+    reload_apply(server, &found);
     reload_found_free(&found);
-    bool again = reload->again;
-    reload->again = false;
-    if (again)
-        reload_request(reload);
+    bool is_repeated = reload->is_repeated;
+    reload->is_repeated = false;
+    if (is_repeated)
+        reload_request(server);
 }
 
 /* The working directory is another one later, in the background. */
@@ -137,47 +118,56 @@ static char *absolute_path(const char *file)
     return path;
 }
 
-bool reload_init(struct reload *reload, const struct reload_parts *parts)
+bool reload_init(struct server *server, const struct config_source *source)
 {
-    *reload = (struct reload){ .parts = *parts, .file = absolute_path(parts->source->file) };
-    if (reload->file == NULL)
+    struct reload *reload = &server->reload;
+    reload->source = *source;
+    reload->source.file = absolute_path(source->file);
+    if (reload->source.file == NULL)
         return false;
     ev_async_init(&reload->finished, reload_finished);
-    reload->finished.data = reload;
-    ev_async_start(parts->runtime->loop, &reload->finished);
+    reload->finished.data = server;
+    ev_async_start(server->runtime.loop, &reload->finished);
     return true;
 }
 
-void reload_request(struct reload *reload)
+void reload_request(struct server *server)
 {
-    if (reload_comes_late(reload))
+    struct reload *reload = &server->reload;
+    if (reload_comes_late(server))
         return;
+    if (reload->job != NULL) {
+        reload->is_repeated = true;
+        return;
+    }
+    notify_reloading();
+    log_info(NULL, "reloading the configuration");
+    reload->job = reload_job_start(server->runtime.loop, &reload->finished, &reload->source, server->config);
     if (reload->job != NULL)
-        reload->again = true;
-    else
-        reload_start(reload);
+        return;
+    log_error(NULL, "%s", strerror(errno));
+    reload_refuse(reload, 1);
 }
 
-void reload_upgrade_ended(struct reload *reload, pid_t successor)
+void reload_upgrade_ended(struct server *server, pid_t successor)
 {
-    bool waited = reload->waits;
-    reload->waits = false;
+    bool waited = server->reload.waits;
+    server->reload.waits = false;
     if (!waited)
         return;
     if (successor == 0)
-        reload_request(reload);
+        reload_request(server);
     else if (kill(successor, SIGHUP) == -1)
         log_warning(NULL, "process %ld can't be asked to reload: %s", (long)successor, strerror(errno));
 }
 
-void reload_stop(struct reload *reload)
+void reload_stop(struct server *server)
 {
-    if (reload->file == NULL)
+    struct reload *reload = &server->reload;
+    if (reload->source.file == NULL)
         return;
-    ev_async_stop(reload->parts.runtime->loop, &reload->finished);
+    ev_async_stop(server->runtime.loop, &reload->finished);
     if (reload->job != NULL)
         reload_job_abandon(reload->job);
-    reload->job = NULL;
-    free(reload->file);
-    reload->file = NULL;
+    free((char *)reload->source.file);
 }

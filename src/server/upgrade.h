@@ -1,5 +1,4 @@
-/* Handing our place over to a new process of the (perhaps new) binary, without a moment in which nobody
- * listens.
+/* Handing our place over to a new process of the (perhaps new) binary, without a moment in which nobody listens.
  *
  *   the old process                            the new one, started like the old one was
  *   ---------------                            -----------------------------------------
@@ -51,11 +50,9 @@ struct upgrade {
     ev_timer timer;
 };
 
-/* Notes how this process was started. `arguments` has to outlive it. To be called before the directory
- * changes. */
+/* Notes how this process was started, before the directory changes. `arguments` has to outlive it. */
 void upgrade_init(struct upgrade *upgrade, char **arguments);
 
-/* From now on an upgrade can be started. */
 void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct upgrade_owner *owner);
 
 /* Starts an upgrade, or logs why there is none. */
@@ -63,7 +60,6 @@ void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets,
 
 /* Ends a new process that has not taken over yet. */
 void upgrade_cancel(struct upgrade *upgrade);
-
 void upgrade_free(struct upgrade *upgrade);
 
 /* The side of the new process: the descriptor of the socket pair, or -1 if there is no old process. */
