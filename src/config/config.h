@@ -34,11 +34,8 @@ void config_free(struct config *config);
 /* Prints each problem on a line of its own to `stream`: "FILE:LINE: error: KEY: message". */
 void config_print_problems(const struct config *config, FILE *stream);
 
-/* Writes the warnings to the log: where a server that starts says them. */
-void config_log_warnings(const struct config *config);
-
-/* Writes the errors to the log, a line each. */
-void config_log_errors(const struct config *config);
+/* Writes the errors, or else the warnings, to the log, a line each. */
+void config_log_problems(const struct config *config, bool errors);
 
 /* Prints the effective configuration as a configuration file whose every line ends with a comment that names
  * the value's origin (default, FILE:LINE, the environment variable, the command line). */

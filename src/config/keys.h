@@ -36,10 +36,12 @@ const struct key *keys_of_protocol(const struct protocol *protocol, const char *
  * then; SIZE_MAX at first. */
 bool keys_is_nearer(const char *text, const char *candidate, size_t *distance);
 
-/* The key of the scope, and the entry of `candidates` (ends with NULL), nearest to a name, if one is near
- * enough to have been meant; else NULL. */
+/* The key of the scope nearest to a name, if one is near enough to have been meant; else NULL. */
 const struct key *keys_suggest(const struct key_scope *scope, const char *name);
-const char *keys_suggest_word(const char *text, const char *const *candidates);
+
+/* `; did you mean "WORD"?` with the nearest entry of `candidates` (ends with NULL), or "". Returns `hint`. */
+#define KEYS_HINT_SIZE 80
+const char *keys_hint(const char *text, const char *const *candidates, char hint[KEYS_HINT_SIZE]);
 
 /* The protocols that have a key of this name: "line, length or marks". Returns `text`. */
 const char *keys_owners(const char *name, char *text, size_t size);

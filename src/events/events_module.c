@@ -46,7 +46,7 @@ static void module_fail(const struct loading *loading, const struct origin *orig
 
 static const struct parsed_value *path_of(const struct loading *loading)
 {
-    return parsed_peek(loading->group->group, "path");
+    return parsed_get(loading->group->group, "path");
 }
 
 /* ---- The file ---- */
@@ -191,16 +191,15 @@ static void module_report_unknown(const struct loading *loading, const struct pa
     const struct proximux_module *module = loading->module->module;
     size_t count = count_keys(module);
     const char **names = calloc(count + 3, sizeof(const char *));
-    const char *near = NULL;
+    char hint[KEYS_HINT_SIZE] = "";
     if (names != NULL) {
         names[0] = "path";
         names[1] = "listeners";
         for (size_t i = 0; i < count; i++)
             names[2 + i] = module->keys[i].name;
-        near = keys_suggest_word(extra->name, names);
+        keys_hint(extra->name, names, hint);
     }
-    module_fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s%s%s", module->name,
-                near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    module_fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s", module->name, hint);
     free(names);
 }
 
@@ -208,6 +207,7 @@ static void take_choice(const struct loading *loading, const struct proximux_key
                         const struct parsed_extra *extra, struct proximux_value *value)
 {
     char words[256] = "";
+    char hint[KEYS_HINT_SIZE];
     size_t used = 0;
     for (int64_t i = 0; key->choices[i] != NULL; i++) {
         if (strcmp(key->choices[i], extra->value.string) == 0) {
@@ -220,10 +220,8 @@ static void take_choice(const struct loading *loading, const struct proximux_key
             used += (size_t)snprintf(words + used, sizeof words - used, "%s\"%s\"", i == 0 ? "" : ", ",
                                      key->choices[i]);
     }
-    const char *near = keys_suggest_word(extra->value.string, key->choices);
-    module_fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s%s%s",
-                extra->value.string, words, near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
-                near == NULL ? "" : "\"?");
+    module_fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s",
+                extra->value.string, words, keys_hint(extra->value.string, key->choices, hint));
 }
 
 static void take_value(const struct loading *loading, const struct proximux_key *key,
@@ -332,7 +330,7 @@ static void check_listener_name(const struct loading *loading, const struct pars
 {
     const struct parsed_configuration *parsed = loading->parsed;
     const char **names = calloc(parsed->listener_count + 1, sizeof(const char *));
-    const char *near = NULL;
+    char hint[KEYS_HINT_SIZE] = "";
     if (parsed_find_listener(parsed, item->text) != NULL) {
         free(names);
         return;
@@ -340,20 +338,19 @@ static void check_listener_name(const struct loading *loading, const struct pars
     if (names != NULL) {
         size_t count = 0;
         for (size_t i = 0; i < parsed->listener_count; i++) {
-            names[count] = parsed_peek(parsed->listeners[i], "name")->string;
+            names[count] = parsed_get(parsed->listeners[i], "name")->string;
             count += names[count] != NULL ? 1 : 0;
         }
-        near = keys_suggest_word(item->text, names);
+        keys_hint(item->text, names, hint);
     }
-    module_fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s%s%s", item->text,
-                near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    module_fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s", item->text, hint);
     free(names);
 }
 
 static void take_listeners(const struct loading *loading)
 {
     struct module *module = loading->module;
-    const struct parsed_value *value = parsed_peek(loading->group->group, "listeners");
+    const struct parsed_value *value = parsed_get(loading->group->group, "listeners");
     if (!value->set)
         return;
     module->listeners = calloc(value->count + 1, sizeof(char *));

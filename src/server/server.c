@@ -299,7 +299,7 @@ static bool server_prepare(struct server *server)
 static bool server_announce(struct server *server)
 {
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
-    config_log_warnings(server->config);
+    config_log_problems(server->config, false);
     inherited_report(&server->inherited);
     turn_refresh(&server->runtime.turn);
     for (size_t i = 0; i < server->listeners.running; i++)

@@ -44,7 +44,7 @@ static void reload_refuse(struct reload *reload, size_t errors)
 static void reload_carry_out(struct server *server, struct reload_plan *plan, struct reload_found *found)
 {
     struct reload *reload = &server->reload;
-    config_log_warnings(&found->config);
+    config_log_problems(&found->config, false);
     reload_warn(server->config->settings, found->config.settings, &found->changes);
     if (found->changes.keys[0] != '\0')
         log_info(NULL, "reload: changed: %s", found->changes.keys);
@@ -82,7 +82,7 @@ static void reload_apply(struct server *server, struct reload_found *found)
     }
     if (found->config.settings == NULL && errors == 0)
         errors = 1; /* memory was short */
-    config_log_errors(&found->config);
+    config_log_problems(&found->config, true);
     struct reload_plan *plan = errors == 0 ? reload_plan_make(server, found, &errors) : NULL;
     if (plan == NULL)
         reload_refuse(&server->reload, errors);
