@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 struct slice {
     const char *bytes;
@@ -24,6 +25,12 @@ static inline void slice_skip(struct slice *slice, size_t count)
 static inline bool slice_equal(struct slice a, struct slice b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
+}
+
+/* Whether the slice is this word, upper or lower case. */
+static inline bool slice_is_word(struct slice slice, const char *word)
+{
+    return slice.length == strlen(word) && strncasecmp(slice.bytes, word, slice.length) == 0;
 }
 
 static inline bool slice_begins_with(struct slice slice, struct slice beginning)

@@ -29,6 +29,9 @@ static const char http_502[] = "502 Bad Gateway";
 static const char http_503[] = "503 Service Unavailable";
 static const char http_504[] = "504 Gateway Timeout";
 
+static const char http_closes[] = "Connection: close\r\n";
+static const char http_stays[] = "Connection: keep-alive\r\n";
+
 /* An answer that is made here. */
 struct http_error {
     const char *status; /* with its phrase; NULL: there is none */
@@ -41,13 +44,24 @@ static void write_error(const struct protocol_request *request, struct http_erro
     size_t length = strlen(error.status) + strlen(": \n") + strlen(error.why);
     buffer_print(out, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n", error.status,
                  length);
-    if (request->closes_client)
-        buffer_append_text(out, "Connection: close\r\n");
-    else if (context->is_old)
-        buffer_append_text(out, "Connection: keep-alive\r\n");
+    buffer_append_text(out, request->closes_client ? http_closes : context->is_old ? http_stays : "");
     buffer_append_text(out, "\r\n");
     if (!context->is_head)
         buffer_print(out, "%s: %s\n", error.status, error.why);
+}
+
+/* Makes of the head at the end of `out`, from `start` on, what the other side is to see: without the fields of one
+ * connection only, and with the one that is given. */
+static void rewrite_head(const struct http_head *head, const char *field, size_t start, struct buffer *out)
+{
+    size_t length = out->length - start;
+    if (out->failed)
+        return;
+    if (head->has_hops)
+        length = http_strip_head(buffer_bytes(out) + start, length);
+    buffer_truncate(out, start + length - 2);
+    buffer_append_text(out, field);
+    buffer_append_text(out, "\r\n");
 }
 
 /* ---- Requests ----------------------------------------------------------------------------------------- */
@@ -96,18 +110,6 @@ static struct http_error find_refusal(const struct protocol_settings *settings, 
     return (struct http_error){ NULL, NULL };
 }
 
-/* Turns the client's head, in `out`, into that for the target. */
-static void forward_head(const struct http_head *head, struct buffer *out)
-{
-    if (head->has_hops)
-        buffer_truncate(out, http_strip_head(buffer_bytes(out), out->length));
-    /* The connection to the target is for others too, so its end is not the client's to choose. */
-    if (head->minor == 0) {
-        buffer_truncate(out, out->length - 2);
-        buffer_append_text(out, "Connection: keep-alive\r\n\r\n");
-    }
-}
-
 static enum protocol_outcome accept_request(const struct protocol_settings *settings,
                                             struct http_client *client, struct protocol_request *request,
                                             struct buffer *out, struct buffer *answer)
@@ -132,7 +134,8 @@ static enum protocol_outcome accept_request(const struct protocol_settings *sett
         buffer_truncate(out, 0);
         return PROTOCOL_COMPLETE;
     }
-    forward_head(&head, out);
+    /* The connection to the target is for others too, so its end is not the client's to choose. */
+    rewrite_head(&head, head.minor == 0 ? http_stays : "", 0, out);
     request->decided = true;
     if (!head.chunked && head.length == 0)
         return PROTOCOL_COMPLETE;
@@ -228,19 +231,14 @@ static bool find_body(const struct http_context *context, const struct http_head
 static void answer_head(const struct protocol_request *request, const struct http_context *context,
                         struct slice bytes, const struct http_head *head, struct buffer *out)
 {
-    size_t before = out->length;
-    buffer_append(out, bytes.bytes, bytes.length);
-    if (out->failed)
-        return;
-    size_t length = bytes.length;
-    if (head->has_hops)
-        length = http_strip_head(buffer_bytes(out) + before, length);
-    buffer_truncate(out, before + length - 2);
+    size_t start = out->length;
+    const char *field = "";
     if (head->status >= 200 && request->closes_client)
-        buffer_append_text(out, "Connection: close\r\n");
+        field = http_closes;
     else if (head->status >= 200 && (context->is_old || head->minor == 0))
-        buffer_append_text(out, "Connection: keep-alive\r\n");
-    buffer_append_text(out, "\r\n");
+        field = http_stays;
+    buffer_append(out, bytes.bytes, bytes.length);
+    rewrite_head(head, field, start, out);
 }
 
 /* MORE: what comes next is a body, or another head. */

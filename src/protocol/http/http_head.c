@@ -79,12 +79,6 @@ static bool is_kept_back(enum http_name name)
     return is_hop(name) || name == HTTP_EXPECT;
 }
 
-/* Whether the text is this word, upper or lower case. */
-static bool word_is(struct slice text, const char *word)
-{
-    return strlen(word) == text.length && strncasecmp(text.bytes, word, text.length) == 0;
-}
-
 /* How many bytes of the text are a token. */
 static size_t token_length(struct slice text)
 {
@@ -235,7 +229,7 @@ static const char *read_connection(struct slice value, struct http_head *head)
 {
     struct slice option;
     while (next_element(&value, &option)) {
-        if (word_is(option, "close")) {
+        if (slice_is_word(option, "close")) {
             head->closes = true;
             continue;
         }
@@ -260,8 +254,9 @@ static const char *read_content_length(struct slice value, struct http_head *hea
 
 static bool is_compression(struct slice coding)
 {
-    return word_is(coding, "gzip") || word_is(coding, "x-gzip") || word_is(coding, "compress") ||
-           word_is(coding, "x-compress") || word_is(coding, "deflate");
+    return slice_is_word(coding, "gzip") || slice_is_word(coding, "x-gzip") ||
+           slice_is_word(coding, "compress") || slice_is_word(coding, "x-compress") ||
+           slice_is_word(coding, "deflate");
 }
 
 static const char *read_transfer_encoding(struct slice value, struct http_head *head)
@@ -269,13 +264,13 @@ static const char *read_transfer_encoding(struct slice value, struct http_head *
     struct slice coding;
     if (head->chunked || head->compressed)
         return "more than one Transfer-Encoding";
-    if (word_is(value, "chunked")) {
+    if (slice_is_word(value, "chunked")) {
         head->chunked = true;
         return NULL;
     }
     while (next_element(&value, &coding) && is_compression(coding))
         head->compressed = true;
-    if (!head->compressed || !word_is(coding, "chunked") || value.length > 0)
+    if (!head->compressed || !slice_is_word(coding, "chunked") || value.length > 0)
         return "a malformed Transfer-Encoding";
     return NULL;
 }
@@ -284,7 +279,7 @@ static void read_expect(struct slice value, struct http_head *head)
 {
     struct slice expectation;
     while (next_element(&value, &expectation)) {
-        if (word_is(expectation, "100-continue"))
+        if (slice_is_word(expectation, "100-continue"))
             head->expects_continue = true;
         else
             head->expects_other = true;
@@ -294,7 +289,7 @@ static void read_expect(struct slice value, struct http_head *head)
 static void read_authorization(struct slice value, struct http_head *head)
 {
     struct slice scheme = { value.bytes, token_length(value) };
-    if (word_is(scheme, "NTLM") || word_is(scheme, "Negotiate"))
+    if (slice_is_word(scheme, "NTLM") || slice_is_word(scheme, "Negotiate"))
         head->logs_in_connection = true;
 }
 
@@ -393,8 +388,8 @@ static const char *read_request_line(struct slice line, struct http_head *head)
     if (!read_version(line, head))
         return "not HTTP/1.0 or HTTP/1.1";
     /* A target that is not strict takes these for the methods whose answers have a body, or none. */
-    if ((word_is(head->method, "HEAD") && !slice_equal(head->method, SLICE("HEAD"))) ||
-        (word_is(head->method, "CONNECT") && !slice_equal(head->method, SLICE("CONNECT"))))
+    if ((slice_is_word(head->method, "HEAD") && !slice_equal(head->method, SLICE("HEAD"))) ||
+        (slice_is_word(head->method, "CONNECT") && !slice_equal(head->method, SLICE("CONNECT"))))
         return "a malformed method";
     return NULL;
 }
@@ -421,7 +416,7 @@ static const char *check_absolute(const struct http_head *head)
     struct slice rest = head->target;
     size_t kind = rest.length > 4 && (rest.bytes[4] == 's' || rest.bytes[4] == 'S') ? 1 : 0;
     struct slice scheme = { rest.bytes, schemes[kind].scheme.length };
-    if (rest.length < scheme.length || !word_is(scheme, schemes[kind].scheme.bytes))
+    if (rest.length < scheme.length || !slice_is_word(scheme, schemes[kind].scheme.bytes))
         return "a malformed request target";
     slice_skip(&rest, scheme.length);
     struct slice authority = { rest.bytes, 0 };

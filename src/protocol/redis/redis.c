@@ -7,9 +7,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-static void open_client(const struct protocol_settings *settings, void *client, uint64_t number)
+static void open_client(const struct protocol_settings *, void *client, uint64_t number)
 {
-    (void)settings;
     ((struct redis_client *)client)->number = number;
 }
 
@@ -18,10 +17,9 @@ static void close_client(void *client)
     free(((struct redis_client *)client)->name);
 }
 
-static bool write_error(const struct protocol_settings *settings, const struct protocol_request *request,
+static bool write_error(const struct protocol_settings *, const struct protocol_request *request,
                         enum reason reason, struct buffer *out)
 {
-    (void)settings;
     if (request->begun)
         return false;
     buffer_print(out, "-ERR proximux: %s\r\n", reason_phrase(reason));
@@ -88,10 +86,9 @@ static const struct key redis_keys[] = {
                            "character"),
 };
 
-static void check(const struct protocol_settings *settings, bool is_shared, const struct key_report *report)
+static void check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
     const struct redis_settings *own = redis_own(settings);
-    (void)is_shared;
     if (own->username.length > 0 && own->password.length == 0)
         key_error(report, "username", "needs a password");
     if (!own->client_auth && own->password.length == 0)

@@ -4,60 +4,29 @@
  *   - "..." knows \n \r \t \b \a, \xHH, and takes any other character behind a backslash as it is
  *   - '...' knows \' only
  *   - quotes may begin inside a word, but a word ends with them: white space or nothing has to follow */
+#include "protocol/number.h"
 #include "protocol/redis/redis.h"
 
+#include <ctype.h>
 #include <stdio.h>
 
 static bool is_space(char c)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static bool ends_word(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* What a character behind a backslash stands for. */
-static char escape_value(char c)
-{
-    switch (c) {
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    case 'b':
-        return '\b';
-    case 'a':
-        return '\a';
-    default:
-        return c;
-    }
+    return isspace((unsigned char)c) != 0;
 }
 
 /* Takes an escape of double quotes, whose backslash is the first byte and not the last, off the line. */
 static char take_escape(struct slice *line)
 {
-    const char *bytes = line->bytes;
-    if (line->length >= 4 && bytes[1] == 'x' && hex_value(bytes[2]) >= 0 && hex_value(bytes[3]) >= 0) {
+    static const char letters[] = "nrtba", meanings[] = "\n\r\t\b\a";
+    const char *bytes = line->bytes, *letter = strchr(letters, bytes[1]);
+    if (line->length >= 4 && bytes[1] == 'x' && number_hex_digit(bytes[2]) >= 0 &&
+        number_hex_digit(bytes[3]) >= 0) {
         slice_skip(line, 4);
-        return (char)(hex_value(bytes[2]) * 16 + hex_value(bytes[3]));
+        return (char)(number_hex_digit(bytes[2]) * 16 + number_hex_digit(bytes[3]));
     }
     slice_skip(line, 2);
-    return escape_value(bytes[1]);
+    return letter != NULL ? meanings[letter - letters] : bytes[1];
 }
 
 /* Takes the inside of quotes and the closing one, off the line. False if that is missing, or something
@@ -86,7 +55,7 @@ static bool take_quoted(struct slice *line, char quote, struct buffer *word)
 /* Takes a word off the line; there is one. */
 static bool take_word(struct slice *line, struct buffer *word)
 {
-    while (line->length > 0 && !ends_word(line->bytes[0])) {
+    while (line->length > 0 && memchr(" \t\n\r", line->bytes[0], 4) == NULL) {
         char c = line->bytes[0];
         slice_skip(line, 1);
         if (c == '"' || c == '\'')
@@ -95,9 +64,6 @@ static bool take_word(struct slice *line, struct buffer *word)
     }
     return true;
 }
-
-/* What every array needs in front of its arguments, at most. */
-#define HEAD_MAX ((size_t)24)
 
 enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct buffer *array)
 {
@@ -114,10 +80,7 @@ enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct b
             result = REDIS_INLINE_UNBALANCED;
             break;
         }
-        buffer_print(array, "$%zu\r\n", word.length);
-        if (word.length > 0)
-            buffer_append(array, buffer_bytes(&word), word.length);
-        buffer_append_text(array, "\r\n");
+        redis_append_bulk(array, buffer_slice(&word));
         result = REDIS_INLINE_ARRAY;
         count++;
     }
@@ -126,7 +89,7 @@ enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct b
     buffer_free(&word);
     if (result != REDIS_INLINE_ARRAY)
         return result;
-    char head[HEAD_MAX];
+    char head[24];
     size_t length = (size_t)snprintf(head, sizeof head, "*%u\r\n", count);
     if (length + array->length > limit)
         return REDIS_INLINE_BIG;
