@@ -149,26 +149,26 @@ size_t listener_descriptors(const struct listener_settings *settings)
 static bool listener_has_usable_target(const struct listener *listener)
 {
     for (size_t i = 0; i < listener_targets(listener); i++) {
-        struct service_target target;
-        listener_target(listener, i, &target);
+        const struct service_target target = listener_target(listener, i);
         if (target.gauges.usable && target.weight > 0)
             return true;
     }
     return false;
 }
 
-void listener_measure(const struct listener *listener, struct listener_gauges *gauges)
+struct listener_gauges listener_measure(const struct listener *listener)
 {
-    *gauges = (struct listener_gauges){
+    struct listener_gauges gauges = {
         .clients = listener_clients(listener),
         .ready = listener->is_ready && !listener->is_draining && listener_has_usable_target(listener),
     };
     list_foreach(&listener->generations, node)
     {
         const struct service *service = list_entry(node, struct generation, node)->service;
-        gauges->waiting += service->functions->waiting(service);
-        gauges->in_flight += service->functions->in_flight(service);
+        gauges.waiting += service->functions->waiting(service);
+        gauges.in_flight += service->functions->in_flight(service);
     }
+    return gauges;
 }
 
 const char *listener_state(const struct listener *listener)
@@ -185,10 +185,12 @@ size_t listener_targets(const struct listener *listener)
     return listener->current->service->functions->targets(listener->current->service);
 }
 
-void listener_target(const struct listener *listener, size_t index, struct service_target *target)
+struct service_target listener_target(const struct listener *listener, size_t index)
 {
     const struct service *service = listener->current->service;
-    service->functions->target(service, index, target);
+    struct service_target target;
+    service->functions->target(service, index, &target);
+    return target;
 }
 
 struct bound_sockets *listener_sockets(struct listener *listener)

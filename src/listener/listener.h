@@ -77,8 +77,8 @@ const struct counters *listener_get_counters(const struct listener *listener);
 const char *listener_state(const struct listener *listener);
 bool listener_is_empty(const struct listener *listener);
 size_t listener_clients(const struct listener *listener);
-void listener_measure(const struct listener *listener, struct listener_gauges *gauges);
+struct listener_gauges listener_measure(const struct listener *listener);
 size_t listener_targets(const struct listener *listener);
-void listener_target(const struct listener *listener, size_t index, struct service_target *target);
+struct service_target listener_target(const struct listener *listener, size_t index);
 
 #endif

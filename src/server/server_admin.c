@@ -7,10 +7,10 @@ static struct listener *server_admin_listener(const struct server *server, size_
     return server_running(server)[index];
 }
 
-static void server_admin_show_process(void *owner, struct admin_process *process)
+static struct admin_process server_admin_show_process(void *owner)
 {
     const struct server *server = owner;
-    *process = (struct admin_process){
+    return (struct admin_process){
         .started = server->started,
         .is_draining = server->drain.stage != DRAIN_RUNNING,
         .file = server->config->settings->file,
@@ -23,20 +23,20 @@ static void server_admin_show_process(void *owner, struct admin_process *process
     };
 }
 
-static void server_admin_show_listener(void *owner, size_t index, struct admin_listener *view)
+static struct admin_listener server_admin_show_listener(void *owner, size_t index)
 {
     struct listener *listener = server_admin_listener(owner, index);
     const struct listener_settings *settings = listener_get_settings(listener);
-    *view = (struct admin_listener){
+    return (struct admin_listener){
         .name = settings->name,
         .mode = settings_mode_name(settings->mode),
         .protocol = settings->protocol.protocol->name,
         .state = listener_state(listener),
+        .gauges = listener_measure(listener),
         .counters = listener_get_counters(listener),
         .addresses = listener_sockets(listener)->count,
         .targets = listener_targets(listener),
     };
-    listener_measure(listener, &view->gauges);
 }
 
 static void server_admin_show_address(void *owner, size_t listener, size_t index, char *text, size_t size)
@@ -44,9 +44,9 @@ static void server_admin_show_address(void *owner, size_t listener, size_t index
     bind_print(&listener_sockets(server_admin_listener(owner, listener))->sockets[index], text, size);
 }
 
-static void server_admin_show_target(void *owner, size_t listener, size_t index, struct service_target *view)
+static struct service_target server_admin_show_target(void *owner, size_t listener, size_t index)
 {
-    listener_target(server_admin_listener(owner, listener), index, view);
+    return listener_target(server_admin_listener(owner, listener), index);
 }
 
 static void server_admin_show_configuration(void *owner, FILE *stream)
