@@ -12,21 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Faults of one file that are reported in full; the others are counted. */
-#define FAULTS_SHOWN 20
+#define FAULTS_SHOWN 20 /* of one file; the others are counted */
+#define FAULT_SIZE   512
+#define SHOWN_LENGTH 80 /* of a malformed text */
 
-#define FAULT_SIZE 512
+#define FILE_WORD       "file:"
+#define WHITE_SPACE     " \t\r\n\v\f"
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
-/* How much of a malformed text a message shows. */
-#define SHOWN_LENGTH 80
-
-#define FILE_WORD        "file:"
-#define WHITE_SPACE      " \t\r\n\v\f"
-#define BYTE_ORDER_MARK  "\xef\xbb\xbf"
-#define READ_BUFFER_SIZE ((size_t)64 * 1024)
-
-/* Of an IPv4-mapped IPv6 address: the bits before the IPv4 address. */
-#define MAPPED_BITS 96
+#define MAPPED_BITS 96 /* of an IPv4-mapped IPv6 address, before the IPv4 address */
 
 struct access_list {
     _Atomic int references; /* as those of the settings that have it */
@@ -83,25 +77,13 @@ static size_t trimmed_length(const char *text, size_t length)
     return length;
 }
 
-/* Reads the address that is the whole of `length` characters. */
-static bool list_parse_address(const char *text, size_t length, struct address *address)
-{
-    char copy[INET6_ADDRSTRLEN];
-    if (length >= sizeof copy)
-        return false;
-    memcpy(copy, text, length);
-    copy[length] = '\0';
-    return address_parse(copy, address);
-}
-
-/* The same, with IPv4-mapped IPv6 made IPv4. */
+/* Reads the address that is the whole of `length` characters, IPv4-mapped IPv6 as IPv4. */
 static bool list_parse_bound(const char *text, size_t length, struct address *bound)
 {
     struct address address;
-    if (!list_parse_address(text, length, &address))
-        return false;
+    bool success = address_parse_part(text, length, &address);
     address_from_socket(&address.any, bound);
-    return true;
+    return success;
 }
 
 static void list_add_bounds(struct building *building, sa_family_t family, const unsigned char *first,
@@ -151,7 +133,7 @@ static void list_add_block(struct building *building, const char *text, const ch
     struct address address;
     unsigned char low[ADDRESS_WIDTH_MAX];
     unsigned char high[ADDRESS_WIDTH_MAX];
-    if (!list_parse_address(text, (size_t)(slash - text), &address)) {
+    if (!address_parse_part(text, (size_t)(slash - text), &address)) {
         list_report_entry(building, text, "is not a block of IP addresses");
         return;
     }
@@ -243,12 +225,9 @@ static void list_read_lines(struct building *building, FILE *stream)
     char *line = NULL;
     size_t size = 0;
     ssize_t length;
-    setvbuf(stream, NULL, _IOFBF, READ_BUFFER_SIZE);
-    errno = 0;
     while (!building->out_of_memory && (length = getline(&line, &size, stream)) != -1) {
         building->line++;
         list_add_line(building, line, (size_t)length);
-        errno = 0;
     }
     if (!building->out_of_memory && !feof(stream)) {
         building->line++;
@@ -299,8 +278,16 @@ static void list_add_setting(struct building *building, const char *text)
 
 /* ---- The list ---- */
 
-static void list_free(struct access_list *list)
+struct access_list *access_list_reference(struct access_list *list)
 {
+    list->references++;
+    return list;
+}
+
+void access_list_release(struct access_list *list)
+{
+    if (list == NULL || --list->references > 0)
+        return;
     access_set_free(&list->v4);
     access_set_free(&list->v6);
     free(list);
@@ -321,24 +308,12 @@ struct access_list *access_list_build(const char *const *entries, size_t count, 
     for (size_t i = 0; i < count && !building.out_of_memory; i++)
         list_add_setting(&building, entries[i]);
     if (building.failed) {
-        list_free(list);
+        access_list_release(list);
         return NULL;
     }
     access_set_finish(&list->v4);
     access_set_finish(&list->v6);
     return list;
-}
-
-struct access_list *access_list_reference(struct access_list *list)
-{
-    list->references++;
-    return list;
-}
-
-void access_list_release(struct access_list *list)
-{
-    if (list != NULL && --list->references == 0)
-        list_free(list);
 }
 
 bool access_list_contains(const struct access_list *list, const struct address *address)

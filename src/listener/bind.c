@@ -179,7 +179,7 @@ static int bind_tcp_socket(const struct bind_work *work)
 {
     const struct listener_settings *settings = work->settings;
     const struct bind_running *running = work->means->running;
-    struct socket_listen_options options = {
+    struct socket_options options = {
         .backlog = settings->backlog,
         .reuse_port = settings->reuse_port,
         .ipv6_only = work->wish->ipv6_only,
@@ -239,7 +239,7 @@ static bool bind_unix(const struct bind_work *work, struct bound_socket *added)
     const char *path = work->endpoint->host;
     const struct unix_settings *unix_socket = &work->settings->unix_socket;
     const struct bind_means *means = work->means;
-    const struct socket_unix_options options = {
+    const struct socket_options options = {
         .backlog = work->settings->backlog,
         .mode = unix_socket->mode,
         .user = unix_socket->user != (uid_t)-1 ? unix_socket->user : means->user,

@@ -10,17 +10,9 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* The longest unix path that fits a socket address with its end. */
-#define UNIX_PATH_MAX_LENGTH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
-
-/* Longest name that systemd gives a descriptor. */
-#define SYSTEMD_NAME_MAX_LENGTH 255
-
-/* Longest host name of RFC 1035; the dot that may end it does not count. */
-#define HOST_NAME_MAX_LENGTH 253
-
-/* The beginning of an IPv4-mapped IPv6 address. */
-static const unsigned char address_mapped[12] = { [10] = 0xff, [11] = 0xff };
+#define UNIX_PATH_MAX_LENGTH    (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define SYSTEMD_NAME_MAX_LENGTH 255 /* of a descriptor */
+#define HOST_NAME_MAX_LENGTH    253 /* RFC 1035; the dot that may end it does not count */
 
 static bool address_parse_zone(const char *zone, uint32_t *scope)
 {
@@ -33,34 +25,42 @@ static bool address_parse_zone(const char *zone, uint32_t *scope)
     return *zone >= '0' && *zone <= '9' && *end == '\0' && number > 0 && number <= UINT32_MAX;
 }
 
-bool address_parse(const char *text, struct address *address)
+bool address_parse_part(const char *text, size_t length, struct address *address)
 {
-    char host[INET6_ADDRSTRLEN];
+    char host[INET6_ADDRSTRLEN + IF_NAMESIZE]; /* with a zone, and its '%' */
     struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
     memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
-        address->family = AF_INET;
-        return true;
-    }
-    size_t length = strcspn(text, "%");
     if (length >= sizeof host)
         return false;
     memcpy(host, text, length);
     host[length] = '\0';
+    if (inet_pton(AF_INET, host, &address->v4.sin_addr) == 1) {
+        address->family = AF_INET;
+        return true;
+    }
+    char *zone = strchr(host, '%');
+    if (zone != NULL)
+        *zone++ = '\0';
     if (inet_pton(AF_INET6, host, &v6.sin6_addr) != 1 ||
-        (text[length] == '%' && !address_parse_zone(text + length + 1, &v6.sin6_scope_id)))
+        (zone != NULL && !address_parse_zone(zone, &v6.sin6_scope_id)))
         return false;
     address->v6 = v6;
     return true;
 }
 
+bool address_parse(const char *text, struct address *address)
+{
+    return address_parse_part(text, strlen(text), address);
+}
+
 void address_from_bytes(sa_family_t family, const unsigned char *bytes, uint16_t port,
                         struct address *address)
 {
+    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
     memset(address, 0, sizeof *address);
-    if (family == AF_INET6 && memcmp(bytes, address_mapped, sizeof address_mapped) == 0) {
+    if (family == AF_INET6 && memcmp(bytes, mapped, sizeof mapped) == 0) {
         family = AF_INET;
-        bytes += sizeof address_mapped;
+        bytes += sizeof mapped;
     }
     address->family = family;
     memcpy(family == AF_INET ? (void *)&address->v4.sin_addr : &address->v6.sin6_addr, bytes,
@@ -81,26 +81,6 @@ void address_from_socket(const struct sockaddr *socket_address, struct address *
         if (address->family == AF_INET6)
             address->v6 = v6;
     }
-}
-
-void address_set_port(struct address *address, uint16_t port)
-{
-    if (address->family == AF_INET)
-        address->v4.sin_port = htons(port);
-    else if (address->family == AF_INET6)
-        address->v6.sin6_port = htons(port);
-}
-
-uint16_t address_port(const struct address *address)
-{
-    if (address->family == AF_INET)
-        return ntohs(address->v4.sin_port);
-    return address->family == AF_INET6 ? ntohs(address->v6.sin6_port) : 0;
-}
-
-socklen_t address_length(const struct address *address)
-{
-    return address->family == AF_INET ? sizeof address->v4 : sizeof address->v6;
 }
 
 const char *address_print(const struct address *address, char *text)
@@ -152,9 +132,9 @@ int address_compare(const struct address *a, const struct address *b)
 
 bool address_is_loopback(const struct address *address)
 {
-    if (address->family == AF_INET)
-        return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
-    return address->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+    return address->family == AF_INET
+               ? address_bytes(address)[0] == 127
+               : address->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
 static bool endpoint_fail(char *error, size_t error_size, const char *message, const char *text)
@@ -284,11 +264,9 @@ bool endpoint_copy(const struct endpoint *endpoint, struct endpoint *copy)
 {
     *copy = *endpoint;
     copy->host = strdup(endpoint->host);
-    if (copy->host == NULL) {
+    if (copy->host == NULL)
         memset(copy, 0, sizeof *copy);
-        return false;
-    }
-    return true;
+    return copy->host != NULL;
 }
 
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b)

@@ -19,7 +19,10 @@
  * AF_UNSPEC (all zero) for none at all. */
 struct address {
     union {
-        sa_family_t family;
+        struct {
+            sa_family_t family;
+            in_port_t port; /* as it is on the wire */
+        };
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
@@ -38,9 +41,10 @@ static inline size_t address_width(const struct address *address)
     return address->family == AF_INET ? 4 : address->family == AF_INET6 ? 16 : 0;
 }
 
-/* Reads a numeric IPv4 or IPv6 address without port (an IPv6 zone as in "fe80::1%eth0" is understood); the port
- * becomes 0. False if it is none: the address is all zero then. */
+/* Reads a numeric IPv4 or IPv6 address without port (an IPv6 zone as in "fe80::1%eth0" is understood), or one that is
+ * the first `length` characters; the port becomes 0. False if it is none: the address is all zero then. */
 bool address_parse(const char *text, struct address *address);
+bool address_parse_part(const char *text, size_t length, struct address *address);
 
 /* Takes an address of AF_INET or AF_INET6 as it is on the wire, or a socket's address as accept() and
  * getpeername() give it. IPv4-mapped IPv6 becomes IPv4. */
@@ -48,11 +52,23 @@ void address_from_bytes(sa_family_t family, const unsigned char *bytes, uint16_t
                         struct address *address);
 void address_from_socket(const struct sockaddr *socket_address, struct address *address);
 
-void address_set_port(struct address *address, uint16_t port);
-uint16_t address_port(const struct address *address);
+/* The port; 0 for other families, of which it can't be set. */
+static inline uint16_t address_port(const struct address *address)
+{
+    return ntohs(address->port);
+}
+
+static inline void address_set_port(struct address *address, uint16_t port)
+{
+    if (address_width(address) > 0)
+        address->port = htons(port);
+}
 
 /* Length to hand to bind() and connect(). IP addresses only. */
-socklen_t address_length(const struct address *address);
+static inline socklen_t address_length(const struct address *address)
+{
+    return address->family == AF_INET ? sizeof address->v4 : sizeof address->v6;
+}
 
 /* "192.0.2.1:80", "[2001:db8::1]:80", "unix" or "none". Returns `text`, of ADDRESS_TEXT_SIZE bytes. */
 const char *address_print(const struct address *address, char *text);

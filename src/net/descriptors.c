@@ -12,11 +12,10 @@ static size_t count_open(void)
     if (directory == NULL)
         return 0;
     size_t count = 0;
-    const struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL)
-        count += entry->d_name[0] != '.';
+    while (readdir(directory) != NULL)
+        count++;
     closedir(directory);
-    return count - 1; /* the directory's own */
+    return count - 3; /* ".", ".." and the directory's own */
 }
 
 /* Raises the hard limit only as far as `wanted` asks, the soft one to the hard one. Returns the soft one. */
@@ -63,10 +62,9 @@ void descriptors_return(struct descriptors *descriptors, size_t count)
         list_remove(waiting);
         list_append(&called, waiting);
     }
-    struct list_node *node;
-    while ((node = list_first(&called)) != NULL) {
-        list_remove(node);
-        struct descriptors_waiter *waiter = list_entry(node, struct descriptors_waiter, node);
+    while (!list_empty(&called)) {
+        struct descriptors_waiter *waiter = list_entry(list_first(&called), struct descriptors_waiter, node);
+        list_remove(&waiter->node);
         waiter->resume(waiter);
     }
 }

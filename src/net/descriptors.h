@@ -1,5 +1,5 @@
-/* The account of file descriptors. A client is accepted only when the descriptor of its target connection can be
- * reserved too. Who can't reserve any waits here, and is called when descriptors come back. */
+/* The account of file descriptors. A client is accepted only when its target connection's can be reserved too: who
+ * can't reserve any waits here, and is called when descriptors come back. */
 #ifndef NET_DESCRIPTORS_H
 #define NET_DESCRIPTORS_H
 
@@ -7,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct descriptors {
     size_t available;
@@ -28,10 +27,9 @@ size_t descriptors_init(struct descriptors *descriptors, size_t wanted);
 /* Reserves `count`. False if fewer are left: none is reserved then. */
 bool descriptors_reserve(struct descriptors *descriptors, size_t count);
 
-/* Returns `count`, after the descriptors were closed, and calls the waiters for which there are enough now. */
+/* Returns `count`, after they were closed, and calls the waiters for which there are enough now. */
 void descriptors_return(struct descriptors *descriptors, size_t count);
 
-/* Waits for `count` descriptors. */
 void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter *waiter, size_t count);
 
 #endif

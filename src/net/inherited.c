@@ -4,14 +4,12 @@
 #include "net/socket.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* More than any unit passes; a number that is higher is no number of descriptors. */
-#define INHERITED_MAX 4096
+#define INHERITED_MAX 4096 /* more than any unit passes */
 
 /* The value of a variable as a number from 0 to `most`; -1 if it is none. */
 static long read_variable(const char *name, long most)
@@ -26,21 +24,16 @@ static long read_variable(const char *name, long most)
 /* Finds out where the socket listens. False when memory is short. */
 static bool find_address(struct inherited_socket *inherited)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_un unix_socket;
-        struct sockaddr_storage storage;
-    } own = { .storage = { .ss_family = AF_UNSPEC } };
-    socklen_t length = sizeof own;
+    struct sockaddr_un own = { .sun_family = AF_UNSPEC }; /* the longest of listening sockets */
+    socklen_t length = sizeof own - 1;                    /* so that its path ends */
     if (socket_option(inherited->descriptor, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
         socket_option(inherited->descriptor, SOL_SOCKET, SO_ACCEPTCONN) != 1 ||
-        getsockname(inherited->descriptor, &own.any, &length) == -1)
+        getsockname(inherited->descriptor, (struct sockaddr *)&own, &length) == -1)
         return true;
-    address_from_socket(&own.any, &inherited->address);
+    address_from_socket((const struct sockaddr *)&own, &inherited->address);
     if (inherited->address.family != AF_UNIX)
         return true;
-    own.unix_socket.sun_path[sizeof own.unix_socket.sun_path - 1] = '\0';
-    inherited->path = strdup(own.unix_socket.sun_path); /* empty: an abstract one */
+    inherited->path = strdup(own.sun_path); /* empty: an abstract one */
     return inherited->path != NULL;
 }
 
@@ -120,27 +113,19 @@ void inherited_report(const struct inherited *inherited)
     }
 }
 
-void inherited_remove_paths(struct inherited *inherited)
+void inherited_release(struct inherited *inherited, bool removes_paths)
 {
     for (size_t i = 0; i < inherited->count; i++) {
         struct inherited_socket *left = &inherited->sockets[i];
-        if (left->descriptor == -1 || left->path == NULL || left->path[0] != '/' ||
-            strcmp(left->name, INHERITED_BY_ADDRESS) != 0)
-            continue;
-        close(left->descriptor);
-        left->descriptor = -1;
-        const char *obstacle = socket_remove_stale(left->path);
-        if (obstacle != NULL)
-            log_debug(NULL, "%s stays: %s", left->path, obstacle);
-    }
-}
-
-void inherited_release(struct inherited *inherited)
-{
-    for (size_t i = 0; i < inherited->count; i++) {
-        struct inherited_socket *left = &inherited->sockets[i];
-        if (left->descriptor != -1)
+        bool is_left = left->descriptor != -1;
+        if (is_left)
             close(left->descriptor);
+        if (is_left && removes_paths && left->path != NULL && left->path[0] == '/' &&
+            strcmp(left->name, INHERITED_BY_ADDRESS) == 0) {
+            const char *obstacle = socket_remove_stale(left->path);
+            if (obstacle != NULL)
+                log_debug(NULL, "%s stays: %s", left->path, obstacle);
+        }
         free(left->name);
         free(left->path);
     }

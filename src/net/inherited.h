@@ -1,6 +1,5 @@
-/* Listening sockets that this process was started with: those of systemd's socket activation
- * (sd_listen_fds(3)), known by the names in their units, and those of the process that an upgrade replaces (see
- * server/upgrade.h), known by their addresses. */
+/* Listening sockets that this process was started with: those that systemd passes (sd_listen_fds(3)), known by names,
+ * and those of the process that an upgrade replaces (see server/upgrade.h), known by their addresses. */
 #ifndef NET_INHERITED_H
 #define NET_INHERITED_H
 
@@ -8,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 /* The first descriptor that is passed; the others follow it. */
 #define INHERITED_FIRST 3
@@ -47,10 +45,8 @@ int inherited_claim(struct inherited_socket *socket);
 /* Logs each unclaimed socket. */
 void inherited_report(const struct inherited *inherited);
 
-/* Closes unclaimed unix sockets of the replaced process, once that has closed them too, and removes their paths. */
-void inherited_remove_paths(struct inherited *inherited);
-
-/* Closes unclaimed sockets, and frees all. */
-void inherited_release(struct inherited *inherited);
+/* Closes unclaimed sockets, and frees all. Removes the paths of unix sockets of the process that an upgrade replaced if
+ * that has closed them too. */
+void inherited_release(struct inherited *inherited, bool removes_paths);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* The fixed part of version 2: a signature, then command, family and the length of what follows. */
 static const char signature[12] = "\r\n\r\n\0\r\nQUIT\n";
@@ -84,11 +85,6 @@ static enum proxy_header_result text_read(struct proxy_header *header, const cha
 
 /* ---- version 2 ---- */
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The length of the whole header. */
 static size_t binary_length(const struct proxy_header *header)
 {
@@ -124,10 +120,10 @@ static void binary_read_addresses(struct proxy_header *header)
 static bool binary_take(struct proxy_header *header, size_t end, const char *bytes, size_t length,
                         size_t *used)
 {
-    size_t count = smaller(end - header->total, length - *used);
+    size_t count = MIN(end - header->total, length - *used);
     if (header->total < sizeof header->bytes)
         memcpy(header->bytes + header->total, bytes + *used,
-               smaller(count, sizeof header->bytes - header->total));
+               MIN(count, sizeof header->bytes - header->total));
     header->total += count;
     *used += count;
     return header->total == end;
@@ -138,7 +134,7 @@ static enum proxy_header_result binary_read(struct proxy_header *header, const c
 {
     if (header->total < BINARY_FIXED) {
         bool is_whole = binary_take(header, BINARY_FIXED, bytes, length, used);
-        if (memcmp(header->bytes, signature, smaller(header->total, sizeof signature)) != 0 ||
+        if (memcmp(header->bytes, signature, MIN(header->total, sizeof signature)) != 0 ||
             (is_whole && !binary_is_valid(header)))
             return PROXY_HEADER_BROKEN;
         if (!is_whole)

@@ -23,22 +23,19 @@ static bool set_flag(int descriptor, int level, int option, int value)
     return setsockopt(descriptor, level, option, &value, sizeof value) == 0;
 }
 
-int socket_listen(const struct address *address, const struct socket_listen_options *options)
+int socket_listen(const struct address *address, const struct socket_options *options)
 {
     int descriptor = socket(address->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor == -1)
         return -1;
-    bool set = set_flag(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (options->reuse_port)
-        set = set && set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (address->family == AF_INET6)
-        set = set && set_flag(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options->ipv6_only);
-    if (options->user != (uid_t)-1)
-        set = set && fchown(descriptor, options->user, (gid_t)-1) == 0;
-    if (!set || bind(descriptor, &address->any, address_length(address)) == -1 ||
-        listen(descriptor, options->backlog) == -1)
-        return close_keeping_errno(descriptor);
-    return descriptor;
+    bool is_v6 = address->family == AF_INET6;
+    bool success = set_flag(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) &&
+                   (!options->reuse_port || set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)) &&
+                   (!is_v6 || set_flag(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options->ipv6_only)) &&
+                   (options->user == (uid_t)-1 || fchown(descriptor, options->user, (gid_t)-1) == 0) &&
+                   bind(descriptor, &address->any, address_length(address)) == 0 &&
+                   listen(descriptor, options->backlog) == 0;
+    return success ? descriptor : close_keeping_errno(descriptor);
 }
 
 void socket_set_reuse_port(int descriptor, bool reuse)
@@ -119,7 +116,7 @@ bool socket_find_file(const char *path, struct socket_file *file)
     return true;
 }
 
-int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
+int socket_listen_unix(const char *path, const struct socket_options *options, struct socket_file *file,
                        char *error, size_t error_size)
 {
     const char *obstacle = socket_remove_stale(path);
@@ -228,7 +225,6 @@ void socket_no_delay(int descriptor)
 
 void socket_close_reset(int descriptor)
 {
-    struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
     close(descriptor);
 }

@@ -6,19 +6,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
-struct socket_listen_options {
+struct socket_options {
     int backlog;
-    bool reuse_port;
-    bool ipv6_only; /* of an IPv6 address; otherwise it takes IPv4 clients too */
+    bool reuse_port; /* of an IP address */
+    bool ipv6_only;  /* of an IPv6 address; otherwise it takes IPv4 clients too */
+    mode_t mode;     /* of a unix socket */
     uid_t user; /* whose socket it is to be: only sockets of one user can share an address; (uid_t)-1: ours */
+    gid_t group; /* of a unix socket; (gid_t)-1: ours */
 };
 
 /* Binds and listens. Returns the descriptor, or -1 with errno. The caller closes it. */
-int socket_listen(const struct address *address, const struct socket_listen_options *options);
+int socket_listen(const struct address *address, const struct socket_options *options);
 
 /* Allows that others of the same user listen on the address too, or not any more. */
 void socket_set_reuse_port(int descriptor, bool reuse);
@@ -28,13 +29,6 @@ void socket_set_reuse_port(int descriptor, bool reuse);
  * Connections in the backlog can still be accepted. */
 void socket_stop_listening(int descriptor, bool is_unix);
 
-struct socket_unix_options {
-    int backlog;
-    mode_t mode;
-    uid_t user;  /* (uid_t)-1: unchanged */
-    gid_t group; /* (gid_t)-1: unchanged */
-};
-
 /* Which file a bound unix socket is, so that only that one is removed at the end. */
 struct socket_file {
     dev_t device;
@@ -43,11 +37,11 @@ struct socket_file {
 
 /* Binds a unix socket with mode and owner set before it listens, after socket_remove_stale(). Returns the descriptor,
  * or -1 with a reason in `error`. */
-int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
+int socket_listen_unix(const char *path, const struct socket_options *options, struct socket_file *file,
                        char *error, size_t error_size);
 
-/* Makes the folder of a unix socket or a pid file, such as /run/proximux, which each boot removes, if it is missing: the
- * last one of `path`, 0755, of that user and group ((uid_t)-1, (gid_t)-1: the process's). False with errno. */
+/* Makes the last folder of `path`, as that of a unix socket or a pid file, if it is missing: 0755, of that user and
+ * group ((uid_t)-1, (gid_t)-1: the process's). False with errno. */
 bool socket_make_folder(const char *path, uid_t user, gid_t group);
 
 /* Removes a socket file that nobody listens at, which a refused connection proves. NULL if the path is free then, or

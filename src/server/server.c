@@ -311,12 +311,11 @@ static bool server_announce(struct server *server)
         return false;
     }
     server_start_watchdog(server);
-    if (server->predecessor != -1) {
+    bool is_upgrade = server->predecessor != -1;
+    if (is_upgrade)
         upgrade_take_over(server->predecessor);
-        server->predecessor = -1;
-        inherited_remove_paths(&server->inherited);
-    }
-    inherited_release(&server->inherited);
+    server->predecessor = -1;
+    inherited_release(&server->inherited, is_upgrade);
     notify_send(NOTIFY_RUNNING);
     return true;
 }
@@ -330,7 +329,7 @@ static void server_clean_up(struct server *server)
     reload_stop(server);
     listener_destroy(server->admin);
     drain_destroy(server);
-    inherited_release(&server->inherited);
+    inherited_release(&server->inherited, false);
     upgrade_free(&server->upgrade);
     resolver_destroy(server->runtime.resolver);
     shortage_stop(&server->runtime.shortage);
