@@ -3,7 +3,6 @@
 #include "admin/json.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/log_recent.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "admin/status.h"
 
 #include "base/clock.h"
-#include "base/log_recent.h"
+#include "base/log.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

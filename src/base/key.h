@@ -76,31 +76,21 @@ struct key_scope {
 #define KEY_FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)NULL)->member)
 
 /* One row each: the name, what is peculiar to the type, the help; then whatever else. */
+#define KEY_ROW(kind, word, text, ...)                                                                       \
+    {                                                                                                        \
+        .name = word, .type = kind, .help = text, __VA_ARGS__                                                \
+    }
 #define STRING_KEY(word, standard, text, ...)                                                                \
-    {                                                                                                        \
-        .name = word, .type = KEY_STRING, .fallback = standard, .help = text, __VA_ARGS__                    \
-    }
-#define STRINGS_KEY(word, text, ...)                                                                         \
-    {                                                                                                        \
-        .name = word, .type = KEY_STRINGS, .help = text, __VA_ARGS__                                         \
-    }
-#define STRUCTURE_KEY(word, text, ...)                                                                       \
-    {                                                                                                        \
-        .name = word, .type = KEY_STRUCTURE, .help = text, __VA_ARGS__                                       \
-    }
+    KEY_ROW(KEY_STRING, word, text, .fallback = standard, __VA_ARGS__)
+#define STRINGS_KEY(word, text, ...)   KEY_ROW(KEY_STRINGS, word, text, __VA_ARGS__)
+#define STRUCTURE_KEY(word, text, ...) KEY_ROW(KEY_STRUCTURE, word, text, __VA_ARGS__)
 #define BOOLEAN_KEY(word, standard, text, ...)                                                               \
-    {                                                                                                        \
-        .name = word, .type = KEY_BOOLEAN, .fallback = standard, .help = text, __VA_ARGS__                   \
-    }
+    KEY_ROW(KEY_BOOLEAN, word, text, .fallback = standard, __VA_ARGS__)
 #define CHOICE_KEY(word, words, standard, text, ...)                                                         \
-    {                                                                                                        \
-        .name = word, .type = KEY_CHOICE, .choices = words, .fallback = standard, .help = text, __VA_ARGS__  \
-    }
+    KEY_ROW(KEY_CHOICE, word, text, .choices = words, .fallback = standard, __VA_ARGS__)
 #define INTEGER_KEY(word, counts, least, most, standard, text, ...)                                          \
-    {                                                                                                        \
-        .name = word, .type = KEY_INTEGER, .unit = counts, .minimum = least, .maximum = most,                \
-        .fallback = standard, .help = text, __VA_ARGS__                                                      \
-    }
+    KEY_ROW(KEY_INTEGER, word, text, .unit = counts, .minimum = least, .maximum = most,                      \
+            .fallback = standard, __VA_ARGS__)
 #define LIMIT_KEY(word, counts, least, most, standard, text, ...)                                            \
     INTEGER_KEY(word, counts, least, most, standard, text, .can_disable = true, __VA_ARGS__)
 

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log_line.h"
-#include "base/log_recent.h"
 #include "base/log_sink.h"
 
 #include <errno.h>
@@ -53,6 +52,8 @@ static pthread_cond_t writer_ended = PTHREAD_COND_INITIALIZER;       /* has writ
 static struct list files = { .head = { &files.head, &files.head } }; /* guarded by `lock` */
 static struct log_file *active; /* guarded by `lock`; NULL: lines go directly to standard error */
 static size_t dismissed;        /* guarded by `lock`: threads that still write out what they hold */
+static struct log_recent recent[LOG_RECENT_COUNT]; /* guarded by `lock` */
+static uint64_t recent_count;                      /* guarded by `lock`: ever put in */
 static _Atomic uint64_t dropped;
 static _Atomic enum log_level shown_level = LOG_LEVEL_INFO;
 static _Atomic enum log_format shown_format = LOG_FORMAT_TEXT;
@@ -274,18 +275,12 @@ bool log_masks_addresses(void)
     return shown_masked;
 }
 
-/* Owned by the caller of log_change_prepare(). */
-struct log_change {
-    struct log_options options;
-    struct log_file *file; /* that takes over; NULL: the output stays */
-};
-
 bool log_start(const struct log_options *options, char *error, size_t error_size)
 {
-    struct log_change *change = log_change_prepare(options, error, error_size);
-    if (change == NULL)
+    struct log_file *output;
+    if (!log_prepare(options, &output, error, error_size))
         return false;
-    log_change_commit(change);
+    log_commit(options, output);
     return true;
 }
 
@@ -298,45 +293,27 @@ static bool log_output_differs(const struct log_options *options)
            (options->output == LOG_OUTPUT_FILE && strcmp(file->sink.path, options->path) != 0);
 }
 
-struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size)
+bool log_prepare(const struct log_options *options, struct log_file **output, char *error, size_t error_size)
 {
-    struct log_change *change = calloc(1, sizeof *change);
-    if (change == NULL) {
-        snprintf(error, error_size, "cannot start the log: %s", strerror(errno));
-        return NULL;
-    }
-    change->options = *options;
-    if (!log_output_differs(options))
-        return change;
-    change->file = log_file_create(options, true, error, error_size);
-    if (change->file != NULL)
-        return change;
-    free(change);
-    return NULL;
+    bool differs = log_output_differs(options);
+    *output = differs ? log_file_create(options, true, error, error_size) : NULL;
+    return !differs || *output != NULL;
 }
 
-void log_change_commit(struct log_change *change)
+void log_commit(const struct log_options *options, struct log_file *output)
 {
     pthread_mutex_lock(&lock);
-    if (change->file != NULL) {
+    if (output != NULL) {
         if (active != NULL)
             log_file_dismiss(active);
         else
             dropped = 0;
-        active = change->file;
+        active = output;
     }
     pthread_mutex_unlock(&lock);
-    log_configure(change->options.level, change->options.format);
-    log_mask_addresses(change->options.mask_addresses);
-    shown_bare = change->options.output == LOG_OUTPUT_SYSLOG;
-    free(change);
-}
-
-void log_change_cancel(struct log_change *change)
-{
-    if (change != NULL)
-        log_file_close(change->file);
-    free(change);
+    log_configure(options->level, options->format);
+    log_mask_addresses(options->mask_addresses);
+    shown_bare = options->output == LOG_OUTPUT_SYSLOG;
 }
 
 void log_reopen(void)
@@ -413,6 +390,28 @@ bool log_enabled(enum log_kind kind)
     return shown_level >= shown_from[kind];
 }
 
+size_t log_recent(struct log_recent *lines)
+{
+    pthread_mutex_lock(&lock);
+    size_t count = recent_count < LOG_RECENT_COUNT ? (size_t)recent_count : LOG_RECENT_COUNT;
+    for (size_t i = 0; i < count; i++)
+        lines[i] = recent[(recent_count - 1 - i) % LOG_RECENT_COUNT];
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+static void log_keep(enum log_kind kind, int64_t when, const char *source, const char *message)
+{
+    pthread_mutex_lock(&lock);
+    struct log_recent *line = &recent[recent_count++ % LOG_RECENT_COUNT];
+    line->time = when;
+    line->kind = kind;
+    snprintf(line->source, sizeof line->source, "%s", source == NULL ? "" : source);
+    if (snprintf(line->message, sizeof line->message, "%s", message) >= (int)sizeof line->message)
+        memcpy(line->message + sizeof line->message - 4, "...", 4);
+    pthread_mutex_unlock(&lock);
+}
+
 static void log_write_line(enum log_kind kind, int64_t when, const char *source, const char *message,
                            bool is_beginning)
 {
@@ -444,7 +443,7 @@ void log_write(enum log_kind kind, const char *source, const char *format, ...)
         snprintf(message, sizeof message, "%s", format);
     int64_t now = clock_wall();
     if (is_kept)
-        log_recent_keep(kind, now, source, message);
+        log_keep(kind, now, source, message);
     if (log_enabled(kind))
         log_write_line(kind, now, source, message, length >= (int)sizeof message);
     errno = saved_errno;

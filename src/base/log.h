@@ -33,12 +33,11 @@ void log_configure(enum log_level level, enum log_format format);
  * the reason in `error`: the log stays as it was. */
 bool log_start(const struct log_options *options, char *error, size_t error_size);
 
-/* A change of the options of a log that runs. Preparing does all that can fail (NULL with the reason in `error`); then
- * it is committed or cancelled. Earlier lines go to the old output. */
-struct log_change;
-struct log_change *log_change_prepare(const struct log_options *options, char *error, size_t error_size);
-void log_change_commit(struct log_change *change);
-void log_change_cancel(struct log_change *change); /* NULL is allowed */
+/* Other options for a log that runs. Preparing does all that can fail (false with the reason in `error`); then the
+ * output (NULL: it stays) is committed, or closed by log_file_close(). Earlier lines go to the old one. */
+struct log_file;
+bool log_prepare(const struct log_options *options, struct log_file **output, char *error, size_t error_size);
+void log_commit(const struct log_options *options, struct log_file *output);
 
 /* Has each thread reopen its file, after rotation. A file that can't be reopened stays in use, and the log says so. */
 void log_reopen(void);
@@ -49,13 +48,11 @@ void log_stop(void);
 /* Lines dropped since log_start(). */
 uint64_t log_dropped(void);
 
-/* A further file to which lines are appended by a thread of its own; it works without the log being started. */
-struct log_file;
-
-/* Longest line, its line feed included; longer ones are dropped. */
+/* Longest line of a file, its line feed included; longer ones are dropped. */
 #define LOG_FILE_LINE_MAX 64000
 
-/* NULL on failure, with the reason in `error`. */
+/* A further file to which lines are appended by a thread of its own; it works without the log being started. NULL with
+ * the reason in `error`. */
 struct log_file *log_file_open(const char *path, char *error, size_t error_size);
 
 /* Appends a line unchanged; it ends with a line feed. The number of lines that were dropped is written there in the
@@ -76,6 +73,19 @@ bool log_masks_addresses(void);
  * Text: "2026-11-23T10:15:04.123Z info mysql: ..."; JSON: one object with time, level, source, message. */
 void log_write(enum log_kind kind, const char *source, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* One of the latest errors and warnings, which are kept for the status page. */
+struct log_recent {
+    int64_t time; /* milliseconds since 1970 */
+    enum log_kind kind;
+    char source[40];   /* "" for the process itself */
+    char message[216]; /* any bytes, as in `source` */
+};
+
+#define LOG_RECENT_COUNT 32
+
+/* Copies them, the newest first, to room for LOG_RECENT_COUNT; returns their number. */
+size_t log_recent(struct log_recent *lines);
 
 #define log_error(source, ...)   log_write(LOG_KIND_ERROR, source, __VA_ARGS__)
 #define log_warning(source, ...) log_write(LOG_KIND_WARNING, source, __VA_ARGS__)

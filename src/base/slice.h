@@ -33,6 +33,12 @@ static inline bool slice_is_word(struct slice slice, const char *word)
     return slice.length == strlen(word) && strncasecmp(slice.bytes, word, slice.length) == 0;
 }
 
+/* Of strings, either of which may be NULL. */
+static inline bool text_equal(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 static inline bool slice_begins_with(struct slice slice, struct slice beginning)
 {
     return slice.length >= beginning.length &&

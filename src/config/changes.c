@@ -22,20 +22,15 @@ static char *name_add(char *names, const char *name)
     return longer;
 }
 
-static bool string_equal(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 static bool group_equal(const struct parsed_group *a, const struct parsed_group *b);
 
 static bool value_equal(const struct parsed_value *a, const struct parsed_value *b)
 {
-    if (a->set != b->set || a->number != b->number || !string_equal(a->string, b->string) ||
+    if (a->set != b->set || a->number != b->number || !text_equal(a->string, b->string) ||
         a->count != b->count)
         return false;
     for (size_t i = 0; i < a->count; i++)
-        if (!string_equal(a->items[i].text, b->items[i].text))
+        if (!text_equal(a->items[i].text, b->items[i].text))
             return false;
     return a->group == NULL || b->group == NULL ? a->group == b->group : group_equal(a->group, b->group);
 }

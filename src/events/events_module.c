@@ -400,20 +400,15 @@ bool module_load(struct module *module, const struct parsed_configuration *parse
     return parsed->problems->errors == errors;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 bool module_is_equal(const struct module *a, const struct module *b)
 {
-    bool equal = same_text(a->path, b->path) && a->module == b->module &&
+    bool equal = text_equal(a->path, b->path) && a->module == b->module &&
                  (a->listeners == NULL) == (b->listeners == NULL) && a->listener_count == b->listener_count;
     for (size_t i = 0; equal && i < a->listener_count; i++)
-        equal = same_text(a->listeners[i], b->listeners[i]);
+        equal = text_equal(a->listeners[i], b->listeners[i]);
     for (size_t i = 0; equal && i < count_keys(a->module); i++)
         equal = a->values[i].is_set == b->values[i].is_set && a->values[i].number == b->values[i].number &&
-                same_text(a->values[i].string, b->values[i].string);
+                text_equal(a->values[i].string, b->values[i].string);
     return equal;
 }
 

@@ -1,5 +1,4 @@
 #include "base/log.h"
-#include "server/notify.h"
 #include "server/server_state.h"
 
 #include <stdlib.h>

@@ -1,6 +1,5 @@
-#include "server/event_loop.h"
-
 #include "base/log.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -20,11 +20,10 @@
 /* All that the new process is started with, made before the fork: after it, memory can't be had safely. */
 struct launch {
     const struct launch_program *program;
-    const struct launch_socket *sockets;
+    struct launch_socket *sockets;
     size_t count;
     int pair;   /* its end of the socket pair */
     int report; /* the starter's end of the pipe */
-    int *safe;
     struct buffer names;
     char descriptors[VARIABLE_SIZE];
     char handover[VARIABLE_SIZE];
@@ -61,7 +60,6 @@ static bool launch_make_environment(struct launch *launch)
 
 static bool launch_make(struct launch *launch)
 {
-    launch->safe = calloc(launch->count, sizeof *launch->safe);
     buffer_append_text(&launch->names, "LISTEN_FDNAMES=");
     for (size_t i = 0; i < launch->count; i++)
         buffer_print(&launch->names, "%s%s", i == 0 ? "" : ":", launch->sockets[i].name);
@@ -69,13 +67,11 @@ static bool launch_make(struct launch *launch)
     snprintf(launch->descriptors, VARIABLE_SIZE, "LISTEN_FDS=%zu", launch->count);
     snprintf(launch->handover, VARIABLE_SIZE, "%s=%zu", launch->program->variable,
              INHERITED_FIRST + launch->count);
-    return (launch->safe != NULL || launch->count == 0) && !launch->names.failed &&
-           launch_make_environment(launch);
+    return !launch->names.failed && launch_make_environment(launch);
 }
 
 static void launch_free(struct launch *launch)
 {
-    free(launch->safe);
     free(launch->environment);
     buffer_free(&launch->names);
 }
@@ -83,19 +79,20 @@ static void launch_free(struct launch *launch)
 /* ---- the new process, before it becomes the new binary ---- */
 
 /* Puts the sockets and the pair's end where the new process expects them, out of each other's way first. */
-static bool launch_place_descriptors(const struct launch *launch)
+static bool launch_place_descriptors(struct launch *launch)
 {
     int end = INHERITED_FIRST + (int)launch->count;
     int pair = fcntl(launch->pair, F_DUPFD_CLOEXEC, end + 1);
     if (pair == -1)
         return false;
     for (size_t i = 0; i < launch->count; i++) {
-        launch->safe[i] = fcntl(launch->sockets[i].descriptor, F_DUPFD_CLOEXEC, end + 1);
-        if (launch->safe[i] == -1)
+        int *descriptor = &launch->sockets[i].descriptor; /* of this process's copy */
+        *descriptor = fcntl(*descriptor, F_DUPFD_CLOEXEC, end + 1);
+        if (*descriptor == -1)
             return false;
     }
     for (size_t i = 0; i < launch->count; i++)
-        if (dup2(launch->safe[i], INHERITED_FIRST + (int)i) == -1)
+        if (dup2(launch->sockets[i].descriptor, INHERITED_FIRST + (int)i) == -1)
             return false;
     return dup2(pair, end) != -1;
 }
@@ -221,7 +218,7 @@ static bool launch_run(struct launch *launch, struct launched *launched)
 }
 
 int launch_start(struct launched *launched, const struct launch_program *program,
-                 const struct launch_socket *sockets, size_t count)
+                 struct launch_socket *sockets, size_t count)
 {
     int ends[2];
     struct launch launch = { .program = program, .sockets = sockets, .count = count };

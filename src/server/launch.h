@@ -40,7 +40,7 @@ struct launched {
 /* Starts the program with the sockets, as systemd passes them, and one end of a socket pair. Returns the other end,
  * which does not block, or -1 with errno. */
 int launch_start(struct launched *launched, const struct launch_program *program,
-                 const struct launch_socket *sockets, size_t count);
+                 struct launch_socket *sockets, size_t count);
 
 /* From now on the new process is no descendant of this one. */
 void launch_let_go(struct launched *launched);

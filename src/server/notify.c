@@ -1,7 +1,6 @@
-#include "server/notify.h"
-
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,5 @@
-#include "server/reload_job.h"
-
 #include "base/log.h"
-#include "events/events.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -22,13 +20,6 @@ struct reload_job {
     struct config_source source; /* its file is owned; what else it points to lives as long as the process */
     struct reload_found found;
 };
-
-static void job_free(struct reload_job *job)
-{
-    pthread_mutex_destroy(&job->lock);
-    free((char *)job->source.file);
-    free(job);
-}
 
 /* Logs every name that can't be looked up, not the first alone. */
 static void job_resolve(struct reload_found *found)
@@ -61,6 +52,42 @@ static void job_compare(struct reload_job *job)
     found->errors++;
 }
 
+/* Signals are the loop's. Returns 0 or an errno. */
+static int job_start_thread(pthread_t *thread, void *(*run)(void *), struct reload_job *job)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, run, job);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static void *job_free(void *data)
+{
+    struct reload_job *job = data;
+    for (size_t i = 0; i < job->found.count; i++)
+        bind_wishes_free(&job->found.wishes[i]);
+    free(job->found.wishes);
+    config_changes_free(&job->found.changes);
+    config_free(&job->found.config);
+    pthread_mutex_destroy(&job->lock);
+    free((char *)job->source.file);
+    free(job);
+    return NULL;
+}
+
+void reload_job_free(struct reload_job *job)
+{
+    pthread_t thread;
+    events_release(job->found.events);
+    if (job_start_thread(&thread, job_free, job) == 0)
+        pthread_detach(thread);
+    else
+        job_free(job);
+}
+
 static void *job_run(void *data)
 {
     struct reload_job *job = data;
@@ -71,27 +98,13 @@ static void *job_run(void *data)
     pthread_mutex_lock(&job->lock);
     job_compare(job);
     job->has_ended = true;
-    bool abandoned = job->loop == NULL;
-    if (!abandoned)
+    bool is_abandoned = job->loop == NULL;
+    if (!is_abandoned)
         ev_async_send(job->loop, job->finished);
     pthread_mutex_unlock(&job->lock);
-    if (abandoned) {
-        reload_found_free(&job->found);
-        job_free(job);
-    }
+    if (is_abandoned)
+        reload_job_free(job);
     return NULL;
-}
-
-/* Signals are the loop's. Returns 0 or an errno. */
-static int start_thread(pthread_t *thread, void *(*run)(void *), void *data)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(thread, NULL, run, data);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
 }
 
 struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
@@ -106,7 +119,7 @@ struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
     job->before = before;
     job->source = *source;
     job->source.file = strdup(source->file);
-    int error = job->source.file == NULL ? ENOMEM : start_thread(&job->thread, job_run, job);
+    int error = job->source.file == NULL ? ENOMEM : job_start_thread(&job->thread, job_run, job);
     if (error == 0)
         return job;
     job_free(job);
@@ -114,11 +127,10 @@ struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
     return NULL;
 }
 
-void reload_job_take(struct reload_job *job, struct reload_found *found)
+struct reload_found *reload_job_join(struct reload_job *job)
 {
     pthread_join(job->thread, NULL);
-    *found = job->found;
-    job_free(job);
+    return &job->found;
 }
 
 void reload_job_abandon(struct reload_job *job)
@@ -131,33 +143,6 @@ void reload_job_abandon(struct reload_job *job)
     pthread_mutex_unlock(&job->lock);
     if (!has_ended)
         return;
-    struct reload_found found;
-    reload_job_take(job, &found);
-    reload_found_free(&found);
-}
-
-static void *free_configuration(void *data)
-{
-    config_free(data);
-    free(data);
-    return NULL;
-}
-
-void reload_found_free(struct reload_found *found)
-{
-    pthread_t thread;
-    struct config *config = malloc(sizeof *config);
-    for (size_t i = 0; i < found->count; i++)
-        bind_wishes_free(&found->wishes[i]);
-    free(found->wishes);
-    config_changes_free(&found->changes);
-    events_release(found->events);
-    if (config != NULL)
-        *config = found->config;
-    if (config != NULL && start_thread(&thread, free_configuration, config) == 0) {
-        pthread_detach(thread);
-    } else {
-        config_free(&found->config);
-        free(config);
-    }
+    reload_job_join(job);
+    reload_job_free(job);
 }

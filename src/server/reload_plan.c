@@ -1,6 +1,5 @@
 #include "base/log.h"
 #include "server/privileges.h"
-#include "server/reload_job.h"
 #include "server/server_state.h"
 
 #include <errno.h>
@@ -42,7 +41,7 @@ struct reload_plan {
     size_t wanted;         /* sockets there will be */
     size_t descriptors;    /* reserved for sockets that come in addition */
     struct listener **all; /* room for all listeners there may be */
-    struct log_change *log;
+    struct log_file *log;  /* the new output; NULL: it stays */
 };
 
 static void plan_fail(struct reload_plan *plan, const char *source, const char *error)
@@ -120,9 +119,9 @@ static void plan_want(const struct reload_plan *plan, struct plan_entry *entry)
         while (found != NULL) {
             found->socket->is_wanted = true;
             own += found->listener == entry->listener;
-            found = wish->address.family != AF_UNSPEC /* a name has several */
-                        ? NULL
-                        : plan_search(plan, entry->listener, entry->settings, wish, false);
+            if (wish->address.family != AF_UNSPEC)
+                break; /* only a name has several */
+            found = plan_search(plan, entry->listener, entry->settings, wish, false);
         }
     }
     if (entry->is_new || plan->has_new_events || entry->changes->keys[0] != '\0' || !is_found)
@@ -265,19 +264,15 @@ static void plan_reserve(struct reload_plan *plan)
         plan_fail(plan, NULL, strerror(EMFILE));
 }
 
-static void plan_make_log(struct reload_plan *plan)
+/* The log, and modules: those that are as they were go on, else new instances take the place of the old ones, which
+ * stay until the last client that they were told of has gone. */
+static void plan_make_shared(struct reload_plan *plan)
 {
     char error[ERROR_SIZE];
-    plan->log = log_change_prepare(&plan->found->config.settings->log, error, sizeof error);
-    if (plan->log == NULL)
+    if (!log_prepare(&plan->found->config.settings->log, &plan->log, error, sizeof error))
         plan_fail(plan, NULL, error);
-}
-
-/* Modules that are as they were go on; else new instances take the place of the old ones, which stay until
- * the last client that they were told of has gone. */
-static void plan_start_events(struct reload_plan *plan)
-{
-    char error[ERROR_SIZE];
+    if (plan->errors > 0)
+        return;
     plan->events = events_reference(plan->has_new_events ? plan->found->events : plan->server->events);
     if (plan->has_new_events && !events_start(plan->events, error, sizeof error))
         plan_fail(plan, NULL, error);
@@ -293,9 +288,7 @@ static void plan_make_all(struct reload_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         if (!plan->entries[i].is_kept)
             plan_bind(plan, &plan->entries[i]);
-    plan_make_log(plan);
-    if (plan->errors == 0)
-        plan_start_events(plan);
+    plan_make_shared(plan);
     if (plan->errors > 0)
         return;
     plan_reserve(plan);
@@ -325,7 +318,7 @@ static void plan_roll_back(struct reload_plan *plan)
     }
     plan_forget_sockets(plan);
     descriptors_return(&plan->server->runtime.descriptors, plan->descriptors);
-    log_change_cancel(plan->log);
+    log_file_close(plan->log);
     plan_free(plan);
 }
 
@@ -424,7 +417,7 @@ static void plan_replace_listeners(struct reload_plan *plan)
 void reload_plan_commit(struct reload_plan *plan)
 {
     struct server *server = plan->server;
-    log_change_commit(plan->log);
+    log_commit(&plan->found->config.settings->log, plan->log);
     plan_take_over(plan);
     for (size_t i = 0; i < plan->count; i++)
         plan_commit_listener(plan, i);

@@ -2,8 +2,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "server/event_loop.h"
-#include "server/notify.h"
 #include "server/privileges.h"
 #include "server/server_state.h"
 
@@ -33,15 +31,21 @@ static void server_reopen_signal(struct ev_loop *, ev_signal *watcher, int)
         reload_request(watcher->data);
 }
 
+/* Logs why a step failed, if it did. */
+static bool server_check(bool success, const char *step, const char *error)
+{
+    if (!success)
+        log_error(NULL, "%s%s", step, error);
+    return success;
+}
+
 static bool server_take_pid_file(struct server *server)
 {
     char error[ERROR_SIZE];
     const struct settings *settings = server->config->settings;
-    bool success = pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings),
-                                 privileges_group(settings), error, sizeof error);
-    if (!success)
-        log_error(NULL, "%s", error);
-    return success;
+    return server_check(pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings),
+                                      privileges_group(settings), error, sizeof error),
+                        "", error);
 }
 
 static void server_release(void *owner)
@@ -119,20 +123,18 @@ static void server_upgrade_signal(struct ev_loop *, ev_signal *watcher, int)
 static const struct {
     int number;
     bool is_request; /* to a running server: it would kill one that starts */
-    void (*callback)(struct ev_loop *loop, ev_signal *watcher, int events);
-} server_signals[] = {
+    void (*callback)(struct ev_loop *, ev_signal *, int);
+} server_signals[SERVER_SIGNALS] = {
     { SIGTERM, false, server_end_signal },    { SIGINT, false, server_end_signal },
     { SIGHUP, true, server_reopen_signal },   { SIGUSR1, true, server_reopen_signal },
     { SIGUSR2, true, server_upgrade_signal },
 };
 
-#define SIGNAL_COUNT (sizeof server_signals / sizeof server_signals[0])
-
 static void server_mask_requests(int how)
 {
     sigset_t signals;
     sigemptyset(&signals);
-    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+    for (size_t i = 0; i < SERVER_SIGNALS; i++)
         if (server_signals[i].is_request)
             sigaddset(&signals, server_signals[i].number);
     pthread_sigmask(how, &signals, NULL);
@@ -145,7 +147,7 @@ void server_hold_signals(void)
 
 static void server_watch_signals(struct server *server)
 {
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+    for (size_t i = 0; i < SERVER_SIGNALS; i++) {
         ev_signal *watcher = &server->signals[i];
         ev_signal_init(watcher, server_signals[i].callback, server_signals[i].number);
         watcher->data = server;
@@ -217,10 +219,8 @@ static bool server_make_runtime(struct server *server)
     turn_init(&runtime->turn, runtime->loop);
     shortage_init(&runtime->shortage, runtime->loop);
     runtime->resolver = resolver_create(runtime->loop, error, sizeof error);
-    if (runtime->resolver == NULL) {
-        log_error(NULL, "the resolver can't be made: %s", error);
+    if (!server_check(runtime->resolver != NULL, "the resolver can't be made: ", error))
         return false;
-    }
     size_t wanted = server_descriptors_wanted(server->config->settings);
     size_t limit = descriptors_init(&runtime->descriptors, wanted);
     if (wanted > runtime->descriptors.available)
@@ -251,10 +251,8 @@ static bool server_make_listeners(struct server *server, struct bound_sockets *b
 static bool server_drop_privileges(const struct server *server)
 {
     char error[ERROR_SIZE];
-    bool success = privileges_drop(server->config->settings, error, sizeof error);
-    if (!success)
-        log_error(NULL, "user, group: %s", error);
-    return success;
+    return server_check(privileges_drop(server->config->settings, error, sizeof error),
+                        "user, group: ", error);
 }
 
 /* Everything that is bound as root is made by the user that we become. */
@@ -278,25 +276,19 @@ static bool server_open(struct server *server)
 static bool server_prepare(struct server *server)
 {
     char error[ERROR_SIZE];
+    const struct log_options *log = &server->config->settings->log;
     if (server->predecessor == -1 && !server_take_pid_file(server))
         return false;
-    if (!server_open(server))
+    if (!server_open(server) || !server_check(events_start(server->events, error, sizeof error), "", error) ||
+        !server_check(log_start(log, error, sizeof error), "log.output: ", error))
         return false;
-    if (!events_start(server->events, error, sizeof error)) {
-        log_error(NULL, "%s", error);
-        return false;
-    }
-    if (!log_start(&server->config->settings->log, error, sizeof error)) {
-        log_error(NULL, "log.output: %s", error);
-        return false;
-    }
     if (server->predecessor == -1)
         return true;
     upgrade_ask(server->predecessor);
     return server_take_pid_file(server);
 }
 
-static bool server_announce(struct server *server)
+static bool server_announce(struct server *server, const struct server_options *options)
 {
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
     config_log_problems(server->config, false);
@@ -306,7 +298,8 @@ static bool server_announce(struct server *server)
         listener_start(server_running(server)[i]);
     if (server->admin != NULL)
         listener_start(server->admin);
-    if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
+    /* who replaces a daemon is one already, but for its folder */
+    if (options->daemon && (server->daemon != -1 ? !daemon_ready(&server->daemon) : chdir("/") == -1)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
     }
@@ -349,24 +342,10 @@ static void server_clean_up(struct server *server)
 /* Goes to the background, unless the process whose place we take is there. */
 static bool server_leave_terminal(struct server *server, const struct server_options *options)
 {
-    if (options->daemon && server->predecessor == -1) {
-        server->daemon = daemon_start();
-        if (server->daemon == -1) {
-            log_error(NULL, "going to the background: %s", strerror(errno));
-            return false;
-        }
-    }
-    return true;
-}
-
-/* What daemon_ready() does later for a process that had to go to the background itself. Not before all paths
- * of the command line have been noted. */
-static bool server_leave_folder(const struct server *server, const struct server_options *options)
-{
-    if (!options->daemon || server->predecessor == -1 || chdir("/") == 0)
+    if (!options->daemon || server->predecessor != -1)
         return true;
-    log_error(NULL, "going to the background: %s", strerror(errno));
-    return false;
+    server->daemon = daemon_start();
+    return server_check(server->daemon != -1, "going to the background: ", strerror(errno));
 }
 
 /* Takes what this process was started with, before anything else opens descriptors or changes the directory. */
@@ -419,7 +398,7 @@ int server_run(struct config *config, const struct server_options *options)
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
     bool success = server_take_start(&server, options) && server_leave_terminal(&server, options) &&
                    server_prepare(&server) && server_watch(&server, options) &&
-                   server_leave_folder(&server, options) && server_announce(&server);
+                   server_announce(&server, options);
     if (success) {
         ev_run(server.runtime.loop, 0);
         drain_log_totals(&server);

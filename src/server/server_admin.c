@@ -2,11 +2,6 @@
 #include "admin/admin.h"
 #include "server/server_state.h"
 
-static struct listener *server_admin_listener(const struct server *server, size_t index)
-{
-    return server_running(server)[index];
-}
-
 static struct admin_process server_admin_show_process(void *owner)
 {
     const struct server *server = owner;
@@ -14,7 +9,7 @@ static struct admin_process server_admin_show_process(void *owner)
         .started = server->started,
         .is_draining = server->drain.stage != DRAIN_RUNNING,
         .file = server->config->settings->file,
-        .loaded = server->reload.loaded != 0 ? server->reload.loaded : server->started,
+        .loaded = server->reload.loaded,
         .reloads = server->reload.done,
         .reloads_refused = server->reload.refused,
         .is_refused = server->reload.was_refused,
@@ -25,7 +20,7 @@ static struct admin_process server_admin_show_process(void *owner)
 
 static struct admin_listener server_admin_show_listener(void *owner, size_t index)
 {
-    struct listener *listener = server_admin_listener(owner, index);
+    struct listener *listener = server_running(owner)[index];
     const struct listener_settings *settings = listener_get_settings(listener);
     return (struct admin_listener){
         .name = settings->name,
@@ -41,12 +36,12 @@ static struct admin_listener server_admin_show_listener(void *owner, size_t inde
 
 static void server_admin_show_address(void *owner, size_t listener, size_t index, char *text, size_t size)
 {
-    bind_print(&listener_sockets(server_admin_listener(owner, listener))->sockets[index], text, size);
+    bind_print(&listener_sockets(server_running(owner)[listener])->sockets[index], text, size);
 }
 
 static struct service_target server_admin_show_target(void *owner, size_t listener, size_t index)
 {
-    return listener_target(server_admin_listener(owner, listener), index);
+    return listener_target(server_running(owner)[listener], index);
 }
 
 static void server_admin_show_configuration(void *owner, FILE *stream)

@@ -1,7 +1,5 @@
 #include "base/clock.h"
 #include "base/log.h"
-#include "server/notify.h"
-#include "server/reload_job.h"
 #include "server/server_state.h"
 
 #include <errno.h>
@@ -11,19 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool string_differs(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
-}
-
 /* Warns of changes that take effect at the next start only. */
 static void reload_warn(const struct settings *before, const struct settings *after,
                         const struct config_changes *changes)
 {
     static const char text[] = "reload: %s stays as it was until the next start";
-    if (string_differs(before->user, after->user) || string_differs(before->group, after->group))
+    if (!text_equal(before->user, after->user) || !text_equal(before->group, after->group))
         log_warning(NULL, text, "user and group");
-    if (string_differs(before->pid_file, after->pid_file))
+    if (!text_equal(before->pid_file, after->pid_file))
         log_warning(NULL, text, "pid_file");
     if (changes->admin)
         log_warning(NULL, text, "admin");
@@ -94,11 +87,10 @@ static void reload_finished(struct ev_loop *, ev_async *watcher, int)
 {
     struct server *server = watcher->data;
     struct reload *reload = &server->reload;
-    struct reload_found found;
-    reload_job_take(reload->job, &found);
+    struct reload_job *job = reload->job;
     reload->job = NULL;
-    reload_apply(server, &found);
-    reload_found_free(&found);
+    reload_apply(server, reload_job_join(job));
+    reload_job_free(job);
     bool is_repeated = reload->is_repeated;
     reload->is_repeated = false;
     if (is_repeated)
@@ -121,6 +113,7 @@ static char *absolute_path(const char *file)
 bool reload_init(struct server *server, const struct config_source *source)
 {
     struct reload *reload = &server->reload;
+    reload->loaded = server->started;
     reload->source = *source;
     reload->source.file = absolute_path(source->file);
     if (reload->source.file == NULL)

@@ -2,7 +2,7 @@
 #ifndef SERVER_SERVER_STATE_H
 #define SERVER_SERVER_STATE_H
 
-#include "config/config.h"
+#include "config/changes.h"
 #include "events/events.h"
 #include "listener/listener.h"
 #include "net/runtime.h"
@@ -60,8 +60,10 @@ struct reload {
     uint64_t done;    /* reloads that were carried out */
     uint64_t refused; /* and those that were not */
     bool was_refused; /* the last one */
-    int64_t loaded;   /* when the last one was carried out: milliseconds since 1970; 0: never */
+    int64_t loaded;   /* when the configuration in force was read: milliseconds since 1970 */
 };
+
+#define SERVER_SIGNALS 5
 
 /* Owns everything that runs. */
 struct server {
@@ -80,13 +82,31 @@ struct server {
     int daemon;      /* for daemon_ready(); -1: foreground */
     int predecessor; /* the process whose place we take; -1: none */
     ev_timer watchdog;
-    ev_signal signals[5];
+    ev_signal signals[SERVER_SIGNALS];
 };
 
 static inline struct listener **server_running(const struct server *server)
 {
     return server->listeners.all + server->listeners.leaving;
 }
+
+/* ---- event_loop.c ---- */
+
+/* NULL with errno. Where libev would abort, now or later, the log says what is wrong and the process ends with 1. */
+struct ev_loop *event_loop_create(void);
+
+/* ---- notify.c: the state of the process for the service manager, as sd_notify(3) does it ---- */
+
+#define NOTIFY_RUNNING "READY=1\nSTATUS=running"
+
+/* Sends `state` as one datagram. Without $NOTIFY_SOCKET nothing happens; a failure is logged. */
+void notify_send(const char *state);
+
+/* A reload begins; READY=1 says that it is over. */
+void notify_reloading(void);
+
+/* How often the service manager wants to hear WATCHDOG=1, in seconds; 0: not at all. */
+double notify_watchdog_period(void);
 
 /* ---- drain.c ---- */
 
@@ -125,9 +145,33 @@ void reload_upgrade_ended(struct server *server, pid_t successor);
 /* Gives up what is under way. Works on a zeroed struct too. */
 void reload_stop(struct server *server);
 
-/* ---- reload_plan.c ---- */
+/* ---- reload_job.c: the thread that reads a configuration for a reload ---- */
 
-struct reload_found;
+/* What the thread has found out. */
+struct reload_found {
+    struct config config;
+    struct config_changes changes; /* against the configuration in force; nothing if it has errors */
+    struct events *events;         /* loaded, not started; NULL where something is wrong */
+    struct bind_wishes *wishes;    /* one a listener of it; NULL if it has errors */
+    size_t count;                  /* of these */
+    size_t errors;                 /* of looking addresses up; each was written to the log */
+};
+
+/* Starts the thread; `finished` is sent when it has ended. Until then, or until the job is abandoned, `before`, the
+ * configuration in force, must stay as it is. NULL with errno. */
+struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
+                                    const struct config_source *source, const struct config *before);
+
+/* What a thread that has ended has found, which is the job's. */
+struct reload_found *reload_job_join(struct reload_job *job);
+
+/* Frees the job, in a thread of its own, since large configurations take long. */
+void reload_job_free(struct reload_job *job);
+
+/* Leaves the job to its thread, which may still run; `finished` is not sent any more. */
+void reload_job_abandon(struct reload_job *job);
+
+/* ---- reload_plan.c ---- */
 
 /* Binds and makes all that is needed; what fails is written to the log, all of it, and counted in `errors`.
  * NULL if anything did: then all is as it was. */

@@ -136,7 +136,7 @@ void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct 
     upgrade->timer.data = upgrade;
 }
 
-void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count)
+void upgrade_start(struct upgrade *upgrade, struct launch_socket *sockets, size_t count)
 {
     const struct launch_program program = {
         .arguments = upgrade->arguments,

@@ -56,7 +56,7 @@ void upgrade_init(struct upgrade *upgrade, char **arguments);
 void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct upgrade_owner *owner);
 
 /* Starts an upgrade, or logs why there is none. */
-void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count);
+void upgrade_start(struct upgrade *upgrade, struct launch_socket *sockets, size_t count);
 
 /* Ends a new process that has not taken over yet. */
 void upgrade_cancel(struct upgrade *upgrade);
