@@ -1,6 +1,7 @@
 /* The command line. */
 #include "admin/ask.h"
 #include "config/config.h"
+#include "config/parsed.h"
 #include "events/events.h"
 #include "server/privileges.h"
 #include "server/server.h"
@@ -130,20 +131,16 @@ static int parse_command_line(int count, char **arguments, struct command_line *
     return -1;
 }
 
-static void check_readable(void *data, const char *path)
-{
-    const struct settings *settings = data;
-    if (!privileges_can_read(settings, path))
-        fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", path, settings->user,
-                strerror(errno));
-}
-
 static int test_configuration(const struct config *config)
 {
     char text[SETTINGS_AUTO_SIZE];
-    config_each_file(config, check_readable, config->settings);
-    for (size_t i = 0; i < config->settings->listener_count; i++) {
-        const struct listener_settings *listener = config->settings->listeners[i];
+    const struct settings *settings = config->settings;
+    for (size_t i = 0; i < config->parsed->file_count; i++)
+        if (!privileges_can_read(settings, config->parsed->files[i]))
+            fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", config->parsed->files[i],
+                    settings->user, strerror(errno));
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        const struct listener_settings *listener = settings->listeners[i];
         if (listener->mode_was_auto)
             printf("listener \"%s\": %s\n", listener->name,
                    settings_explain_auto(listener, text, sizeof text));

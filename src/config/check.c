@@ -8,23 +8,18 @@ static void check_log(const struct check *check, struct log_options *log)
 {
     static const char *const words[] = { "stderr", "syslog", NULL };
     char hint[KEYS_HINT_SIZE];
-    const char *output = parsed_get(check->parsed->log, "output")->string;
-    if (output == NULL)
+    if (log->path == NULL)
         return; /* memory was short */
-    if (strcmp(output, "stderr") == 0) {
+    if (strcmp(log->path, "stderr") == 0)
         log->output = LOG_OUTPUT_STDERR;
-    } else if (strcmp(output, "syslog") == 0) {
+    else if (strcmp(log->path, "syslog") == 0)
         log->output = LOG_OUTPUT_SYSLOG;
-    } else if (output[0] == '/') {
+    else if (log->path[0] == '/')
         log->output = LOG_OUTPUT_FILE;
-        log->path = strdup(output);
-        if (log->path == NULL)
-            problem_memory(check->parsed->problems);
-    } else {
+    else
         check_report(check, true, check->parsed->log, "output", NULL,
-                     "\"%s\" is neither \"stderr\", \"syslog\" nor an absolute path%s", output,
-                     keys_hint(output, words, hint));
-    }
+                     "\"%s\" is neither \"stderr\", \"syslog\" nor an absolute path%s", log->path,
+                     keys_hint(log->path, words, hint));
 }
 
 static void check_global(struct parsed_configuration *parsed, struct settings *settings)
@@ -118,11 +113,6 @@ struct settings *check_configuration(struct parsed_configuration *parsed)
     if (settings == NULL) {
         problem_memory(parsed->problems);
         return NULL;
-    }
-    if (parsed->main_file != NULL) {
-        settings->file = strdup(parsed->main_file);
-        if (settings->file == NULL)
-            problem_memory(parsed->problems);
     }
     check_global(parsed, settings);
     settings->admin = check_admin(parsed);

@@ -59,13 +59,9 @@ static void complete_group(struct parsed_configuration *parsed, const struct par
 static void complete_protocol(struct parsed_configuration *parsed, struct parsed_group *listener)
 {
     struct parsed_value *value = parsed_get(listener, "protocol");
-    bool named = value->group == NULL;
-    struct parsed_group *group =
-        parsed_open_group(parsed, value, keys_find(&keys_listener, "protocol", NULL), &value->origin);
+    struct parsed_group *group = parsed_open_group(parsed, listener, "protocol", &value->origin);
     if (group == NULL)
         return;
-    if (named)
-        parsed_set_number(parsed_get(group, "type"), &value->origin, value->number);
     complete_group(parsed, NULL, group);
     value->number = parsed_get(group, "type")->number;
     value->faulty = value->faulty || parsed_get(group, "type")->faulty;

@@ -99,9 +99,3 @@ struct listener_settings *config_find_admin(const struct config *config)
         return NULL;
     return check_admin(config->parsed);
 }
-
-void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data)
-{
-    for (size_t i = 0; i < config->parsed->file_count; i++)
-        each(data, config->parsed->files[i]);
-}

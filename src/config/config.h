@@ -45,7 +45,4 @@ void config_dump(const struct config *config, FILE *stream);
  * asks a running instance after an edit that went wrong. NULL if that is nowhere, or can't be told. */
 struct listener_settings *config_find_admin(const struct config *config);
 
-/* Files that were read (main file, includes, list files): for checking whether `user` may read them too. */
-void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data);
-
 #endif

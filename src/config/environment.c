@@ -3,6 +3,7 @@
 #include "config/settings.h"
 
 #include <ctype.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,35 +77,15 @@ static void apply(struct reading *reading, struct parsed_group *group, const str
         *value = read;
 }
 
-/* The group that is the value of a key, made if need be. NULL when memory is short. */
-static struct parsed_group *open_group(const struct reading *reading, struct parsed_group *group,
-                                       const char *key)
-{
-    const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
-    return parsed_open_group(reading->parsed, parsed_get(group, key), keys_find(group->scope, key, NULL),
-                             &made);
-}
-
 /* The listener's protocol, the one of `defaults` if it has none: variables change single keys in it, so what
  * else there is must not be lost. */
-static struct parsed_value *protocol_of(const struct reading *reading)
+static struct parsed_value *inherit_protocol(const struct reading *reading)
 {
     const struct parsed_group *defaults = reading->parsed->defaults;
     struct parsed_value *value = parsed_get(reading->listener, "protocol");
     if (!value->set && defaults != NULL && parsed_get(defaults, "protocol")->set)
         parsed_inherit(reading->parsed, parsed_get(defaults, "protocol"), value);
     return value;
-}
-
-/* Its group. NULL when memory is short. */
-static struct parsed_group *open_protocol(const struct reading *reading)
-{
-    struct parsed_value *value = protocol_of(reading);
-    bool is_named = value->set && value->group == NULL;
-    struct parsed_group *group = open_group(reading, reading->listener, "protocol");
-    if (group != NULL && is_named)
-        parsed_set_number(parsed_get(group, "type"), &value->origin, value->number);
-    return group;
 }
 
 /* The group of a scope. NULL when memory is short. */
@@ -118,12 +99,14 @@ static struct parsed_group *group_of(const struct reading *reading, const struct
         return reading->parsed->admin;
     if (scope == &keys_listener)
         return reading->listener;
-    struct parsed_group *protocol = open_protocol(reading);
+    const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     const struct key *key;
+    inherit_protocol(reading);
+    struct parsed_group *protocol = parsed_open_group(reading->parsed, reading->listener, "protocol", &made);
     keys_foreach(&keys_protocol, i, key)
     {
         if (protocol != NULL && key->members == scope) /* a group inside that of the protocol */
-            return open_group(reading, protocol, key->name);
+            return parsed_open_group(reading->parsed, protocol, key->name, &made);
     }
     return protocol;
 }
@@ -136,7 +119,7 @@ static void apply_protocol(struct reading *reading)
     const struct key *type = keys_find(&keys_protocol, "type", NULL);
     if (text == NULL)
         return;
-    struct parsed_group *group = protocol_of(reading)->group;
+    struct parsed_group *group = inherit_protocol(reading)->group;
     if (group != NULL && parsed_equals(type, parsed_get(group, "type")->number, text))
         apply(reading, group, type, name, text);
     else
@@ -177,26 +160,15 @@ static const struct key *key_of_variable(const char *name, const struct key_scop
     return NULL;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    size_t end_length = strlen(end);
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
 /* What Kubernetes puts into every container for a service called proximux or proximux-anything. */
 static bool is_of_kubernetes(const char *name)
 {
-    if (ends_with(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") != NULL || ends_with(name, "_PORT"))
-        return true;
-    const char *port = strstr(name, "_PORT_");
-    if (port == NULL)
-        return false;
-    const char *rest = port + strlen("_PORT_");
-    size_t digits = strspn(rest, "0123456789");
-    rest += digits;
-    return digits > 0 &&
-           (strncmp(rest, "_TCP", 4) == 0 || strncmp(rest, "_UDP", 4) == 0 || strncmp(rest, "_SCTP", 5) == 0);
+    static const char *const patterns[] = { "*_SERVICE_HOST", "*_SERVICE_PORT*", "*_PORT",
+                                            "*_PORT_+([0-9])_@(TCP|UDP|SCTP)*" };
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+        if (fnmatch(patterns[i], name, FNM_EXTMATCH) == 0)
+            return true;
+    return false;
 }
 
 /* A variable that begins like ours, but sets nothing. */

@@ -177,8 +177,7 @@ static void file_read_group(struct walk *walk, struct parsed_group *group, confi
             file_unknown_key(walk, group, member);
         } else if (key->members != NULL && config_setting_is_group(member)) {
             struct origin origin = file_origin(walk, member);
-            struct parsed_group *members =
-                parsed_open_group(walk->parsed, &group->values[index], key, &origin);
+            struct parsed_group *members = parsed_open_group(walk->parsed, group, key->name, &origin);
             if (members != NULL)
                 file_read_group(walk, members, member);
         } else if (key->type == KEY_STRUCTURE && key->members == NULL) {

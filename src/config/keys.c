@@ -47,7 +47,7 @@ static const struct key global_keys[] = {
 static const struct key log_keys[] = {
     CHOICE_KEY("level", log_levels, "info", "the least important lines that are written", .numbered = true,
                GLOBAL(log.level)),
-    STRING_KEY("output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file"),
+    STRING_KEY("output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file", GLOBAL(log.path)),
     CHOICE_KEY("format", log_formats, "text", "lines for people, or one JSON object a line",
                GLOBAL(log.format)),
     BOOLEAN_KEY("mask_addresses", "false", "addresses of clients are shortened", GLOBAL(log.mask_addresses)),

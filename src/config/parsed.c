@@ -213,11 +213,17 @@ bool parsed_set_item(struct parsed_configuration *parsed, struct parsed_value *v
     return parsed_add_item(parsed, value, origin, text);
 }
 
-struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, struct parsed_value *value,
-                                       const struct key *key, const struct origin *origin)
+struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, const struct parsed_group *group,
+                                       const char *name, const struct origin *origin)
 {
-    if (value->group == NULL)
+    size_t index;
+    const struct key *key = keys_find(group->scope, name, &index);
+    struct parsed_value *value = &group->values[index];
+    if (value->group == NULL) {
         value->group = parsed_group_create(parsed, key->members, origin);
+        if (value->group != NULL && value->set && key->type == KEY_CHOICE)
+            parsed_set_number(parsed_get(value->group, "type"), &value->origin, value->number);
+    }
     if (!value->set)
         value->origin = *origin;
     value->set = true;

@@ -130,9 +130,10 @@ bool parsed_set_item(struct parsed_configuration *parsed, struct parsed_value *v
 bool parsed_add_item(struct parsed_configuration *parsed, struct parsed_value *value,
                      const struct origin *origin, const char *text);
 
-/* The group that is the value of a key with members; an empty one is made if there is none. */
-struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, struct parsed_value *value,
-                                       const struct key *key, const struct origin *origin);
+/* The group that is the value of a key with members; one is made if there is none, with the choice that was given
+ * by its name as its `type`. */
+struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, const struct parsed_group *group,
+                                       const char *name, const struct origin *origin);
 
 /* Replaces a value by another one's, which counts as inherited. Texts are shared. */
 void parsed_inherit(struct parsed_configuration *parsed, const struct parsed_value *from,

@@ -80,8 +80,7 @@ void settings_free(struct settings *settings)
         listener_settings_release(settings->listeners[i]);
     free(settings->listeners);
     listener_settings_release(settings->admin);
-    free((char *)settings->log.path);
-    free(settings->file);
     key_fields_release(keys_global.keys, keys_global.count, settings);
+    key_fields_release(keys_log.keys, keys_log.count, settings);
     free(settings);
 }

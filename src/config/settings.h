@@ -86,8 +86,7 @@ const char *settings_explain_auto(const struct listener_settings *settings, char
 
 /* The whole configuration. Owned by struct config. */
 struct settings {
-    char *file;             /* the main file; NULL if there was none */
-    struct log_options log; /* log.path is owned by the settings */
+    struct log_options log; /* log.path is what the key "output" says, whatever that is */
     char *user;             /* NULL: stay who we are */
     char *group;            /* NULL: the user's own */
     uid_t user_id;          /* valid if user != NULL */

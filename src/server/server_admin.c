@@ -1,5 +1,6 @@
 /* What admin shows of the server. */
 #include "admin/admin.h"
+#include "config/parsed.h"
 #include "server/server_state.h"
 
 static struct admin_process server_admin_show_process(void *owner)
@@ -8,7 +9,7 @@ static struct admin_process server_admin_show_process(void *owner)
     return (struct admin_process){
         .started = server->started,
         .is_draining = server->drain.stage != DRAIN_RUNNING,
-        .file = server->config->settings->file,
+        .file = server->config->parsed->main_file,
         .loaded = server->reload.loaded,
         .reloads = server->reload.done,
         .reloads_refused = server->reload.refused,
