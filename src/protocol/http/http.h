@@ -53,7 +53,7 @@ enum protocol_outcome http_scan(struct http_scanner *scanner, struct slice *inpu
 struct http_head {
     struct slice method; /* requests */
     struct slice target;
-    unsigned status; /* responses */
+    uint64_t status; /* responses */
     unsigned minor;  /* of the version: 1.0 or 1.1 */
     bool has_length; /* Content-Length */
     uint64_t length;

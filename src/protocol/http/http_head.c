@@ -5,6 +5,7 @@
 #include "protocol/number.h"
 #include "protocol/pass.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 /* ---- Words -------------------------------------------------------------------------------------------- */
@@ -28,6 +29,11 @@ static const bool host_bytes[256] = {
     ['_'] = true,         ['a' ... 'z'] = true, ['~'] = true,
 };
 
+/* Of an IP literal in brackets. */
+static const bool literal_bytes[256] = {
+    ['0' ... '9'] = true, ['A' ... 'F'] = true, ['a' ... 'f'] = true, [':'] = true, ['.'] = true,
+};
+
 static const struct slice names[] = {
     [HTTP_HOST] = SLICE("host"),
     [HTTP_CONNECTION] = SLICE("connection"),
@@ -44,26 +50,21 @@ static const struct slice names[] = {
 };
 
 /* Whether they are the same but for case and "_" for "-". */
-static bool is_disguise(struct slice name, const char *word)
+static bool is_alike(struct slice name, struct slice word)
 {
-    for (size_t i = 0; i < name.length; i++) {
-        char c = name.bytes[i];
-        if (c == '_' ? word[i] != '-' : strncasecmp(&c, &word[i], 1) != 0)
-            return false;
-    }
-    return true;
+    size_t i = 0;
+    while (i < name.length && i < word.length &&
+           (tolower((unsigned char)name.bytes[i]) == word.bytes[i] ||
+            (name.bytes[i] == '_' && word.bytes[i] == '-')))
+        i++;
+    return i == name.length && i == word.length;
 }
 
 enum http_name http_name_of(struct slice name)
 {
-    for (enum http_name known = HTTP_OTHER + 1; known < HTTP_DISGUISED; known++) {
-        if (names[known].length != name.length)
-            continue;
-        if (strncasecmp(names[known].bytes, name.bytes, name.length) == 0)
-            return known;
-        if (is_disguise(name, names[known].bytes))
-            return HTTP_DISGUISED;
-    }
+    for (enum http_name known = HTTP_OTHER + 1; known < HTTP_DISGUISED; known++)
+        if (is_alike(name, names[known]))
+            return memchr(name.bytes, '_', name.length) == NULL ? known : HTTP_DISGUISED;
     return HTTP_OTHER;
 }
 
@@ -79,26 +80,21 @@ static bool is_kept_back(enum http_name name)
     return is_hop(name) || name == HTTP_EXPECT;
 }
 
-/* How many bytes of the text are a token. */
-static size_t token_length(struct slice text)
+/* How many bytes there are before one that is not in the set. */
+static size_t span(struct slice text, const bool set[256])
 {
     size_t length = 0;
-    while (length < text.length && http_token_bytes[(unsigned char)text.bytes[length]])
+    while (length < text.length && set[(unsigned char)text.bytes[length]])
         length++;
     return length;
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 /* The text without spaces and tabs around it. */
 static struct slice trim(struct slice text)
 {
-    while (text.length > 0 && is_space(text.bytes[0]))
+    while (text.length > 0 && memchr(" \t", text.bytes[0], 2) != NULL)
         slice_skip(&text, 1);
-    while (text.length > 0 && is_space(text.bytes[text.length - 1]))
+    while (text.length > 0 && memchr(" \t", text.bytes[text.length - 1], 2) != NULL)
         text.length--;
     return text;
 }
@@ -122,16 +118,14 @@ static bool next_element(struct slice *list, struct slice *element)
 static size_t host_length(struct slice text)
 {
     size_t i = 0;
-    if (text.length > 0 && text.bytes[0] == '[') {
-        for (i = 1;
-             i < text.length && (number_hex_digit(text.bytes[i]) >= 0 || strchr(":.", text.bytes[i]) != NULL);
-             i++)
-            continue;
-        return i > 1 && i < text.length && text.bytes[i] == ']' ? i + 1 : 0;
+    if (slice_begins_with(text, SLICE("["))) {
+        slice_skip(&text, 1);
+        i = span(text, literal_bytes);
+        return i > 0 && i < text.length && text.bytes[i] == ']' ? i + 2 : 0;
     }
     while (i < text.length) {
-        if (text.bytes[i] == '%' && text.length - i > 2 && number_hex_digit(text.bytes[i + 1]) >= 0 &&
-            number_hex_digit(text.bytes[i + 2]) >= 0)
+        if (text.bytes[i] == '%' && text.length - i > 2 && isxdigit((unsigned char)text.bytes[i + 1]) &&
+            isxdigit((unsigned char)text.bytes[i + 2]))
             i += 3;
         else if (host_bytes[(unsigned char)text.bytes[i]])
             i++;
@@ -146,17 +140,12 @@ static size_t host_length(struct slice text)
 static bool is_authority(struct slice text)
 {
     size_t length = host_length(text);
-    if (length == 0)
-        return false;
+    uint64_t port;
     slice_skip(&text, length);
-    if (text.length == 0)
-        return true;
-    if (text.bytes[0] != ':' || text.length > 6)
-        return false;
-    for (size_t i = 1; i < text.length; i++)
-        if (text.bytes[i] < '0' || text.bytes[i] > '9')
-            return false;
-    return true;
+    if (length == 0 || text.length == 0 || text.bytes[0] != ':')
+        return length > 0 && text.length == 0;
+    slice_skip(&text, 1);
+    return text.length == 0 || (text.length <= 5 && number_parse(text, 99999, &port));
 }
 
 /* ---- The end of a head -------------------------------------------------------------------------------- */
@@ -214,7 +203,7 @@ static bool next_line(struct slice *head, struct slice *line)
 /* Splits a field line. NULL, or what is wrong. */
 static const char *split_field(struct slice line, struct slice *name, struct slice *value)
 {
-    size_t length = token_length(line);
+    size_t length = span(line, http_token_bytes);
     if (length == 0 && (line.bytes[0] == ' ' || line.bytes[0] == '\t'))
         return "a folded field";
     if (length == 0 || length == line.length || line.bytes[length] != ':')
@@ -286,13 +275,6 @@ static void read_expect(struct slice value, struct http_head *head)
     }
 }
 
-static void read_authorization(struct slice value, struct http_head *head)
-{
-    struct slice scheme = { value.bytes, token_length(value) };
-    if (slice_is_word(scheme, "NTLM") || slice_is_word(scheme, "Negotiate"))
-        head->logs_in_connection = true;
-}
-
 static const char *read_field(struct slice line, struct http_head *head)
 {
     struct slice field, value;
@@ -321,7 +303,9 @@ static const char *read_field(struct slice line, struct http_head *head)
         return NULL;
     case HTTP_AUTHORIZATION:
     case HTTP_PROXY_AUTHORIZATION:
-        read_authorization(value, head);
+        value.length = span(value, http_token_bytes);
+        if (slice_is_word(value, "NTLM") || slice_is_word(value, "Negotiate"))
+            head->logs_in_connection = true;
         return NULL;
     case HTTP_UPGRADE:
         head->upgrades = true;
@@ -378,13 +362,12 @@ static bool take_word(struct slice *line, struct slice *word)
 static const char *read_request_line(struct slice line, struct http_head *head)
 {
     if (!take_word(&line, &head->method) || head->method.length == 0 ||
-        token_length(head->method) < head->method.length)
+        span(head->method, http_token_bytes) < head->method.length)
         return "a malformed method";
     if (!take_word(&line, &head->target) || head->target.length == 0)
         return "a malformed request line";
-    for (size_t i = 0; i < head->target.length; i++)
-        if (!target_bytes[(unsigned char)head->target.bytes[i]])
-            return "a malformed request target";
+    if (span(head->target, target_bytes) < head->target.length)
+        return "a malformed request target";
     if (!read_version(line, head))
         return "not HTTP/1.0 or HTTP/1.1";
     /* A target that is not strict takes these for the methods whose answers have a body, or none. */
@@ -397,48 +380,38 @@ static const char *read_request_line(struct slice line, struct http_head *head)
 /* The authority without the port that its scheme has anyway. */
 static struct slice without_default_port(struct slice authority, struct slice port)
 {
-    if (authority.length > port.length &&
-        memcmp(authority.bytes + authority.length - port.length, port.bytes, port.length) == 0)
+    if (slice_ends_with(authority, port))
         authority.length -= port.length;
-    else if (authority.length > 0 && authority.bytes[authority.length - 1] == ':')
+    else if (slice_ends_with(authority, SLICE(":")))
         authority.length--;
     return authority;
 }
 
-/* The whole URI as a target: Host has to name the same authority, since some look at the one, some at the
+/* Where the whole URI is the target, Host has to name the same authority, since some look at the one, some at the
  * other (RFC 9112 §3.2.2). */
-static const char *check_absolute(const struct http_head *head)
+static const char *check_target(const struct http_head *head)
 {
-    static const struct {
-        struct slice scheme;
-        struct slice port;
-    } schemes[] = { { { "http://", 7 }, { ":80", 3 } }, { { "https://", 8 }, { ":443", 4 } } };
+    if (slice_equal(head->method, SLICE("CONNECT")) || head->target.bytes[0] == '/' ||
+        (slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS"))))
+        return NULL;
     struct slice rest = head->target;
-    size_t kind = rest.length > 4 && (rest.bytes[4] == 's' || rest.bytes[4] == 'S') ? 1 : 0;
-    struct slice scheme = { rest.bytes, schemes[kind].scheme.length };
-    if (rest.length < scheme.length || !slice_is_word(scheme, schemes[kind].scheme.bytes))
+    bool is_secure = rest.length > 4 && tolower((unsigned char)rest.bytes[4]) == 's';
+    const char *scheme = is_secure ? "https://" : "http://";
+    struct slice port = is_secure ? SLICE(":443") : SLICE(":80");
+    if (rest.length < strlen(scheme) || strncasecmp(rest.bytes, scheme, strlen(scheme)) != 0)
         return "a malformed request target";
-    slice_skip(&rest, scheme.length);
+    slice_skip(&rest, strlen(scheme));
     struct slice authority = { rest.bytes, 0 };
     while (authority.length < rest.length && strchr("/?", rest.bytes[authority.length]) == NULL)
         authority.length++;
     if (!is_authority(authority))
         return "a malformed request target";
-    struct slice wanted = without_default_port(authority, schemes[kind].port);
-    struct slice host = without_default_port(head->host, schemes[kind].port);
+    struct slice wanted = without_default_port(authority, port);
+    struct slice host = without_default_port(head->host, port);
     if (head->host_count > 0 &&
         (host.length != wanted.length || strncasecmp(host.bytes, wanted.bytes, host.length) != 0))
         return "Host is not that of the request target";
     return NULL;
-}
-
-static const char *check_target(const struct http_head *head)
-{
-    if (slice_equal(head->method, SLICE("CONNECT")) || head->target.bytes[0] == '/')
-        return NULL;
-    if (slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS")))
-        return NULL;
-    return check_absolute(head);
 }
 
 const char *http_read_request_head(struct slice bytes, struct http_head *head)
@@ -469,13 +442,9 @@ static const char *read_status_line(struct slice line, struct http_head *head)
     struct slice version;
     if (!take_word(&line, &version) || !read_version(version, head))
         return "not HTTP/1.0 or HTTP/1.1";
-    if (line.length < 3 || (line.length > 3 && line.bytes[3] != ' ') || line.bytes[0] == '0')
+    if (line.length < 3 || (line.length > 3 && line.bytes[3] != ' ') || line.bytes[0] == '0' ||
+        !number_parse((struct slice){ line.bytes, 3 }, 999, &head->status))
         return "a malformed status";
-    for (size_t i = 0; i < 3; i++) {
-        if (line.bytes[i] < '0' || line.bytes[i] > '9')
-            return "a malformed status";
-        head->status = head->status * 10 + (unsigned)(line.bytes[i] - '0');
-    }
     return NULL;
 }
 
@@ -488,8 +457,6 @@ const char *http_read_response_head(struct slice bytes, struct http_head *head)
     const char *fault = read_status_line(line, head);
     return fault != NULL ? fault : read_fields(bytes, head);
 }
-
-/* ---- Fields for one hop only ---------------------------------------------------------------------------- */
 
 size_t http_strip_head(char *bytes, size_t length)
 {

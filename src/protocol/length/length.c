@@ -33,9 +33,9 @@ static size_t length_id_width(const struct protocol_settings *settings)
 /* How many bytes have to be there before anything is known. */
 static size_t length_head_size(const struct protocol_settings *settings)
 {
-    size_t size = (size_t)(length_own(settings)->offset + length_own(settings)->width);
-    size_t id_end = (size_t)length_own(settings)->id_offset + length_id_width(settings);
-    return length_id_width(settings) > 0 && id_end > size ? id_end : size;
+    const struct length_settings *own = length_own(settings);
+    int64_t end = own->offset + own->width, id_end = own->id_offset + own->id_width;
+    return (size_t)(own->id_width > 0 && id_end > end ? id_end : end);
 }
 
 static struct number_format length_format(const struct protocol_settings *settings)
@@ -44,10 +44,9 @@ static struct number_format length_format(const struct protocol_settings *settin
 }
 
 /* The size of a whole message whose length field has this value. False beyond 63 bits. */
-static bool length_add(const struct protocol_settings *settings, uint64_t value, int64_t *total)
+static bool length_add(const struct length_settings *own, uint64_t value, int64_t *total)
 {
-    return !__builtin_add_overflow(length_own(settings)->offset + length_own(settings)->width,
-                                   length_own(settings)->adjust, total) &&
+    return !__builtin_add_overflow(own->offset + own->width, own->adjust, total) &&
            !__builtin_add_overflow(value, *total, total);
 }
 
@@ -55,11 +54,11 @@ static bool length_add(const struct protocol_settings *settings, uint64_t value,
 static bool length_read_head(const struct protocol_settings *settings, const unsigned char *head,
                              size_t head_length, uint64_t *remaining)
 {
+    const struct length_settings *own = length_own(settings);
     uint64_t value;
     int64_t total;
-    if (!number_read(length_format(settings), head + length_own(settings)->offset,
-                     (size_t)length_own(settings)->width, &value) ||
-        !length_add(settings, value, &total) || total < (int64_t)head_length)
+    if (!number_read(length_format(settings), head + own->offset, (size_t)own->width, &value) ||
+        !length_add(own, value, &total) || total < (int64_t)head_length)
         return false;
     *remaining = (uint64_t)total - head_length;
     return true;
@@ -142,10 +141,11 @@ static void length_set_id(const struct protocol_settings *settings, struct proto
 
 static size_t length_largest_answer(const struct protocol_settings *settings)
 {
+    const struct length_settings *own = length_own(settings);
     size_t limit = settings->max_message > 0 ? (size_t)settings->max_message : 0;
-    uint64_t capacity = number_capacity(length_own(settings)->encoding, (size_t)length_own(settings)->width);
+    uint64_t capacity = number_capacity(own->encoding, (size_t)own->width);
     int64_t total;
-    if (capacity == UINT64_MAX || !length_add(settings, capacity - 1, &total) || total <= 0 ||
+    if (capacity == UINT64_MAX || !length_add(own, capacity - 1, &total) || total <= 0 ||
         (uint64_t)total > SIZE_MAX)
         return limit;
     return limit > 0 && limit < (size_t)total ? limit : (size_t)total;

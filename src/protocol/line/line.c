@@ -9,7 +9,7 @@
 struct line_client {
     struct match delimiter;
     struct match reply_if;
-    bool has_reply; /* reply_if was seen */
+    bool has_reply; /* there was reply_if, or there is none */
 };
 
 /* All zeros between two answers. */
@@ -20,23 +20,18 @@ struct line_connection {
     int64_t lines;        /* that have ended */
 };
 
-static void line_look_for_reply(struct line_client *client, struct slice reply_if, struct slice bytes)
-{
-    size_t taken;
-    if (reply_if.length == 0)
-        client->has_reply = true;
-    if (!client->has_reply)
-        client->has_reply = match_find(&client->reply_if, reply_if, bytes, &taken);
-}
-
 static enum protocol_outcome line_read_request(const struct protocol_settings *settings, void *client_state,
                                                struct protocol_request *request, struct slice *input,
                                                struct buffer *out, struct buffer *)
 {
     struct line_client *client = client_state;
-    size_t taken;
+    struct slice reply_if = line_own(settings)->reply_if;
+    size_t taken, looked_at;
     bool ends = match_find(&client->delimiter, line_own(settings)->delimiter, *input, &taken);
-    line_look_for_reply(client, line_own(settings)->reply_if, (struct slice){ input->bytes, taken });
+    struct slice bytes = { input->bytes, taken };
+    if (!client->has_reply)
+        client->has_reply =
+            reply_if.length == 0 || match_find(&client->reply_if, reply_if, bytes, &looked_at);
     /* A longer line streams. Whether it has an answer shows at its end, like that of any other. */
     if (ends || out->length + taken >= settings->head_limit)
         request->decided = true;

@@ -70,12 +70,10 @@ static void mllp_append_field(struct buffer *out, char separator, struct slice f
 /* Text in which nothing can be taken for a separator. */
 static void mllp_append_text(struct buffer *out, struct slice head, const char *text)
 {
-    struct slice codes = mllp_field(head, 2);
-    for (; *text != '\0'; text++) {
-        bool is_code = *text == head.bytes[MLLP_SEPARATOR_AT] ||
-                       (codes.length > 0 && memchr(codes.bytes, *text, codes.length) != NULL);
-        buffer_append(out, is_code ? " " : text, 1);
-    }
+    const char *separators = head.bytes + MLLP_SEPARATOR_AT;
+    size_t count = 1 + mllp_field(head, 2).length;
+    for (; *text != '\0'; text++)
+        buffer_append(out, memchr(separators, *text, count) != NULL ? " " : text, 1);
 }
 
 /* Answers a request in the place of its receiver: sender and receiver change places, MSH-7,
@@ -125,18 +123,18 @@ static enum protocol_outcome mllp_begin(enum mllp_phase *phase, struct slice *in
 /* Takes bytes of a message's rest, to `out` unless it is NULL. COMPLETE: the message ends. */
 static enum protocol_outcome mllp_read_rest(enum mllp_phase *phase, struct slice *input, struct buffer *out)
 {
-    size_t count = 1;
-    if (*phase == MLLP_BODY) {
-        const char *end = memchr(input->bytes, MLLP_END, input->length);
-        count = end == NULL ? input->length : (size_t)(end - input->bytes) + 1;
-        *phase = end == NULL ? MLLP_BODY : MLLP_ENDING;
-    } else if (input->bytes[0] == '\r') {
+    if (*phase == MLLP_ENDING) {
+        if (input->bytes[0] != '\r')
+            return PROTOCOL_BROKEN;
         *phase = MLLP_BETWEEN;
-    } else {
-        return PROTOCOL_BROKEN;
+        pass(input, 1, out);
+        return PROTOCOL_COMPLETE;
     }
-    pass(input, count, out);
-    return *phase == MLLP_BETWEEN ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    const char *end = memchr(input->bytes, MLLP_END, input->length);
+    if (end != NULL)
+        *phase = MLLP_ENDING;
+    pass(input, end != NULL ? (size_t)(end - input->bytes) + 1 : input->length, out);
+    return PROTOCOL_MORE;
 }
 
 /* ---- Requests ---- */
@@ -162,10 +160,9 @@ static void mllp_accept(struct mllp_client *client, struct protocol_request *req
     struct buffer *head = (struct buffer *)request->context;
     size_t id_length = mllp_field(buffer_slice(out), MLLP_CONTROL_ID).length;
     buffer_append(head, buffer_bytes(out), out->length);
-    if (head->failed) {
-        out->failed = true;
+    out->failed = head->failed;
+    if (out->failed)
         return;
-    }
     client->refuses = id_length == 0 || id_length > MLLP_ID_MAX;
     request->decided = !client->refuses;
     client->phase = MLLP_BODY;

@@ -87,9 +87,9 @@ static const struct modbus_context *modbus_context(const struct protocol_request
     return (const struct modbus_context *)request->context;
 }
 
-static size_t modbus_length(const unsigned char *head)
+static unsigned modbus_word(const unsigned char *bytes)
 {
-    return (size_t)head[4] << 8 | head[5];
+    return (unsigned)bytes[0] << 8 | bytes[1];
 }
 
 /* Whether as much of a head as has come is right. What can be wrong is seen as soon as it is there: a message
@@ -98,14 +98,13 @@ static bool modbus_head_is_right(const unsigned char *head, size_t count)
 {
     if ((count > 2 && head[2] != 0) || (count > 3 && head[3] != 0) || (count > 4 && head[4] != 0))
         return false;
-    return count < MODBUS_PREFIX ||
-           (modbus_length(head) >= MODBUS_LENGTH_MIN && modbus_length(head) <= MODBUS_LENGTH_MAX);
+    return count < MODBUS_PREFIX || (head[5] >= MODBUS_LENGTH_MIN && head[5] <= MODBUS_LENGTH_MAX);
 }
 
 /* How many bytes follow the head. */
 static size_t modbus_body_size(const unsigned char *head)
 {
-    return MODBUS_PREFIX + modbus_length(head) - MODBUS_HEAD;
+    return MODBUS_PREFIX + modbus_word(head + 4) - MODBUS_HEAD;
 }
 
 static void modbus_write_exception(const struct modbus_context *context, char code, struct buffer *out)
@@ -221,7 +220,7 @@ static enum protocol_outcome modbus_read_answer_head(struct modbus_connection *c
     if (!is_there || (request == NULL && input->length == 0))
         return PROTOCOL_MORE;
     if (request == NULL) {
-        *id = (uint64_t)head[0] << 8 | head[1];
+        *id = modbus_word(head);
         return PROTOCOL_WHOSE;
     }
     const struct modbus_context *context = modbus_context(request);
@@ -268,29 +267,22 @@ static bool modbus_write_error(const struct protocol_settings *, const struct pr
     return true;
 }
 
-static unsigned modbus_word(struct slice bytes, size_t at)
-{
-    return (unsigned)(unsigned char)bytes.bytes[at] << 8 | (unsigned char)bytes.bytes[at + 1];
-}
-
 /* "unit 1 read holding registers 100-109". */
 static void modbus_describe(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
     if (bytes.length < MODBUS_HEAD)
         return;
-    unsigned char function = (unsigned char)bytes.bytes[MODBUS_HEAD - 1];
-    const struct modbus_function *known =
-        function < MODBUS_IS_EXCEPTION ? &modbus_functions[function] : &modbus_functions[0];
-    buffer_print(text, "unit %u ", (unsigned)(unsigned char)bytes.bytes[MODBUS_HEAD - 2]);
-    if (known->name == NULL) {
-        buffer_print(text, "function %u", (unsigned)function);
-        return;
-    }
-    buffer_append_text(text, known->name);
+    const unsigned char *head = (const unsigned char *)bytes.bytes;
+    unsigned function = head[MODBUS_HEAD - 1];
+    const struct modbus_function *known = &modbus_functions[function < MODBUS_IS_EXCEPTION ? function : 0];
+    buffer_print(text, "unit %u ", head[MODBUS_HEAD - 2]);
+    if (known->name != NULL)
+        buffer_append_text(text, known->name);
+    else
+        buffer_print(text, "function %u", function);
     if (known->subject == MODBUS_OTHER || bytes.length < MODBUS_HEAD + 4)
         return;
-    unsigned first = modbus_word(bytes, MODBUS_HEAD);
-    unsigned count = modbus_word(bytes, MODBUS_HEAD + 2);
+    unsigned first = modbus_word(head + MODBUS_HEAD), count = modbus_word(head + MODBUS_HEAD + 2);
     buffer_print(text, " %u", first);
     if (known->subject == MODBUS_RANGE && count > 1)
         buffer_print(text, "-%u", first + count - 1);

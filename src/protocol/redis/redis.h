@@ -63,16 +63,23 @@ void redis_append_escaped(struct buffer *buffer, struct slice text, const char *
 #define REDIS_ESCAPED_MAX ((size_t)100)
 void redis_append_cited(struct buffer *buffer, struct slice text);
 
+#define REDIS_INLINE_BIG "-ERR Protocol error: too big inline request"
+
+/* Takes the quotes off the words of `line` (without its end, and without NUL) as Redis does, and appends them
+ * to `array` as an array of bulk strings of at most `limit` bytes; nothing if there is no word. Returns NULL, or the
+ * error. */
+const char *redis_inline_convert(struct slice line, size_t limit, struct buffer *array);
+
 /* ---- Commands (redis_commands.c) ---------------------------------------------------------------------- */
 
 /* What becomes of a command; redis_commands.c says what each means, and which commands it has. */
 enum redis_class {
     REDIS_UNKNOWN,
+    REDIS_LOCAL,
     REDIS_SHARED,
     REDIS_OPTIONS,
     REDIS_PARTLY,
     REDIS_CONTAINER,
-    REDIS_LOCAL,
     REDIS_STATE,
     REDIS_BLOCKS,
     REDIS_STOPS,
@@ -83,8 +90,8 @@ enum redis_class {
 /* The class of the command of that name: lower case, ended by a zero; subcommands as "client|id". */
 enum redis_class redis_command_class(const char *name);
 
-/* Why commands of the class are refused, to follow the command's name; NULL: they are not. */
-const char *redis_class_refusal(enum redis_class class);
+/* Why commands of a class are refused, to follow the command's name; NULL: they are not. */
+extern const char *const redis_refusals[REDIS_FORBIDDEN + 1];
 
 /* Whether the class of a command depends on its second word. */
 static inline bool redis_has_subcommands(enum redis_class class)
@@ -98,14 +105,6 @@ bool redis_is_local(const char *name);
 /* Whether the operator admits the command: one of redis_settings.commands names it, or is its beginning
  * followed by '*'. */
 bool redis_command_admitted(const struct protocol_settings *settings, struct slice name);
-
-/* ---- Inline commands (redis_inline.c) ----------------------------------------------------------------- */
-
-enum redis_inline { REDIS_INLINE_ARRAY, REDIS_INLINE_EMPTY, REDIS_INLINE_UNBALANCED, REDIS_INLINE_BIG };
-
-/* Takes the quotes off the words of `line` (without its end, and without NUL) as Redis does, and appends them
- * to `array` as an array of bulk strings, unless that would have more than `limit` bytes. */
-enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct buffer *array);
 
 /* ---- Requests (redis_request.c, redis_local.c) -------------------------------------------------------- */
 
@@ -206,11 +205,7 @@ enum protocol_outcome redis_read_handshake(const struct protocol_settings *setti
 
 /* ---- Descriptions (redis_describe.c) ------------------------------------------------------------------ */
 
-/* The describe() of struct protocol: the command with its arguments, quoted where they need it, long ones
- * cut. */
 void redis_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
-
-/* The describe_error() of struct protocol. */
 void redis_describe_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
 #endif

@@ -72,20 +72,22 @@ static const char *const forbidden[] = { "host:", "post" };
 
 /* The first list is that of the commands that are asked for most. */
 static const struct {
-    enum redis_class class;
-    const char *refusal; /* NULL: it is not refused for its class */
     const char *const *names;
     size_t count;
-} classes[] = {
-    { REDIS_SHARED, NULL, NAMES(shared) },
-    { REDIS_OPTIONS, NULL, NAMES(options) },
-    { REDIS_PARTLY, NULL, NAMES(partly) },
-    { REDIS_CONTAINER, NULL, NAMES(containers) },
-    { REDIS_STATE, "changes the state of its connection, which others share", NAMES(state) },
-    { REDIS_BLOCKS, "blocks its connection, which others share", NAMES(blocks) },
-    { REDIS_STOPS, "stops the target, which others share", NAMES(stops) },
-    { REDIS_UNPAIRED, "needs a connection of its own, and this one is shared", NAMES(unpaired) },
-    { REDIS_FORBIDDEN, NULL, NAMES(forbidden) },
+} lists[] = {
+    [REDIS_SHARED] = { NAMES(shared) },       [REDIS_OPTIONS] = { NAMES(options) },
+    [REDIS_PARTLY] = { NAMES(partly) },       [REDIS_CONTAINER] = { NAMES(containers) },
+    [REDIS_STATE] = { NAMES(state) },         [REDIS_BLOCKS] = { NAMES(blocks) },
+    [REDIS_STOPS] = { NAMES(stops) },         [REDIS_UNPAIRED] = { NAMES(unpaired) },
+    [REDIS_FORBIDDEN] = { NAMES(forbidden) },
+};
+
+const char *const redis_refusals[REDIS_FORBIDDEN + 1] = {
+    [REDIS_UNKNOWN] = "is not known here; the key \"commands\" can admit it",
+    [REDIS_STATE] = "changes the state of its connection, which others share",
+    [REDIS_BLOCKS] = "blocks its connection, which others share",
+    [REDIS_STOPS] = "stops the target, which others share",
+    [REDIS_UNPAIRED] = "needs a connection of its own, and this one is shared",
 };
 
 static int compare_names(const void *name, const void *element)
@@ -95,18 +97,10 @@ static int compare_names(const void *name, const void *element)
 
 enum redis_class redis_command_class(const char *name)
 {
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (bsearch(name, classes[i].names, classes[i].count, sizeof(char *), compare_names) != NULL)
-            return classes[i].class;
+    for (enum redis_class of = REDIS_SHARED; of <= REDIS_FORBIDDEN; of++)
+        if (bsearch(name, lists[of].names, lists[of].count, sizeof(char *), compare_names) != NULL)
+            return of;
     return redis_is_local(name) ? REDIS_LOCAL : REDIS_UNKNOWN;
-}
-
-const char *redis_class_refusal(enum redis_class class)
-{
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (classes[i].class == class)
-            return classes[i].refusal;
-    return "is not known here; the key \"commands\" can admit it";
 }
 
 bool redis_command_admitted(const struct protocol_settings *settings, struct slice name)

@@ -56,7 +56,7 @@ static void describe_inline(const struct protocol_settings *settings, struct sli
 {
     struct buffer array = { 0 }, line = { 0 };
     describe_first_line(settings, bytes, &line);
-    if (redis_inline_convert(buffer_slice(&line), SIZE_MAX, &array) == REDIS_INLINE_ARRAY)
+    if (redis_inline_convert(buffer_slice(&line), SIZE_MAX, &array) == NULL && array.length > 0)
         describe_array(buffer_slice(&array), text);
     else
         buffer_append(text, buffer_bytes(&line), line.length);

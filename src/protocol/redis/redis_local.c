@@ -215,8 +215,6 @@ static const char *answer_hello(struct call *call)
     return "*0";
 }
 
-/* ---- All of them --------------------------------------------------------------------------------------- */
-
 static const struct answerer {
     const char *name;
     int64_t least; /* arguments, words of the name included */

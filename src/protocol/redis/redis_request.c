@@ -17,7 +17,6 @@
 #define TOO_LONG   "-ERR proximux: these arguments are too long"
 #define BAD_COUNT  "-ERR Protocol error: invalid multibulk length"
 #define BAD_LENGTH "-ERR Protocol error: invalid bulk length"
-#define TOO_BIG    "-ERR Protocol error: too big inline request"
 
 /* A call of redis_read_request(). Bytes are kept, dropped or appended to `out` in one piece a call: `start`
  * is where the piece begins. */
@@ -34,8 +33,6 @@ struct reader {
 };
 
 static enum protocol_outcome read_array(struct reader *reader);
-
-/* ---- Ends ---------------------------------------------------------------------------------------------- */
 
 static enum protocol_outcome break_off(struct reader *reader, const char *error)
 {
@@ -174,8 +171,8 @@ static enum protocol_outcome take_word(struct reader *reader)
         forward(reader);
     else if (class == REDIS_LOCAL)
         reading->way = REDIS_ANSWER;
-    else if (redis_class_refusal(class) != NULL)
-        refuse(reader, redis_class_refusal(class));
+    else if (redis_refusals[class] != NULL)
+        refuse(reader, redis_refusals[class]);
     return PROTOCOL_MORE;
 }
 
@@ -240,6 +237,12 @@ static void look_at(struct redis_client *client, struct slice bytes)
     text[*length] = '\0';
 }
 
+/* Whether the client may not ask for much yet. */
+static bool is_limited(const struct reader *reader)
+{
+    return !reader->is_converted && redis_must_authenticate(reader->settings, reader->client);
+}
+
 /* Begins the argument whose length was read. */
 static enum protocol_outcome begin_argument(struct reader *reader)
 {
@@ -248,8 +251,7 @@ static enum protocol_outcome begin_argument(struct reader *reader)
     int64_t length = reading->number.value;
     if (length < 0 || length > ARGUMENT_MAX)
         return break_off(reader, BAD_LENGTH);
-    if (length > UNAUTHENTICATED_ARGUMENT && !reader->is_converted &&
-        redis_must_authenticate(reader->settings, client))
+    if (length > UNAUTHENTICATED_ARGUMENT && is_limited(reader))
         return break_off(reader, "-ERR Protocol error: unauthenticated bulk length");
     reading->left = (uint64_t)length;
     reading->length = length;
@@ -278,8 +280,7 @@ static enum protocol_outcome begin_array(struct reader *reader)
     int64_t count = reader->reading->number.value;
     if (count > ARGUMENTS_MAX)
         return break_off(reader, BAD_COUNT);
-    if (count > UNAUTHENTICATED_ARGUMENTS && !reader->is_converted &&
-        redis_must_authenticate(reader->settings, reader->client))
+    if (count > UNAUTHENTICATED_ARGUMENTS && is_limited(reader))
         return break_off(reader, "-ERR Protocol error: unauthenticated multibulk length");
     if (count <= 0) {
         buffer_truncate(reader->out, 0);
@@ -345,17 +346,15 @@ static enum protocol_outcome read_line(struct reader *reader, struct slice line)
     struct buffer array = { 0 };
     enum protocol_outcome outcome = PROTOCOL_BROKEN;
     reader->client->looked_at += line.length;
-    enum redis_inline result = redis_inline_convert(line, reader->settings->head_limit, &array);
+    const char *error = redis_inline_convert(line, reader->settings->head_limit, &array);
     buffer_truncate(reader->out, 0);
     forget_request(reader);
     if (array.failed) {
         reader->out->failed = true;
-    } else if (result == REDIS_INLINE_EMPTY) {
+    } else if (error != NULL) {
+        break_off(reader, error);
+    } else if (array.length == 0) {
         outcome = PROTOCOL_MORE;
-    } else if (result == REDIS_INLINE_UNBALANCED) {
-        break_off(reader, "-ERR Protocol error: unbalanced quotes in request");
-    } else if (result == REDIS_INLINE_BIG) {
-        break_off(reader, TOO_BIG);
     } else {
         struct slice bytes = buffer_slice(&array);
         struct reader inner = *reader;
@@ -380,7 +379,7 @@ static enum protocol_outcome read_inline(struct reader *reader)
     if (memchr(input->bytes, '\0', length) != NULL)
         return break_off(reader, "-ERR Protocol error: NUL in inline request");
     if (end == NULL && size + window > limit)
-        return break_off(reader, TOO_BIG);
+        return break_off(reader, REDIS_INLINE_BIG);
     slice_skip(input, length);
     struct slice line = { reader->start, (size_t)(input->bytes - reader->start) };
     if (end == NULL || reader->reading->size > 0)
@@ -394,8 +393,6 @@ static enum protocol_outcome read_inline(struct reader *reader)
         line.length--;
     return read_line(reader, line);
 }
-
-/* ---- All together -------------------------------------------------------------------------------------- */
 
 static enum protocol_outcome read_step(struct reader *reader)
 {
