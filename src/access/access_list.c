@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define FAULTS_SHOWN 20 /* of one file; the others are counted */
-#define FAULT_SIZE   512
 #define SHOWN_LENGTH 80 /* of a malformed text */
 
 #define FILE_WORD       "file:"
@@ -46,7 +45,7 @@ __attribute__((format(printf, 2, 3))) static void list_report(struct building *b
     building->failed = true;
     if (building->file != NULL && ++building->file_faults > FAULTS_SHOWN)
         return;
-    char message[FAULT_SIZE];
+    char message[512];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
@@ -70,7 +69,7 @@ static void list_report_entry(struct building *building, const char *text, const
 
 /* ---- One entry: an address, a block or a range ---- */
 
-static size_t trimmed_length(const char *text, size_t length)
+static size_t list_trimmed_length(const char *text, size_t length)
 {
     while (length > 0 && strchr(WHITE_SPACE, text[length - 1]) != NULL)
         length--;
@@ -99,7 +98,7 @@ static void list_add_range(struct building *building, const char *text, const ch
 {
     struct address first;
     struct address last;
-    size_t first_length = trimmed_length(text, (size_t)(dash - text));
+    size_t first_length = list_trimmed_length(text, (size_t)(dash - text));
     const char *last_text = dash + 1 + strspn(dash + 1, WHITE_SPACE);
     if (!list_parse_bound(text, first_length, &first) ||
         !list_parse_bound(last_text, strlen(last_text), &last))
@@ -114,7 +113,7 @@ static void list_add_range(struct building *building, const char *text, const ch
 }
 
 /* Clears the bits after the first `prefix` ones in `low` and sets them in `high`. Whether `low` had one. */
-static bool spread_block(unsigned char *low, unsigned char *high, size_t width, unsigned long prefix)
+static bool list_spread_block(unsigned char *low, unsigned char *high, size_t width, unsigned long prefix)
 {
     bool has_host_bits = false;
     for (size_t i = 0; i < width; i++) {
@@ -153,7 +152,7 @@ static void list_add_block(struct building *building, const char *text, const ch
     }
     memcpy(low, address_bytes(&address), width);
     memcpy(high, low, width);
-    if (spread_block(low, high, width, prefix)) {
+    if (list_spread_block(low, high, width, prefix)) {
         char meant[INET6_ADDRSTRLEN];
         inet_ntop(address.family, low, meant, sizeof meant);
         list_report(building, "%s has host bits set; did you mean %s/%lu?", text, meant, prefix);
@@ -193,7 +192,7 @@ static void list_add_line(struct building *building, char *line, size_t length)
     if (building->line == 1 && strncmp(line, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
         line += strlen(BYTE_ORDER_MARK);
     line += strspn(line, WHITE_SPACE);
-    line[trimmed_length(line, strcspn(line, "#"))] = '\0';
+    line[list_trimmed_length(line, strcspn(line, "#"))] = '\0';
     if (strncmp(line, FILE_WORD, strlen(FILE_WORD)) == 0)
         list_report(building, "a list file may not name another file");
     else if (*line != '\0')
@@ -220,22 +219,6 @@ static FILE *list_open_file(struct building *building, const char *path)
     return NULL;
 }
 
-static void list_read_lines(struct building *building, FILE *stream)
-{
-    char *line = NULL;
-    size_t size = 0;
-    ssize_t length;
-    while (!building->out_of_memory && (length = getline(&line, &size, stream)) != -1) {
-        building->line++;
-        list_add_line(building, line, (size_t)length);
-    }
-    if (!building->out_of_memory && !feof(stream)) {
-        building->line++;
-        list_report(building, "cannot read on: %s", strerror(errno));
-    }
-    free(line);
-}
-
 static void list_add_file(struct building *building, const char *path)
 {
     if (*path != '/') { /* a reload may look from another folder */
@@ -245,9 +228,20 @@ static void list_add_file(struct building *building, const char *path)
     FILE *stream = list_open_file(building, path);
     if (stream == NULL)
         return;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t length;
     building->file = path;
     building->file_faults = 0;
-    list_read_lines(building, stream);
+    while (!building->out_of_memory && (length = getline(&line, &size, stream)) != -1) {
+        building->line++;
+        list_add_line(building, line, (size_t)length);
+    }
+    if (!building->out_of_memory && !feof(stream)) {
+        building->line++;
+        list_report(building, "cannot read on: %s", strerror(errno));
+    }
+    free(line);
     fclose(stream);
     if (building->file_faults > FAULTS_SHOWN) {
         unsigned unshown = building->file_faults - FAULTS_SHOWN;
@@ -266,7 +260,7 @@ static void list_add_setting(struct building *building, const char *text)
         return;
     }
     text += strspn(text, WHITE_SPACE);
-    char *entry = strndup(text, trimmed_length(text, strlen(text)));
+    char *entry = strndup(text, list_trimmed_length(text, strlen(text)));
     if (entry == NULL)
         list_report_memory(building);
     else if (*entry == '\0')
@@ -329,7 +323,7 @@ size_t access_list_size(const struct access_list *list)
     return list->v4.count + list->v6.count;
 }
 
-static bool set_equal(const struct access_set *a, const struct access_set *b)
+static bool list_set_equal(const struct access_set *a, const struct access_set *b)
 {
     return a->count == b->count &&
            (a->count == 0 || memcmp(a->ranges, b->ranges, 2 * a->width * a->count) == 0);
@@ -339,5 +333,5 @@ bool access_list_equal(const struct access_list *a, const struct access_list *b)
 {
     if (a == NULL || b == NULL)
         return a == b;
-    return set_equal(&a->v4, &b->v4) && set_equal(&a->v6, &b->v6);
+    return list_set_equal(&a->v4, &b->v4) && list_set_equal(&a->v6, &b->v6);
 }

@@ -300,8 +300,7 @@ static bool bind_running(const struct bind_work *work)
 static bool bind_systemd(const struct bind_work *work)
 {
     struct inherited_socket *inherited;
-    size_t next = 0;
-    while ((inherited = inherited_named(work->means->inherited, work->endpoint->host, &next)) != NULL) {
+    while ((inherited = inherited_named(work->means->inherited, work->endpoint->host)) != NULL) {
         if (inherited->address.family == AF_UNSPEC)
             return bind_fail(work, "what systemd has passed is no stream socket that listens");
         struct bound_socket *added = bind_add(work);

@@ -16,13 +16,12 @@
 
 static bool address_parse_zone(const char *zone, uint32_t *scope)
 {
-    char *end;
     *scope = if_nametoindex(zone);
-    if (*scope != 0)
-        return true;
-    unsigned long number = strtoul(zone, &end, 10);
-    *scope = (uint32_t)number;
-    return *zone >= '0' && *zone <= '9' && *end == '\0' && number > 0 && number <= UINT32_MAX;
+    if (*scope == 0 && strspn(zone, "0123456789") == strlen(zone)) {
+        unsigned long number = strtoul(zone, NULL, 10);
+        *scope = number <= UINT32_MAX ? (uint32_t)number : 0;
+    }
+    return *scope != 0;
 }
 
 bool address_parse_part(const char *text, size_t length, struct address *address)

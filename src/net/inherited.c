@@ -72,10 +72,10 @@ bool inherited_take(struct inherited *inherited)
     return success;
 }
 
-struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next)
+struct inherited_socket *inherited_named(struct inherited *inherited, const char *name)
 {
-    while (*next < inherited->count) {
-        struct inherited_socket *found = &inherited->sockets[(*next)++];
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *found = &inherited->sockets[i];
         if (found->descriptor != -1 && strcmp(found->name, name) == 0)
             return found;
     }

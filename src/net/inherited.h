@@ -31,11 +31,10 @@ struct inherited {
  * To be called before anything else opens descriptors. False when memory is short. */
 bool inherited_take(struct inherited *inherited);
 
-/* The next unclaimed socket of that name from index `*next` on, which moves behind it; NULL: no more. */
-struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next);
+/* The first unclaimed socket of that name; NULL: no more. */
+struct inherited_socket *inherited_named(struct inherited *inherited, const char *name);
 
-/* The unclaimed socket that listens at this address or, with `path`, at this path, whatever its name is: a
- * reload can have moved it from its name to its address. NULL: there is none. */
+/* The unclaimed socket that listens at this address or, if there is one, path, whatever its name. NULL: none. */
 struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
                                       const char *path);
 

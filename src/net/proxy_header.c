@@ -22,22 +22,18 @@ static const unsigned char binary_sizes[UINT8_MAX + 1] = {
 
 /* ---- version 1 ---- */
 
-static bool text_read_address(const char *word, sa_family_t family, uint16_t port, struct address *address)
+/* A port is decimal, 0 to 65535, without leading zeros. */
+static bool text_read_address(const char *word, const char *port_word, sa_family_t family,
+                              struct address *address)
 {
     unsigned char bytes[ADDRESS_WIDTH_MAX];
-    if (inet_pton(family, word, bytes) != 1)
+    unsigned long port = strtoul(port_word, NULL, 10);
+    if (inet_pton(family, word, bytes) != 1 || *port_word == '\0' ||
+        strspn(port_word, "0123456789") != strlen(port_word) ||
+        (port_word[0] == '0' && port_word[1] != '\0') || port > UINT16_MAX)
         return false;
-    address_from_bytes(family, bytes, port, address);
+    address_from_bytes(family, bytes, (uint16_t)port, address);
     return true;
-}
-
-/* Decimal, 0 to 65535, without leading zeros. */
-static bool text_read_port(const char *word, uint16_t *port)
-{
-    unsigned long number = strtoul(word, NULL, 10);
-    *port = (uint16_t)number;
-    return *word != '\0' && strspn(word, "0123456789") == strlen(word) &&
-           (word[0] != '0' || word[1] == '\0') && number <= UINT16_MAX;
 }
 
 /* A whole line, its end included. */
@@ -45,7 +41,6 @@ static enum proxy_header_result text_read_line(struct proxy_header *header)
 {
     char *rest = (char *)header->bytes + strlen("PROXY ");
     const char *words[5]; /* protocol, source, destination, their ports */
-    uint16_t ports[2];
     header->bytes[header->total - strlen("\r\n")] = '\0';
     if (strlen((char *)header->bytes) != header->total - strlen("\r\n"))
         return PROXY_HEADER_BROKEN;
@@ -55,9 +50,8 @@ static enum proxy_header_result text_read_line(struct proxy_header *header)
         return PROXY_HEADER_DONE;
     sa_family_t family = strcmp(words[0], "TCP4") == 0 ? AF_INET : AF_INET6;
     if ((family == AF_INET6 && strcmp(words[0], "TCP6") != 0) || words[4] == NULL || rest != NULL ||
-        !text_read_port(words[3], &ports[0]) || !text_read_port(words[4], &ports[1]) ||
-        !text_read_address(words[1], family, ports[0], &header->source) ||
-        !text_read_address(words[2], family, ports[1], &header->destination))
+        !text_read_address(words[1], words[3], family, &header->source) ||
+        !text_read_address(words[2], words[4], family, &header->destination))
         return PROXY_HEADER_BROKEN;
     header->has_addresses = true;
     return PROXY_HEADER_DONE;
@@ -159,24 +153,20 @@ enum proxy_header_result proxy_header_read(struct proxy_header *header, const ch
 
 /* ---- writing ---- */
 
-/* Writes the address in `size` bytes: IPv4 that has more is mapped to IPv6. */
-static void write_address(const struct address *address, size_t size, unsigned char *bytes)
-{
-    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
-    size_t width = address_width(address);
-    memcpy(bytes, mapped, size - width);
-    memcpy(bytes + size - width, address_bytes(address), width);
-}
-
-/* Writes both addresses in one family. Returns the size of each, 0 if one is no IP address. */
+/* Writes both addresses in one family: IPv4 beside IPv6 is mapped. Returns the size of each, 0 if one is no IP address. */
 static size_t write_addresses(const struct address *source, const struct address *destination,
                               unsigned char *bytes)
 {
+    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+    const struct address *const both[] = { source, destination };
+    size_t size = MAX(address_width(source), address_width(destination));
     if (address_width(source) == 0 || address_width(destination) == 0)
         return 0;
-    size_t size = source->family == AF_INET && destination->family == AF_INET ? 4 : 16;
-    write_address(source, size, bytes);
-    write_address(destination, size, bytes + size);
+    for (size_t i = 0; i < 2; i++) {
+        size_t width = address_width(both[i]);
+        memcpy(bytes + i * size, mapped, size - width);
+        memcpy(bytes + (i + 1) * size - width, address_bytes(both[i]), width);
+    }
     return size;
 }
 

@@ -32,7 +32,7 @@ struct resolver {
     struct list sockets; /* struct resolver_socket */
     struct list names;   /* struct resolver_name */
     ev_timer retransmission;
-    struct stat configuration; /* of resolv.conf when the channel was made; zeroed if it was not there */
+    struct stat configuration; /* of resolv.conf when it was read last */
     bool renewing;             /* answers that come now only say that the old channel ends */
 };
 
@@ -113,11 +113,15 @@ static void resolver_socket_changed(void *data, ares_socket_t descriptor, int re
     }
 }
 
-/* What resolv.conf is now; all zero if it is not there. */
-static struct stat resolver_find_configuration(void)
+/* Takes note of resolv.conf, all zero if it is not there. Whether it has changed. */
+static bool resolver_note_configuration(struct resolver *resolver)
 {
-    struct stat found;
-    return stat(RESOLVER_CONFIGURATION, &found) == 0 ? found : (struct stat){ 0 };
+    const struct stat old = resolver->configuration;
+    struct stat *now = &resolver->configuration;
+    if (stat(RESOLVER_CONFIGURATION, now) == -1)
+        memset(now, 0, sizeof *now);
+    return now->st_ino != old.st_ino || now->st_dev != old.st_dev || now->st_size != old.st_size ||
+           now->st_mtim.tv_sec != old.st_mtim.tv_sec || now->st_mtim.tv_nsec != old.st_mtim.tv_nsec;
 }
 
 static int resolver_open_channel(struct resolver *resolver, ares_channel *channel)
@@ -128,7 +132,7 @@ static int resolver_open_channel(struct resolver *resolver, ares_channel *channe
         .sock_state_cb = resolver_socket_changed,
         .sock_state_cb_data = resolver,
     };
-    resolver->configuration = resolver_find_configuration();
+    resolver_note_configuration(resolver);
     return ares_init_options(channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
 }
 
@@ -163,15 +167,6 @@ void resolver_destroy(struct resolver *resolver)
     ev_timer_stop(resolver->loop, &resolver->retransmission);
     ares_library_cleanup();
     free(resolver);
-}
-
-/* Whether c-ares was set up with another resolv.conf than there is now. */
-static bool resolver_is_outdated(const struct resolver *resolver)
-{
-    const struct stat *old = &resolver->configuration;
-    const struct stat now = resolver_find_configuration();
-    return now.st_ino != old->st_ino || now.st_dev != old->st_dev || now.st_size != old->st_size ||
-           now.st_mtim.tv_sec != old->st_mtim.tv_sec || now.st_mtim.tv_nsec != old->st_mtim.tv_nsec;
 }
 
 static void resolver_name_failed(struct resolver_name *name, const char *reason)
@@ -351,7 +346,7 @@ bool resolver_lookup(struct resolver_name *name)
     if (name->query == NULL) {
         if (turn_now(loop) < name->fresh_until)
             return true;
-        if (resolver_is_outdated(name->resolver))
+        if (resolver_note_configuration(name->resolver))
             resolver_renew(name->resolver);
         bool is_pending = ev_is_pending(&name->limit);
         ev_timer_set(&name->limit, LOOKUP_LIMIT_SECONDS, 0.0);

@@ -54,10 +54,7 @@ void socket_stop_listening(int descriptor, bool is_unix)
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
     };
-    const struct sock_fprog program = {
-        .len = sizeof drop_beginnings / sizeof drop_beginnings[0],
-        .filter = drop_beginnings,
-    };
+    const struct sock_fprog program = { sizeof drop_beginnings / sizeof *drop_beginnings, drop_beginnings };
     if (is_unix)
         shutdown(descriptor, SHUT_RD);
     else

@@ -24,9 +24,8 @@ int socket_listen(const struct address *address, const struct socket_options *op
 /* Allows that others of the same user listen on the address too, or not any more. */
 void socket_set_reuse_port(int descriptor, bool reuse);
 
-/* Makes a listening socket ignore further connection attempts, in all processes that share it, for good. A TCP client
- * tries again a moment later, and reaches the socket that replaces this one, if any; at a unix socket it is refused.
- * Connections in the backlog can still be accepted. */
+/* Makes a listening socket ignore further attempts, in all processes that share it, for good; its backlog stays. A TCP
+ * client tries again a moment later, and reaches what replaces the socket; at a unix socket it is refused. */
 void socket_stop_listening(int descriptor, bool is_unix);
 
 /* Which file a bound unix socket is, so that only that one is removed at the end. */
