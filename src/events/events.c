@@ -19,21 +19,21 @@
 /* Owns its modules. */
 struct events {
     int references;
-    struct module *modules;
     size_t count;
+    struct module modules[];
 };
 
 struct events_listener {
     int references;
     struct events *events;
     struct listener_settings *settings;
-    struct module **modules; /* those of `events` that are for this listener */
-    size_t count;
     bool wants_exchanges;
     bool wants_requests; /* a module has `request` */
     size_t request_bytes;
     size_t response_bytes;
     size_t parameter_bytes;
+    size_t count;
+    struct module *modules[]; /* those of `events` that are for this listener */
 };
 
 struct events_client {
@@ -55,14 +55,11 @@ struct events *events_load(struct config *config)
     const struct parsed_configuration *parsed = config->parsed;
     if (parsed == NULL || parsed->is_unreadable)
         return NULL;
-    struct events *events = calloc(1, sizeof *events);
-    if (events != NULL) {
-        events->references = 1;
-        events->modules = calloc(parsed->module_count + 1, sizeof *events->modules);
-    }
-    if (events == NULL || events->modules == NULL) {
+    struct events *events = calloc(1, sizeof *events + parsed->module_count * sizeof(struct module));
+    if (events == NULL) {
         problem_memory(config->problems);
     } else {
+        events->references = 1;
         for (size_t i = 0; i < parsed->module_count; i++) /* all, so that every error is reported */
             module_load(&events->modules[events->count++], parsed, &parsed->modules[i]);
     }
@@ -101,7 +98,6 @@ void events_release(struct events *events)
         return;
     for (size_t i = events->count; i > 0; i--)
         module_close(&events->modules[i - 1]);
-    free(events->modules);
     free(events);
 }
 
@@ -118,8 +114,8 @@ static void listener_add(struct events_listener *listener, struct module *module
     bool wants_exchanges =
         functions->request != NULL || functions->response != NULL || functions->failed != NULL;
     listener->modules[listener->count++] = module;
-    listener->wants_exchanges = listener->wants_exchanges || wants_exchanges;
-    listener->wants_requests = listener->wants_requests || functions->request != NULL;
+    listener->wants_exchanges |= wants_exchanges;
+    listener->wants_requests |= functions->request != NULL;
     if (functions->request != NULL)
         listener->request_bytes = larger(listener->request_bytes, functions->request_bytes);
     if (functions->response != NULL)
@@ -131,18 +127,13 @@ static void listener_add(struct events_listener *listener, struct module *module
 bool events_listener_create(struct events *events, struct listener_settings *settings,
                             struct events_listener **result)
 {
-    struct events_listener *listener = calloc(1, sizeof *listener);
+    struct events_listener *listener = calloc(1, sizeof *listener + events->count * sizeof(struct module *));
     *result = NULL;
     if (listener == NULL)
         return false;
     listener->references = 1;
     listener->events = events_reference(events);
     listener->settings = listener_settings_reference(settings);
-    listener->modules = calloc(events->count + 1, sizeof(struct module *));
-    if (listener->modules == NULL) {
-        events_listener_release(listener);
-        return false;
-    }
     for (size_t i = 0; i < events->count; i++)
         if (module_is_for(&events->modules[i], settings->name))
             listener_add(listener, &events->modules[i]);
@@ -167,22 +158,17 @@ void events_listener_release(struct events_listener *listener)
         return;
     events_release(listener->events);
     listener_settings_release(listener->settings);
-    free(listener->modules);
     free(listener);
 }
 
 size_t events_request_bytes(const struct events_listener *listener)
 {
-    if (listener == NULL || !listener->wants_exchanges)
-        return 0;
-    return larger(listener->request_bytes, TEXT_BYTES);
+    return listener != NULL && listener->wants_exchanges ? larger(listener->request_bytes, TEXT_BYTES) : 0;
 }
 
 size_t events_response_bytes(const struct events_listener *listener)
 {
-    if (listener == NULL || !listener->wants_exchanges)
-        return 0;
-    return larger(listener->response_bytes, ERROR_BYTES);
+    return listener != NULL && listener->wants_exchanges ? larger(listener->response_bytes, ERROR_BYTES) : 0;
 }
 
 /* ---- Exchanges ---- */

@@ -213,48 +213,43 @@ static bool take_choice(const struct proximux_key *key, const char *text, struct
     return false;
 }
 
-static void module_report_choice(const struct loading *loading, const struct proximux_key *key,
-                                 const struct parsed_extra *extra)
-{
-    char words[256] = "";
-    char hint[KEYS_HINT_SIZE];
-    size_t used = 0;
-    for (size_t i = 0; key->choices[i] != NULL && used < sizeof words; i++)
-        used += (size_t)snprintf(words + used, sizeof words - used, "%s\"%s\"", i == 0 ? "" : ", ",
-                                 key->choices[i]);
-    module_fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s",
-                extra->value.string, words, keys_hint(extra->value.string, key->choices, hint));
-}
-
 static void take_value(const struct loading *loading, const struct proximux_key *key,
                        const struct parsed_extra *extra, struct proximux_value *value)
 {
     static const struct {
-        enum key_type type;
+        enum key_type given;
         const char *wanted;
+        enum key_type type;
     } types[] = {
-        [PROXIMUX_STRING] = { KEY_STRING, "a string" },
-        [PROXIMUX_INTEGER] = { KEY_INTEGER, "an integer" },
-        [PROXIMUX_BOOLEAN] = { KEY_BOOLEAN, "true or false" },
-        [PROXIMUX_CHOICE] = { KEY_STRING, "a string" },
+        [PROXIMUX_STRING] = { KEY_STRING, "a string", KEY_STRING },
+        [PROXIMUX_INTEGER] = { KEY_INTEGER, "an integer", KEY_INTEGER },
+        [PROXIMUX_BOOLEAN] = { KEY_BOOLEAN, "true or false", KEY_BOOLEAN },
+        [PROXIMUX_CHOICE] = { KEY_STRING, "a string", KEY_CHOICE },
     };
+    const struct key described = { .type = types[key->type].type,
+                                   .minimum = key->minimum,
+                                   .maximum = key->maximum,
+                                   .choices = key->choices };
     const struct origin *origin = &extra->value.origin;
+    const char *text = extra->value.string;
     int64_t number = extra->value.number;
-    if (extra->type != types[key->type].type) {
+    char expectation[KEYS_TEXT_SIZE], hint[KEYS_HINT_SIZE];
+    keys_expectation(&described, expectation, sizeof expectation);
+    if (extra->type != types[key->type].given) {
         module_fail(loading, origin, extra->name, "%s is wanted", types[key->type].wanted);
     } else if (key->type == PROXIMUX_CHOICE) {
-        value->is_set = take_choice(key, extra->value.string, value);
+        value->is_set = take_choice(key, text, value);
         if (!value->is_set)
-            module_report_choice(loading, key, extra);
+            module_fail(loading, origin, extra->name, "\"%s\" is unknown: %s is wanted%s", text, expectation,
+                        keys_hint(text, key->choices, hint));
     } else if (key->type == PROXIMUX_INTEGER && (number < key->minimum || number > key->maximum)) {
-        module_fail(loading, origin, extra->name,
-                    "%" PRId64 " is out of range: an integer from %" PRId64 " to %" PRId64 " is wanted",
-                    number, key->minimum, key->maximum);
+        module_fail(loading, origin, extra->name, "%" PRId64 " is out of range: %s is wanted", number,
+                    expectation);
     } else {
         value->number = number;
         value->is_set = true;
         if (key->type == PROXIMUX_STRING)
-            take_string(loading, extra->value.string, value);
+            take_string(loading, text, value);
     }
 }
 

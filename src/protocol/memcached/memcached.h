@@ -83,11 +83,6 @@ struct memcached_connection {
     char line[MEMCACHED_VALUE_LINE_MAX]; /* the beginning of the line that is coming in */
 };
 
-/* The read_response() of struct protocol. */
-enum protocol_outcome memcached_answer_read(const struct protocol_settings *, void *connection,
-                                            struct protocol_request *request, struct slice *input,
-                                            struct buffer *out, uint64_t *);
-
 _Static_assert(sizeof(struct memcached_context) <= PROTOCOL_CONTEXT_SIZE, "a request's context holds it");
 
 static inline struct memcached_context memcached_context(const struct protocol_request *request)

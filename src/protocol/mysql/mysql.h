@@ -1,5 +1,4 @@
-/* The parts of the follower of MySQL sessions. Only mysql*.c and their tests include this. After the
- * client/server protocols as MySQL 8 and MariaDB 10.11 document and speak them. */
+/* The parts of the follower of MySQL sessions. Only mysql*.c include this. */
 #ifndef PROTOCOL_MYSQL_H
 #define PROTOCOL_MYSQL_H
 
@@ -92,11 +91,5 @@ void mysql_parameters_long(struct mysql *mysql, struct slice rest);
 /* What a statement was sent before is forgotten; and for all of them. */
 void mysql_parameters_forget(struct mysql *mysql, uint32_t id);
 void mysql_parameters_clear(struct mysql *mysql);
-
-/* A command of the client (mysql_command.c). */
-void mysql_command(struct mysql *mysql, struct slice message);
-
-/* A message of the server in answer to the oldest command (mysql_answer.c). */
-void mysql_answer(struct mysql *mysql, struct slice message);
 
 #endif
