@@ -22,50 +22,17 @@
 enum accept_outcome {
     ACCEPT_NEXT,
     ACCEPT_EMPTY,
+    ACCEPT_LAST,  /* the backlog is empty now, and was not */
     ACCEPT_PAUSE, /* something is short */
     ACCEPT_BROKEN /* an error that was never heard of, or of the socket itself: it may come for ever */
 };
 
 /* ---- Watching ---- */
 
-static void sockets_init(const struct bound_sockets *bound, void (*ready)(struct ev_loop *, ev_io *, int),
-                         void *data)
-{
-    for (size_t i = 0; i < bound->count; i++) {
-        struct bound_socket *socket = &bound->sockets[i];
-        ev_io_init(&socket->watcher, ready, socket->descriptor, EV_READ);
-        socket->watcher.data = data;
-    }
-}
-
-static void sockets_watch(const struct bound_sockets *bound, struct ev_loop *loop)
-{
-    for (size_t i = 0; i < bound->count; i++)
-        ev_io_start(loop, &bound->sockets[i].watcher);
-}
-
-static void sockets_unwatch(const struct bound_sockets *bound, struct ev_loop *loop)
-{
-    for (size_t i = 0; i < bound->count; i++)
-        ev_io_stop(loop, &bound->sockets[i].watcher);
-}
-
-static void closing_watch(struct closing_sockets *closing)
-{
-    sockets_watch(&closing->bound, closing->listener->runtime->loop);
-    ev_timer_again(closing->listener->runtime->loop, &closing->timer);
-}
-
-static void closing_unwatch(struct closing_sockets *closing)
-{
-    sockets_unwatch(&closing->bound, closing->listener->runtime->loop);
-    ev_timer_stop(closing->listener->runtime->loop, &closing->timer);
-}
-
 static void closing_end(struct closing_sockets *closing)
 {
     char text[160];
-    closing_unwatch(closing);
+    ev_timer_stop(closing->listener->runtime->loop, &closing->timer);
     for (size_t i = 0; i < closing->bound.count; i++)
         log_info(closing->listener->settings->name, "not listening on %s any more",
                  bind_print(&closing->bound.sockets[i], text, sizeof text));
@@ -74,17 +41,28 @@ static void closing_end(struct closing_sockets *closing)
     free(closing);
 }
 
+static bool listener_is_paused(const struct listener *listener)
+{
+    return list_linked(&listener->waiter.node) || ev_is_active(&listener->pause);
+}
+
 void listener_resume(struct listener *listener)
 {
-    if (listener->is_ready)
-        sockets_watch(&listener->bound, listener->runtime->loop);
-    list_foreach(&listener->closing, node) closing_watch(list_entry(node, struct closing_sockets, node));
+    for (size_t i = 0; listener->is_ready && i < listener->bound.count; i++)
+        ev_io_start(listener->runtime->loop, &listener->bound.sockets[i].watcher);
+    list_foreach(&listener->closing, node)
+    {
+        struct closing_sockets *closing = list_entry(node, struct closing_sockets, node);
+        listener_start_timer(listener, &closing->timer, HANDSHAKE_SECONDS);
+    }
 }
 
 void listener_pause(struct listener *listener)
 {
-    sockets_unwatch(&listener->bound, listener->runtime->loop);
-    list_foreach(&listener->closing, node) closing_unwatch(list_entry(node, struct closing_sockets, node));
+    for (size_t i = 0; i < listener->bound.count; i++)
+        ev_io_stop(listener->runtime->loop, &listener->bound.sockets[i].watcher);
+    list_foreach(&listener->closing, node)
+        ev_timer_stop(listener->runtime->loop, &list_entry(node, struct closing_sockets, node)->timer);
 }
 
 void listener_stop_accepting(struct listener *listener)
@@ -187,13 +165,15 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
 static enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor)
 {
     enum accept_outcome outcome = ACCEPT_NEXT;
-    for (int i = 0; outcome == ACCEPT_NEXT && i < ACCEPT_BATCH; i++)
+    int calls = 0;
+    for (; outcome == ACCEPT_NEXT && calls < ACCEPT_BATCH; calls++)
         outcome = listener_accept_one(listener, descriptor);
-    if (outcome == ACCEPT_EMPTY && listener->short_of_descriptors) {
+    if (outcome != ACCEPT_EMPTY)
+        return outcome;
+    if (listener->short_of_descriptors)
         log_info(listener->settings->name, "accepting goes on");
-        listener->short_of_descriptors = false;
-    }
-    return outcome;
+    listener->short_of_descriptors = false;
+    return calls > 1 ? ACCEPT_LAST : ACCEPT_EMPTY;
 }
 
 static void listener_ready(struct ev_loop *, ev_io *watcher, int events)
@@ -207,7 +187,11 @@ static void listener_ready(struct ev_loop *, ev_io *watcher, int events)
 
 void listener_init_sockets(struct listener *listener)
 {
-    sockets_init(&listener->bound, listener_ready, listener);
+    for (size_t i = 0; i < listener->bound.count; i++) {
+        struct bound_socket *socket = &listener->bound.sockets[i];
+        ev_io_init(&socket->watcher, listener_ready, socket->descriptor, EV_READ);
+        socket->watcher.data = listener;
+    }
 }
 
 void listener_init_accepting(struct listener *listener)
@@ -220,39 +204,29 @@ void listener_init_accepting(struct listener *listener)
 
 /* ---- Sockets that close ---- */
 
-/* Returns whether the backlogs are empty, or can't be emptied. */
-static bool closing_accept(const struct closing_sockets *closing)
+/* Accepts those who have come, and ends when nobody has: `has_come` says that somebody may have before. */
+static void closing_accept(struct closing_sockets *closing, bool has_come)
 {
-    bool is_done = true;
+    struct listener *listener = closing->listener;
+    bool is_done = true; /* the backlogs are empty, or can't be emptied */
     for (size_t i = 0; i < closing->bound.count; i++) {
-        enum accept_outcome outcome =
-            listener_accept_batch(closing->listener, closing->bound.sockets[i].descriptor);
-        is_done = is_done && (outcome == ACCEPT_EMPTY || outcome == ACCEPT_BROKEN);
+        enum accept_outcome outcome = listener_accept_batch(listener, closing->bound.sockets[i].descriptor);
+        is_done = is_done && outcome != ACCEPT_NEXT && outcome != ACCEPT_PAUSE;
+        has_come = has_come || outcome == ACCEPT_NEXT || outcome == ACCEPT_LAST;
     }
-    return is_done;
+    if (is_done && (closing->rounds == 0 || !has_come)) {
+        closing_end(closing);
+        listener_check_emptied(listener);
+        return;
+    }
+    closing->rounds -= is_done;
+    if (!listener_is_paused(listener))
+        listener_start_timer(listener, &closing->timer, is_done ? HANDSHAKE_SECONDS : 0.0);
 }
 
 static void closing_expired(struct ev_loop *, ev_timer *watcher, int)
 {
-    struct closing_sockets *closing = watcher->data;
-    struct listener *listener = closing->listener;
-    bool goes_on = closing->has_accepted && ++closing->rounds < HANDSHAKE_ROUNDS;
-    closing->has_accepted = false;
-    if (!closing_accept(closing) || goes_on)
-        return; /* the timer comes again, after a pause if there is one now */
-    closing_end(closing);
-    listener_check_emptied(listener);
-}
-
-static void closing_ready(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct closing_sockets *closing = watcher->data;
-    enum accept_outcome outcome =
-        events & EV_ERROR ? ACCEPT_BROKEN : listener_accept_batch(closing->listener, watcher->fd);
-    closing->has_accepted = closing->has_accepted || outcome != ACCEPT_BROKEN;
-    /* The timer looks on: one that is shut down, or that the kernel can't watch, would be ready for ever. */
-    if (outcome == ACCEPT_BROKEN || outcome == ACCEPT_EMPTY)
-        ev_io_stop(loop, watcher);
+    closing_accept(watcher->data, false);
 }
 
 void listener_hurry_closing(struct listener *listener)
@@ -260,30 +234,26 @@ void listener_hurry_closing(struct listener *listener)
     list_foreach(&listener->closing, node)
     {
         struct closing_sockets *closing = list_entry(node, struct closing_sockets, node);
-        closing->rounds = HANDSHAKE_ROUNDS;
-        closing_expired(listener->runtime->loop, &closing->timer, 0);
+        closing->rounds = 0;
+        closing_accept(closing, false);
     }
 }
 
 void listener_close_gradually(struct listener *listener, struct bound_sockets *bound)
 {
     struct closing_sockets *closing = listener->for_closing;
-    bool has_handshakes = false;
     listener->for_closing = NULL;
-    sockets_unwatch(bound, listener->runtime->loop);
     *closing = (struct closing_sockets){ .listener = listener, .bound = *bound };
     *bound = (struct bound_sockets){ 0 };
     list_append(&listener->closing, &closing->node);
-    sockets_init(&closing->bound, closing_ready, closing);
-    ev_timer_init(&closing->timer, closing_expired, 0.0, HANDSHAKE_SECONDS);
+    ev_init(&closing->timer, closing_expired);
     closing->timer.data = closing;
     for (size_t i = 0; i < closing->bound.count; i++) {
-        const struct bound_socket *socket = &closing->bound.sockets[i];
+        struct bound_socket *socket = &closing->bound.sockets[i];
+        ev_io_stop(listener->runtime->loop, &socket->watcher);
         bind_stop_listening(socket);
-        has_handshakes = has_handshakes || (socket->path == NULL && socket->systemd_name == NULL);
+        if (socket->path == NULL && socket->systemd_name == NULL)
+            closing->rounds = HANDSHAKE_ROUNDS;
     }
-    if (closing_accept(closing) && !has_handshakes)
-        closing_end(closing);
-    else if (!list_linked(&listener->waiter.node) && !ev_is_active(&listener->pause))
-        closing_watch(closing);
+    closing_accept(closing, true);
 }

@@ -80,21 +80,6 @@ static enum reason admission_count_below(struct listener *listener, const struct
     return REASON_NONE;
 }
 
-void admission_count(struct listener *listener, const struct address *client)
-{
-    admission_count_below(listener, client, INT64_MAX);
-}
-
-bool admission_change(struct listener *listener, const struct listener_settings *before)
-{
-    bool counts = admission_counts(listener->settings);
-    if (counts == admission_counts(before))
-        return false;
-    tdestroy(listener->addresses, free);
-    listener->addresses = NULL;
-    return counts;
-}
-
 void admission_leave(struct listener *listener, const struct address *client)
 {
     listener->clients--;
@@ -164,9 +149,9 @@ void admission_refuse(struct listener *listener, int descriptor, const struct ad
 
 /* ---- Getting in ---- */
 
-bool admission_blocks(const struct listener *listener, const struct address *client)
+static bool admission_blocks(void *data, const struct address *client)
 {
-    const struct listener_settings *settings = listener->settings;
+    const struct listener_settings *settings = ((const struct listener *)data)->settings;
     if (client->family == AF_UNIX)
         return false; /* no address that a list could hold; file permissions are its gate */
     if (settings->blocklist != NULL && access_list_contains(settings->blocklist, client))
@@ -218,4 +203,32 @@ void admission_admit(struct listener *listener, int descriptor, const struct add
     }
     listener->counters.accepted++;
     service->functions->accept(service, &(struct service_client){ descriptor, client, destination, events });
+}
+
+/* ---- Other settings ---- */
+
+/* A filter that counts clients, and ends none. */
+static bool admission_count(void *data, const struct address *client)
+{
+    admission_count_below(data, client, INT64_MAX);
+    return false;
+}
+
+static void admission_filter(struct listener *listener, service_filter *filter)
+{
+    list_foreach(&listener->generations, node)
+    {
+        struct service *service = list_entry(node, struct generation, node)->service;
+        service->functions->filter(service, filter, listener);
+    }
+}
+
+void admission_change(struct listener *listener, const struct listener_settings *before)
+{
+    if (admission_counts(listener->settings) != admission_counts(before)) {
+        tdestroy(listener->addresses, free);
+        listener->addresses = NULL;
+        admission_filter(listener, admission_count);
+    }
+    admission_filter(listener, admission_blocks);
 }

@@ -30,9 +30,8 @@ struct closing_sockets {
     struct list_node node;
     struct listener *listener;
     struct bound_sockets bound;
-    ev_timer timer;    /* the round that is running */
-    unsigned rounds;   /* of waiting for the ends of handshakes that had begun */
-    bool has_accepted; /* in this round */
+    ev_timer timer;
+    unsigned rounds; /* of waiting for the ends of handshakes that had begun; those that are left */
 };
 
 /* What listener_commit() will need. */
@@ -77,9 +76,10 @@ struct listener {
     ev_timer sweep; /* frees those that have become empty */
 };
 
-/* Starts a timer that comes once; negative seconds: never. */
+/* Starts a timer that comes once, anew if it runs; negative seconds: never. */
 static inline void listener_start_timer(const struct listener *listener, ev_timer *timer, double seconds)
 {
+    ev_timer_stop(listener->runtime->loop, timer);
     if (seconds < 0)
         return;
     ev_timer_set(timer, seconds, 0.0);
@@ -108,13 +108,9 @@ void admission_stop(struct listener *listener);
 /* A client that was let in has gone. */
 void admission_leave(struct listener *listener, const struct address *client);
 
-/* Whether the lists keep the client out. */
-bool admission_blocks(const struct listener *listener, const struct address *client);
-
-/* After a change of settings. Returns whether those who are in have to be counted by address: admission_count(),
- * once for each of them. */
-bool admission_change(struct listener *listener, const struct listener_settings *before);
-void admission_count(struct listener *listener, const struct address *client);
+/* Other settings have taken the place of these: counts clients by address anew if need be, and ends those who are
+ * blocked now. */
+void admission_change(struct listener *listener, const struct listener_settings *before);
 
 /* Tells the owner of a draining listener when it has become empty. */
 void listener_check_emptied(struct listener *listener);

@@ -66,27 +66,6 @@ void listener_rollback(struct listener *listener)
     listener_forget_next(listener);
 }
 
-/* A filter that counts clients, and ends none. */
-static bool listener_count_client(void *listener, const struct address *client)
-{
-    admission_count(listener, client);
-    return false;
-}
-
-static bool listener_is_blocked(void *listener, const struct address *client)
-{
-    return admission_blocks(listener, client);
-}
-
-static void listener_filter(struct listener *listener, service_filter *filter)
-{
-    list_foreach(&listener->generations, node)
-    {
-        struct service *service = list_entry(node, struct generation, node)->service;
-        service->functions->filter(service, filter, listener);
-    }
-}
-
 static void listener_commit_service(struct listener *listener, int64_t shutdown_timeout)
 {
     struct service *service = listener->current->service;
@@ -122,9 +101,7 @@ void listener_commit(struct listener *listener, struct bound_sockets *bound, int
     struct listener_settings *settings_before = listener->settings;
     struct events_listener *events_before = listener->events;
     listener->settings = listener_settings_reference(listener->next.settings);
-    if (admission_change(listener, settings_before))
-        listener_filter(listener, listener_count_client);
-    listener_filter(listener, listener_is_blocked);
+    admission_change(listener, settings_before);
     listener->events = listener->next.events;
     listener_commit_service(listener, shutdown_timeout);
     events_listener_release(events_before);
