@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,12 +35,11 @@ static void admin_reap(struct admin_service *admin)
     struct list_node *node;
     while ((node = list_first(&admin->gone)) != NULL) {
         struct admin_client *client = list_entry(node, struct admin_client, node);
-        struct service_summary summary = { .reason = client->reason };
-        struct address address = client->address;
         list_remove(node);
-        free(client);
         admin->client_count--;
-        admin->owner.ended(admin->owner.owner, &address, &summary);
+        admin->owner.ended(admin->owner.owner, &client->address,
+                           &(struct service_summary){ .reason = client->reason });
+        free(client);
     }
 }
 
@@ -109,6 +107,7 @@ static void admin_sample(struct ev_loop *, ev_timer *watcher, int)
     history_sample(&admin->book, &admin->source, admin->runtime->turn.now);
 }
 
+/* NULL: it is gone. */
 static struct admin_client *admin_find(struct admin_service *admin, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -129,24 +128,15 @@ static void admin_move(struct admin_client *client, struct list *list)
 }
 
 /* libmicrohttpd has taken a client, or is about to close it. */
-static void admin_notified(void *data, struct MHD_Connection *connection, void **context,
+static void admin_notified(void *data, struct MHD_Connection *connection, void **,
                            enum MHD_ConnectionNotificationCode code)
 {
     struct admin_service *admin = data;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = admin_find(admin, connection);
+    struct admin_client *client = admin_find(admin, connection);
+    if (code != MHD_CONNECTION_NOTIFY_CLOSED || client == NULL)
         return;
-    }
-    struct admin_client *client = *context;
     list_remove(&client->turn);
     admin_move(client, &admin->gone);
-}
-
-static struct admin_client *admin_client_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info == NULL ? NULL : info->socket_context;
 }
 
 /* libmicrohttpd has sent an answer; its client is the last one now that is closed for being idle. If it has read the
@@ -155,7 +145,7 @@ static void admin_completed(void *data, struct MHD_Connection *connection, void 
                             enum MHD_RequestTerminationCode)
 {
     struct admin_service *admin = data;
-    struct admin_client *client = admin_client_of(connection);
+    struct admin_client *client = admin_find(admin, connection);
     char byte;
     if (client == NULL)
         return;
@@ -167,7 +157,7 @@ static void admin_completed(void *data, struct MHD_Connection *connection, void 
 /* Whether this client's request may be answered now; if not, libmicrohttpd calls again. */
 static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
 {
-    struct admin_client *client = admin_client_of(connection);
+    struct admin_client *client = admin_find(admin, connection);
     int64_t now = turn_refresh(&admin->runtime->turn); /* answers before this one took their time */
     if (client == NULL)
         return true;
@@ -249,14 +239,8 @@ static void admin_accept(struct service *service, const struct service_client *a
     client->reason = REASON_CLIENT_CLOSED;
     list_append(&admin->clients, &client->node);
     admin->client_count++;
-    struct sockaddr_storage socket_address = { .ss_family = address->family };
-    socklen_t length = sizeof socket_address.ss_family;
-    if (address->family != AF_UNIX) {
-        length = address_length(address);
-        memcpy(&socket_address, &address->any, length);
-    }
-    if (MHD_add_connection(admin->daemon, descriptor, (const struct sockaddr *)&socket_address, length) !=
-        MHD_YES) {
+    socklen_t length = address->family == AF_UNIX ? sizeof address->family : address_length(address);
+    if (MHD_add_connection(admin->daemon, descriptor, &address->any, length) != MHD_YES) {
         /* libmicrohttpd has closed it, and may have called admin_notified(). */
         client->reason = REASON_INTERNAL;
         admin_move(client, &admin->gone);

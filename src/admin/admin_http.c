@@ -150,21 +150,20 @@ static const struct route *find_route(const char *url, const char **rest)
  * this machine can thus not read what admin shows (DNS rebinding). */
 static bool is_host_allowed(const char *host)
 {
-    char name[64];
+    char text[80];
+    char *name = text;
     struct address address;
-    size_t length = strlen(host);
-    const char *colon = strrchr(host, ':');
-    if (colon != NULL && (host[0] == '[' ? colon[-1] == ']' : strchr(host, ':') == colon) &&
-        strspn(colon + 1, "0123456789") == strlen(colon + 1))
-        length = (size_t)(colon - host);
-    if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
-        host++;
-        length -= 2;
-    }
-    if (length >= sizeof name)
+    if ((size_t)snprintf(text, sizeof text, "%s", host) >= sizeof text)
         return false;
-    memcpy(name, host, length);
-    name[length] = '\0';
+    char *colon = strrchr(text, ':');
+    if (colon != NULL && (text[0] == '[' ? colon[-1] == ']' : strchr(text, ':') == colon) &&
+        strspn(colon + 1, "0123456789") == strlen(colon + 1))
+        *colon = '\0';
+    size_t length = strlen(text);
+    if (text[0] == '[' && text[length - 1] == ']') {
+        text[length - 1] = '\0';
+        name++;
+    }
     return strcasecmp(name, "localhost") == 0 || address_parse(name, &address);
 }
 
