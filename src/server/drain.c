@@ -141,9 +141,9 @@ void drain_init(struct server *server)
 void drain_signal(struct server *server)
 {
     struct drain *drain = &server->drain;
-    if (drain->handed_over && drain->ignored < HANDED_OVER_SIGNALS) {
+    if (drain->ignores > 0) {
         log_info(NULL, "draining already: another process has taken over");
-        drain->ignored++;
+        drain->ignores--;
         return;
     }
     if (drain->stage != DRAIN_RUNNING) {
@@ -163,6 +163,6 @@ void drain_signal(struct server *server)
 
 void drain_hand_over(struct server *server)
 {
-    server->drain.handed_over = true;
+    server->drain.ignores = HANDED_OVER_SIGNALS;
     drain_begin(server, listener_hand_over);
 }

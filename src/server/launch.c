@@ -1,7 +1,14 @@
-#include "server/launch.h"
-
+/* Starting a new process of our binary that outlives us: not as our child, but as that of whoever takes in
+ * orphans. Under systemd that is systemd itself, which learns of the end of its own children only.
+ *
+ *   this process --- starter --- new process        while it starts
+ *   this process     whoever --- new process        when it is let go
+ *
+ * The starter is a copy of this process that holds nothing and waits: only a parent learns how a process has
+ * ended, and only as long as the parent has not asked does its number belong to nobody else. */
 #include "base/buffer.h"
 #include "net/inherited.h"
+#include "server/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +26,7 @@
 
 /* All that the new process is started with, made before the fork: after it, memory can't be had safely. */
 struct launch {
-    const struct launch_program *program;
+    const struct upgrade *upgrade;
     struct launch_socket *sockets;
     size_t count;
     int pair;   /* its end of the socket pair */
@@ -65,8 +72,7 @@ static bool launch_make(struct launch *launch)
         buffer_print(&launch->names, "%s%s", i == 0 ? "" : ":", launch->sockets[i].name);
     buffer_append(&launch->names, "", 1);
     snprintf(launch->descriptors, VARIABLE_SIZE, "LISTEN_FDS=%zu", launch->count);
-    snprintf(launch->handover, VARIABLE_SIZE, "%s=%zu", launch->program->variable,
-             INHERITED_FIRST + launch->count);
+    snprintf(launch->handover, VARIABLE_SIZE, UPGRADE_VARIABLE "=%zu", INHERITED_FIRST + launch->count);
     return !launch->names.failed && launch_make_environment(launch);
 }
 
@@ -116,9 +122,9 @@ static void launch_become(struct launch *launch)
     sigprocmask(SIG_SETMASK, &none, NULL);
     snprintf(launch->listen_pid, VARIABLE_SIZE, "LISTEN_PID=%ld", (long)getpid());
     snprintf(launch->watchdog_pid, VARIABLE_SIZE, "WATCHDOG_PID=%ld", (long)getpid());
-    launch_enter(launch->program->directory);
+    launch_enter(launch->upgrade->directory);
     if (launch_place_descriptors(launch))
-        execve(launch->program->binary, launch->program->arguments, launch->environment);
+        execve(launch->upgrade->binary, launch->upgrade->arguments, launch->environment);
     _exit(LAUNCH_FAILED);
 }
 
@@ -217,17 +223,15 @@ static bool launch_run(struct launch *launch, struct launched *launched)
     return false;
 }
 
-int launch_start(struct launched *launched, const struct launch_program *program,
-                 struct launch_socket *sockets, size_t count)
+int launch_start(struct upgrade *upgrade, struct launch_socket *sockets, size_t count)
 {
     int ends[2];
-    struct launch launch = { .program = program, .sockets = sockets, .count = count };
-    *launched = (struct launched){ .report = -1 };
-    if (access(program->binary, X_OK) == -1 ||
+    struct launch launch = { .upgrade = upgrade, .sockets = sockets, .count = count };
+    if (access(upgrade->binary, X_OK) == -1 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == -1)
         return -1;
     launch.pair = ends[1];
-    bool success = launch_make(&launch) && launch_run(&launch, launched);
+    bool success = launch_make(&launch) && launch_run(&launch, &upgrade->successor);
     int error = errno;
     launch_free(&launch);
     close(ends[1]);

@@ -3,11 +3,149 @@
 #include "server/server_state.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define ERROR_SIZE 320
+
+/* The thread that reads a configuration. Owned by the loop until it is abandoned, then by the thread. */
+struct reload_job {
+    pthread_t thread;
+    pthread_mutex_t lock;  /* guards the next two */
+    struct server *server; /* NULL: abandoned */
+    bool has_ended;
+    struct config_source source; /* its file is owned; what else it points to lives as long as the process */
+    struct reload_found found;
+};
+
+/* ---- The thread ---- */
+
+/* Logs every name that can't be looked up, not the first alone. */
+static void reload_job_resolve(struct reload_found *found)
+{
+    const struct settings *settings = found->config.settings;
+    found->wishes = calloc(settings->listener_count, sizeof *found->wishes);
+    if (found->wishes == NULL) {
+        log_error(NULL, "%s", strerror(errno));
+        found->errors++;
+        return;
+    }
+    found->count = settings->listener_count;
+    for (size_t i = 0; i < found->count; i++) {
+        char error[ERROR_SIZE];
+        if (bind_resolve(settings->listeners[i], &found->wishes[i], error, sizeof error))
+            continue;
+        log_error(settings->listeners[i]->name, "%s", error);
+        found->errors++;
+    }
+}
+
+/* Under the lock: once the job is abandoned, the configuration in force may go. */
+static void reload_job_compare(struct reload_job *job)
+{
+    struct reload_found *found = &job->found;
+    if (job->server == NULL || found->config.settings == NULL || found->wishes == NULL ||
+        config_compare(job->server->config, &found->config, &found->changes))
+        return;
+    log_error(NULL, "%s", strerror(ENOMEM));
+    found->errors++;
+}
+
+/* Signals are the loop's. Returns 0 or an errno. */
+static int reload_job_start_thread(pthread_t *thread, void *(*run)(void *), struct reload_job *job)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, run, job);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static void *reload_job_free_all(void *data)
+{
+    struct reload_job *job = data;
+    for (size_t i = 0; i < job->found.count; i++)
+        bind_wishes_free(&job->found.wishes[i]);
+    free(job->found.wishes);
+    config_changes_free(&job->found.changes);
+    config_free(&job->found.config);
+    pthread_mutex_destroy(&job->lock);
+    free((char *)job->source.file);
+    free(job);
+    return NULL;
+}
+
+/* In a thread of its own: large configurations take long. */
+static void reload_job_free(struct reload_job *job)
+{
+    pthread_t thread;
+    events_release(job->found.events);
+    if (reload_job_start_thread(&thread, reload_job_free_all, job) == 0)
+        pthread_detach(thread);
+    else
+        reload_job_free_all(job);
+}
+
+static void *reload_job_run(void *data)
+{
+    struct reload_job *job = data;
+    config_load(&job->source, &job->found.config);
+    job->found.events = events_load(&job->found.config);
+    if (job->found.config.settings != NULL)
+        reload_job_resolve(&job->found);
+    pthread_mutex_lock(&job->lock);
+    reload_job_compare(job);
+    job->has_ended = true;
+    bool is_abandoned = job->server == NULL;
+    if (!is_abandoned)
+        ev_async_send(job->server->runtime.loop, &job->server->reload.finished);
+    pthread_mutex_unlock(&job->lock);
+    if (is_abandoned)
+        reload_job_free(job);
+    return NULL;
+}
+
+/* NULL with errno. */
+static struct reload_job *reload_job_start(struct server *server)
+{
+    struct reload_job *job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return NULL;
+    pthread_mutex_init(&job->lock, NULL);
+    job->server = server;
+    job->source = server->reload.source;
+    job->source.file = strdup(job->source.file);
+    int error =
+        job->source.file == NULL ? ENOMEM : reload_job_start_thread(&job->thread, reload_job_run, job);
+    if (error == 0)
+        return job;
+    reload_job_free_all(job);
+    errno = error;
+    return NULL;
+}
+
+/* Leaves the job to its thread, which may still run. */
+static void reload_job_abandon(struct reload_job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    bool has_ended = job->has_ended;
+    job->server = NULL;
+    if (!has_ended)
+        pthread_detach(job->thread);
+    pthread_mutex_unlock(&job->lock);
+    if (!has_ended)
+        return;
+    pthread_join(job->thread, NULL);
+    reload_job_free(job);
+}
+
+/* ---- What follows in the loop ---- */
 
 /* Warns of changes that take effect at the next start only. */
 static void reload_warn(const struct settings *before, const struct settings *after,
@@ -89,7 +227,8 @@ static void reload_finished(struct ev_loop *, ev_async *watcher, int)
     struct reload *reload = &server->reload;
     struct reload_job *job = reload->job;
     reload->job = NULL;
-    reload_apply(server, reload_job_join(job));
+    pthread_join(job->thread, NULL);
+    reload_apply(server, &job->found);
     reload_job_free(job);
     bool is_repeated = reload->is_repeated;
     reload->is_repeated = false;
@@ -135,7 +274,7 @@ void reload_request(struct server *server)
     }
     notify_reloading();
     log_info(NULL, "reloading the configuration");
-    reload->job = reload_job_start(server->runtime.loop, &reload->finished, &reload->source, server->config);
+    reload->job = reload_job_start(server);
     if (reload->job != NULL)
         return;
     log_error(NULL, "%s", strerror(errno));

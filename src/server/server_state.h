@@ -35,8 +35,7 @@ enum drain_stage { DRAIN_RUNNING, DRAIN_DELAYED, DRAIN_DRAINING, DRAIN_ENDED };
 
 struct drain {
     enum drain_stage stage;
-    bool handed_over; /* to another process */
-    unsigned ignored; /* signals since then */
+    unsigned ignores; /* signals that are meant for the process that serves now */
     ev_timer timer;
     ev_timer sweep; /* of listeners that have become empty */
 };
@@ -145,9 +144,9 @@ void reload_upgrade_ended(struct server *server, pid_t successor);
 /* Gives up what is under way. Works on a zeroed struct too. */
 void reload_stop(struct server *server);
 
-/* ---- reload_job.c: the thread that reads a configuration for a reload ---- */
+/* ---- reload_plan.c ---- */
 
-/* What the thread has found out. */
+/* What the thread of a reload has found. */
 struct reload_found {
     struct config config;
     struct config_changes changes; /* against the configuration in force; nothing if it has errors */
@@ -156,22 +155,6 @@ struct reload_found {
     size_t count;                  /* of these */
     size_t errors;                 /* of looking addresses up; each was written to the log */
 };
-
-/* Starts the thread; `finished` is sent when it has ended. Until then, or until the job is abandoned, `before`, the
- * configuration in force, must stay as it is. NULL with errno. */
-struct reload_job *reload_job_start(struct ev_loop *loop, ev_async *finished,
-                                    const struct config_source *source, const struct config *before);
-
-/* What a thread that has ended has found, which is the job's. */
-struct reload_found *reload_job_join(struct reload_job *job);
-
-/* Frees the job, in a thread of its own, since large configurations take long. */
-void reload_job_free(struct reload_job *job);
-
-/* Leaves the job to its thread, which may still run; `finished` is not sent any more. */
-void reload_job_abandon(struct reload_job *job);
-
-/* ---- reload_plan.c ---- */
 
 /* Binds and makes all that is needed; what fails is written to the log, all of it, and counted in `errors`.
  * NULL if anything did: then all is as it was. */

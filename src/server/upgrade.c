@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,20 +16,15 @@
 /* How long the new process waits for a word of the old one, milliseconds. */
 #define UPGRADE_PATIENCE 10000
 
-#define UPGRADE_VARIABLE "LISTEN_HANDOVER"
-
 enum { WORD_READY = 'R', WORD_GO = 'G', WORD_DONE = 'D' };
 
 void upgrade_init(struct upgrade *upgrade, char **arguments)
 {
-    char path[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    *upgrade = (struct upgrade){ .arguments = arguments };
-    if (length > 0) {
-        path[length] = '\0';
-        upgrade->binary = strdup(path);
-    }
-    upgrade->directory = getcwd(NULL, 0);
+    *upgrade = (struct upgrade){
+        .arguments = arguments,
+        .binary = realpath("/proc/self/exe", NULL),
+        .directory = getcwd(NULL, 0),
+    };
 }
 
 void upgrade_free(struct upgrade *upgrade)
@@ -138,12 +132,6 @@ void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct 
 
 void upgrade_start(struct upgrade *upgrade, struct launch_socket *sockets, size_t count)
 {
-    const struct launch_program program = {
-        .arguments = upgrade->arguments,
-        .binary = upgrade->binary,
-        .directory = upgrade->directory,
-        .variable = UPGRADE_VARIABLE,
-    };
     if (upgrade->successor.process != 0) {
         log_warning(NULL, "an upgrade is under way already, by process %ld",
                     (long)upgrade->successor.process);
@@ -151,11 +139,10 @@ void upgrade_start(struct upgrade *upgrade, struct launch_socket *sockets, size_
     }
     upgrade->released = false;
     errno = ENOENT;
-    int descriptor =
-        program.binary == NULL ? -1 : launch_start(&upgrade->successor, &program, sockets, count);
+    int descriptor = upgrade->binary == NULL ? -1 : launch_start(upgrade, sockets, count);
     if (descriptor == -1) {
         log_error(NULL, "upgrade failed: %s: %s; this process goes on",
-                  program.binary != NULL ? program.binary : "the binary", strerror(errno));
+                  upgrade->binary != NULL ? upgrade->binary : "the binary", strerror(errno));
         return;
     }
     log_info(NULL, "upgrade: process %ld of %s is to take over", (long)upgrade->successor.process,
