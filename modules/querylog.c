@@ -16,19 +16,11 @@ enum format { FORMAT_TEXT, FORMAT_JSON };
 static const char *const formats[] = { "text", "json", NULL };
 
 static const struct proximux_key keys[] = {
-    [KEY_OUTPUT] = { .name = "output", .type = PROXIMUX_STRING, .fallback = "log" },
-    [KEY_FORMAT] = { .name = "format", .type = PROXIMUX_CHOICE, .fallback = "text", .choices = formats },
-    [KEY_SLOW] = { .name = "slow",
-                   .type = PROXIMUX_INTEGER,
-                   .fallback = "0",
-                   .minimum = 0,
-                   .maximum = INT32_MAX },
-    [KEY_MAX_LENGTH] = { .name = "max_length",
-                         .type = PROXIMUX_INTEGER,
-                         .fallback = "1024",
-                         .minimum = 16,
-                         .maximum = LENGTH_MAX },
-    [KEY_REDACT] = { .name = "redact", .type = PROXIMUX_BOOLEAN, .fallback = "false" },
+    [KEY_OUTPUT] = { "output", PROXIMUX_STRING, false, "log", 0, 0, NULL },
+    [KEY_FORMAT] = { "format", PROXIMUX_CHOICE, false, "text", 0, 0, formats },
+    [KEY_SLOW] = { "slow", PROXIMUX_INTEGER, false, "0", 0, INT32_MAX, NULL },
+    [KEY_MAX_LENGTH] = { "max_length", PROXIMUX_INTEGER, false, "1024", 16, LENGTH_MAX, NULL },
+    [KEY_REDACT] = { "redact", PROXIMUX_BOOLEAN, false, "false", 0, 0, NULL },
     { .name = NULL },
 };
 
@@ -110,34 +102,9 @@ static const char *outcome_of(const struct proximux_exchange *exchange)
     return exchange->reason[0] != '\0' ? exchange->reason : exchange->error[0] != '\0' ? "error" : "ok";
 }
 
-/* The text, redacted if that is wanted. */
-static size_t text_of(struct querylog *log, const struct proximux_client *client,
-                      const struct proximux_exchange *exchange, const char **text)
+static void add_name(struct line *line, const char *name)
 {
-    size_t length = exchange->text_length < TEXT_SIZE ? exchange->text_length : TEXT_SIZE;
-    *text = exchange->text;
-    if (!log->redacts)
-        return length;
-    *text = log->text;
-    return redact(redact_kind(client->protocol), exchange->text, length, log->text);
-}
-
-/* The whole error; with redaction, its number or first word, since the rest can quote the query. */
-static size_t error_length(const struct querylog *log, const struct proximux_client *client,
-                           const struct proximux_exchange *exchange)
-{
-    const char *colon = strchr(exchange->error, ':');
-    if (!log->redacts)
-        return strlen(exchange->error);
-    if (colon == NULL || redact_kind(client->protocol) == REDACT_REDIS)
-        return strcspn(exchange->error, " ");
-    return (size_t)(colon - exchange->error);
-}
-
-/* Whether there are parameters that may be shown. */
-static bool has_parameters(const struct querylog *log, const struct proximux_exchange *exchange)
-{
-    return exchange->parameters_length > 0 && !log->redacts;
+    line_add_text(line, name, strlen(name), SIZE_MAX, false, true);
 }
 
 /* A text that may be long: it leaves room behind it. */
@@ -149,43 +116,66 @@ static void add_long_text(const struct querylog *log, struct line *line, const c
     line->capacity = LINE_SIZE;
 }
 
+/* With redaction an error's number or first word is shown, since the rest can quote the query. */
+static void add_error(const struct querylog *log, struct line *line, enum redaction kind, const char *error)
+{
+    const char *end = strchrnul(error, ':');
+    if (!log->redacts)
+        end = error + strlen(error);
+    else if (*end == '\0' || kind == REDACT_REDIS)
+        end = error + strcspn(error, " ");
+    line_add_text(line, error, (size_t)(end - error), SIZE_MAX, false, log->is_json);
+}
+
+/* Text, parameters and error, each as far as there is one, and may be shown. */
+static void add_texts(struct querylog *log, struct line *line, const struct proximux_client *client,
+                      const struct proximux_exchange *exchange)
+{
+    enum redaction kind = redact_kind(client->protocol);
+    const char *text = exchange->text;
+    size_t length = exchange->text_length < TEXT_SIZE ? exchange->text_length : TEXT_SIZE;
+    if (log->redacts) {
+        length = redact(kind, text, length, log->text);
+        text = log->text;
+    }
+    add_long_text(log, line, text, length, exchange->text_is_cut);
+    if (exchange->parameters_length > 0 && !log->redacts) {
+        line_add(line, log->is_json ? "\",\"parameters\":\"" : " -- [");
+        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
+                      exchange->parameters_are_cut);
+        line_add(line, log->is_json ? "" : "]");
+    }
+    if (exchange->error[0] != '\0') {
+        line_add(line, log->is_json ? "\",\"error\":\"" : " [");
+        add_error(log, line, kind, exchange->error);
+        line_add(line, log->is_json ? "" : "]");
+    }
+}
+
 static void querylog_write_json(struct querylog *log, struct line *line, const struct proximux_client *client,
                                 const struct proximux_exchange *exchange)
 {
-    const char *text;
-    size_t length = text_of(log, client, exchange, &text);
     line_add(line, "{\"time\":\"");
     querylog_add_time(line);
     line_add(line, "\",\"listener\":\"");
-    line_add_text(line, client->listener, strlen(client->listener), SIZE_MAX, false, true);
+    add_name(line, client->listener);
     line_print(line,
                "\",\"protocol\":\"%s\",\"client\":\"%s\",\"session\":%llu,\"number\":%llu,\"target\":\"",
                client->protocol, client->log_address, (unsigned long long)client->number,
                (unsigned long long)exchange->number);
-    line_add_text(line, exchange->target, strlen(exchange->target), SIZE_MAX, false, true);
+    add_name(line, exchange->target);
     line_print(line, "\",\"outcome\":\"%s\",\"request_bytes\":%llu,\"response_bytes\":%llu",
                outcome_of(exchange), (unsigned long long)exchange->request_size,
                (unsigned long long)exchange->response_size);
     line_print(line, ",\"wait_ms\":%.3f,\"service_ms\":%.3f,\"kind\":\"%s\",\"query\":\"",
                (double)exchange->wait / 1000.0, (double)exchange->service / 1000.0, exchange->kind);
-    add_long_text(log, line, text, length, exchange->text_is_cut);
-    if (has_parameters(log, exchange)) {
-        line_add(line, "\",\"parameters\":\"");
-        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
-                      exchange->parameters_are_cut);
-    }
-    if (exchange->error[0] != '\0') {
-        line_add(line, "\",\"error\":\"");
-        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, true);
-    }
+    add_texts(log, line, client, exchange);
     line_add(line, "\"}");
 }
 
 static void querylog_write_text(struct querylog *log, struct line *line, const struct proximux_client *client,
                                 const struct proximux_exchange *exchange)
 {
-    const char *text;
-    size_t length = text_of(log, client, exchange, &text);
     if (log->file != NULL) { /* lines of the log have both already */
         querylog_add_time(line);
         line_print(line, " %s: ", client->listener);
@@ -196,18 +186,7 @@ static void querylog_write_text(struct querylog *log, struct line *line, const s
                (unsigned long long)exchange->response_size, outcome_of(exchange));
     if (exchange->kind[0] != '\0')
         line_print(line, "%s ", exchange->kind);
-    add_long_text(log, line, text, length, exchange->text_is_cut);
-    if (has_parameters(log, exchange)) {
-        line_add(line, " -- [");
-        add_long_text(log, line, exchange->parameters, exchange->parameters_length,
-                      exchange->parameters_are_cut);
-        line_add(line, "]");
-    }
-    if (exchange->error[0] != '\0') {
-        line_add(line, " [");
-        line_add_text(line, exchange->error, error_length(log, client, exchange), SIZE_MAX, false, false);
-        line_add(line, "]");
-    }
+    add_texts(log, line, client, exchange);
 }
 
 /* The length of a line in the log, which may be JSON itself. */

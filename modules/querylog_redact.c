@@ -241,17 +241,14 @@ static const char plain_commands[] =
     "zdiffstore zinter zintercard zinterstore zmpop zpopmax zpopmin zrandmember zrange zrangebyscore "
     "zrangestore zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zscan zunion zunionstore ";
 
-/* Other commands: how many of their first words are shown, the name included. Commands that are not listed,
+/* Other commands, by how many of their first words are shown, the name included. Those that are not listed,
  * unknown ones too, show SHOWN_BY_DEFAULT. */
-static const struct {
-    const char *name;
-    size_t shown;
-} storing[] = {
-    { "auth", 1 },    { "config", 3 },       { "echo", 1 },   { "eval", 1 },    { "eval_ro", 1 },
-    { "hincrby", 3 }, { "hincrbyfloat", 3 }, { "hmset", 3 },  { "hset", 3 },    { "hsetnx", 3 },
-    { "linsert", 3 }, { "lrem", 3 },         { "lset", 3 },   { "migrate", 4 }, { "ping", 1 },
-    { "psetex", 3 },  { "restore", 3 },      { "setbit", 3 }, { "setex", 3 },   { "setrange", 3 },
-    { "xadd", 3 },
+static const char *const storing_commands[] = {
+    [1] = " auth echo eval eval_ro ping ",
+    [3] = " config hincrby hincrbyfloat hmset hset hsetnx linsert lrem lset psetex restore setbit setex "
+          "setrange "
+          "xadd ",
+    [4] = " migrate ",
 };
 
 #define SHOWN_BY_DEFAULT 2
@@ -279,11 +276,9 @@ static size_t shown_words(const struct copy *copy)
         return 0;
     if (strstr(plain_commands, name) != NULL)
         return SIZE_MAX;
-    for (size_t i = 0; i < sizeof storing / sizeof storing[0]; i++) {
-        size_t length = strlen(storing[i].name);
-        if (strncmp(name + 1, storing[i].name, length) == 0 && name[1 + length] == ' ')
-            return storing[i].shown;
-    }
+    for (size_t i = 0; i < sizeof storing_commands / sizeof storing_commands[0]; i++)
+        if (storing_commands[i] != NULL && strstr(storing_commands[i], name) != NULL)
+            return i;
     return SHOWN_BY_DEFAULT;
 }
 

@@ -1,6 +1,7 @@
 /* The command line. */
 #include "admin/ask.h"
 #include "config/config.h"
+#include "config/parsed.h"
 #include "events/events.h"
 #include "server/privileges.h"
 #include "server/server.h"
@@ -64,13 +65,6 @@ static int usage_error(const char *message, const char *argument)
     return EXIT_FAILURE;
 }
 
-static bool set_action(struct command_line *command, enum action action)
-{
-    bool first = command->action == ACTION_RUN || command->action == action;
-    command->action = action;
-    return first;
-}
-
 /* Returns -1 to go on, else the exit status. */
 static int parse_command_line(int count, char **arguments, struct command_line *command)
 {
@@ -96,8 +90,9 @@ static int parse_command_line(int count, char **arguments, struct command_line *
             break;
         case 't':
         case 'T':
-            if (!set_action(command, option == 't' ? ACTION_TEST : ACTION_DUMP))
+            if (command->action == (option == 't' ? ACTION_DUMP : ACTION_TEST))
                 return usage_error("-t and -T exclude each other", "");
+            command->action = option == 't' ? ACTION_TEST : ACTION_DUMP;
             break;
         case 's':
             command->asks_running = true;
@@ -136,20 +131,16 @@ static int parse_command_line(int count, char **arguments, struct command_line *
     return -1;
 }
 
-static void check_readable(void *data, const char *path)
-{
-    const struct settings *settings = data;
-    if (!privileges_can_read(settings, path))
-        fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", path, settings->user,
-                strerror(errno));
-}
-
 static int test_configuration(const struct config *config)
 {
     char text[SETTINGS_AUTO_SIZE];
-    config_each_file(config, check_readable, config->settings);
-    for (size_t i = 0; i < config->settings->listener_count; i++) {
-        const struct listener_settings *listener = config->settings->listeners[i];
+    const struct settings *settings = config->settings;
+    for (size_t i = 0; i < config->parsed->file_count; i++)
+        if (!privileges_can_read(settings, config->parsed->files[i]))
+            fprintf(stderr, "%s: warning: user \"%s\" can't read it: %s\n", config->parsed->files[i],
+                    settings->user, strerror(errno));
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        const struct listener_settings *listener = settings->listeners[i];
         if (listener->mode_was_auto)
             printf("listener \"%s\": %s\n", listener->name,
                    settings_explain_auto(listener, text, sizeof text));
@@ -164,12 +155,6 @@ static int end_of_output(void)
         return EXIT_SUCCESS;
     fprintf(stderr, "proximux: standard output: %s\n", strerror(errno));
     return EXIT_FAILURE;
-}
-
-static int dump_configuration(const struct config *config)
-{
-    config_dump(config, stdout);
-    return end_of_output();
 }
 
 /* Prints what the running instance answers. What else is wrong with the configuration is no matter here. */
@@ -197,28 +182,25 @@ static int ask_instance(const struct command_line *command, const struct config 
     return success ? end_of_output() : EXIT_FAILURE;
 }
 
-/* A server takes the modules over: `*events` is NULL then. */
-static int act(struct command_line *command, struct config *config, struct events **events)
+/* Takes over `events`. A server that starts says its warnings in the log. */
+static int act(struct command_line *command, struct config *config, struct events *events)
 {
-    if (command->asks_running)
-        return ask_instance(command, config);
-    /* A server that starts says its warnings in the log. */
+    int status = EXIT_FAILURE;
     if (config->errors > 0 || command->action != ACTION_RUN)
         config_print_problems(config, stderr);
-    if (config->errors > 0)
-        return EXIT_FAILURE;
-    switch (command->action) {
-    case ACTION_TEST:
-        return test_configuration(config);
-    case ACTION_DUMP:
-        return dump_configuration(config);
-    case ACTION_RUN:
-        break;
+    if (config->errors == 0 && command->action == ACTION_RUN) {
+        command->server.source = command->source;
+        command->server.events = events;
+        return server_run(config, &command->server);
     }
-    command->server.source = command->source;
-    command->server.events = *events;
-    *events = NULL;
-    return server_run(config, &command->server);
+    if (config->errors == 0 && command->action == ACTION_TEST) {
+        status = test_configuration(config);
+    } else if (config->errors == 0) {
+        config_dump(config, stdout);
+        status = end_of_output();
+    }
+    events_release(events);
+    return status;
 }
 
 int main(int count, char **arguments)
@@ -236,9 +218,8 @@ int main(int count, char **arguments)
         server_hold_signals();
     struct config config;
     config_load(&command.source, &config);
-    struct events *events = command.asks_running ? NULL : events_load(&config);
-    status = act(&command, &config, &events);
-    events_release(events);
+    status =
+        command.asks_running ? ask_instance(&command, &config) : act(&command, &config, events_load(&config));
     config_free(&config);
     return status;
 }

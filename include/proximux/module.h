@@ -8,21 +8,18 @@
  *
  *     cc -shared -fPIC -o example.so example.c
  *
- * It is loaded by a group in `modules` of the configuration; each group makes an instance of its own. A
- * reload that changes anything about modules makes new ones: clients stay with those that they began with,
- * which stop when the last of these has gone. See proximux.conf(5), and examples/deny-at-night.c and
- * examples/response-time.c, which are whole modules in some thirty lines each.
+ * Each group in `modules` of the configuration makes an instance of its own. A reload that changes anything
+ * about modules makes new ones: clients stay with those that they began with, which stop when the last of
+ * these has gone. See proximux.conf(5), and examples/deny-at-night.c and examples/response-time.c.
  *
  * Rules for all functions of a module:
  *
- * - They are called by one thread, the one that moves everybody's bytes: whatever a function waits for,
- *   everybody waits for. A module must not block (no name look-ups, no waiting for a disk or a peer), sleep,
- *   fork, change signals or end the process. What is to be written goes through the functions of struct
- *   proximux_host, which never block.
+ * - They are called by the one thread that moves everybody's bytes. They must not block (no name look-ups, no
+ *   waiting for a disk or a peer), sleep, fork, change signals or end the process. What is to be written goes
+ *   through the functions of struct proximux_host, which never block.
  * - They may not change what is given to them, but for client->data.
  * - Pointers are valid until the function returns, unless said otherwise. Strings end with a zero; where a
- *   length is given too, the text may hold zeros before it, and any other byte: it comes from outside, and
- *   whoever shows it has to escape it.
+ *   length is given too, the text comes from outside, may hold any byte, and has to be escaped if it is shown.
  * - Times are microseconds.
  *
  * This header needs no other one of Proximux. */
@@ -33,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of this interface. A module that was built for another one is refused when it is loaded. */
+/* A module that was built for another version of this interface is refused when it is loaded. */
 #define PROXIMUX_MODULE_VERSION 1
 
 /* Before the definition of `proximux_module`, so that it is found also in what is built with
@@ -48,8 +45,7 @@
 extern "C" {
 #endif
 
-/* ---- Settings -------------------------------------------------------------------------------------------
- */
+/* ---- Settings ---- */
 
 enum proximux_type {
     PROXIMUX_STRING,
@@ -78,37 +74,32 @@ struct proximux_value {
     const char *string; /* strings and choices; else NULL */
 };
 
-/* ---- What the program does for a module ------------------------------------------------------------------
- */
+/* ---- What the program does for a module ---- */
 
 enum proximux_level { PROXIMUX_ERROR, PROXIMUX_WARNING, PROXIMUX_INFO, PROXIMUX_DEBUG };
 
-/* A file that lines are appended to, by a thread of its own: writing never blocks. It is reopened when the
- * log is (proximux(8), SIGUSR1). */
+/* A file that a thread of its own appends lines to. It is reopened when the log is (proximux(8), SIGUSR1). */
 struct proximux_file;
 
 /* Lives as long as the process. */
 struct proximux_host {
-    /* Writes one line to the log, escaped and cut as all of its lines are. `source` names what it is about,
-     * such as a listener; NULL for none. */
+    /* Writes one line to the log, which is escaped and cut. `source`: what it is about, such as a listener; NULL:
+     * none. */
     void (*log)(enum proximux_level level, const char *source, const char *text);
 
-    /* Opens a file for appending; it is made, with mode 0640, if there is none. May be called in start()
-     * only. NULL on failure, with the reason in `error`. */
+    /* In start() only: opens a file for appending, made with mode 0640 if there is none. NULL on failure, with
+     * the reason in `error`. */
     struct proximux_file *(*open)(const char *path, char *error, size_t error_size);
 
-    /* Appends a line, which has to end with a line feed and be at most 64,000 bytes long (longer ones are
-     * dropped). Lines that the file does not take in time are dropped; a line in their place says how many.
-     */
+    /* Appends a line that ends with a line feed. Dropped are lines of more than 64,000 bytes, and those that the
+     * file does not take in time; a line in place of the latter says how many. */
     void (*write)(struct proximux_file *file, const char *line, size_t length);
 
-    /* Closes it, after what was written is in the file, or two seconds later. In stop() only; NULL is
-     * allowed. */
+    /* In stop() only: closes it, once what was written is in the file, or after two seconds. NULL is allowed. */
     void (*close)(struct proximux_file *file);
 };
 
-/* ---- Events ----------------------------------------------------------------------------------------------
- */
+/* ---- Events ---- */
 
 /* A client of a listener, from connected() to closed(). */
 struct proximux_client {
@@ -126,28 +117,26 @@ struct proximux_exchange {
     uint64_t number;    /* in the client's session, from 1 */
     const char *target; /* the target's address as configured; "" while, or if, it has none */
 
-    /* The request as the protocol has it: the SQL of mysql and postgresql, the command of redis and
-     * memcached, the request line of http, function and range of modbus, the message itself of line and
-     * marks; else its first bytes in hexadecimal digits. At most 65,536 bytes. */
+    /* The request, at most 65,536 bytes: the SQL of mysql and postgresql, the command of redis and memcached, the
+     * request line of http, function and range of modbus, the message of line and marks; else its first bytes
+     * in hexadecimal digits. */
     const char *text;
     size_t text_length;
     bool text_is_cut; /* there was more */
 
-    /* Its kind, where the protocol has such: "query", "prepare", "execute", ... (mysql, postgresql); else "".
-     */
-    const char *kind;
+    const char *kind; /* of mysql and postgresql: "query", "prepare", "execute", ...; else "" */
 
     /* The values that a prepared statement is executed with (mysql, postgresql), if the module asked for them
-     * by `parameter_bytes`: "5, 'abc', NULL". Those of numeric types of mysql stand as numbers, all others in
-     * single quotes, with the quotes within them doubled, dates and times of mysql with a word before that:
-     * "DATE'2026-02-28'". Three dots behind a quote: the value is longer. Sets of values that are
-     * executed at once (MariaDB): "(1, 'a'), (2, DEFAULT)". "" if there are none, or they are not known. */
+     * by `parameter_bytes`: "5, 'abc', NULL". Numeric types of mysql stand as numbers, all others in single
+     * quotes, with those within them doubled; dates and times of mysql have a word before: "DATE'2026-02-28'".
+     * Three dots behind a quote: the value is longer. Sets of values that are executed at once (MariaDB):
+     * "(1, 'a'), (2, DEFAULT)". "" if there are none, or they are not known. */
     const char *parameters;
     size_t parameters_length;
     bool parameters_are_cut;
 
-    /* The first bytes of the message that the event is about, as many as the module asked for by
-     * `request_bytes` or `response_bytes`; NULL: it asked for none. In failed() there are none. */
+    /* The first bytes of the message that the event is about, as many as `request_bytes` or `response_bytes`
+     * say; NULL: none were asked for, or this is failed(). */
     const char *bytes;
     size_t length;
 
@@ -161,9 +150,7 @@ struct proximux_exchange {
      * Found" or "exception 2: illegal data address"; "" if nothing. */
     const char *error;
 
-    /* In failed(): the reason, one of those that proximux.conf(5) lists, such as "request_timeout"; else "".
-     */
-    const char *reason;
+    const char *reason; /* in failed(): one of proximux.conf(5), such as "request_timeout"; else "" */
 };
 
 /* The end of a client's session. */
@@ -185,26 +172,25 @@ struct proximux_module {
     size_t request_bytes;
     size_t response_bytes;
 
-    /* How many bytes it wants to see of the parameters of a statement that is executed; at most 65,536; 0: it
-     * does not want them. It may get more, if another module wants that. */
+    /* How many bytes of the parameters of an executed statement it wants; at most 65,536; 0: none. It may get
+     * more, if another module wants that. */
     size_t parameter_bytes;
 
     /* Whether the settings, each of which is right in itself, go together; if not, the reason is to be in
-     * `error`. Called when the configuration is checked, also by proximux -t: must not touch anything
-     * outside. */
+     * `error`. Also called by proximux -t: must not touch anything outside. */
     bool (*check)(const struct proximux_value *values, char *error, size_t error_size);
 
-    /* Makes an instance and stores it, which may be NULL. Called before the first client is accepted, as the
-     * user that the program runs as. False stops the start (a reload goes on with the old instances), with
-     * the reason in `error`. `host` and `values` live as long as the instance. */
+    /* Makes an instance and stores it, which may be NULL; as the user that the program runs as, before the first
+     * client is accepted. `host` and `values` live as long as the instance. False, with the reason in `error`,
+     * stops the start; a reload goes on with the old instances. */
     bool (*start)(const struct proximux_host *host, const struct proximux_value *values, void **instance,
                   char *error, size_t error_size);
 
     /* Frees it: no event comes after that. */
     void (*stop)(void *instance);
 
-    /* A client was accepted, and lists and limits let it in. False turns it away: it is closed without
-     * further processing (reason "module"), and closed() is not called. */
+    /* A client was accepted, and lists and limits let it in. False turns it away (reason "module"); closed() is
+     * not called then. */
     bool (*connected)(void *instance, struct proximux_client *client);
 
     /* A request was read whole. In shared modes it may not have been sent yet, in proxy mode it has. */
@@ -220,10 +206,10 @@ struct proximux_module {
     void (*closed)(void *instance, struct proximux_client *client, const struct proximux_closing *closing);
 };
 
-/* In proxy mode requests are found by following the session; where that is not possible (TLS, compression,
- * replication, a protocol that is broken or left) there are no more requests from there on, and closed()
- * still comes. Without a protocol, what comes from a client until its target says something is a request, and
- * what the target then sends at once is the response. */
+/* In proxy mode requests are found by following the session. Where that ends (TLS, compression, replication, a
+ * protocol that is broken or left) there are no more requests; closed() still comes. Without a protocol, what
+ * comes from a client until its target says something is a request, and what the target then sends at once is
+ * the response. */
 
 /* What a module defines. */
 extern __attribute__((visibility("default"))) const struct proximux_module proximux_module;

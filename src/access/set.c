@@ -1,6 +1,5 @@
 #include "access/set.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +7,7 @@
 
 void access_set_init(struct access_set *set, size_t width)
 {
-    memset(set, 0, sizeof *set);
-    set->width = width;
+    *set = (struct access_set){ .width = width };
 }
 
 static unsigned char *range_first(const struct access_set *set, size_t index)
@@ -26,9 +24,7 @@ bool access_set_add(struct access_set *set, const unsigned char *first, const un
 {
     if (set->count == set->capacity) {
         size_t capacity = set->capacity == 0 ? CAPACITY_START : set->capacity * 2;
-        if (capacity > SIZE_MAX / (2 * set->width))
-            return false;
-        unsigned char *ranges = realloc(set->ranges, capacity * 2 * set->width);
+        unsigned char *ranges = reallocarray(set->ranges, capacity, 2 * set->width);
         if (ranges == NULL)
             return false;
         set->ranges = ranges;
@@ -46,22 +42,18 @@ static int compare_ranges(const void *a, const void *b, void *width)
     return memcmp(a, b, *(const size_t *)width);
 }
 
-/* The number after `number`; false if there is none. */
-static bool number_after(const unsigned char *number, unsigned char *after, size_t width)
-{
-    memcpy(after, number, width);
-    for (size_t i = width; i-- > 0;) {
-        if (++after[i] != 0)
-            return true;
-    }
-    return false;
-}
-
 /* Whether a range that begins with `first` overlaps or adjoins one before it that ends with `last`. */
 static bool range_continues(const unsigned char *last, const unsigned char *first, size_t width)
 {
     unsigned char after[ACCESS_SET_WIDTH_MAX];
-    return !number_after(last, after, width) || memcmp(first, after, width) <= 0;
+    if (memcmp(first, last, width) <= 0)
+        return true;
+    memcpy(after, last, width);
+    size_t i = width;
+    do /* ends, since `last` is not the highest number */
+        i--;
+    while (++after[i] == 0);
+    return memcmp(first, after, width) == 0;
 }
 
 static void merge_ranges(struct access_set *set)
@@ -85,10 +77,9 @@ void access_set_finish(struct access_set *set)
     qsort_r(set->ranges, set->count, 2 * set->width, compare_ranges, &set->width);
     merge_ranges(set);
     unsigned char *ranges = realloc(set->ranges, set->count * 2 * set->width);
-    if (ranges != NULL) { /* else the larger block serves as well */
+    if (ranges != NULL) /* else the larger block serves as well */
         set->ranges = ranges;
-        set->capacity = set->count;
-    }
+    set->capacity = set->count;
 }
 
 bool access_set_contains(const struct access_set *set, const unsigned char *number)
@@ -110,5 +101,4 @@ bool access_set_contains(const struct access_set *set, const unsigned char *numb
 void access_set_free(struct access_set *set)
 {
     free(set->ranges);
-    memset(set, 0, sizeof *set);
 }

@@ -19,15 +19,13 @@ struct access_set {
 
 void access_set_init(struct access_set *set, size_t width);
 
-/* Adds all numbers from `first` to `last`, both included; `first` must not be higher. False if memory is
- * short; the set is as before then. */
+/* Adds all numbers from `first` to `last`, both included; `first` must not be higher. False if memory is short. */
 bool access_set_add(struct access_set *set, const unsigned char *first, const unsigned char *last);
 
 /* Sorts and merges what was added. Nothing may be added after it, nothing looked up before it. */
 void access_set_finish(struct access_set *set);
 
 bool access_set_contains(const struct access_set *set, const unsigned char *number);
-
 void access_set_free(struct access_set *set);
 
 #endif

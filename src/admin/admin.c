@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +14,9 @@
 
 /* What libmicrohttpd may use for one client: request heads of browsers that carry many cookies fit. */
 #define CLIENT_MEMORY ((size_t)32768)
+
+/* Reserved: one for each client, and epoll's. */
+#define ADMIN_DESCRIPTORS (ADMIN_CLIENTS + 1)
 
 static struct admin_service *admin_of(struct service *service)
 {
@@ -33,12 +35,11 @@ static void admin_reap(struct admin_service *admin)
     struct list_node *node;
     while ((node = list_first(&admin->gone)) != NULL) {
         struct admin_client *client = list_entry(node, struct admin_client, node);
-        struct service_summary summary = { .reason = client->reason };
-        struct address address = client->address;
         list_remove(node);
-        free(client);
         admin->client_count--;
-        admin->owner.ended(admin->owner.owner, &address, &summary);
+        admin->owner.ended(admin->owner.owner, &client->address,
+                           &(struct service_summary){ .reason = client->reason });
+        free(client);
     }
 }
 
@@ -61,13 +62,6 @@ static void admin_set_timer(struct admin_service *admin)
     ev_timer_start(loop, &admin->timer);
 }
 
-static void admin_stop_waiting(struct admin_client *client)
-{
-    if (client->waits)
-        list_remove(&client->turn);
-    client->waits = false;
-}
-
 /* A client whose request did not come up in this run must not hold up the others. */
 static void admin_forget_lost(struct admin_service *admin)
 {
@@ -75,7 +69,7 @@ static void admin_forget_lost(struct admin_service *admin)
     {
         struct admin_client *client = list_entry(node, struct admin_client, turn);
         if (client->last_run != admin->run)
-            admin_stop_waiting(client);
+            list_remove(&client->turn);
     }
 }
 
@@ -95,29 +89,25 @@ static void admin_run(struct admin_service *admin)
 
 static void admin_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    if (events &
-        EV_ERROR) { /* libev drops a watcher whose descriptor it could not watch, unless it is set anew */
+    if (events & EV_ERROR) { /* libev drops a watcher that it could not watch, unless it is set anew */
         ev_io_set(watcher, watcher->fd, EV_READ);
         ev_io_start(loop, watcher);
     }
     admin_run(watcher->data);
 }
 
-static void admin_due(struct ev_loop *loop, ev_timer *watcher, int events)
+static void admin_timed(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     admin_run(watcher->data);
 }
 
-static void admin_sample(struct ev_loop *loop, ev_timer *watcher, int events)
+static void admin_sample(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct admin_service *admin = watcher->data;
     history_sample(&admin->book, &admin->source, admin->runtime->turn.now);
 }
 
+/* NULL: it is gone. */
 static struct admin_client *admin_find(struct admin_service *admin, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -131,61 +121,43 @@ static struct admin_client *admin_find(struct admin_service *admin, struct MHD_C
     return NULL;
 }
 
+static void admin_move(struct admin_client *client, struct list *list)
+{
+    list_remove(&client->node);
+    list_append(list, &client->node);
+}
+
 /* libmicrohttpd has taken a client, or is about to close it. */
-static void admin_notified(void *data, struct MHD_Connection *connection, void **context,
+static void admin_notified(void *data, struct MHD_Connection *connection, void **,
                            enum MHD_ConnectionNotificationCode code)
 {
     struct admin_service *admin = data;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = admin_find(admin, connection);
+    struct admin_client *client = admin_find(admin, connection);
+    if (code != MHD_CONNECTION_NOTIFY_CLOSED || client == NULL)
         return;
-    }
-    struct admin_client *client = *context;
-    admin_stop_waiting(client);
-    list_remove(&client->node);
-    list_append(&admin->gone, &client->node);
+    list_remove(&client->turn);
+    admin_move(client, &admin->gone);
 }
 
-/* libmicrohttpd that has read a request together with the end behind it would wait as for an idle client. The
- * shutdown makes it see that end once the request is answered. */
-static void admin_notice_end(const struct admin_client *client)
+/* libmicrohttpd has sent an answer; its client is the last one now that is closed for being idle. If it has read the
+ * request together with the end behind it, it would wait as for an idle client: the shutdown makes it see that end. */
+static void admin_completed(void *data, struct MHD_Connection *connection, void **,
+                            enum MHD_RequestTerminationCode)
 {
+    struct admin_service *admin = data;
+    struct admin_client *client = admin_find(admin, connection);
     char byte;
-    if (recv(client->descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-        shutdown(client->descriptor, SHUT_RD);
-}
-
-static struct admin_client *admin_client_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info == NULL ? NULL : info->socket_context;
-}
-
-/* Moves a client to the end of the order in which idle ones are closed. */
-static void admin_note_activity(struct admin_service *admin, struct admin_client *client)
-{
-    list_remove(&client->node);
-    list_append(&admin->clients, &client->node);
-}
-
-/* libmicrohttpd has sent an answer. */
-static void admin_completed(void *data, struct MHD_Connection *connection, void **request,
-                            enum MHD_RequestTerminationCode code)
-{
-    (void)request;
-    (void)code;
-    struct admin_client *client = admin_client_of(connection);
     if (client == NULL)
         return;
-    admin_note_activity(data, client);
-    admin_notice_end(client);
+    admin_move(client, &admin->clients);
+    if (recv(client->descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        shutdown(client->descriptor, SHUT_RD);
 }
 
 /* Whether this client's request may be answered now; if not, libmicrohttpd calls again. */
 static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection *connection)
 {
-    struct admin_client *client = admin_client_of(connection);
+    struct admin_client *client = admin_find(admin, connection);
     int64_t now = turn_refresh(&admin->runtime->turn); /* answers before this one took their time */
     if (client == NULL)
         return true;
@@ -193,13 +165,12 @@ static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection 
     client->last_run = admin->run;
     if (now >= admin->rests_until && now - admin->began < RUN_TIME &&
         (first == NULL || first == &client->turn)) {
-        admin_stop_waiting(client);
+        list_remove(&client->turn);
         return true;
     }
-    if (!client->waits) {
+    if (!list_linked(&client->turn)) {
         list_append(&admin->waiting, &client->turn);
-        client->waits = true;
-        admin_note_activity(admin, client);
+        admin_move(client, &admin->clients);
     }
     return false;
 }
@@ -207,12 +178,10 @@ static bool admin_may_answer(struct admin_service *admin, struct MHD_Connection 
 /* libmicrohttpd calls this first when the head of a request is read, then for each piece of a body, which is
  * thrown away, and at the end. An answer before the end closes the connection. */
 static enum MHD_Result admin_requested(void *data, struct MHD_Connection *connection, const char *url,
-                                       const char *method, const char *version, const char *upload,
-                                       size_t *upload_size, void **request)
+                                       const char *method, const char *, const char *, size_t *upload_size,
+                                       void **request)
 {
     static char begun;
-    (void)version;
-    (void)upload;
     bool reads = admin_http_reads(method);
     if (reads && (*request == NULL || *upload_size > 0)) {
         *request = &begun;
@@ -247,7 +216,7 @@ static bool admin_make_room(struct admin_service *admin)
 static void admin_start(struct service *service)
 {
     struct admin_service *admin = admin_of(service);
-    history_sample(&admin->book, &admin->source, admin->runtime->turn.now);
+    admin_sample(admin->runtime->loop, &admin->sampling, 0);
     ev_timer_start(admin->runtime->loop, &admin->sampling);
     admin->owner.ready(admin->owner.owner);
 }
@@ -270,27 +239,19 @@ static void admin_accept(struct service *service, const struct service_client *a
     client->reason = REASON_CLIENT_CLOSED;
     list_append(&admin->clients, &client->node);
     admin->client_count++;
-    struct sockaddr_storage socket_address = { .ss_family = address->family };
-    socklen_t length = sizeof socket_address.ss_family;
-    if (address->family != AF_UNIX) {
-        length = address_length(address);
-        memcpy(&socket_address, &address->any, length);
-    }
-    if (MHD_add_connection(admin->daemon, descriptor, (const struct sockaddr *)&socket_address, length) !=
-        MHD_YES) {
+    socklen_t length = address->family == AF_UNIX ? sizeof address->family : address_length(address);
+    if (MHD_add_connection(admin->daemon, descriptor, &address->any, length) != MHD_YES) {
         /* libmicrohttpd has closed it, and may have called admin_notified(). */
         client->reason = REASON_INTERNAL;
-        list_remove(&client->node);
-        list_append(&admin->gone, &client->node);
+        admin_move(client, &admin->gone);
         admin_reap(admin);
     }
     admin_set_timer(admin);
 }
 
 /* Requests are answered at once, so that nothing is left to finish. */
-static void admin_drain(struct service *service)
+static void admin_drain(struct service *)
 {
-    (void)service;
 }
 
 static void admin_close(struct service *service, enum reason reason)
@@ -305,9 +266,8 @@ static size_t admin_clients(const struct service *service)
     return list_entry(service, const struct admin_service, service)->client_count;
 }
 
-static size_t admin_none(const struct service *service)
+static size_t admin_none(const struct service *)
 {
-    (void)service;
     return 0;
 }
 
@@ -322,7 +282,7 @@ static void admin_destroy(struct service *service)
         MHD_stop_daemon(admin->daemon); /* calls admin_notified() for each client */
     admin_reap(admin);
     history_free(&admin->book);
-    descriptors_return(&admin->runtime->descriptors, admin->descriptors);
+    descriptors_return(&admin->runtime->descriptors, ADMIN_DESCRIPTORS);
     listener_settings_release(admin->settings);
     free(admin);
 }
@@ -344,17 +304,17 @@ static const struct service_functions admin_functions = {
  * errno. */
 static bool admin_start_daemon(struct admin_service *admin)
 {
-    errno = ENOMEM;
     admin->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, admin_requested, admin,
         MHD_OPTION_NOTIFY_CONNECTION, admin_notified, admin, MHD_OPTION_NOTIFY_COMPLETED, admin_completed,
         admin, MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
         CLIENT_TIMEOUT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CLIENT_MEMORY, MHD_OPTION_END);
-    if (admin->daemon == NULL)
+    const union MHD_DaemonInfo *info =
+        admin->daemon == NULL ? NULL : MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL) {
+        errno = ENOMEM;
         return false;
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    if (info == NULL)
-        return false;
+    }
     ev_io_set(&admin->watcher, info->epoll_fd, EV_READ);
     ev_io_start(admin->runtime->loop, &admin->watcher);
     return true;
@@ -363,9 +323,15 @@ static bool admin_start_daemon(struct admin_service *admin)
 struct service *admin_service_create(struct runtime *runtime, struct listener_settings *settings,
                                      const struct service_owner *owner, const struct admin_source *source)
 {
-    struct admin_service *admin = calloc(1, sizeof *admin);
-    if (admin == NULL)
+    if (!descriptors_reserve(&runtime->descriptors, ADMIN_DESCRIPTORS)) {
+        errno = EMFILE;
         return NULL;
+    }
+    struct admin_service *admin = calloc(1, sizeof *admin);
+    if (admin == NULL) {
+        descriptors_return(&runtime->descriptors, ADMIN_DESCRIPTORS);
+        return NULL;
+    }
     admin->service.functions = &admin_functions;
     admin->runtime = runtime;
     admin->settings = listener_settings_reference(settings);
@@ -375,21 +341,16 @@ struct service *admin_service_create(struct runtime *runtime, struct listener_se
     list_init(&admin->gone);
     list_init(&admin->waiting);
     ev_init(&admin->watcher, admin_readable);
-    admin->watcher.data = admin;
-    ev_init(&admin->timer, admin_due);
-    admin->timer.data = admin;
+    ev_init(&admin->timer, admin_timed);
     ev_timer_init(&admin->sampling, admin_sample, HISTORY_SECONDS, HISTORY_SECONDS);
+    admin->watcher.data = admin;
+    admin->timer.data = admin;
     admin->sampling.data = admin;
     history_init(&admin->book);
-    bool reserved = descriptors_reserve(&runtime->descriptors, ADMIN_CLIENTS + 1); /* and epoll's */
-    if (reserved)
-        admin->descriptors = ADMIN_CLIENTS + 1;
-    errno = EMFILE;
-    if (!reserved || !admin_start_daemon(admin)) {
-        int error = errno;
-        admin_destroy(&admin->service);
-        errno = error;
-        return NULL;
-    }
-    return &admin->service;
+    if (admin_start_daemon(admin))
+        return &admin->service;
+    int error = errno;
+    admin_destroy(&admin->service);
+    errno = error;
+    return NULL;
 }

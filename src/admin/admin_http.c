@@ -1,15 +1,18 @@
 /* Which answer a request gets. */
 #include "admin/admin_parts.h"
 #include "admin/metrics.h"
-#include "admin/page.h"
 #include "admin/status.h"
 #include "base/buffer.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #define READY_PREFIX "/readyz/"
+
+/* Where the page has its nonce, a random number for one answer alone. */
+#define NONCE_PLACE "@NONCE@"
 
 /* What becomes the answer. */
 struct answer {
@@ -17,17 +20,19 @@ struct answer {
     const char *rest; /* what follows the path of the route, where that is a prefix */
     unsigned status;
     const char *type;
-    char policy[PAGE_POLICY_SIZE]; /* Content-Security-Policy; "": the one of all but the page */
+    char policy[320]; /* Content-Security-Policy; "": the one of all but the page */
     struct buffer body;
 };
 
-/* A path and what makes its answer. A quick answer never waits behind long ones. */
+/* A path and what makes its answer: `print` from what is shown, or `make`. A quick answer never waits behind long
+ * ones. */
 struct route {
     const char *path;
+    const char *type;
+    void (*print)(const struct admin_source *source, const struct history_book *book, struct buffer *out);
+    void (*make)(struct answer *answer);
     bool is_prefix;
     bool is_quick;
-    const char *type;
-    void (*make)(struct answer *answer);
 };
 
 static const char text_type[] = "text/plain; charset=utf-8";
@@ -52,36 +57,27 @@ static void make_metrics(struct answer *answer)
     metrics_print(&answer->admin->source, &answer->body);
 }
 
+/* Only script and style that carry the nonce may run. */
 static void make_page(struct answer *answer)
 {
-    if (!page_print(&answer->body, answer->policy))
+    unsigned char bytes[16];
+    char nonce[2 * sizeof bytes + 1];
+    if (getrandom(bytes, sizeof bytes, GRND_NONBLOCK) != (ssize_t)sizeof bytes) {
         answer_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "no random numbers are to be had yet\n");
-}
-
-static void make_status(struct answer *answer)
-{
-    status_print(&answer->admin->source, &answer->admin->book, &answer->body);
-}
-
-static void make_history(struct answer *answer)
-{
-    status_print_history(&answer->admin->source, &answer->admin->book, &answer->body);
-}
-
-static void make_table(struct answer *answer)
-{
-    status_print_table(&answer->admin->source, &answer->admin->book, &answer->body);
-}
-
-/* Adds what keeps one listener from being ready, if anything. */
-static void check_listener(const struct admin_listener *listener, struct answer *answer)
-{
-    if (listener->gauges.ready)
         return;
-    bool accepts = strcmp(listener->state, "accepting") == 0;
-    answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
-    buffer_print(&answer->body, "listener %s: %s\n", listener->name,
-                 accepts ? "no target is usable" : listener->state);
+    }
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(nonce + 2 * i, 3, "%02x", bytes[i]);
+    snprintf(answer->policy, sizeof answer->policy,
+             "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; connect-src 'self'; img-src "
+             "data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+             nonce, nonce);
+    const char *text = page_html;
+    for (const char *place; (place = strstr(text, NONCE_PLACE)) != NULL; text = place + strlen(NONCE_PLACE)) {
+        buffer_append(&answer->body, text, (size_t)(place - text));
+        buffer_append_text(&answer->body, nonce);
+    }
+    buffer_append_text(&answer->body, text);
 }
 
 /* All listeners, or the one that the path names. */
@@ -89,18 +85,21 @@ static void make_readiness(struct answer *answer)
 {
     const struct admin_source *source = &answer->admin->source;
     const char *rest = answer->rest;
-    struct admin_process process;
+    const struct admin_process process = source->process(source->owner);
     bool found = *rest == '\0';
-    source->process(source->owner, &process);
     if (process.is_draining)
         answer_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
     for (size_t i = 0; i < process.listeners; i++) {
-        struct admin_listener listener;
-        source->listener(source->owner, i, &listener);
+        const struct admin_listener listener = source->listener(source->owner, i);
         if (*rest != '\0' && strcmp(rest, listener.name) != 0)
             continue;
         found = true;
-        check_listener(&listener, answer);
+        if (listener.gauges.ready)
+            continue;
+        bool accepts = strcmp(listener.state, "accepting") == 0;
+        answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
+        buffer_print(&answer->body, "listener %s: %s\n", listener.name,
+                     accepts ? "no target is usable" : listener.state);
     }
     if (!found)
         answer_say(answer, MHD_HTTP_NOT_FOUND, "there is no such listener\n");
@@ -110,15 +109,13 @@ static void make_readiness(struct answer *answer)
 
 static void make_configuration(struct answer *answer)
 {
+    const struct admin_source *source = &answer->admin->source;
     char *text = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&text, &length);
-    if (stream == NULL) {
-        answer->body.failed = true;
-        return;
-    }
-    answer->admin->source.dump(answer->admin->source.owner, stream);
-    if (fclose(stream) == 0)
+    if (stream != NULL)
+        source->dump(source->owner, stream);
+    if (stream != NULL && fclose(stream) == 0)
         buffer_append(&answer->body, text, length);
     else
         answer->body.failed = true;
@@ -126,15 +123,15 @@ static void make_configuration(struct answer *answer)
 }
 
 static const struct route routes[] = {
-    { "/", false, false, "text/html; charset=utf-8", make_page },
-    { "/status.json", false, false, json_type, make_status },
-    { "/history.json", false, false, json_type, make_history },
-    { "/status.txt", false, false, text_type, make_table },
-    { "/metrics", false, false, "text/plain; version=0.0.4; charset=utf-8", make_metrics },
-    { "/healthz", false, true, text_type, make_health },
-    { "/readyz", false, true, text_type, make_readiness },
-    { READY_PREFIX, true, true, text_type, make_readiness },
-    { "/config", false, false, text_type, make_configuration },
+    { "/", "text/html; charset=utf-8", .make = make_page },
+    { "/status.json", json_type, .print = status_print },
+    { "/history.json", json_type, .print = status_print_history },
+    { "/status.txt", text_type, .print = status_print_table },
+    { "/metrics", "text/plain; version=0.0.4; charset=utf-8", .make = make_metrics },
+    { "/healthz", text_type, .make = make_health, .is_quick = true },
+    { "/readyz", text_type, .make = make_readiness, .is_quick = true },
+    { READY_PREFIX, text_type, .make = make_readiness, .is_quick = true, .is_prefix = true },
+    { "/config", text_type, .make = make_configuration },
 };
 
 static const struct route *find_route(const char *url, const char **rest)
@@ -153,21 +150,20 @@ static const struct route *find_route(const char *url, const char **rest)
  * this machine can thus not read what admin shows (DNS rebinding). */
 static bool is_host_allowed(const char *host)
 {
-    char name[64];
+    char text[80];
+    char *name = text;
     struct address address;
-    size_t length = strlen(host);
-    const char *colon = strrchr(host, ':');
-    if (colon != NULL && (host[0] == '[' ? colon[-1] == ']' : strchr(host, ':') == colon) &&
-        strspn(colon + 1, "0123456789") == strlen(colon + 1))
-        length = (size_t)(colon - host);
-    if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
-        host++;
-        length -= 2;
-    }
-    if (length >= sizeof name)
+    if ((size_t)snprintf(text, sizeof text, "%s", host) >= sizeof text)
         return false;
-    memcpy(name, host, length);
-    name[length] = '\0';
+    char *colon = strrchr(text, ':');
+    if (colon != NULL && (text[0] == '[' ? colon[-1] == ']' : strchr(text, ':') == colon) &&
+        strspn(colon + 1, "0123456789") == strlen(colon + 1))
+        *colon = '\0';
+    size_t length = strlen(text);
+    if (text[0] == '[' && text[length - 1] == ']') {
+        text[length - 1] = '\0';
+        name++;
+    }
     return strcasecmp(name, "localhost") == 0 || address_parse(name, &address);
 }
 
@@ -199,7 +195,10 @@ static void make_answer(struct MHD_Connection *connection, const char *url, cons
         answer_say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "there is nothing to be changed here: GET or HEAD\n");
     } else {
         answer->type = route->type;
-        route->make(answer);
+        if (route->print != NULL)
+            route->print(&answer->admin->source, &answer->admin->book, &answer->body);
+        else
+            route->make(answer);
     }
 }
 

@@ -13,14 +13,16 @@
 #include <ev.h>
 #include <microhttpd.h>
 
+/* The text of page.html; the build turns it into a string. */
+extern const char page_html[];
+
 /* Owned by its service; freed in admin_reap() only. */
 struct admin_client {
     struct list_node node; /* in `clients`, or in `gone` */
     struct address address;
     int descriptor; /* libmicrohttpd's: it is closed there */
     enum reason reason;
-    struct list_node turn; /* in `waiting`, if it waits */
-    bool waits;            /* its request is read, and its answer was put off */
+    struct list_node turn; /* in `waiting`, while its request is read and its answer put off */
     uint64_t last_run;     /* the run in which its request last came up */
 };
 
@@ -43,7 +45,6 @@ struct admin_service {
     int64_t began;       /* microseconds: the beginning of that run */
     int64_t rests_until; /* microseconds: until then the loop belongs to the traffic */
     size_t client_count;
-    size_t descriptors; /* reserved in the account */
 };
 
 /* Whether a request of this method only wants to read. */

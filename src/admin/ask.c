@@ -1,5 +1,6 @@
 #include "admin/ask.h"
 
+#include "base/clock.h"
 #include "net/socket.h"
 
 #include <errno.h>
@@ -8,20 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
-/* How long an instance may take over its whole answer, milliseconds. */
-#define PATIENCE 5000
+/* How long an instance may take over its whole answer, microseconds. */
+#define ASK_PATIENCE 5000000
 
 /* A longer answer does not come from Proximux. */
-#define ANSWER_MAX ((size_t)256 * 1024 * 1024)
+#define ASK_ANSWER_MAX ((size_t)256 * 1024 * 1024)
 
 /* One try at one address. */
 struct ask {
     int descriptor;
-    struct timespec deadline;
+    int64_t deadline; /* of clock_now() */
     const char *path;
     char host[ADDRESS_TEXT_SIZE]; /* for the field Host */
     struct buffer answer;
@@ -34,55 +33,40 @@ static bool ask_fail(struct ask *ask, const char *reason)
     return false;
 }
 
-static int remaining(const struct ask *ask)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t left =
-        ((int64_t)ask->deadline.tv_sec - now.tv_sec) * 1000 + (ask->deadline.tv_nsec - now.tv_nsec) / 1000000;
-    return left > 0 ? (int)left : 0;
-}
-
-static bool wait_for(struct ask *ask, short events)
+static bool ask_wait(struct ask *ask, short events)
 {
     struct pollfd entry = { .fd = ask->descriptor, .events = events };
     int count;
-    do
-        count = poll(&entry, 1, remaining(ask));
-    while (count == -1 && errno == EINTR);
+    do {
+        int64_t left = ask->deadline - clock_now();
+        count = poll(&entry, 1, left > 0 ? (int)(left / 1000) : 0);
+    } while (count == -1 && errno == EINTR);
     if (count == 1)
         return true;
     return ask_fail(ask, count == 0 ? "it takes connections, but does not answer" : strerror(errno));
 }
 
-static bool finish_connecting(struct ask *ask, int connect_errno)
-{
-    if (ask->descriptor == -1)
-        return ask_fail(ask, strerror(errno));
-    if (connect_errno == 0)
-        return true;
-    if (!wait_for(ask, POLLOUT))
-        return false;
-    int error = socket_error(ask->descriptor);
-    return error == 0 || ask_fail(ask, strerror(error));
-}
-
-static bool send_request(struct ask *ask)
+static bool ask_send(struct ask *ask)
 {
     char request[512];
     int length = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
                           ask->path, ask->host);
+    if (!ask_wait(ask, POLLOUT))
+        return false;
+    int error = socket_error(ask->descriptor);
+    if (error != 0)
+        return ask_fail(ask, strerror(error));
     /* so few bytes fit into the buffer of a new connection */
     if (send(ask->descriptor, request, (size_t)length, MSG_NOSIGNAL) == length)
         return true;
     return ask_fail(ask, strerror(errno));
 }
 
-static bool receive_answer(struct ask *ask)
+static bool ask_receive(struct ask *ask)
 {
     char bytes[16384];
     for (;;) {
-        if (!wait_for(ask, POLLIN))
+        if (!ask_wait(ask, POLLIN))
             return false;
         ssize_t length = recv(ask->descriptor, bytes, sizeof bytes, 0);
         if (length == -1 && socket_would_wait(errno))
@@ -92,13 +76,13 @@ static bool receive_answer(struct ask *ask)
         if (length == 0)
             return true;
         buffer_append(&ask->answer, bytes, (size_t)length);
-        if (ask->answer.failed || ask->answer.length > ANSWER_MAX)
+        if (ask->answer.failed || ask->answer.length > ASK_ANSWER_MAX)
             return ask_fail(ask, "the answer is too long");
     }
 }
 
 /* The number in the field Content-Length of a head that ends with a zero byte; -1 if it has none. */
-static long long content_length(const char *head)
+static long long ask_content_length(const char *head)
 {
     static const char name[] = "\r\nContent-Length:";
     const char *field = strcasestr(head, name);
@@ -106,7 +90,7 @@ static long long content_length(const char *head)
 }
 
 /* Cuts the answer down to its body, and sees that all of that is there. */
-static bool take_body(struct ask *ask)
+static bool ask_take_body(struct ask *ask)
 {
     int status = 0;
     buffer_append(&ask->answer, "", 1); /* ends the text */
@@ -117,7 +101,7 @@ static bool take_body(struct ask *ask)
     if (end == NULL || sscanf(text, "HTTP/1.%*1[01] %d", &status) != 1)
         return ask_fail(ask, "what answers there is not Proximux");
     end[2] = '\0';
-    long long length = content_length(text);
+    long long length = ask_content_length(text);
     buffer_consume(&ask->answer, (size_t)(end + 4 - text));
     buffer_truncate(&ask->answer, ask->answer.length - 1);
     if (status == 403 || status == 404) /* another program, or a version that does not know the path */
@@ -127,43 +111,27 @@ static bool take_body(struct ask *ask)
     return true;
 }
 
-static bool exchange(struct ask *ask, int connect_errno)
+/* Asks at a path or at an address. */
+static bool ask_at(struct ask *ask, const char *path, const struct address *address)
 {
-    bool success =
-        finish_connecting(ask, connect_errno) && send_request(ask) && receive_answer(ask) && take_body(ask);
-    if (ask->descriptor != -1)
-        close(ask->descriptor);
-    ask->descriptor = -1;
+    buffer_free(&ask->answer);
+    ask->deadline = clock_now() + ASK_PATIENCE;
+    if (path != NULL)
+        snprintf(ask->host, sizeof ask->host, "localhost");
+    else
+        address_print(address, ask->host);
+    ask->descriptor = path != NULL ? socket_connect_unix(path) : socket_connect(address);
+    if (ask->descriptor == -1)
+        return ask_fail(ask, strerror(errno));
+    bool success = ask_send(ask) && ask_receive(ask) && ask_take_body(ask);
+    close(ask->descriptor);
     return success;
 }
 
-static void ask_begin(struct ask *ask)
+/* Asks at each address that the machine has for a name. Linux takes the address of a listener on all addresses, as
+ * one to connect to, for the loopback address. */
+static bool ask_by_name(struct ask *ask, const char *name, uint16_t port)
 {
-    buffer_free(&ask->answer);
-    clock_gettime(CLOCK_MONOTONIC, &ask->deadline);
-    ask->deadline.tv_sec += PATIENCE / 1000;
-}
-
-static bool try_unix(struct ask *ask, const char *path)
-{
-    ask_begin(ask);
-    snprintf(ask->host, sizeof ask->host, "localhost");
-    ask->descriptor = socket_connect_unix(path);
-    return exchange(ask, errno);
-}
-
-static bool try_address(struct ask *ask, const struct address *address)
-{
-    ask_begin(ask);
-    address_print(address, ask->host);
-    ask->descriptor = socket_connect(address);
-    return exchange(ask, errno);
-}
-
-/* A name, or "*", by each address that the machine has for it. */
-static bool try_name(struct ask *ask, const struct endpoint *endpoint)
-{
-    const char *name = endpoint->kind == ENDPOINT_ANY ? "localhost" : endpoint->host;
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found;
     int status = getaddrinfo(name, NULL, &hints, &found);
@@ -173,50 +141,39 @@ static bool try_name(struct ask *ask, const struct endpoint *endpoint)
     for (const struct addrinfo *entry = found; entry != NULL && !success; entry = entry->ai_next) {
         struct address address;
         address_from_socket(entry->ai_addr, &address);
-        address_set_port(&address, endpoint->port);
-        success = try_address(ask, &address);
+        address_set_port(&address, port);
+        success = ask_at(ask, NULL, &address);
     }
     freeaddrinfo(found);
     return success;
 }
 
-/* A listener on all addresses is asked at the loopback address. */
-static bool try_numeric(struct ask *ask, const struct address *address)
-{
-    struct address own = *address;
-    if (own.family == AF_INET && own.v4.sin_addr.s_addr == htonl(INADDR_ANY))
-        own.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    else if (own.family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&own.v6.sin6_addr))
-        own.v6.sin6_addr = in6addr_loopback;
-    return try_address(ask, &own);
-}
-
-static bool try_endpoint(struct ask *ask, const struct endpoint *endpoint)
+static bool ask_endpoint(struct ask *ask, const struct endpoint *endpoint)
 {
     switch (endpoint->kind) {
     case ENDPOINT_UNIX:
-        return try_unix(ask, endpoint->host);
-    case ENDPOINT_NUMERIC:
-        return try_numeric(ask, &endpoint->address);
+        return ask_at(ask, endpoint->host, NULL);
     case ENDPOINT_SYSTEMD:
         return ask_fail(ask, "only systemd knows where that is");
-    case ENDPOINT_NAME:
     case ENDPOINT_ANY:
+        return ask_by_name(ask, "localhost", endpoint->port);
+    case ENDPOINT_NUMERIC:
+    case ENDPOINT_NAME:
         break;
     }
-    return try_name(ask, endpoint);
+    return ask_by_name(ask, endpoint->host, endpoint->port);
 }
 
 bool ask_running(const struct listener_settings *admin, const char *path, struct buffer *body, char *error,
                  size_t error_size)
 {
-    struct ask ask = { .path = path, .descriptor = -1 };
+    struct ask ask = { .path = path };
     bool success = false;
     size_t used = 0;
     error[0] = '\0';
     for (size_t i = 0; i < admin->listen_count && !success; i++) {
         char address[160];
-        success = try_endpoint(&ask, &admin->listen[i]);
+        success = ask_endpoint(&ask, &admin->listen[i]);
         if (!success && used < error_size)
             used += (size_t)snprintf(error + used, error_size - used, "%s%s: %s", i == 0 ? "" : "; ",
                                      endpoint_print(&admin->listen[i], address, sizeof address), ask.reason);

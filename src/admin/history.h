@@ -24,6 +24,11 @@ struct history_sample {
     float service_p99;
 };
 
+struct history_times {
+    struct histogram wait;
+    struct histogram service; /* of all targets */
+};
+
 /* The counters from which rates are made. */
 struct history_sums {
     uint64_t accepted;
@@ -31,8 +36,7 @@ struct history_sums {
     uint64_t faults; /* clients refused; requests that failed; in proxy mode, clients that ended badly */
     uint64_t received;
     uint64_t sent;
-    struct histogram wait;
-    struct histogram service; /* of all targets */
+    struct history_times times;
 };
 
 /* Of one listener. Owned by its book. */
@@ -43,9 +47,7 @@ struct history {
     struct history_sample samples[HISTORY_SAMPLES];
     uint64_t count; /* of samples ever taken; the last ones are in the ring */
     struct history_sums last;
-    /* For times of the last minutes: copies taken at the last two turns of five minutes. */
-    struct histogram wait_before[2];
-    struct histogram service_before[2];
+    struct history_times before[2]; /* at the last two turns of five minutes, for those of the last minutes */
 };
 
 /* Owned by admin. */
@@ -72,7 +74,7 @@ const struct history_sample *history_at(const struct history *history, size_t in
 const struct history_sample *history_last(const struct history *history);
 
 /* Times of what has ended in the last five to ten minutes; since the start if `history` is NULL. */
-void history_recent(const struct history *history, const struct admin_source *source, size_t listener,
-                    struct histogram *wait, struct histogram *service);
+struct history_times history_recent(const struct history *history, const struct admin_source *source,
+                                    size_t listener);
 
 #endif

@@ -1,7 +1,6 @@
 #include "admin/metrics.h"
 
 #include "admin/json.h"
-#include "admin/process.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -16,44 +15,27 @@ struct labels {
     const char *target; /* NULL: the listener itself */
 };
 
-/* In the order of process_metrics. */
-enum process_figure {
-    FIGURE_BUILD,
-    FIGURE_STARTED,
-    FIGURE_PROCESSOR,
-    FIGURE_MEMORY,
-    FIGURE_DRAINING,
-    FIGURE_DESCRIPTORS,
-    FIGURE_LOG_DROPPED,
-    FIGURE_LOADED,
-    FIGURE_RELOADS,
-    FIGURE_REFUSED,
-    FIGURE_LAST_REFUSED,
-    FIGURE_COUNT,
-};
-
-static const struct process_metric process_metrics[FIGURE_COUNT] = {
-    [FIGURE_BUILD] = { "proximux_build_info", "gauge", "Always 1; the version is a label" },
-    [FIGURE_STARTED] = { "process_start_time_seconds", "gauge", "When the process started, since 1970" },
-    [FIGURE_PROCESSOR] = { "process_cpu_seconds_total", "counter", "Processor time, user and system" },
-    [FIGURE_MEMORY] = { "process_resident_memory_bytes", "gauge", "Memory that is resident" },
-    [FIGURE_DRAINING] = { "proximux_draining", "gauge", "1 while the process is about to end" },
-    [FIGURE_DESCRIPTORS] = { "proximux_descriptors_available", "gauge",
-                             "File descriptors that are left for clients and their connections" },
-    [FIGURE_LOG_DROPPED] = { "proximux_log_lines_dropped_total", "counter",
-                             "Lines of the log that its output did not take" },
-    [FIGURE_LOADED] = { "proximux_configuration_loaded_timestamp_seconds", "gauge",
-                        "When the configuration in effect was taken on, since 1970" },
-    [FIGURE_RELOADS] = { "proximux_reloads_total", "counter", "Reloads that were carried out" },
-    [FIGURE_REFUSED] = { "proximux_reloads_refused_total", "counter",
-                         "Reloads that changed nothing because something was wrong" },
-    [FIGURE_LAST_REFUSED] = { "proximux_reload_last_refused", "gauge", "1 if the last reload was refused" },
-};
-
-const struct process_metric *metrics_of_process(size_t *count)
+struct process_metrics metrics_of_process(const struct admin_process *process)
 {
-    *count = FIGURE_COUNT;
-    return process_metrics;
+    return (struct process_metrics){ {
+        { "proximux_build_info", "gauge", "Always 1; the version is a label", 1 },
+        { "process_start_time_seconds", "gauge", "When the process started, since 1970",
+          (double)process->started / 1e3 },
+        { "process_cpu_seconds_total", "counter", "Processor time, user and system",
+          admin_processor_seconds() },
+        { "process_resident_memory_bytes", "gauge", "Memory that is resident", admin_resident_bytes() },
+        { "proximux_draining", "gauge", "1 while the process is about to end", process->is_draining },
+        { "proximux_descriptors_available", "gauge",
+          "File descriptors that are left for clients and their connections", (double)process->descriptors },
+        { "proximux_log_lines_dropped_total", "counter", "Lines of the log that its output did not take",
+          (double)log_dropped() },
+        { "proximux_configuration_loaded_timestamp_seconds", "gauge",
+          "When the configuration in effect was taken on, since 1970", (double)process->loaded / 1e3 },
+        { "proximux_reloads_total", "counter", "Reloads that were carried out", (double)process->reloads },
+        { "proximux_reloads_refused_total", "counter",
+          "Reloads that changed nothing because something was wrong", (double)process->reloads_refused },
+        { "proximux_reload_last_refused", "gauge", "1 if the last reload was refused", process->is_refused },
+    } };
 }
 
 static void metrics_print_head(struct buffer *out, const char *prefix, const char *name, const char *type,
@@ -62,48 +44,28 @@ static void metrics_print_head(struct buffer *out, const char *prefix, const cha
     buffer_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name, type);
 }
 
-static void metrics_print_process(const struct admin_source *source, struct buffer *out)
+static void metrics_print_process(const struct admin_process *process, struct buffer *out)
 {
-    struct admin_process process;
-    source->process(source->owner, &process);
-    const double values[FIGURE_COUNT] = {
-        [FIGURE_BUILD] = 1,
-        [FIGURE_STARTED] = (double)process.started / 1e3,
-        [FIGURE_PROCESSOR] = process_seconds(),
-        [FIGURE_MEMORY] = process_memory(),
-        [FIGURE_DRAINING] = process.is_draining,
-        [FIGURE_DESCRIPTORS] = (double)process.descriptors,
-        [FIGURE_LOG_DROPPED] = (double)log_dropped(),
-        [FIGURE_LOADED] = (double)process.loaded / 1e3,
-        [FIGURE_RELOADS] = (double)process.reloads,
-        [FIGURE_REFUSED] = (double)process.reloads_refused,
-        [FIGURE_LAST_REFUSED] = process.is_refused,
-    };
-    for (size_t i = 0; i < FIGURE_COUNT; i++) {
-        const struct process_metric *metric = &process_metrics[i];
+    const struct process_metrics metrics = metrics_of_process(process);
+    for (size_t i = 0; i < METRICS_OF_PROCESS; i++) {
+        const struct process_metric *metric = &metrics.all[i];
         metrics_print_head(out, "", metric->name, metric->type, metric->help);
-        buffer_print(out, "%s%s %.15g\n", metric->name,
-                     i == FIGURE_BUILD ? "{version=\"" PACKAGE_VERSION "\"}" : "", values[i]);
+        buffer_print(out, "%s%s %.15g\n", metric->name, i == 0 ? "{version=\"" PACKAGE_VERSION "\"}" : "",
+                     metric->value);
     }
 }
 
-/* Prometheus escapes the value of a label as JSON does a string, and reads nothing at all if one is not UTF-8. */
-static void metrics_print_label(struct buffer *out, const char *name, const char *value)
-{
-    buffer_print(out, "%s=", name);
-    json_print_text(out, value);
-}
-
-/* The beginning of a sample, up to and without the brace that ends the labels. */
+/* The beginning of a sample, up to and without the brace that ends the labels. Prometheus escapes the value of a
+ * label as JSON does a string, and reads nothing at all if one is not UTF-8. */
 static void metrics_print_name(struct buffer *out, const char *name, const char *suffix,
                                const struct labels *labels)
 {
-    buffer_print(out, METRICS_PREFIX "%s%s{", name, suffix);
-    metrics_print_label(out, "listener", labels->listener);
+    buffer_print(out, METRICS_PREFIX "%s%s{listener=", name, suffix);
+    json_print_text(out, labels->listener);
     if (labels->target == NULL)
         return;
-    buffer_append_text(out, ",");
-    metrics_print_label(out, "target", labels->target);
+    buffer_append_text(out, ",target=");
+    json_print_text(out, labels->target);
 }
 
 static void metrics_print_times(struct buffer *out, const char *name, const struct labels *labels,
@@ -146,24 +108,28 @@ static void metrics_print_samples(struct buffer *out, const struct counter *coun
     }
 }
 
-static void metrics_print_targets(const struct admin_source *source, size_t listener,
-                                  const struct admin_listener *view, enum counter_group group,
-                                  const struct counter *counter, struct buffer *out)
+/* A line of the table for one listener, or for its targets. */
+static void metrics_print_listener(const struct admin_source *source, size_t listener,
+                                   enum counter_group group, const struct counter *counter,
+                                   struct buffer *out)
 {
+    const struct admin_listener view = source->listener(source->owner, listener);
     char name[ADMIN_NAME_SIZE];
-    for (size_t i = 0; i < view->targets; i++) {
-        struct service_target target;
-        source->target(source->owner, listener, i, &target);
-        struct labels labels = { view->name, admin_target_name(source, listener, i, name) };
-        metrics_print_samples(out, counter, &labels,
-                              group == GROUP_TARGET ? (const void *)target.counters
-                                                    : (const void *)&target.gauges);
+    struct labels labels = { view.name, NULL };
+    if (group == GROUP_LISTENER || group == GROUP_LISTENER_GAUGES) {
+        const void *values = group == GROUP_LISTENER ? (const void *)view.counters : &view.gauges;
+        metrics_print_samples(out, counter, &labels, values);
+        return;
+    }
+    for (size_t i = 0; i < view.targets; i++) {
+        const struct service_target target = source->target(source->owner, listener, i);
+        const void *values = group == GROUP_TARGET ? (const void *)target.counters : &target.gauges;
+        labels.target = admin_target_name(source, listener, i, name);
+        metrics_print_samples(out, counter, &labels, values);
     }
 }
 
-/* A line of the table for all listeners or targets: samples of one name have to stand together. */
-static void metrics_print_counter(const struct admin_source *source, size_t listeners,
-                                  enum counter_group group, const struct counter *counter, struct buffer *out)
+void metrics_print(const struct admin_source *source, struct buffer *out)
 {
     static const char *const types[] = {
         [COUNTER_TOTAL] = "counter",
@@ -171,29 +137,15 @@ static void metrics_print_counter(const struct admin_source *source, size_t list
         [COUNTER_GAUGE] = "gauge",
         [COUNTER_TIMES] = "histogram",
     };
-    metrics_print_head(out, METRICS_PREFIX, counter->name, types[counter->kind], counter->help);
-    for (size_t i = 0; i < listeners; i++) {
-        struct admin_listener view;
-        source->listener(source->owner, i, &view);
-        struct labels labels = { view.name, NULL };
-        if (group == GROUP_LISTENER)
-            metrics_print_samples(out, counter, &labels, view.counters);
-        else if (group == GROUP_LISTENER_GAUGES)
-            metrics_print_samples(out, counter, &labels, &view.gauges);
-        else
-            metrics_print_targets(source, i, &view, group, counter, out);
-    }
-}
-
-void metrics_print(const struct admin_source *source, struct buffer *out)
-{
-    struct admin_process process;
-    source->process(source->owner, &process);
-    metrics_print_process(source, out);
-    for (int group = 0; group < GROUP_COUNT; group++) {
+    const struct admin_process process = source->process(source->owner);
+    metrics_print_process(&process, out);
+    for (enum counter_group group = 0; group < GROUP_COUNT; group++) {
         size_t count;
-        const struct counter *lines = counters_of((enum counter_group)group, &count);
-        for (size_t i = 0; i < count; i++)
-            metrics_print_counter(source, process.listeners, (enum counter_group)group, &lines[i], out);
+        const struct counter *lines = counters_of(group, &count);
+        for (size_t i = 0; i < count; i++) { /* samples of one name have to stand together */
+            metrics_print_head(out, METRICS_PREFIX, lines[i].name, types[lines[i].kind], lines[i].help);
+            for (size_t k = 0; k < process.listeners; k++)
+                metrics_print_listener(source, k, group, &lines[i], out);
+        }
     }
 }

@@ -16,9 +16,14 @@ struct process_metric {
     const char *name; /* as it is printed */
     const char *type; /* "counter" or "gauge" */
     const char *help;
+    double value;
 };
 
-/* The metrics of the process, for the test that compares them with the manual page. */
-const struct process_metric *metrics_of_process(size_t *count);
+/* All of them; the test that compares them with the manual page needs them, too. */
+#define METRICS_OF_PROCESS 11
+struct process_metrics {
+    struct process_metric all[METRICS_OF_PROCESS];
+};
+struct process_metrics metrics_of_process(const struct admin_process *process);
 
 #endif

@@ -1,10 +1,8 @@
 #include "admin/status.h"
 
 #include "admin/json.h"
-#include "admin/process.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/log_recent.h"
 
 #include <math.h>
 #include <string.h>
@@ -77,8 +75,7 @@ static void status_print_target(struct json *json, const struct admin_source *so
                                 size_t index)
 {
     char name[ADMIN_NAME_SIZE];
-    struct service_target target;
-    source->target(source->owner, listener, index, &target);
+    const struct service_target target = source->target(source->owner, listener, index);
     json_open(json, NULL, '{');
     json_text(json, "name", admin_target_name(source, listener, index, name));
     json_text(json, "state", target.state);
@@ -87,19 +84,6 @@ static void status_print_target(struct json *json, const struct admin_source *so
     json_integer(json, "weight", target.weight);
     status_print_group(json, GROUP_TARGET_GAUGES, &target.gauges);
     status_print_group(json, GROUP_TARGET, target.counters);
-    json_close(json, '}');
-}
-
-/* The last five to ten minutes. */
-static void status_print_recent(struct json *json, const struct admin_source *source,
-                                const struct history *history, size_t listener)
-{
-    struct histogram wait;
-    struct histogram service;
-    history_recent(history, source, listener, &wait, &service);
-    json_open(json, "recent", '{');
-    status_print_times(json, "wait", &wait);
-    status_print_times(json, "service", &service);
     json_close(json, '}');
 }
 
@@ -119,9 +103,9 @@ static void status_print_listener(struct json *json, const struct admin_source *
                                   const struct history_book *book, size_t listener)
 {
     char text[ADMIN_NAME_SIZE];
-    struct admin_listener view;
-    source->listener(source->owner, listener, &view);
+    const struct admin_listener view = source->listener(source->owner, listener);
     const struct history *history = history_find(book, view.name);
+    const struct history_times recent = history_recent(history, source, listener);
     json_open(json, NULL, '{');
     json_text(json, "name", view.name);
     json_text(json, "mode", view.mode);
@@ -135,7 +119,10 @@ static void status_print_listener(struct json *json, const struct admin_source *
     json_close(json, ']');
     status_print_group(json, GROUP_LISTENER_GAUGES, &view.gauges);
     status_print_group(json, GROUP_LISTENER, view.counters);
-    status_print_recent(json, source, history, listener);
+    json_open(json, "recent", '{');
+    status_print_times(json, "wait", &recent.wait);
+    status_print_times(json, "service", &recent.service);
+    json_close(json, '}');
     status_print_rates(json, history);
     json_open(json, "targets", '[');
     for (size_t i = 0; i < view.targets; i++)
@@ -153,8 +140,8 @@ static void status_print_process(struct json *json, const struct admin_process *
     json_moment(json, "time", now);
     json_moment(json, "started", process->started);
     json_integer(json, "uptime_seconds", (now - process->started) / 1000);
-    json_real(json, "processor_seconds", process_seconds());
-    json_integer(json, "resident_bytes", (int64_t)process_memory());
+    json_real(json, "processor_seconds", admin_processor_seconds());
+    json_integer(json, "resident_bytes", (int64_t)admin_resident_bytes());
     json_integer(json, "descriptors_available", (int64_t)process->descriptors);
     json_integer(json, "log_lines_dropped", (int64_t)log_dropped());
     json_open(json, "configuration", '{');
@@ -185,8 +172,7 @@ static void status_print_errors(struct json *json)
 void status_print(const struct admin_source *source, const struct history_book *book, struct buffer *out)
 {
     struct json json = { .out = out };
-    struct admin_process process;
-    source->process(source->owner, &process);
+    const struct admin_process process = source->process(source->owner);
     json_open(&json, NULL, '{');
     status_print_process(&json, &process);
     json_open(&json, "listeners", '[');
@@ -207,24 +193,21 @@ struct series {
     bool is_time;
 };
 
-#define SERIES(key, member, is_time)                                                                         \
-    {                                                                                                        \
-        key, offsetof(struct history_sample, member), is_time                                                \
-    }
+#define SERIES(member) offsetof(struct history_sample, member)
 
 static const struct series all_series[] = {
-    SERIES("clients", clients, false),
-    SERIES("clients_waiting", waiting, false),
-    SERIES("in_flight", in_flight, false),
-    SERIES("clients_per_second", clients_rate, false),
-    SERIES("requests_per_second", requests_rate, false),
-    SERIES("faults_per_second", faults_rate, false),
-    SERIES("received_bytes_per_second", received_rate, false),
-    SERIES("sent_bytes_per_second", sent_rate, false),
-    SERIES("wait_p50", wait_p50, true),
-    SERIES("wait_p99", wait_p99, true),
-    SERIES("service_p50", service_p50, true),
-    SERIES("service_p99", service_p99, true),
+    { "clients", SERIES(clients), false },
+    { "clients_waiting", SERIES(waiting), false },
+    { "in_flight", SERIES(in_flight), false },
+    { "clients_per_second", SERIES(clients_rate), false },
+    { "requests_per_second", SERIES(requests_rate), false },
+    { "faults_per_second", SERIES(faults_rate), false },
+    { "received_bytes_per_second", SERIES(received_rate), false },
+    { "sent_bytes_per_second", SERIES(sent_rate), false },
+    { "wait_p50", SERIES(wait_p50), true },
+    { "wait_p99", SERIES(wait_p99), true },
+    { "service_p50", SERIES(service_p50), true },
+    { "service_p99", SERIES(service_p99), true },
 };
 
 static void status_print_series(struct json *json, const struct history *history, const struct series *series)
@@ -242,15 +225,13 @@ void status_print_history(const struct admin_source *source, const struct histor
                           struct buffer *out)
 {
     struct json json = { .out = out };
-    struct admin_process process;
-    source->process(source->owner, &process);
+    const struct admin_process process = source->process(source->owner);
     json_open(&json, NULL, '{');
     json_integer(&json, "interval_seconds", HISTORY_SECONDS);
     json_integer(&json, "samples_kept", HISTORY_SAMPLES);
     json_open(&json, "listeners", '[');
     for (size_t i = 0; i < process.listeners; i++) {
-        struct admin_listener view;
-        source->listener(source->owner, i, &view);
+        const struct admin_listener view = source->listener(source->owner, i);
         json_open(&json, NULL, '{');
         json_text(&json, "name", view.name);
         for (size_t k = 0; k < sizeof all_series / sizeof all_series[0]; k++)

@@ -1,11 +1,12 @@
 /* The state of everything for people: what `proximux -s` prints. */
 #include "admin/status.h"
-#include "base/log_recent.h"
+
+#include "base/clock.h"
+#include "base/log.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* More columns than any table has. */
@@ -28,7 +29,7 @@ struct table {
 };
 
 /* Text from outside must not move a terminal's cursor. */
-static void append_escaped(struct buffer *out, const char *text)
+static void table_append_escaped(struct buffer *out, const char *text)
 {
     for (; *text != '\0'; text++) {
         if (*text < 0x20 || *text > 0x7e)
@@ -40,8 +41,7 @@ static void append_escaped(struct buffer *out, const char *text)
 
 static void table_add_text(struct table *table, const char *text)
 {
-    /* an empty cell gets a mark */
-    append_escaped(&table->cells, *text == '\0' ? "-" : text);
+    table_append_escaped(&table->cells, *text == '\0' ? "-" : text);
     buffer_append(&table->cells, "", 1);
 }
 
@@ -52,10 +52,11 @@ static void table_add_number(struct table *table, uint64_t number)
     table_add_text(table, text);
 }
 
-static void table_add_rate(struct table *table, float number)
+/* With one digit behind the point, or `decimals` of what is less than one, and none from one hundred on. */
+static void table_add_real(struct table *table, double number, int decimals)
 {
     char text[32];
-    snprintf(text, sizeof text, number >= 100 ? "%.0f" : "%.1f", (double)number);
+    snprintf(text, sizeof text, "%.*f", number >= 100 ? 0 : number >= 1 ? 1 : decimals, number);
     table_add_text(table, text);
 }
 
@@ -72,58 +73,57 @@ static void table_add_bytes(struct table *table, uint64_t bytes)
     table_add_text(table, text);
 }
 
+/* Milliseconds. */
 static void table_add_time(struct table *table, const struct histogram *histogram, double share)
 {
-    char text[32] = "";
-    double milliseconds = (double)histogram_quantile(histogram, share) / 1e3;
-    if (milliseconds >= 0)
-        snprintf(text, sizeof text,
-                 milliseconds >= 100 ? "%.0f"
-                 : milliseconds >= 1 ? "%.1f"
-                                     : "%.3f",
-                 milliseconds);
-    table_add_text(table, text);
+    int64_t microseconds = histogram_quantile(histogram, share);
+    if (microseconds < 0)
+        table_add_text(table, "");
+    else
+        table_add_real(table, (double)microseconds / 1e3, 3);
 }
 
-static void append_blanks(struct buffer *out, size_t count)
+static void table_append_blanks(struct buffer *out, size_t count)
 {
     while (count-- > 0)
         buffer_append_text(out, " ");
 }
 
 /* `width` is at least that of the text. */
-static void table_print_cell(struct buffer *out, const struct column *column, const char *text, size_t width,
-                             bool is_last)
+static void table_print_cell(struct buffer *out, const char *text, size_t width, bool is_number, bool is_last)
 {
-    size_t length = strlen(text);
-    if (column->is_number)
-        append_blanks(out, width - length);
-    buffer_append(out, text, length);
-    if (!column->is_number && !is_last)
-        append_blanks(out, width - length);
+    size_t blanks = width - strlen(text);
+    if (is_number)
+        table_append_blanks(out, blanks);
+    buffer_append_text(out, text);
+    if (!is_number && !is_last)
+        table_append_blanks(out, blanks);
     buffer_append_text(out, is_last ? "\n" : "  ");
 }
 
-/* Prints the titles and all rows, each column as wide as its widest cell, and frees the cells. */
+static struct table table_begin(const struct column *columns, size_t count)
+{
+    struct table table = { .columns = columns, .count = count };
+    for (size_t i = 0; i < count; i++)
+        table_add_text(&table, columns[i].title);
+    return table;
+}
+
+/* Prints all rows, each column as wide as its widest cell, and frees the cells. */
 static void table_print(struct table *table, struct buffer *out)
 {
     size_t widths[COLUMNS_MAX] = { 0 };
     const char *cells = buffer_bytes(&table->cells);
     const char *end = cells + table->cells.length;
-    for (size_t i = 0; i < table->count; i++)
-        widths[i] = strlen(table->columns[i].title);
     size_t place = 0;
-    for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++) {
-        size_t length = strlen(cell);
-        if (length > widths[place % table->count])
-            widths[place % table->count] = length;
-    }
-    for (size_t i = 0; i < table->count; i++)
-        table_print_cell(out, &table->columns[i], table->columns[i].title, widths[i], i + 1 == table->count);
+    for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++)
+        if (strlen(cell) > widths[place % table->count])
+            widths[place % table->count] = strlen(cell);
     place = 0;
     for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++) {
         size_t column = place % table->count;
-        table_print_cell(out, &table->columns[column], cell, widths[column], column + 1 == table->count);
+        table_print_cell(out, cell, widths[column], table->columns[column].is_number,
+                         column + 1 == table->count);
     }
     out->failed = out->failed || table->cells.failed;
     buffer_free(&table->cells);
@@ -132,12 +132,9 @@ static void table_print(struct table *table, struct buffer *out)
 
 static void table_print_moment(struct buffer *out, int64_t milliseconds)
 {
-    char text[64] = "";
-    time_t seconds = (time_t)(milliseconds / 1000);
-    struct tm utc;
-    if (gmtime_r(&seconds, &utc) != NULL)
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &utc);
-    buffer_append_text(out, text);
+    char text[CLOCK_TEXT_SIZE];
+    clock_print(milliseconds, text);
+    buffer_print(out, "%.10s %.8s UTC", text, text + sizeof "2026-11-23T" - 1);
 }
 
 static void table_print_process(const struct admin_process *process, struct buffer *out)
@@ -149,7 +146,7 @@ static void table_print_process(const struct admin_process *process, struct buff
     if (process->file == NULL)
         buffer_append_text(out, "from the environment");
     else
-        append_escaped(out, process->file);
+        table_append_escaped(out, process->file);
     buffer_append_text(out, ", loaded ");
     table_print_moment(out, process->loaded);
     buffer_print(out, ", %" PRIu64 " reloads, %" PRIu64 " refused%s\n\n", process->reloads,
@@ -165,15 +162,12 @@ static void table_print_listeners(const struct admin_source *source, const struc
         { "REQUESTS/S", true },  { "FAULTS/S", true }, { "WAIT P50", true },  { "P99", true },
         { "SERVICE P50", true }, { "P99", true },
     };
-    struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
+    struct table table = table_begin(columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < count; i++) {
-        struct admin_listener view;
-        struct histogram wait;
-        struct histogram service;
-        source->listener(source->owner, i, &view);
+        const struct admin_listener view = source->listener(source->owner, i);
         const struct history *history = history_find(book, view.name);
         const struct history_sample *last = history_last(history);
-        history_recent(history, source, i, &wait, &service);
+        const struct history_times recent = history_recent(history, source, i);
         table_add_text(&table, view.name);
         table_add_text(&table, view.mode);
         table_add_text(&table, view.protocol);
@@ -181,13 +175,13 @@ static void table_print_listeners(const struct admin_source *source, const struc
         table_add_number(&table, view.gauges.clients);
         table_add_number(&table, view.gauges.waiting);
         table_add_number(&table, view.gauges.in_flight);
-        table_add_rate(&table, last->clients_rate);
-        table_add_rate(&table, last->requests_rate);
-        table_add_rate(&table, last->faults_rate);
-        table_add_time(&table, &wait, 0.5);
-        table_add_time(&table, &wait, 0.99);
-        table_add_time(&table, &service, 0.5);
-        table_add_time(&table, &service, 0.99);
+        table_add_real(&table, (double)last->clients_rate, 1);
+        table_add_real(&table, (double)last->requests_rate, 1);
+        table_add_real(&table, (double)last->faults_rate, 1);
+        table_add_time(&table, &recent.wait, 0.5);
+        table_add_time(&table, &recent.wait, 0.99);
+        table_add_time(&table, &recent.service, 0.5);
+        table_add_time(&table, &recent.service, 0.99);
     }
     table_print(&table, out);
 }
@@ -198,10 +192,9 @@ static void table_print_totals(const struct admin_source *source, size_t count, 
         { "LISTENER", false }, { "ACCEPTED", true }, { "REFUSED", true },  { "REQUESTS", true },
         { "ANSWERED", true },  { "FAILED", true },   { "RECEIVED", true }, { "SENT", true },
     };
-    struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
+    struct table table = table_begin(columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < count; i++) {
-        struct admin_listener view;
-        source->listener(source->owner, i, &view);
+        const struct admin_listener view = source->listener(source->owner, i);
         const struct counters *counters = view.counters;
         table_add_text(&table, view.name);
         table_add_number(&table, counters->accepted);
@@ -219,8 +212,7 @@ static void table_add_target(struct table *table, const struct admin_source *sou
                              size_t index)
 {
     char name[ADMIN_NAME_SIZE];
-    struct service_target target;
-    source->target(source->owner, listener, index, &target);
+    const struct service_target target = source->target(source->owner, listener, index);
     const struct target_counters *counters = target.counters;
     table_add_text(table, admin_target_name(source, listener, index, name));
     table_add_text(table, target.state);
@@ -241,10 +233,9 @@ static void table_print_targets(const struct admin_source *source, size_t count,
         { "IN FLIGHT", true }, { "OPENED", true },      { "NOT OPENED", true },    { "ANSWERED", true },
         { "FAILED", true },    { "CONNECT P50", true }, { "LAST FAILURE", false },
     };
-    struct table table = { .columns = columns, .count = sizeof columns / sizeof columns[0] };
+    struct table table = table_begin(columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < count; i++) {
-        struct admin_listener view;
-        source->listener(source->owner, i, &view);
+        const struct admin_listener view = source->listener(source->owner, i);
         for (size_t k = 0; k < view.targets; k++) {
             table_add_text(&table, view.name);
             table_add_target(&table, source, i, k);
@@ -260,9 +251,9 @@ static void table_print_errors(struct buffer *out)
     for (size_t i = 0; i < count && i < ERRORS_SHOWN; i++) {
         table_print_moment(out, lines[i].time);
         buffer_print(out, " %s ", lines[i].kind == LOG_KIND_ERROR ? "error" : "warning");
-        append_escaped(out, lines[i].source);
+        table_append_escaped(out, lines[i].source);
         buffer_append_text(out, lines[i].source[0] == '\0' ? "" : ": ");
-        append_escaped(out, lines[i].message);
+        table_append_escaped(out, lines[i].message);
         buffer_append_text(out, "\n");
     }
 }
@@ -270,8 +261,7 @@ static void table_print_errors(struct buffer *out)
 void status_print_table(const struct admin_source *source, const struct history_book *book,
                         struct buffer *out)
 {
-    struct admin_process process;
-    source->process(source->owner, &process);
+    const struct admin_process process = source->process(source->owner);
     table_print_process(&process, out);
     table_print_listeners(source, book, process.listeners, out);
     table_print_totals(source, process.listeners, out);

@@ -38,20 +38,22 @@ struct admin_listener {
 /* `listener` is an index below admin_process.listeners, `index` that of one of its addresses or targets. */
 struct admin_source {
     void *owner; /* handed to the functions */
-    void (*process)(void *owner, struct admin_process *process);
-    void (*listener)(void *owner, size_t listener, struct admin_listener *view);
+    struct admin_process (*process)(void *owner);
+    struct admin_listener (*listener)(void *owner, size_t listener);
     /* Writes an address such as "127.0.0.1:80" or "unix:/run/x". */
     void (*address)(void *owner, size_t listener, size_t index, char *text, size_t size);
-    void (*target)(void *owner, size_t listener, size_t index, struct service_target *view);
+    struct service_target (*target)(void *owner, size_t listener, size_t index);
     /* Prints the configuration that is in effect, passwords hidden. */
     void (*dump)(void *owner, FILE *stream);
 };
 
-/* Room for what admin_target_name() writes. */
+/* A name for a target that no other of its listener has: one that is named twice gets a number. `text` takes
+ * ADMIN_NAME_SIZE; returns it. */
 #define ADMIN_NAME_SIZE 320
-
-/* A name for a target that no other of its listener has: one that is named twice gets a number. Returns
- * `text`. */
 const char *admin_target_name(const struct admin_source *source, size_t listener, size_t index, char *text);
+
+/* Processor time of this process in seconds, user and system; its resident memory in bytes, 0 if unknown. */
+double admin_processor_seconds(void);
+double admin_resident_bytes(void);
 
 #endif

@@ -7,8 +7,7 @@
 
 #define BUFFER_MINIMUM ((size_t)256)
 
-/* Makes room for `length` more bytes behind the last one: by moving the bytes to the front where that is
- * cheap, else by growing to twice the size. */
+/* Makes room at the end: by moving the bytes to the front where that is cheap, else by growing to twice the size. */
 static bool buffer_make_room(struct buffer *buffer, size_t length)
 {
     if (length <= buffer->capacity - buffer->start - buffer->length)
@@ -18,14 +17,17 @@ static bool buffer_make_room(struct buffer *buffer, size_t length)
         buffer->start = 0;
         return true;
     }
-    if (length > SIZE_MAX / 4 - buffer->length)
-        return false;
     size_t capacity = buffer->capacity < BUFFER_MINIMUM ? BUFFER_MINIMUM : buffer->capacity;
-    while (capacity < buffer->length + length)
-        capacity *= 2;
-    char *memory = malloc(capacity);
-    if (memory == NULL)
+    char *memory = NULL;
+    if (length <= SIZE_MAX / 4 - buffer->length) {
+        while (capacity < buffer->length + length)
+            capacity *= 2;
+        memory = malloc(capacity);
+    }
+    if (memory == NULL) {
+        buffer->failed = true;
         return false;
+    }
     if (buffer->length > 0)
         memcpy(memory, buffer->memory + buffer->start, buffer->length);
     free(buffer->memory);
@@ -37,12 +39,8 @@ static bool buffer_make_room(struct buffer *buffer, size_t length)
 
 void buffer_append(struct buffer *buffer, const char *bytes, size_t length)
 {
-    if (length == 0)
+    if (length == 0 || !buffer_make_room(buffer, length))
         return;
-    if (!buffer_make_room(buffer, length)) {
-        buffer->failed = true;
-        return;
-    }
     memcpy(buffer->memory + buffer->start + buffer->length, bytes, length);
     buffer->length += length;
 }
@@ -70,10 +68,8 @@ void buffer_prepend(struct buffer *buffer, const char *bytes, size_t length)
     if (length == 0)
         return;
     if (length > buffer->start) {
-        if (!buffer_make_room(buffer, length)) {
-            buffer->failed = true;
+        if (!buffer_make_room(buffer, length))
             return;
-        }
         if (buffer->length > 0)
             memmove(buffer->memory + length, buffer->memory + buffer->start, buffer->length);
         buffer->start = length;
@@ -103,11 +99,6 @@ void buffer_consume(struct buffer *buffer, size_t count)
     buffer->length -= count;
     if (buffer->length == 0)
         buffer->start = 0;
-}
-
-void buffer_truncate(struct buffer *buffer, size_t length)
-{
-    buffer->length = length;
 }
 
 void buffer_remove(struct buffer *buffer, size_t from, size_t count)

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Monotonic time in microseconds since an arbitrary moment; unaffected by changes of the wall clock. */
+/* Monotonic time in microseconds. */
 static inline int64_t clock_now(void)
 {
     struct timespec now;

@@ -1,5 +1,5 @@
-/* What listeners and their targets count over their life, and the table that names it all. The metrics, the
- * status and the test that compares them with the manual page read that table. */
+/* What listeners and their targets count over their life. Each row names a field, what is in it, its metric and what
+ * that tells; the structs, the metrics, the status and the test that compares them with the manual follow from it. */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
 
@@ -9,49 +9,77 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of a listener. accepted + refused = clients that have ended + present ones; requests = answered + failures. */
-struct counters {
-    uint64_t accepted; /* clients that came in, refused ones not among them */
-    uint64_t refused;
-    uint64_t bytes_from_clients;
-    uint64_t bytes_to_clients;
-    uint64_t ends[REASON_COUNT]; /* of clients, by reason; refused clients too */
-    /* Shared modes: requests are those that have ended, by their answer or by a reason. */
-    uint64_t requests;
-    uint64_t answered;
-    uint64_t failures[REASON_COUNT];
-    struct histogram wait; /* until a target connection was there; proxy: less the time to connect */
-};
+/* The present state of a listener. */
+#define LISTENER_GAUGES(EACH, type)                                                                          \
+    EACH(type, GAUGE, clients, "listener_clients", "Clients that are being served")                          \
+    EACH(type, GAUGE, waiting, "listener_clients_waiting", "Clients that wait for a target connection")      \
+    EACH(type, GAUGE, in_flight, "listener_in_flight",                                                       \
+         "Requests at target connections; in proxy mode, clients at theirs")                                 \
+    EACH(type, GAUGE, ready, "listener_ready", "1 unless it is starting or draining, or has no usable target")
 
-/* Of a target. */
-struct target_counters {
-    uint64_t opened; /* connections */
-    uint64_t connect_failures[REASON_COUNT];
-    uint64_t closed[REASON_COUNT]; /* shared modes: connections that have ended */
-    uint64_t downs;
-    uint64_t bytes_sent;
-    uint64_t bytes_received;
-    /* Shared modes: requests that were sent, by how they ended. */
-    uint64_t answered;
-    uint64_t failures[REASON_COUNT];
-    uint64_t discarded; /* messages that answered nothing */
-    struct histogram connect;
-    struct histogram service; /* from the first byte sent to the last one of the answer */
-};
+/* Of a listener: accepted + refused = clients that have ended + present ones; requests = answered + failures. In
+ * proxy mode a wait does not include the time to connect. */
+#define LISTENER_COUNTERS(EACH, type)                                                                        \
+    EACH(type, TOTAL, accepted, "listener_clients_accepted_total", "Clients that were let in")               \
+    EACH(type, TOTAL, refused, "listener_clients_refused_total", "Clients that were turned away")            \
+    EACH(type, BY_REASON, ends, "listener_clients_ended_total",                                              \
+         "Clients that have gone or were turned away, by reason")                                            \
+    EACH(type, TOTAL, bytes_from_clients, "listener_received_bytes_total", "Bytes that came from clients")   \
+    EACH(type, TOTAL, bytes_to_clients, "listener_sent_bytes_total", "Bytes that were written to clients")   \
+    EACH(type, TOTAL, requests, "listener_requests_total",                                                   \
+         "Requests that have ended, answered or failed (shared modes)")                                      \
+    EACH(type, TOTAL, answered, "listener_requests_answered_total",                                          \
+         "Requests that were answered (shared modes)")                                                       \
+    EACH(type, BY_REASON, failures, "listener_requests_failed_total",                                        \
+         "Requests that were not answered, by reason (shared modes)")                                        \
+    EACH(type, TIMES, wait, "listener_wait_seconds",                                                         \
+         "Time in the queue for a target connection: of requests; in proxy mode, of clients")
 
-/* The present state of a listener, and of a target. */
+/* The present state of a target. */
+#define TARGET_GAUGES(EACH, type)                                                                            \
+    EACH(type, GAUGE, usable, "target_usable", "1 while the target is up, or untried")                       \
+    EACH(type, GAUGE, connections, "target_connections", "Connections to the target, attempts among them")   \
+    EACH(type, GAUGE, in_flight, "target_in_flight", "Requests at its connections; in proxy mode, clients")
+
+/* Of a target: in shared modes, requests that were sent are counted by how they ended. */
+#define TARGET_COUNTERS(EACH, type)                                                                          \
+    EACH(type, TOTAL, opened, "target_connections_opened_total", "Connections that were made")               \
+    EACH(type, BY_REASON, connect_failures, "target_connections_failed_total",                               \
+         "Attempts to connect that failed, and connections that were useless, by reason")                    \
+    EACH(type, BY_REASON, closed, "target_connections_closed_total",                                         \
+         "Connections that have ended, by reason (shared modes)")                                            \
+    EACH(type, TOTAL, downs, "target_downs_total", "How often the target went down")                         \
+    EACH(type, TOTAL, bytes_sent, "target_sent_bytes_total", "Bytes that were written to the target")        \
+    EACH(type, TOTAL, bytes_received, "target_received_bytes_total", "Bytes that came from the target")      \
+    EACH(type, TOTAL, answered, "target_requests_answered_total",                                            \
+         "Requests that the target has answered (shared modes)")                                             \
+    EACH(type, BY_REASON, failures, "target_requests_failed_total",                                          \
+         "Requests that were sent to the target and not answered, by reason (shared modes)")                 \
+    EACH(type, TOTAL, discarded, "target_messages_discarded_total",                                          \
+         "Messages of the target that answered no request, such as late answers, and were thrown away")      \
+    EACH(type, TIMES, connect, "target_connect_seconds", "Time to connect, looking the name up included")    \
+    EACH(type, TIMES, service, "target_service_seconds",                                                     \
+         "Time from sending a request to the end of its answer (shared modes)")
+
+#define COUNTER_FIELD_TOTAL(field)     uint64_t field;
+#define COUNTER_FIELD_GAUGE(field)     uint64_t field;
+#define COUNTER_FIELD_BY_REASON(field) uint64_t field[REASON_COUNT];
+#define COUNTER_FIELD_TIMES(field)     struct histogram field;
+
+#define COUNTER_FIELD(type, kind, field, name, help) COUNTER_FIELD_##kind(field)
 struct listener_gauges {
-    uint64_t clients;
-    uint64_t waiting;
-    uint64_t in_flight;
-    uint64_t ready;
+    LISTENER_GAUGES(COUNTER_FIELD, )
 };
-
+struct counters {
+    LISTENER_COUNTERS(COUNTER_FIELD, )
+};
 struct target_gauges {
-    uint64_t usable;
-    uint64_t connections;
-    uint64_t in_flight;
+    TARGET_GAUGES(COUNTER_FIELD, )
 };
+struct target_counters {
+    TARGET_COUNTERS(COUNTER_FIELD, )
+};
+#undef COUNTER_FIELD
 
 enum counter_kind {
     COUNTER_TOTAL,     /* uint64_t that only grows */
@@ -60,7 +88,7 @@ enum counter_kind {
     COUNTER_TIMES,     /* struct histogram */
 };
 
-/* A line of the table. */
+/* A row, for those who print all. */
 struct counter {
     const char *name; /* as in metrics, without what they all begin with */
     enum counter_kind kind;
@@ -68,10 +96,9 @@ struct counter {
     size_t offset; /* in the struct */
 };
 
-/* The structs above, in the order of the table. */
 enum counter_group { GROUP_LISTENER_GAUGES, GROUP_LISTENER, GROUP_TARGET_GAUGES, GROUP_TARGET, GROUP_COUNT };
 
-/* The lines of the table for one of these structs. */
+/* The rows of one of these structs. */
 const struct counter *counters_of(enum counter_group group, size_t *count);
 
 /* The sum over all reasons. */

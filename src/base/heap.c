@@ -60,12 +60,9 @@ void heap_remove(struct heap_node *node)
         return;
     struct heap_node *rest = heap_meld_all(node->child);
     struct heap_node *next = node->next;
-    if (rest == NULL) {
-        heap_place(node->link, next);
-    } else {
+    if (rest != NULL)
         heap_place(&rest->next, next);
-        heap_place(node->link, rest);
-    }
+    heap_place(node->link, rest != NULL ? rest : next);
     node->child = NULL;
     node->next = NULL;
     node->link = NULL;

@@ -1,6 +1,5 @@
-/* A priority queue of intrusive nodes, the smallest key first: a pairing heap, so that it needs no memory of its own.
- * Adding and looking at the first cost one step, removing any costs some log n steps. All zeros is an empty heap,
- * and a zeroed node is in none. */
+/* A priority queue of intrusive nodes, the smallest key first: a pairing heap. Adding costs one step, removing log n.
+ * All zeros is an empty heap, and a zeroed node is in none. */
 #ifndef BASE_HEAP_H
 #define BASE_HEAP_H
 

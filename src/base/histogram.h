@@ -1,6 +1,5 @@
-/* A histogram of durations whose steps grow with the values. Each power of two has eight equal steps, so that a
- * value is known to one eighth of itself, from a microsecond to nineteen hours, in fixed memory. Recording one
- * costs a few nanoseconds. All zeros is an empty histogram. */
+/* A histogram of durations from a microsecond to nineteen hours: each power of two has eight equal steps, so that a
+ * value is known to one eighth of itself. All zeros is an empty histogram. */
 #ifndef BASE_HISTOGRAM_H
 #define BASE_HISTOGRAM_H
 
@@ -18,8 +17,7 @@ struct histogram {
     uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
-/* The bucket of a value. A bucket holds the values above its lower and up to its upper bound, that one
- * included, so that counts up to any power of two are exact. */
+/* The bucket of a value. Its upper bound belongs to it, so that counts up to any power of two are exact. */
 static inline unsigned histogram_bucket(uint64_t value)
 {
     uint64_t below = value > 0 ? value - 1 : 0;
@@ -40,18 +38,16 @@ static inline void histogram_record(struct histogram *histogram, int64_t microse
     histogram->buckets[histogram_bucket(value)]++;
 }
 
-/* Adds all values of `from`. */
 void histogram_add(struct histogram *histogram, const struct histogram *from);
 
 /* Leaves what was recorded since `before`, an earlier copy. A bucket in which `before` has more becomes 0: a
  * sum over targets shrinks when a target goes. */
 void histogram_subtract(struct histogram *histogram, const struct histogram *before);
 
-/* How many values are not greater than 2 to the power of `exponent`, exactly. */
+/* How many values are not greater than 2 to the power of `exponent`. */
 uint64_t histogram_count_to(const struct histogram *histogram, unsigned exponent);
 
-/* The value that `share` (0 to 1) of all values do not exceed, known to one sixteenth of itself; -1 if there
- * is none. */
+/* The value that `share` (0 to 1) of all values do not exceed, known to one sixteenth; -1 if there is none. */
 int64_t histogram_quantile(const struct histogram *histogram, double share);
 
 #endif

@@ -16,11 +16,6 @@ void key_store_number(const struct key *key, void *settings, int64_t number)
     memcpy(key_field(key, settings), from, key->size);
 }
 
-static bool texts_equal(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 static bool slices_equal(const struct slices *a, const struct slices *b)
 {
     bool are_equal = a->count == b->count;
@@ -38,7 +33,7 @@ static bool field_equal(const struct key *key, const void *a, const void *b)
     if (key->type == KEY_STRING && key->size == sizeof(struct slice))
         return slice_equal(*(const struct slice *)a, *(const struct slice *)b);
     if (key->type == KEY_STRING)
-        return texts_equal(*(char *const *)a, *(char *const *)b);
+        return text_equal(*(char *const *)a, *(char *const *)b);
     return memcmp(a, b, key->size) == 0;
 }
 
@@ -75,26 +70,12 @@ void key_fields_release(const struct key *keys, size_t count, void *settings)
             field_release(&keys[i], key_field(&keys[i], settings));
 }
 
-static void report(const struct key_report *report, bool is_error, const char *key, const char *format,
-                   va_list arguments)
+void key_say(const struct key_report *report, bool is_error, const char *key, const char *format, ...)
 {
     char message[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
     report->say(report, is_error, key, message);
-}
-
-void key_error(const struct key_report *to, const char *key, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    report(to, true, key, format, arguments);
-    va_end(arguments);
-}
-
-void key_warning(const struct key_report *to, const char *key, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    report(to, false, key, format, arguments);
-    va_end(arguments);
 }

@@ -1,6 +1,4 @@
-/* A key of the configuration: one row of a table says all that holds for it alone. Reading, range
- * check, default, the field of the checked settings, equality, the dump and what a reload names
- * all follow from the row. */
+/* A key of the configuration: reading, check, default, field, equality, dump and reload follow from its row. */
 #ifndef BASE_KEY_H
 #define BASE_KEY_H
 
@@ -25,7 +23,7 @@ enum key_unit { UNIT_NONE, UNIT_MILLISECONDS, UNIT_CLIENTS, UNIT_CONNECTIONS, UN
 /* The modes in which a key has an effect. */
 enum key_use { USE_ALWAYS, USE_PROXY, USE_SHARED };
 
-/* Enough for every number of milliseconds that poll() and the like can count: a bit more than 24 days. */
+/* As many milliseconds as poll() can count: a bit more than 24 days. */
 #define KEY_TIME_MAX  INT32_MAX
 #define KEY_COUNT_MAX INT32_MAX
 
@@ -76,36 +74,26 @@ struct key_scope {
     size_t count;
 };
 
-/* The field of a row. The types of fields: int64_t or int for integers, bool for booleans, an enum or bool
- * for choices, char * or struct slice for strings, struct slices for lists. */
+/* The field of a row: int64_t or int for integers, bool for booleans, an enum or bool for choices, char * or struct
+ * slice for strings, struct slices for lists. */
 #define KEY_FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)NULL)->member)
 
 /* One row each: the name, what is peculiar to the type, the help; then whatever else. */
+#define KEY_ROW(kind, word, text, ...)                                                                       \
+    {                                                                                                        \
+        .name = word, .type = kind, .help = text, __VA_ARGS__                                                \
+    }
 #define STRING_KEY(word, standard, text, ...)                                                                \
-    {                                                                                                        \
-        .name = word, .type = KEY_STRING, .fallback = standard, .help = text, __VA_ARGS__                    \
-    }
-#define STRINGS_KEY(word, text, ...)                                                                         \
-    {                                                                                                        \
-        .name = word, .type = KEY_STRINGS, .help = text, __VA_ARGS__                                         \
-    }
-#define STRUCTURE_KEY(word, text, ...)                                                                       \
-    {                                                                                                        \
-        .name = word, .type = KEY_STRUCTURE, .help = text, __VA_ARGS__                                       \
-    }
+    KEY_ROW(KEY_STRING, word, text, .fallback = standard, __VA_ARGS__)
+#define STRINGS_KEY(word, text, ...)   KEY_ROW(KEY_STRINGS, word, text, __VA_ARGS__)
+#define STRUCTURE_KEY(word, text, ...) KEY_ROW(KEY_STRUCTURE, word, text, __VA_ARGS__)
 #define BOOLEAN_KEY(word, standard, text, ...)                                                               \
-    {                                                                                                        \
-        .name = word, .type = KEY_BOOLEAN, .fallback = standard, .help = text, __VA_ARGS__                   \
-    }
+    KEY_ROW(KEY_BOOLEAN, word, text, .fallback = standard, __VA_ARGS__)
 #define CHOICE_KEY(word, words, standard, text, ...)                                                         \
-    {                                                                                                        \
-        .name = word, .type = KEY_CHOICE, .choices = words, .fallback = standard, .help = text, __VA_ARGS__  \
-    }
+    KEY_ROW(KEY_CHOICE, word, text, .choices = words, .fallback = standard, __VA_ARGS__)
 #define INTEGER_KEY(word, counts, least, most, standard, text, ...)                                          \
-    {                                                                                                        \
-        .name = word, .type = KEY_INTEGER, .unit = counts, .minimum = least, .maximum = most,                \
-        .fallback = standard, .help = text, __VA_ARGS__                                                      \
-    }
+    KEY_ROW(KEY_INTEGER, word, text, .unit = counts, .minimum = least, .maximum = most,                      \
+            .fallback = standard, __VA_ARGS__)
 #define LIMIT_KEY(word, counts, least, most, standard, text, ...)                                            \
     INTEGER_KEY(word, counts, least, most, standard, text, .can_disable = true, __VA_ARGS__)
 
@@ -130,9 +118,10 @@ struct key_report {
     void (*say)(const struct key_report *report, bool is_error, const char *key, const char *message);
 };
 
-void key_error(const struct key_report *report, const char *key, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-void key_warning(const struct key_report *report, const char *key, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void key_say(const struct key_report *report, bool is_error, const char *key, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#define key_error(report, key, ...)   key_say(report, true, key, __VA_ARGS__)
+#define key_warning(report, key, ...) key_say(report, false, key, __VA_ARGS__)
 
 #endif

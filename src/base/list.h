@@ -1,5 +1,4 @@
-/* Intrusive doubly linked circular lists. A node that is in no list has both links NULL, so that
- * "is it linked?" can always be asked; a zeroed struct therefore holds unlinked nodes. */
+/* Intrusive doubly linked circular lists. A node that is in no list has both links NULL, so does a zeroed struct. */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 
@@ -35,13 +34,12 @@ static inline bool list_linked(const struct list_node *node)
     return node->next != NULL;
 }
 
-/* The first node, or NULL if the list is empty. */
+/* The first and the last node; NULL if the list is empty. */
 static inline struct list_node *list_first(const struct list *list)
 {
     return list_empty(list) ? NULL : list->head.next;
 }
 
-/* The last node, or NULL if the list is empty. */
 static inline struct list_node *list_last(const struct list *list)
 {
     return list_empty(list) ? NULL : list->head.previous;

@@ -31,27 +31,18 @@ static void write_plain(struct writing *writing, const char *text)
     writing->length += length;
 }
 
-/* One byte as it is shown; returns the length, at most 5. */
+/* One byte as it is shown; returns the length, at most 5. In JSON the backslash of an escape is itself escaped. */
 static size_t escape_byte(char *shown, unsigned char byte, bool json)
 {
-    static const char digits[] = "0123456789abcdef";
+    const char *backslash = json ? "\\\\" : "\\";
+    if (byte == '\n' || byte == '\r' || byte == '\t')
+        return (size_t)sprintf(shown, "%s%c", backslash, byte == '\n' ? 'n' : byte == '\r' ? 'r' : 't');
+    if (byte < 0x20 || byte > 0x7e)
+        return (size_t)sprintf(shown, "%sx%02x", backslash, byte);
     size_t length = 0;
-    if (byte >= 0x20 && byte <= 0x7e) {
-        if (json && (byte == '"' || byte == '\\'))
-            shown[length++] = '\\';
-        shown[length++] = (char)byte;
-        return length;
-    }
-    if (json) /* the backslash of the escape is itself part of the text */
+    if (json && (byte == '"' || byte == '\\'))
         shown[length++] = '\\';
-    shown[length++] = '\\';
-    if (byte == '\n' || byte == '\r' || byte == '\t') {
-        shown[length++] = byte == '\n' ? 'n' : byte == '\r' ? 'r' : 't';
-        return length;
-    }
-    shown[length++] = 'x';
-    shown[length++] = digits[byte >> 4];
-    shown[length++] = digits[byte & 15];
+    shown[length++] = (char)byte;
     return length;
 }
 
@@ -75,44 +66,28 @@ static void write_source(struct writing *writing, const char *source)
         write_plain(writing, "...");
 }
 
-static void write_text_head(struct writing *writing, const char *time, const char *kind, const char *source)
+static void write_head(struct writing *writing, bool is_bare, enum log_kind kind, int64_t when,
+                       const char *source)
 {
-    if (time != NULL) {
-        write_plain(writing, time);
-        write_plain(writing, " ");
-        write_plain(writing, kind);
-        write_plain(writing, " ");
-    }
+    char time[CLOCK_TEXT_SIZE];
+    clock_print(when, time);
+    const char *format = writing->json ? "{\"time\":\"%s\",\"level\":\"%s\"," : "%s %s ";
+    if (writing->json || !is_bare)
+        writing->length = (size_t)sprintf(writing->text, format, time, kind_names[kind]);
     if (source != NULL) {
+        write_plain(writing, writing->json ? "\"source\":\"" : "");
         write_source(writing, source);
-        write_plain(writing, ": ");
+        write_plain(writing, writing->json ? "\"," : ": ");
     }
-}
-
-static void write_json_head(struct writing *writing, const char *time, const char *kind, const char *source)
-{
-    write_plain(writing, "{\"time\":\"");
-    write_plain(writing, time);
-    write_plain(writing, "\",\"level\":\"");
-    write_plain(writing, kind);
-    if (source != NULL) {
-        write_plain(writing, "\",\"source\":\"");
-        write_source(writing, source);
-    }
-    write_plain(writing, "\",\"message\":\"");
+    write_plain(writing, writing->json ? "\"message\":\"" : "");
 }
 
 size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, int64_t when,
-                     const char *source, const char *message, bool cut)
+                     const char *source, const char *message, bool is_beginning)
 {
-    struct writing writing = { .text = line, .length = 0, .json = style.format == LOG_FORMAT_JSON };
-    char time[CLOCK_TEXT_SIZE];
-    clock_print(when, time);
-    if (writing.json)
-        write_json_head(&writing, time, kind_names[kind], source);
-    else
-        write_text_head(&writing, style.bare ? NULL : time, kind_names[kind], source);
-    if (!write_escaped(&writing, message, LOG_LINE_MAX - TAIL_SIZE) || cut)
+    struct writing writing = { .text = line, .json = style.format == LOG_FORMAT_JSON };
+    write_head(&writing, style.bare, kind, when, source);
+    if (!write_escaped(&writing, message, LOG_LINE_MAX - TAIL_SIZE) || is_beginning)
         write_plain(&writing, "...");
     write_plain(&writing, writing.json ? "\"}\n" : "\n");
     return writing.length;

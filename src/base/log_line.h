@@ -9,12 +9,10 @@ struct log_line_style {
     bool bare; /* text without time and level, for syslog, which adds its own */
 };
 
-/* Writes the line with its line feed, at most LOG_LINE_MAX bytes and without a terminating zero, to `line`
- * and returns its length. Bytes outside printable ASCII become \n, \r, \t or \xNN; JSON shows the same text,
- * so that what a JSON reader decodes is as harmless as the text format. A message that does not fit, or of
- * which only the beginning is given (`cut`), ends with "...". `when` is
- * clock_wall(); `source` may be NULL. */
+/* Writes the line with its line feed, at most LOG_LINE_MAX bytes and without a terminating zero; returns its length.
+ * JSON shows the same escapes as text, so that it is as harmless once decoded. A message that does not fit, or is only
+ * a beginning, ends with "...". `when` is clock_wall(); `source` may be NULL. */
 size_t log_line_make(char *line, struct log_line_style style, enum log_kind kind, int64_t when,
-                     const char *source, const char *message, bool cut);
+                     const char *source, const char *message, bool is_beginning);
 
 #endif

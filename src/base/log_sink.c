@@ -1,5 +1,7 @@
 #include "base/log_sink.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,7 +14,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* How often, in milliseconds, `is_late` is called while an output takes nothing. */
+/* How often, in milliseconds, the deadline is looked at while an output takes nothing. */
 #define STUCK_POLL 100
 
 static int sink_open(const char *path)
@@ -21,7 +23,7 @@ static int sink_open(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 }
 
-bool log_sink_writable(int fd, int milliseconds)
+static bool sink_is_writable(int fd, int milliseconds)
 {
     struct pollfd waiting = { .fd = fd, .events = POLLOUT };
     return poll(&waiting, 1, milliseconds) > 0;
@@ -31,9 +33,9 @@ bool log_sink_writable(int fd, int milliseconds)
 static bool sink_wait(const struct log_sink *sink)
 {
     do {
-        if (log_sink_writable(sink->fd, STUCK_POLL))
+        if (sink_is_writable(sink->fd, STUCK_POLL))
             return true;
-    } while (!sink->is_late(sink->is_late_data));
+    } while (clock_now() < sink->deadline);
     return false;
 }
 
@@ -56,7 +58,7 @@ static ssize_t sink_try(const struct log_sink *sink, const char *text, size_t le
         return send(sink->fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sink->output == LOG_OUTPUT_FILE) /* opened non-blocking */
         return write(sink->fd, text, length);
-    if (log_sink_writable(sink->fd, 0))
+    if (sink_is_writable(sink->fd, 0))
         return write(sink->fd, text, pipe_chunk(text, length));
     errno = EAGAIN;
     return -1;
@@ -79,28 +81,34 @@ static size_t sink_write(struct log_sink *sink, const char *text, size_t length)
     return written;
 }
 
-static int syslog_priority(enum log_kind kind)
+char log_sink_mark(enum log_kind kind)
 {
-    switch (kind) {
-    case LOG_KIND_ERROR:
-        return LOG_ERR;
-    case LOG_KIND_WARNING:
-        return LOG_WARNING;
-    case LOG_KIND_INFO:
-        return LOG_INFO;
-    case LOG_KIND_DEBUG:
-        break;
-    }
-    return LOG_DEBUG;
+    static const char marks[] = {
+        [LOG_KIND_ERROR] = LOG_ERR,
+        [LOG_KIND_WARNING] = LOG_WARNING,
+        [LOG_KIND_INFO] = LOG_INFO,
+        [LOG_KIND_DEBUG] = LOG_DEBUG,
+    };
+    return marks[kind];
 }
 
-size_t log_sink_write(struct log_sink *sink, enum log_kind kind, const char *text, size_t length)
+static void sink_write_syslog(const char *text, size_t length)
+{
+    const char *end = text + length;
+    for (const char *line = text; line < end;) {
+        const char *next = memchr(line, '\n', (size_t)(end - line));
+        syslog(line[0], "%.*s", (int)(next - line) - 1, line + 1);
+        line = next + 1;
+    }
+}
+
+size_t log_sink_write(struct log_sink *sink, const char *text, size_t length)
 {
     if (sink->output == LOG_OUTPUT_SYSLOG) {
-        syslog(syslog_priority(kind), "%.*s", (int)length - 1, text);
+        sink_write_syslog(text, length);
         return length;
     }
-    if (sink->torn && sink_write(sink, "\n", 1) != 1)
+    if (length == 0 || (sink->torn && sink_write(sink, "\n", 1) != 1))
         return 0;
     return sink_write(sink, text, length);
 }

@@ -1,11 +1,9 @@
-/* Where lines are written: standard error, a file or syslog. Used by the writer thread only. A write waits for
- * an output that takes nothing until `is_late` says that its time is up. */
+/* Where lines are written: standard error, a file or syslog. Used by one thread only. A write waits for an output
+ * that takes nothing until the deadline has passed. */
 #ifndef BASE_LOG_SINK_H
 #define BASE_LOG_SINK_H
 
 #include "base/log.h"
-
-#include <sys/types.h>
 
 /* Owned by its writer. */
 struct log_sink {
@@ -13,9 +11,8 @@ struct log_sink {
     char *path; /* of a file */
     int fd;     /* -1: none */
     bool is_socket;
-    bool torn; /* the last write ended inside a line */
-    bool (*is_late)(void *is_late_data);
-    void *is_late_data;
+    bool torn;                /* the last write ended inside a line */
+    _Atomic int64_t deadline; /* by clock_now(); may be set by another thread */
 };
 
 /* False with the reason in `error`; log_sink_close() is due all the same. */
@@ -25,10 +22,10 @@ void log_sink_close(struct log_sink *sink);
 /* Opens a file anew. False with errno: the old one goes on. */
 bool log_sink_reopen(struct log_sink *sink);
 
-/* Writes lines of one kind; to syslog, one line. Returns how many bytes were taken. */
-size_t log_sink_write(struct log_sink *sink, enum log_kind kind, const char *text, size_t length);
+/* The byte that stands before a line for syslog. */
+char log_sink_mark(enum log_kind kind);
 
-/* Waits at most `milliseconds` until a write to a descriptor would not block. */
-bool log_sink_writable(int fd, int milliseconds);
+/* Writes whole lines, for syslog with their marks. Returns how many bytes were taken. */
+size_t log_sink_write(struct log_sink *sink, const char *text, size_t length);
 
 #endif

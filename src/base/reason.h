@@ -2,8 +2,7 @@
 #ifndef BASE_REASON_H
 #define BASE_REASON_H
 
-/* What is to be said in place of an answer depends on whose doing the end is, and whether the target may
- * have had the request. */
+/* What decides on the words that are said in place of an answer. */
 enum reason_class {
     REASON_CLASS_NONE,   /* nothing has ended, or nothing is wrong */
     REASON_CLASS_CLIENT, /* the client's own doing, or the client is to be closed without a word */
@@ -17,8 +16,7 @@ enum reason_class {
     REASON_CLASS_COUNT,
 };
 
-/* One row for each reason: its name in the program, the code that users see, its class, and what people are
- * told, which is also what protocols with words of their own answer. */
+/* One row for each reason: its name in the program, the code that users see, its class, what people are told. */
 #define REASONS(EACH)                                                                                        \
     EACH(NONE, "none", NONE, "nothing is wrong")                                                             \
     EACH(CLIENT_CLOSED, "client_closed", CLIENT, "the client closed the connection")                         \
@@ -47,12 +45,9 @@ enum reason_class {
 enum reason { REASONS(REASON_ENUM) REASON_COUNT };
 #undef REASON_ENUM
 
-/* The code as users see it, such as "client_closed". */
+/* The code, such as "client_closed"; what people are told. */
 const char *reason_name(enum reason reason);
-
-/* What people are told: "the target did not answer in time". */
 const char *reason_phrase(enum reason reason);
-
 enum reason_class reason_class(enum reason reason);
 
 #endif

@@ -6,31 +6,28 @@
 
 #define SHORTAGE_PAUSE_SECONDS 1.0
 
-/* Returns whether there was anything to report. */
-static bool shortage_report(struct shortage *shortage)
+static void shortage_report(struct shortage *shortage)
 {
-    if (shortage->unreported == 0)
-        return false;
-    log_error(NULL,
-              "memory or another thing of this machine is short: %llu more clients or requests were given up",
-              (unsigned long long)shortage->unreported);
+    if (shortage->unreported > 0)
+        log_error(
+            NULL,
+            "memory or another thing of this machine is short: %llu more clients or requests were given up",
+            (unsigned long long)shortage->unreported);
     shortage->unreported = 0;
-    return true;
 }
 
-static void shortage_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
+static void shortage_pause_over(struct ev_loop *loop, ev_timer *watcher, int)
 {
-    (void)events;
-    if (!shortage_report(watcher->data))
-        return;
-    ev_timer_set(watcher, SHORTAGE_PAUSE_SECONDS, 0.0);
-    ev_timer_start(loop, watcher);
+    struct shortage *shortage = watcher->data;
+    if (shortage->unreported == 0)
+        ev_timer_stop(loop, watcher);
+    shortage_report(shortage);
 }
 
 void shortage_init(struct shortage *shortage, struct ev_loop *loop)
 {
     *shortage = (struct shortage){ .loop = loop };
-    ev_timer_init(&shortage->pause, shortage_pause_over, SHORTAGE_PAUSE_SECONDS, 0.0);
+    ev_timer_init(&shortage->pause, shortage_pause_over, 0.0, SHORTAGE_PAUSE_SECONDS);
     shortage->pause.data = shortage;
 }
 
@@ -41,8 +38,7 @@ void shortage_note(struct shortage *shortage, const char *source)
         return;
     }
     log_error(source, "memory or another thing of this machine is short: a client or request was given up");
-    ev_timer_set(&shortage->pause, SHORTAGE_PAUSE_SECONDS, 0.0);
-    ev_timer_start(shortage->loop, &shortage->pause);
+    ev_timer_again(shortage->loop, &shortage->pause);
 }
 
 void shortage_stop(struct shortage *shortage)

@@ -1,5 +1,4 @@
-/* Reports in the log that memory is short, so that users learn what became of a client or request: one line a
- * second at most. */
+/* Reports in the log that memory is short, one line a second at most. */
 #ifndef BASE_SHORTAGE_H
 #define BASE_SHORTAGE_H
 
@@ -15,8 +14,7 @@ struct shortage {
 
 void shortage_init(struct shortage *shortage, struct ev_loop *loop);
 
-/* A client or request of `source` was given up for want of memory. The first is reported at once; those of
- * the next second share one line at its end. */
+/* A client or request of `source` was given up: the first is reported at once, those of the next second together. */
 void shortage_note(struct shortage *shortage, const char *source);
 
 /* Reports what was not reported yet and stops the timer. */

@@ -1,6 +1,5 @@
-/* Timeouts of one duration in one list, oldest first. Because all entries of a list last equally long,
- * starting or restarting one is a move to the end: constant time, no timer touched. Pure logic: time is a
- * parameter, in microseconds as clock_now() gives it. base/timer.h drives such a list from the loop. */
+/* Timeouts of one duration in one list, oldest first: starting one is a move to the end. Time is a parameter, in
+ * microseconds as clock_now() gives it. base/timer.h drives such a list from the loop. */
 #ifndef BASE_TIMEOUT_H
 #define BASE_TIMEOUT_H
 
@@ -26,13 +25,12 @@ struct timeout_list {
 /* `milliseconds` as in the configuration; negative disables the list. */
 void timeout_list_init(struct timeout_list *list, int64_t milliseconds);
 
-/* Starts `timeout`, or starts it over, as of `since`: the present, or a moment in the past from which an
- * interrupted one goes on. Costs a step for each entry that was started later. No effect on a disabled list. */
+/* Starts `timeout`, or starts it over, as of `since`; costs a step for each entry that was started later than that. No
+ * effect on a disabled list. */
 void timeout_start(struct timeout_list *list, struct timeout *timeout, int64_t since);
 
-/* Gives the list another duration, for entries that run too. A longer one counts from when each was started, a
- * shorter one from now at the earliest, so that it makes no entry due at once. With `keep` running entries stay
- * due when they were. A list that becomes disabled drops all entries. */
+/* Gives the list another duration. For entries that run, a longer one counts from their start, a shorter one from now
+ * at the earliest; with `keep` they stay due when they were. A list that becomes disabled drops all entries. */
 void timeout_list_change(struct timeout_list *list, int64_t milliseconds, bool keep, int64_t now);
 
 /* Stops the time of all entries, later ones included, until the list is released. */
@@ -45,7 +43,7 @@ void timeout_stop(struct timeout *timeout);
 /* When the oldest entry is due, or TIMEOUT_NEVER. */
 int64_t timeout_list_due(const struct timeout_list *list);
 
-/* Removes and returns the oldest entry that is due at `now`, or NULL. To be called until it returns NULL. */
+/* Removes and returns the oldest entry that is due at `now`, or NULL. */
 struct timeout *timeout_list_expire(struct timeout_list *list, int64_t now);
 
 #endif

@@ -8,16 +8,14 @@ static void timer_arm(struct timer *timer, int64_t now)
     ev_timer_stop(timer->loop, &timer->watcher);
     if (due == TIMEOUT_NEVER)
         return;
-    /* libev counts from its cached time, which may lie behind `now`. A timer that fires early does no harm: no
-     * entry expires before its time, and the timer is set again. */
+    /* libev's cached time may lie behind `now`: a timer that fires early finds nothing due, and is set again. */
     double delay = due > now ? (double)(due - now) / 1e6 : 0.0;
     ev_timer_set(&timer->watcher, delay, 0.0);
     ev_timer_start(timer->loop, &timer->watcher);
 }
 
-static void timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
+static void timer_fired(struct ev_loop *loop, ev_timer *watcher, int)
 {
-    (void)events;
     struct timer *timer = watcher->data;
     int64_t now = turn_now(loop);
     struct timeout *timeout;
@@ -39,11 +37,8 @@ void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds,
 
 void timer_start(struct timer *timer, struct timeout *timeout, int64_t now)
 {
-    if (timer->list.duration < 0)
-        return;
     timeout_start(&timer->list, timeout, now);
-    /* When the timer is set already, it fires no later than this entry is due, and is set anew then. Only
-     * after a change of the duration an entry can come before others. */
+    /* A timer that is set fires before this entry is due; only after a change of the duration it may be the first. */
     const struct list *entries = &timer->list.entries;
     bool overtakes = list_first(entries) == &timeout->node && list_last(entries) != &timeout->node;
     if (overtakes || !ev_is_active(&timer->watcher))

@@ -24,7 +24,7 @@ struct timer {
 void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds, timer_callback *callback,
                 void *owner);
 
-/* Starts or restarts `timeout` at `now`. Touches the ev_timer only when the list was empty. */
+/* Starts or restarts `timeout` at `now`. */
 void timer_start(struct timer *timer, struct timeout *timeout, int64_t now);
 
 /* As timeout_list_change(), timeout_list_hold() and timeout_list_release(). */
@@ -32,7 +32,7 @@ void timer_change(struct timer *timer, int64_t milliseconds, bool keep, int64_t 
 void timer_hold(struct timer *timer, int64_t now);
 void timer_release(struct timer *timer, int64_t now);
 
-/* Stops the ev_timer and forgets all entries (they become unlinked). */
+/* Stops the ev_timer and unlinks all entries. */
 void timer_stop(struct timer *timer);
 
 #endif

@@ -12,8 +12,7 @@ int64_t turn_refresh(struct turn *turn)
     return turn->now;
 }
 
-/* The next pass that has entries, when these are behind us: the rest of a round, another round, or
- * what comes after rounds. */
+/* The next pass that has entries, when these are behind us: of this round, of another one, or after all rounds. */
 static enum turn_pass turn_next(const struct turn *turn, unsigned behind)
 {
     unsigned round = turn->entered & ((1U << TURN_TIME) - 1);
@@ -39,15 +38,13 @@ static void turn_go_through(struct turn *turn, enum turn_pass pass)
  * ended at once. */
 static bool turn_act(struct turn *turn)
 {
-    if (turn->entered == 0)
-        return false;
-    unsigned behind = 0;
-    do {
+    bool has_acted = turn->entered != 0;
+    for (unsigned behind = 0; turn->entered != 0;) {
         enum turn_pass pass = turn_next(turn, behind);
         turn_go_through(turn, pass);
         behind = (2U << pass) - 1;
-    } while (turn->entered != 0);
-    return ev_pending_count(turn->loop) > 0;
+    }
+    return has_acted && ev_pending_count(turn->loop) > 0;
 }
 
 /* What libev calls in place of ev_invoke_pending() when it has collected events. */

@@ -1,5 +1,4 @@
-/* One turn of the event loop: what the kernel reported, what follows from it, until the next wait. The order
- * is that of this table, and nobody else has a place in every turn: what nothing happened to costs nothing.
+/* One turn of the event loop: what the kernel reported and what follows from it, in this order.
  *
  *   callbacks            of the loop: descriptors, timers, signals. Listeners and proxy mode work here; the
  *                        shared modes only enter the object that something happened to in a pass
@@ -14,11 +13,7 @@
  *   TURN_FREE            the memory of what has ended: no function above returns into a freed object
  *
  * The passes from TURN_READ_TARGETS to TURN_WRITE_CLIENTS are repeated until nothing is entered in them, and
- * again after TURN_TIME. An object may be entered many times and acts once a pass, with no caller above it
- * but the turn.
- *
- * The time is taken when a turn begins, and again after every few steps of it, so that no timeout begins
- * more than a fraction of a millisecond before what it is for. */
+ * again after TURN_TIME. The time is taken when a turn begins, and again after every few steps of it. */
 #ifndef BASE_TURN_H
 #define BASE_TURN_H
 
@@ -67,15 +62,14 @@ struct turn {
     struct list passes[TURN_PASSES];
 };
 
-/* Makes the turns of this loop. The turn must stay where it is until turn_close(). */
+/* The turn must stay where it is until turn_close(). */
 void turn_init(struct turn *turn, struct ev_loop *loop);
 
-/* Frees what has ended since the last turn. For a turn that was never initialised, does nothing. */
+/* Frees what has ended since the last turn. A zeroed turn is allowed. */
 void turn_close(struct turn *turn);
 
-/* Has the entry act in this pass, once: of this turn, or of the next one if none is under way. An entry is in
- * one pass at a time: the later call counts. For reading it comes in front, because libev calls back in the
- * opposite order: what the kernel reported first comes last. */
+/* Has the entry act once in this pass, of this turn or the next one; of several passes the last one counts. Readers
+ * come in front, because libev calls back in the opposite order: what the kernel reported first comes last. */
 static inline void turn_enter(struct turn *turn, enum turn_pass pass, struct turn_entry *entry)
 {
     struct list_node *head = &turn->passes[pass].head;

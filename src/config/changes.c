@@ -2,6 +2,7 @@
 
 #include "config/parsed.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,27 +15,22 @@ struct side {
 /* Appends to a list of names, "" to begin with, which is freed when memory is short. */
 static char *name_add(char *names, const char *name)
 {
-    char *longer = names == NULL ? NULL : malloc(strlen(names) + strlen(name) + sizeof ", ");
-    if (longer != NULL)
-        stpcpy(stpcpy(stpcpy(longer, names), names[0] == '\0' ? "" : ", "), name);
+    char *longer = NULL;
+    if (names != NULL && asprintf(&longer, "%s%s%s", names, names[0] == '\0' ? "" : ", ", name) == -1)
+        longer = NULL;
     free(names);
     return longer;
-}
-
-static bool string_equal(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
 static bool group_equal(const struct parsed_group *a, const struct parsed_group *b);
 
 static bool value_equal(const struct parsed_value *a, const struct parsed_value *b)
 {
-    if (a->set != b->set || a->number != b->number || !string_equal(a->string, b->string) ||
+    if (a->set != b->set || a->number != b->number || !text_equal(a->string, b->string) ||
         a->count != b->count)
         return false;
     for (size_t i = 0; i < a->count; i++)
-        if (!string_equal(a->items[i].text, b->items[i].text))
+        if (!text_equal(a->items[i].text, b->items[i].text))
             return false;
     return a->group == NULL || b->group == NULL ? a->group == b->group : group_equal(a->group, b->group);
 }
@@ -76,27 +72,33 @@ static char *name_keys(struct side before, struct side after)
     char *names = strdup("");
     keys_foreach(before.group->scope, i, key)
     {
-        bool is_targets = before.settings != NULL && strcmp(key->name, "targets") == 0;
         if (!value_equal(&before.group->values[i], &after.group->values[i]) ||
-            (is_targets && !children_equal(before.group, after.group)) ||
+            (strcmp(key->name, "targets") == 0 && !children_equal(before.group, after.group)) ||
             (before.settings != NULL && contents_differ(before.settings, after.settings, key)))
             names = name_add(names, key->name);
     }
     return names;
 }
 
+static bool module_equal(const struct parsed_module *a, const struct parsed_module *b)
+{
+    if (!group_equal(a->group, b->group) || a->extra_count != b->extra_count)
+        return false;
+    for (size_t i = 0; i < a->extra_count; i++)
+        if (strcmp(a->extras[i].name, b->extras[i].name) != 0 || a->extras[i].type != b->extras[i].type ||
+            !value_equal(&a->extras[i].value, &b->extras[i].value))
+            return false;
+    return true;
+}
+
 static bool modules_equal(const struct parsed_configuration *a, const struct parsed_configuration *b)
 {
-    bool are_equal = a->module_count == b->module_count;
-    for (size_t i = 0; are_equal && i < a->module_count; i++) {
-        const struct parsed_module *one = &a->modules[i], *other = &b->modules[i];
-        are_equal = group_equal(one->group, other->group) && one->extra_count == other->extra_count;
-        for (size_t k = 0; are_equal && k < one->extra_count; k++)
-            are_equal = strcmp(one->extras[k].name, other->extras[k].name) == 0 &&
-                        one->extras[k].type == other->extras[k].type &&
-                        value_equal(&one->extras[k].value, &other->extras[k].value);
-    }
-    return are_equal;
+    if (a->module_count != b->module_count)
+        return false;
+    for (size_t i = 0; i < a->module_count; i++)
+        if (!module_equal(&a->modules[i], &b->modules[i]))
+            return false;
+    return true;
 }
 
 static char *name_outside(const struct parsed_configuration *a, const struct parsed_configuration *b,
@@ -118,38 +120,36 @@ static struct side side_of(const struct config *config, size_t index)
     return (struct side){ config->parsed->listeners[index], config->settings->listeners[index] };
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct listener_settings *const *const *one = a, *const *const *other = b;
-    return strcmp((**one)->name, (**other)->name);
-}
+/* A listener's place in its configuration. */
+struct place {
+    const char *name;
+    size_t index;
+};
 
-/* The listener of that name among `sorted`, or SIZE_MAX. */
-static size_t find_listener(const struct config *config, struct listener_settings **const *sorted,
-                            struct listener_settings *wanted)
+static int place_compare(const void *a, const void *b)
 {
-    struct listener_settings **key = &wanted;
-    struct listener_settings **const *found =
-        bsearch(&key, sorted, config->settings->listener_count, sizeof *sorted, compare_names);
-    return found == NULL ? SIZE_MAX : (size_t)(*found - config->settings->listeners);
+    const struct place *one = a, *other = b;
+    return strcmp(one->name, other->name);
 }
 
 static bool compare_listeners(const struct config *before, const struct config *after,
                               struct config_changes *changes)
 {
     size_t count = before->settings->listener_count;
-    struct listener_settings ***sorted = calloc(count, sizeof *sorted);
+    struct place *sorted = calloc(count, sizeof *sorted);
     bool success = sorted != NULL;
     for (size_t i = 0; success && i < count; i++)
-        sorted[i] = &before->settings->listeners[i];
+        sorted[i] = (struct place){ before->settings->listeners[i]->name, i };
     if (success)
-        qsort(sorted, count, sizeof *sorted, compare_names);
+        qsort(sorted, count, sizeof *sorted, place_compare);
     for (size_t i = 0; success && i < changes->count; i++) {
         struct listener_changes *listener = &changes->listeners[i];
-        listener->before = find_listener(before, sorted, after->settings->listeners[i]);
-        if (listener->before == SIZE_MAX)
+        const struct place wanted = { .name = after->settings->listeners[i]->name };
+        const struct place *found = bsearch(&wanted, sorted, count, sizeof *sorted, place_compare);
+        listener->before = found == NULL ? SIZE_MAX : found->index;
+        if (found == NULL)
             continue;
-        listener->keys = name_keys(side_of(before, listener->before), side_of(after, i));
+        listener->keys = name_keys(side_of(before, found->index), side_of(after, i));
         success = listener->keys != NULL;
     }
     free(sorted);

@@ -1,125 +1,87 @@
 #include "config/check.h"
 
-#include "config/check_listener.h"
-#include "config/store.h"
-#include "config/users.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static void check_log(struct parsed_configuration *parsed, struct settings *settings)
+static void check_log(const struct check *check, struct log_options *log)
 {
     static const char *const words[] = { "stderr", "syslog", NULL };
-    const struct parsed_value *output = parsed_peek(parsed->log, "output");
-    if (output->string == NULL)
+    char hint[KEYS_HINT_SIZE];
+    if (log->path == NULL)
         return; /* memory was short */
-    if (strcmp(output->string, "stderr") == 0) {
-        settings->log.output = LOG_OUTPUT_STDERR;
-    } else if (strcmp(output->string, "syslog") == 0) {
-        settings->log.output = LOG_OUTPUT_SYSLOG;
-    } else if (output->string[0] == '/') {
-        settings->log.output = LOG_OUTPUT_FILE;
-        settings->log.path = strdup(output->string);
-        if (settings->log.path == NULL)
-            problem_memory(parsed->problems);
-    } else {
-        const char *near = keys_suggest_word(output->string, words);
-        problem_error(parsed->problems, &output->origin, "log.output",
-                      "\"%s\" is neither \"stderr\", \"syslog\" nor an absolute path%s%s%s", output->string,
-                      near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
-                      near == NULL ? "" : "\"?");
-    }
-}
-
-static void check_identity(struct parsed_configuration *parsed, struct settings *settings)
-{
-    const struct parsed_value *user = parsed_peek(parsed->global, "user");
-    const struct parsed_value *group = parsed_peek(parsed->global, "group");
-    const struct origin nowhere = { .kind = ORIGIN_DEFAULT };
-    if (settings->user != NULL)
-        users_find_user(parsed, user, "user", &settings->user_id, &settings->group_id);
-    if (settings->group != NULL)
-        users_find_group(parsed, group, "group", &settings->group_id);
-    if (settings->user == NULL && geteuid() == 0)
-        problem_warning(parsed->problems, &nowhere, "user", "without it everything runs as root");
+    if (strcmp(log->path, "stderr") == 0)
+        log->output = LOG_OUTPUT_STDERR;
+    else if (strcmp(log->path, "syslog") == 0)
+        log->output = LOG_OUTPUT_SYSLOG;
+    else if (log->path[0] == '/')
+        log->output = LOG_OUTPUT_FILE;
+    else
+        check_report(check, true, check->parsed->log, "output", NULL,
+                     "\"%s\" is neither \"stderr\", \"syslog\" nor an absolute path%s", log->path,
+                     keys_hint(log->path, words, hint));
 }
 
 static void check_global(struct parsed_configuration *parsed, struct settings *settings)
 {
     const struct check check = { .parsed = parsed, .group = parsed->global };
-    store_group(&check, parsed->global, settings);
-    store_group(&check, parsed->log, settings);
-    check_log(parsed, settings);
-    check_identity(parsed, settings);
-}
-
-/* The listener before `end` that has the same name, or NULL. */
-static const struct parsed_group *find_same_name(const struct parsed_configuration *parsed, size_t end)
-{
-    const char *name = parsed_peek(parsed->listeners[end], "name")->string;
-    for (size_t i = 0; name != NULL && i < end; i++) {
-        const char *other = parsed_peek(parsed->listeners[i], "name")->string;
-        if (other != NULL && strcmp(other, name) == 0)
-            return parsed->listeners[i];
-    }
-    return NULL;
+    check_store(&check, parsed->global, settings);
+    check_store(&check, parsed->log, settings);
+    check_log(&check, &settings->log);
+    check_user(&check, "user", &settings->user_id, &settings->group_id);
+    check_user_group(&check, "group", &settings->group_id);
+    if (settings->user == NULL && geteuid() == 0)
+        check_warning(&check, "user", "without it everything runs as root");
 }
 
 static void check_names(struct parsed_configuration *parsed)
 {
     for (size_t i = 0; i < parsed->listener_count; i++) {
-        const struct parsed_group *other = find_same_name(parsed, i);
-        const struct parsed_value *name = parsed_peek(parsed->listeners[i], "name");
+        const struct parsed_value *name = parsed_get(parsed->listeners[i], "name");
+        const struct parsed_group *first =
+            name->string == NULL ? NULL : parsed_find_listener(parsed, name->string);
         char place[300];
-        if (other != NULL)
+        if (first != NULL && first != parsed->listeners[i])
             problem_error(parsed->problems, &name->origin, "name", "\"%s\" is the name of the listener at %s",
                           name->string,
-                          origin_print(&parsed_peek(other, "name")->origin, place, sizeof place));
+                          origin_print(&parsed_get(first, "name")->origin, place, sizeof place));
     }
 }
 
-/* Two listeners on one address: an error unless both say that the address may be shared; a path never can. */
-static void check_overlap(struct parsed_configuration *parsed, const struct settings *settings, size_t a,
-                          size_t b)
+/* A listener, or admin, on an address of another one: an error unless both say that the address may be shared; a
+ * path never can. */
+static void check_overlap(const struct check *check, const struct listener_settings *other)
 {
     char text[300];
-    char subject[192];
-    const struct listener_settings *first = settings->listeners[a];
-    const struct listener_settings *second = settings->listeners[b];
-    bool shared = first->reuse_port && second->reuse_port;
-    for (size_t i = 0; i < second->listen_count; i++)
-        for (size_t k = 0; k < first->listen_count; k++)
-            if (endpoint_equal(&first->listen[k], &second->listen[i]) &&
-                (!shared || second->listen[i].kind == ENDPOINT_UNIX ||
-                 second->listen[i].kind == ENDPOINT_SYSTEMD))
-                problem_error(
-                    parsed->problems, &parsed_peek(parsed->listeners[b], "listen")->items[i].origin,
-                    parsed_subject(parsed->listeners[b], second->name, "listen", subject, sizeof subject),
-                    "%s is already listened on by \"%s\"",
-                    endpoint_print(&second->listen[i], text, sizeof text), first->name);
+    const struct listener_settings *settings = check->settings;
+    bool shared = other->reuse_port && settings->reuse_port;
+    for (size_t i = 0; i < settings->listen_count; i++)
+        for (size_t k = 0; k < other->listen_count; k++)
+            if (endpoint_equal(&other->listen[k], &settings->listen[i]) &&
+                (!shared || settings->listen[i].kind == ENDPOINT_UNIX ||
+                 settings->listen[i].kind == ENDPOINT_SYSTEMD))
+                check_report(check, true, check->group, "listen",
+                             &parsed_get(check->group, "listen")->items[i].origin,
+                             "%s is already listened on by \"%s\"",
+                             endpoint_print(&settings->listen[i], text, sizeof text), other->name);
 }
 
 static void check_overlaps(struct parsed_configuration *parsed, const struct settings *settings)
 {
-    for (size_t b = 0; b < settings->listener_count; b++)
-        for (size_t a = 0; a < b; a++)
-            check_overlap(parsed, settings, a, b);
-}
-
-/* The addresses of admin are its own. */
-static void check_admin_overlaps(struct parsed_configuration *parsed, const struct settings *settings)
-{
-    char text[300];
-    const struct listener_settings *admin = settings->admin;
+    struct check check = { .parsed = parsed };
+    for (size_t i = 0; settings->listener_count == parsed->listener_count && i < parsed->listener_count;
+         i++) {
+        check.group = parsed->listeners[i];
+        check.settings = settings->listeners[i];
+        check.name = check.settings->name;
+        for (size_t k = 0; k < i; k++)
+            check_overlap(&check, settings->listeners[k]);
+    }
+    if (settings->admin == NULL)
+        return;
+    check = (struct check){ .parsed = parsed, .group = parsed->admin, .settings = settings->admin };
     for (size_t i = 0; i < settings->listener_count; i++)
-        for (size_t k = 0; k < settings->listeners[i]->listen_count; k++)
-            for (size_t m = 0; admin != NULL && m < admin->listen_count; m++)
-                if (endpoint_equal(&settings->listeners[i]->listen[k], &admin->listen[m]))
-                    problem_error(parsed->problems, &parsed_peek(parsed->admin, "listen")->items[m].origin,
-                                  "admin.listen", "%s is already listened on by \"%s\"",
-                                  endpoint_print(&admin->listen[m], text, sizeof text),
-                                  settings->listeners[i]->name);
+        check_overlap(&check, settings->listeners[i]);
 }
 
 /* Makes all listeners; those after a wrong one are checked as well. */
@@ -143,8 +105,6 @@ static void check_listeners(struct parsed_configuration *parsed, struct settings
         if (listener != NULL)
             settings->listeners[settings->listener_count++] = listener;
     }
-    if (settings->listener_count == parsed->listener_count)
-        check_overlaps(parsed, settings);
 }
 
 struct settings *check_configuration(struct parsed_configuration *parsed)
@@ -154,15 +114,10 @@ struct settings *check_configuration(struct parsed_configuration *parsed)
         problem_memory(parsed->problems);
         return NULL;
     }
-    if (parsed->main_file != NULL) {
-        settings->file = strdup(parsed->main_file);
-        if (settings->file == NULL)
-            problem_memory(parsed->problems);
-    }
     check_global(parsed, settings);
     settings->admin = check_admin(parsed);
     check_listeners(parsed, settings);
-    check_admin_overlaps(parsed, settings);
+    check_overlaps(parsed, settings);
     if (parsed->problems->errors == 0)
         return settings;
     settings_free(settings);

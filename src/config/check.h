@@ -5,6 +5,52 @@
 #include "config/parsed.h"
 #include "config/settings.h"
 
+#define REASON_SIZE 320
+
+/* What is being checked. */
+struct check {
+    struct parsed_configuration *parsed;
+    struct parsed_group *group; /* a listener's, or one of those that there are once */
+    const char *name;           /* of the listener; "?" if it has none. NULL: it is no listener */
+    struct listener_settings *settings;
+};
+
+/* Notes a problem of a key in `group`: the check's, or one inside it. `origin` NULL: where the key has its value
+ * from. Where nobody has set it, the place is the group of the check. */
+void check_report(const struct check *check, bool is_error, const struct parsed_group *group, const char *key,
+                  const struct origin *origin, const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+#define check_error(check, key, ...)   check_report(check, true, (check)->group, key, NULL, __VA_ARGS__)
+#define check_warning(check, key, ...) check_report(check, false, (check)->group, key, NULL, __VA_ARGS__)
+
+/* Whether this listener itself asks for something else than the default; `group` as above. */
+bool check_is_asked_for(const struct parsed_group *group, const struct key *key);
+
+/* Look up the user or group that a key names, by name or number, if it is set. `group` may be NULL; it gets the
+ * user's own group. */
+void check_user(const struct check *check, const char *key, uid_t *user, gid_t *group);
+void check_user_group(const struct check *check, const char *key, gid_t *group);
+
+/* Stores each value of a group in the field that its row names in `settings`, and notes what is missing or wrong
+ * by itself. False if any value of the group can't be relied on, so that there is no use in comparing them. */
+bool check_store(const struct check *check, const struct parsed_group *group, void *settings);
+
+/* Sets the mode; "auto" becomes one of the others, unless something that it depends on is wrong, which has
+ * been said. Wants the targets to be there. */
+void check_mode(const struct check *check);
+
+/* Says what the mode can't do with the targets and the protocol, what it ignores, and what is unsafe. Wants
+ * everything else to be there. */
+void check_mode_fits(const struct check *check);
+
+/* Fills the settings' `protocol` from the group of that name. Wants mode and plain values to be there. */
+void check_protocol(const struct check *check);
+
+/* Settings with one reference, or NULL if something is wrong. Those of admin are what its connections come in by,
+ * a listener "admin" without targets; NULL also if none is wanted. */
+struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener);
+struct listener_settings *check_admin(struct parsed_configuration *parsed);
+
 /* Returns settings with one reference, or NULL if there is any error, which is among the problems then. Reads
  * list files and looks up users; nothing else is touched. */
 struct settings *check_configuration(struct parsed_configuration *parsed);

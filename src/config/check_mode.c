@@ -1,13 +1,11 @@
-#include "config/check_mode.h"
+/* The mode of a listener, and what does or does not go with it. */
+#include "config/check.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct parsed_value *peek(const struct check *check, const char *key)
-{
-    return parsed_peek(check->group, key);
-}
+#define MODE_TEXT_SIZE 64
 
 /* The original's rule: as many clients as target connections means that each gets its own. */
 static enum listener_mode mode_of_auto(const struct listener_settings *settings)
@@ -24,18 +22,17 @@ static bool is_countable(const struct check *check)
     const struct parsed_group *group = check->group;
     size_t targets = check->settings->target_count;
     for (size_t i = 0; i < group->child_count; i++)
-        if (parsed_peek(group->children[i], "connections")->faulty ||
-            parsed_peek(group->children[i], "backup")->faulty)
+        if (parsed_get(group->children[i], "connections")->faulty ||
+            parsed_get(group->children[i], "backup")->faulty)
             return false;
-    return targets > 0 && targets == group->child_count && !group->children_faulty;
+    return targets > 0 && targets == group->child_count && !parsed_get(group, "targets")->faulty;
 }
 
 /* Defaults that are other ones in this mode. */
-static void take_mode_defaults(struct check *check)
+static void take_mode_defaults(const struct check *check)
 {
     const struct key *key;
     struct parsed_value *value;
-    char error[KEYS_TEXT_SIZE];
     for (size_t i = 0; (value = parsed_at(check->group, i, &key)) != NULL; i++) {
         const char *fallback = check->settings->mode == MODE_FIFO    ? key->fifo_fallback
                                : check->settings->mode == MODE_PROXY ? key->proxy_fallback
@@ -43,16 +40,17 @@ static void take_mode_defaults(struct check *check)
         if (fallback == NULL || value->origin.kind != ORIGIN_DEFAULT)
             continue;
         struct origin origin = value->origin;
-        parsed_read(check->parsed, key, fallback, &origin, value, error, sizeof error);
+        parsed_read(check->parsed, key, fallback, &origin, value);
         key_store_number(key, check->settings, value->number);
     }
 }
 
-void check_mode(struct check *check)
+void check_mode(const struct check *check)
 {
     struct listener_settings *settings = check->settings;
-    settings->mode = (enum listener_mode)peek(check, "mode")->number;
-    if (settings->mode == MODE_AUTO && is_countable(check) && !peek(check, "max_connections")->faulty) {
+    settings->mode = (enum listener_mode)parsed_get(check->group, "mode")->number;
+    if (settings->mode == MODE_AUTO && is_countable(check) &&
+        !parsed_get(check->group, "max_connections")->faulty) {
         settings->mode = mode_of_auto(settings);
         settings->mode_was_auto = true;
     }
@@ -60,9 +58,9 @@ void check_mode(struct check *check)
 }
 
 /* The mode as errors name it. */
-static const char *describe_mode(const struct check *check, char *text, size_t size)
+static const char *describe_mode(const struct check *check, char text[MODE_TEXT_SIZE])
 {
-    snprintf(text, size, "\"%s\"%s", settings_mode_name(check->settings->mode),
+    snprintf(text, MODE_TEXT_SIZE, "\"%s\"%s", settings_mode_name(check->settings->mode),
              check->settings->mode_was_auto ? " (\"auto\" means that here)" : "");
     return text;
 }
@@ -71,20 +69,20 @@ static const char *describe_mode(const struct check *check, char *text, size_t s
 static void check_fifo(const struct check *check)
 {
     const struct listener_settings *settings = check->settings;
-    char mode[64];
+    char mode[MODE_TEXT_SIZE];
     size_t working = 0;
     if (!is_countable(check))
         return;
-    describe_mode(check, mode, sizeof mode);
+    describe_mode(check, mode);
     for (size_t i = 0; i < settings->target_count; i++) {
         const struct parsed_group *target = check->group->children[i];
         working += !settings->targets[i].backup;
         if (settings->targets[i].connections != 1)
-            check_error(check, target, "connections", &parsed_peek(target, "connections")->origin,
-                        "mode %s has one target connection; \"funnel\" has more", mode);
+            check_report(check, true, target, "connections", NULL,
+                         "mode %s has one target connection; \"funnel\" has more", mode);
     }
     if (working != 1)
-        check_error(check, check->group, "targets", &check->group->children_origin,
+        check_error(check, "targets",
                     "mode %s has exactly one target that is no backup, not %zu; further ones can be "
                     "backups, or mode = \"funnel\" uses all",
                     mode, working);
@@ -92,15 +90,15 @@ static void check_fifo(const struct check *check)
 
 static void check_can_be_shared(const struct check *check)
 {
-    const struct parsed_value *protocol = peek(check, "protocol");
-    char mode[64];
-    if (protocol->faulty || protocol_is_shared(check->settings->protocol.protocol))
+    char mode[MODE_TEXT_SIZE];
+    if (parsed_get(check->group, "protocol")->faulty ||
+        protocol_is_shared(check->settings->protocol.protocol))
         return;
     check_error(
-        check, check->group, "protocol", &protocol->origin,
+        check, "protocol",
         "\"%s\" can't be shared, which mode %s would do: transactions, prepared statements, settings and "
         "the login belong to a connection; mode = \"proxy\" gives each client its own",
-        check->settings->protocol.protocol->name, describe_mode(check, mode, sizeof mode));
+        check->settings->protocol.protocol->name, describe_mode(check, mode));
 }
 
 static bool has_effect(const struct check *check, const struct key *key)
@@ -111,15 +109,15 @@ static bool has_effect(const struct check *check, const struct key *key)
 /* Warns of keys of a group that have no effect in this mode. */
 static void check_ignored(const struct check *check, const struct parsed_group *group)
 {
-    char mode[64];
+    char mode[MODE_TEXT_SIZE];
     const struct key *key;
     keys_foreach(group->scope, i, key)
     {
         /* the rule of "auto" counts them */
         bool is_counted = check->settings->mode_was_auto && strcmp(key->name, "connections") == 0;
         if (!has_effect(check, key) && !is_counted && check_is_asked_for(group, key))
-            check_warning(check, group, key->name, &group->values[i].origin, "has no effect in mode %s",
-                          describe_mode(check, mode, sizeof mode));
+            check_report(check, false, group, key->name, NULL, "has no effect in mode %s",
+                         describe_mode(check, mode));
     }
 }
 
@@ -130,12 +128,12 @@ static void check_auto(const struct check *check)
     char reason[SETTINGS_AUTO_SIZE];
     int64_t connections = settings_count_connections(settings);
     bool is_environment = check->group->origin.kind == ORIGIN_ENVIRONMENT;
-    check_warning(check, check->group, "mode", &peek(check, "max_connections")->origin,
-                  "%s: clients share target connections without a protocol that tells their answers apart; "
-                  "if each client was to have a connection of its own, %s%" PRId64 " or %s says so",
-                  settings_explain_auto(settings, reason, sizeof reason),
-                  is_environment ? "LOCAL_MAX_CONNECTIONS=" : "max_connections = ", connections,
-                  is_environment ? "PROXIMUX_MODE=proxy" : "mode = \"proxy\"");
+    check_report(check, false, check->group, "mode", &parsed_get(check->group, "max_connections")->origin,
+                 "%s: clients share target connections without a protocol that tells their answers apart; "
+                 "if each client was to have a connection of its own, %s%" PRId64 " or %s says so",
+                 settings_explain_auto(settings, reason, sizeof reason),
+                 is_environment ? "LOCAL_MAX_CONNECTIONS=" : "max_connections = ", connections,
+                 is_environment ? "PROXIMUX_MODE=proxy" : "mode = \"proxy\"");
 }
 
 static void check_mixes(const struct check *check)
@@ -145,28 +143,27 @@ static void check_mixes(const struct check *check)
     if (protocol->turn_gap != NULL && settings->mode_was_auto)
         check_auto(check);
     if (protocol->turn_gap != NULL && settings->request_timeout == -1)
-        check_warning(check, check->group, "request_timeout", &peek(check, "request_timeout")->origin,
+        check_warning(check, "request_timeout",
                       "without it a request of a \"%s\" client that the target does not answer blocks "
                       "everybody else for ever",
                       protocol->name);
     if (settings->async && protocol->async_caution != NULL && !protocol_has_ids(&settings->protocol))
-        check_warning(check, check->group, "async", &peek(check, "async")->origin, "%s",
-                      protocol->async_caution);
+        check_warning(check, "async", "%s", protocol->async_caution);
     if (settings->async && settings->request_gap > 0)
-        check_warning(check, check->group, "request_gap", &peek(check, "request_gap")->origin,
+        check_warning(check, "request_gap",
                       "with async requests are sent together, not one after the other: the target may get no "
                       "such rest");
     if (settings->connection_ttl > 0 && settings->connection_ttl <= settings->connect_delay)
-        check_warning(check, check->group, "connection_ttl", &peek(check, "connection_ttl")->origin,
+        check_warning(check, "connection_ttl",
                       "is not longer than connect_delay: a connection waits for longer than it works");
     if (settings->memory_limit < 2 * settings->buffer_limit)
-        check_warning(check, check->group, "memory_limit", &peek(check, "memory_limit")->origin,
+        check_warning(check, "memory_limit",
                       "is less than twice buffer_limit, which one client alone can need");
 }
 
 void check_mode_fits(const struct check *check)
 {
-    if (check->settings->mode == MODE_AUTO || peek(check, "mode")->faulty)
+    if (check->settings->mode == MODE_AUTO || parsed_get(check->group, "mode")->faulty)
         return;
     check_ignored(check, check->group);
     for (size_t i = 0; i < check->group->child_count; i++)

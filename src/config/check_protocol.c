@@ -1,6 +1,5 @@
-#include "config/check_protocol.h"
-
-#include "config/store.h"
+/* The group `protocol` of a listener: which keys it may have, and what they make together. */
+#include "config/check.h"
 
 /* How a protocol's own rules say what is wrong. */
 struct protocol_report {
@@ -14,8 +13,7 @@ static void say(const struct key_report *report, bool is_error, const char *key,
     const struct protocol_report *to = (const struct protocol_report *)report;
     const struct parsed_group *group = key == NULL ? to->check->group : to->group;
     const char *name = key == NULL ? "protocol" : key;
-    (is_error ? check_error : check_warning)(to->check, group, name, &parsed_peek(group, name)->origin, "%s",
-                                             message);
+    check_report(to->check, is_error, group, name, NULL, "%s", message);
 }
 
 /* Keys of other protocols. */
@@ -30,8 +28,8 @@ static bool check_belonging(const struct check *check, const struct parsed_group
         const struct parsed_value *value = &group->values[i];
         if (i < keys_protocol.count || !value->set || keys_of_protocol(protocol, key->name) != NULL)
             continue;
-        check_error(check, group, key->name, &value->origin, "belongs to %s; the type here is \"%s\"",
-                    keys_owners(key->name, owners, sizeof owners), protocol->name);
+        check_report(check, true, group, key->name, NULL, "belongs to %s; the type here is \"%s\"",
+                     keys_owners(key->name, owners, sizeof owners), protocol->name);
         all_belong = false;
     }
     return all_belong;
@@ -39,7 +37,7 @@ static bool check_belonging(const struct check *check, const struct parsed_group
 
 void check_protocol(const struct check *check)
 {
-    const struct parsed_value *value = parsed_peek(check->group, "protocol");
+    const struct parsed_value *value = parsed_get(check->group, "protocol");
     struct listener_settings *listener = check->settings;
     struct protocol_settings *settings = &listener->protocol;
     if (value->faulty || value->group == NULL)
@@ -51,6 +49,6 @@ void check_protocol(const struct check *check)
     settings->max_message = listener->max_message;
     bool all_belong = check_belonging(check, value->group, settings->protocol);
     bool is_shared = listener->mode == MODE_FIFO || listener->mode == MODE_FUNNEL;
-    if (store_group(check, value->group, settings->own) && all_belong && settings->protocol->check != NULL)
+    if (check_store(check, value->group, settings->own) && all_belong && settings->protocol->check != NULL)
         settings->protocol->check(settings, is_shared, &report.report);
 }

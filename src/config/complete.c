@@ -3,10 +3,9 @@
 
 #include "protocol/protocols.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-static void copy_values(struct parsed_configuration *parsed, const struct parsed_group *from,
+static void inherit_all(struct parsed_configuration *parsed, const struct parsed_group *from,
                         struct parsed_group *to)
 {
     for (size_t i = 0; i < from->value_count; i++)
@@ -17,38 +16,26 @@ static void copy_values(struct parsed_configuration *parsed, const struct parsed
 void parsed_inherit(struct parsed_configuration *parsed, const struct parsed_value *from,
                     struct parsed_value *to)
 {
-    parsed_clear(to);
-    if (from->string != NULL) {
-        parsed_set_string(parsed, to, &from->origin, from->string);
-    } else if (from->items != NULL) {
-        for (size_t i = 0; i < from->count; i++)
-            parsed_add_item(parsed, to, &from->items[i].origin, from->items[i].text);
-    } else {
-        to->number = from->number;
-    }
-    if (from->group != NULL) {
-        to->group = parsed_group_create(parsed, from->group->scope, &from->group->origin);
-        if (to->group != NULL)
-            copy_values(parsed, from->group, to->group);
-    }
-    to->origin = from->origin;
-    to->set = from->set;
-    to->faulty = from->faulty;
+    *to = *from;
     to->inherited = true;
+    if (from->group == NULL)
+        return;
+    to->group = parsed_group_create(parsed, from->group->scope, &from->group->origin);
+    if (to->group != NULL)
+        inherit_all(parsed, from->group, to->group);
 }
 
-static void copy_children(struct parsed_configuration *parsed, const struct parsed_group *from,
-                          struct parsed_group *to)
+static void inherit_children(struct parsed_configuration *parsed, const struct parsed_group *from,
+                             struct parsed_group *to)
 {
-    to->children_set = true;
-    to->children_faulty = from->children_faulty;
-    to->children_origin = from->children_origin;
+    parsed_get(to, "targets")->faulty = parsed_get(from, "targets")->faulty;
     for (size_t i = 0; i < from->child_count; i++) {
         const struct parsed_group *child = from->children[i];
-        struct parsed_group *copy = parsed_group_create(parsed, child->scope, &child->origin);
-        if (copy == NULL || !parsed_append(parsed, &to->children, &to->child_count, copy))
+        struct parsed_group *copy =
+            parsed_group_add(parsed, child->scope, &child->origin, &to->children, &to->child_count);
+        if (copy == NULL)
             return;
-        copy_values(parsed, child, copy);
+        inherit_all(parsed, child, copy);
     }
 }
 
@@ -56,7 +43,6 @@ static void complete_group(struct parsed_configuration *parsed, const struct par
                            struct parsed_group *group)
 {
     static const struct origin origin = { .kind = ORIGIN_DEFAULT };
-    char error[KEYS_TEXT_SIZE];
     const struct key *key;
     struct parsed_value *value;
     for (size_t i = 0; (value = parsed_at(group, i, &key)) != NULL; i++) {
@@ -64,7 +50,7 @@ static void complete_group(struct parsed_configuration *parsed, const struct par
         if (!value->set && defaults != NULL && defaults->values[i].set)
             parsed_inherit(parsed, &defaults->values[i], value);
         else if (!value->set && key->fallback != NULL)
-            parsed_read(parsed, key, key->fallback, &origin, value, error, sizeof error);
+            parsed_read(parsed, key, key->fallback, &origin, value);
         value->faulty = is_faulty;
     }
 }
@@ -73,42 +59,36 @@ static void complete_group(struct parsed_configuration *parsed, const struct par
 static void complete_protocol(struct parsed_configuration *parsed, struct parsed_group *listener)
 {
     struct parsed_value *value = parsed_get(listener, "protocol");
-    bool named = value->group == NULL;
-    struct parsed_group *group =
-        parsed_open_group(parsed, value, keys_find(&keys_listener, "protocol", NULL), &value->origin);
+    struct parsed_group *group = parsed_open_group(parsed, listener, "protocol", &value->origin);
     if (group == NULL)
         return;
-    if (named)
-        parsed_set_number(parsed_get(group, "type"), &value->origin, value->number);
     complete_group(parsed, NULL, group);
-    value->number = parsed_peek(group, "type")->number;
-    value->faulty = value->faulty || parsed_peek(group, "type")->faulty;
+    value->number = parsed_get(group, "type")->number;
+    value->faulty = value->faulty || parsed_get(group, "type")->faulty;
 }
 
 /* What a key that has its default from the protocol is without being set. */
 static bool standard_of_protocol(const struct parsed_group *listener, const struct key *key)
 {
-    const struct protocol *protocol = protocols_all()[parsed_peek(listener, "protocol")->number];
+    const struct protocol *protocol = protocols_all()[parsed_get(listener, "protocol")->number];
     return *(const bool *)((const char *)protocol + key->protocol_default);
 }
 
 static void complete_by_protocol(struct parsed_group *listener)
 {
-    static const struct origin origin = { .kind = ORIGIN_DEFAULT };
     const struct key *key;
     struct parsed_value *value;
     for (size_t i = 0; (value = parsed_at(listener, i, &key)) != NULL; i++) {
-        bool is_faulty = value->faulty;
         if (key->protocol_default == 0 || value->set)
             continue;
-        parsed_set_number(value, &origin, standard_of_protocol(listener, key));
-        value->faulty = is_faulty;
+        value->set = true;
+        value->number = standard_of_protocol(listener, key);
     }
 }
 
 bool parsed_is_standard(const struct parsed_group *group, const struct key *key)
 {
-    const struct parsed_value *value = parsed_peek(group, key->name);
+    const struct parsed_value *value = parsed_get(group, key->name);
     if (!value->set || value->origin.kind == ORIGIN_DEFAULT)
         return true;
     if (key->protocol_default != 0)
@@ -128,8 +108,8 @@ void parsed_complete(struct parsed_configuration *parsed)
         complete_group(parsed, parsed->defaults, listener);
         complete_protocol(parsed, listener);
         complete_by_protocol(listener);
-        if (!listener->children_set && parsed->defaults != NULL && parsed->defaults->children_set)
-            copy_children(parsed, parsed->defaults, listener);
+        if (parsed_get(listener, "targets")->inherited)
+            inherit_children(parsed, parsed->defaults, listener);
         for (size_t k = 0; k < listener->child_count; k++)
             complete_group(parsed, NULL, listener->children[k]);
     }

@@ -2,10 +2,6 @@
 
 #include "base/log.h"
 #include "config/check.h"
-#include "config/check_listener.h"
-#include "config/dump.h"
-#include "config/environment.h"
-#include "config/file.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,11 +11,10 @@
 /* The command line's level wins over everything. */
 static void apply_log_level(struct parsed_configuration *parsed, const char *level)
 {
-    char error[KEYS_TEXT_SIZE + 80];
     const struct origin origin = { .kind = ORIGIN_COMMAND_LINE, .name = parsed_name(parsed, "--log-level") };
-    if (level != NULL && !parsed_read(parsed, keys_find(&keys_log, "level", NULL), level, &origin,
-                                      parsed_get(parsed->log, "level"), error, sizeof error))
-        problem_error(parsed->problems, &origin, NULL, "%s", error);
+    if (level != NULL)
+        parsed_read(parsed, keys_find(&keys_log, "level", NULL), level, &origin,
+                    parsed_get(parsed->log, "level"));
 }
 
 /* Whether the main file is to be read: the default one may be missing. */
@@ -33,8 +28,8 @@ static void read_sources(const struct config_source *source, struct parsed_confi
     const struct origin origin = { .kind = ORIGIN_FILE, .name = source->file };
     bool file = has_file(source);
     if (file)
-        file_read(parsed, source->file);
-    environment_read(parsed, source->environment);
+        parsed_read_file(parsed, source->file);
+    parsed_read_environment(parsed, source->environment);
     apply_log_level(parsed, source->log_level);
     if (!file && parsed->listener_count == 0) {
         parsed->is_unreadable = true;
@@ -64,7 +59,8 @@ void config_load(const struct config_source *source, struct config *config)
 void config_free(struct config *config)
 {
     settings_free(config->settings);
-    parsed_free(config->parsed);
+    parsed_release(config->parsed);
+    free(config->parsed);
     if (config->problems != NULL)
         problem_list_free(config->problems);
     free(config->problems);
@@ -82,31 +78,17 @@ void config_print_problems(const struct config *config, FILE *stream)
         fprintf(stream, "error: %s\n", strerror(ENOMEM));
 }
 
-static void log_problem(enum log_kind kind, const struct problem *problem)
+void config_log_problems(const struct config *config, bool errors)
 {
-    log_write(kind, NULL, "%s%s%s", problem->place == NULL ? "" : problem->place,
-              problem->place == NULL ? "" : ": ", problem->text);
-}
-
-void config_log_warnings(const struct config *config)
-{
-    for (size_t i = 0; i < config->problems->count; i++)
-        if (!config->problems->problems[i].is_error)
-            log_problem(LOG_KIND_WARNING, &config->problems->problems[i]);
-}
-
-void config_log_errors(const struct config *config)
-{
-    for (size_t i = 0; config->problems != NULL && i < config->problems->count; i++)
-        if (config->problems->problems[i].is_error)
-            log_problem(LOG_KIND_ERROR, &config->problems->problems[i]);
-    if (config->problems == NULL || config->problems->out_of_memory)
+    for (size_t i = 0; config->problems != NULL && i < config->problems->count; i++) {
+        const struct problem *problem = &config->problems->problems[i];
+        if (problem->is_error == errors)
+            log_write(errors ? LOG_KIND_ERROR : LOG_KIND_WARNING, NULL, "%s%s%s",
+                      problem->place == NULL ? "" : problem->place, problem->place == NULL ? "" : ": ",
+                      problem->text);
+    }
+    if (errors && (config->problems == NULL || config->problems->out_of_memory))
         log_error(NULL, "%s", strerror(ENOMEM));
-}
-
-void config_dump(const struct config *config, FILE *stream)
-{
-    dump_configuration(config->parsed, config->settings, stream);
 }
 
 struct listener_settings *config_find_admin(const struct config *config)
@@ -116,10 +98,4 @@ struct listener_settings *config_find_admin(const struct config *config)
     if (config->parsed == NULL || config->parsed->is_unreadable)
         return NULL;
     return check_admin(config->parsed);
-}
-
-void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data)
-{
-    for (size_t i = 0; i < config->parsed->file_count; i++)
-        each(data, config->parsed->files[i]);
 }

@@ -34,11 +34,8 @@ void config_free(struct config *config);
 /* Prints each problem on a line of its own to `stream`: "FILE:LINE: error: KEY: message". */
 void config_print_problems(const struct config *config, FILE *stream);
 
-/* Writes the warnings to the log: where a server that starts says them. */
-void config_log_warnings(const struct config *config);
-
-/* Writes the errors to the log, a line each. */
-void config_log_errors(const struct config *config);
+/* Writes the errors, or else the warnings, to the log, a line each. */
+void config_log_problems(const struct config *config, bool errors);
 
 /* Prints the effective configuration as a configuration file whose every line ends with a comment that names
  * the value's origin (default, FILE:LINE, the environment variable, the command line). */
@@ -47,8 +44,5 @@ void config_dump(const struct config *config, FILE *stream);
 /* Where admin can be asked, with a reference; also if something else is wrong with the configuration, for who
  * asks a running instance after an edit that went wrong. NULL if that is nowhere, or can't be told. */
 struct listener_settings *config_find_admin(const struct config *config);
-
-/* Files that were read (main file, includes, list files): for checking whether `user` may read them too. */
-void config_each_file(const struct config *config, void (*each)(void *data, const char *path), void *data);
 
 #endif

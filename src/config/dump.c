@@ -1,4 +1,6 @@
-#include "config/dump.h"
+/* The completed configuration in the syntax of the file, each value followed by a comment that names its origin. */
+#include "config/config.h"
+#include "config/parsed.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -18,6 +20,21 @@ struct dump {
 static void dump_indent(const struct dump *dump)
 {
     fprintf(dump->stream, "%.*s", 4 * dump->depth, INDENT);
+}
+
+/* The first and the last line of a group or of a list of groups. */
+static void dump_open(struct dump *dump, const char *name, const char *bracket)
+{
+    dump_indent(dump);
+    fprintf(dump->stream, "%s%s\n", name, bracket);
+    dump->depth++;
+}
+
+static void dump_close(struct dump *dump, const char *bracket)
+{
+    dump->depth--;
+    dump_indent(dump);
+    fprintf(dump->stream, "%s\n", bracket);
 }
 
 static void dump_string(const struct dump *dump, const char *text)
@@ -129,16 +146,21 @@ static void dump_members(struct dump *dump, const struct key *key, const struct 
         dump_value(dump, key, value);
         return;
     }
-    dump_indent(dump);
-    fprintf(dump->stream, "%s = {\n", key->name);
-    dump->depth++;
+    dump_open(dump, key->name, " = {");
     dump_group(dump, value->group);
-    dump->depth--;
-    dump_indent(dump);
-    fputs("};\n", dump->stream);
+    dump_close(dump, "};");
 }
 
-static void dump_targets(struct dump *dump, const struct parsed_group *listener);
+static void dump_targets(struct dump *dump, const struct parsed_group *listener)
+{
+    dump_open(dump, "targets", " = (");
+    for (size_t i = 0; i < listener->child_count; i++) {
+        dump_open(dump, "", "{");
+        dump_group(dump, listener->children[i]);
+        dump_close(dump, i + 1 < listener->child_count ? "}," : "}");
+    }
+    dump_close(dump, ");");
+}
 
 static void dump_group(struct dump *dump, const struct parsed_group *group)
 {
@@ -152,25 +174,6 @@ static void dump_group(struct dump *dump, const struct parsed_group *group)
         else if (strcmp(key->name, "targets") == 0)
             dump_targets(dump, group);
     }
-}
-
-static void dump_targets(struct dump *dump, const struct parsed_group *listener)
-{
-    dump_indent(dump);
-    fputs("targets = (\n", dump->stream);
-    dump->depth++;
-    for (size_t i = 0; i < listener->child_count; i++) {
-        dump_indent(dump);
-        fputs("{\n", dump->stream);
-        dump->depth++;
-        dump_group(dump, listener->children[i]);
-        dump->depth--;
-        dump_indent(dump);
-        fprintf(dump->stream, "}%s\n", i + 1 < listener->child_count ? "," : "");
-    }
-    dump->depth--;
-    dump_indent(dump);
-    fputs(");\n", dump->stream);
 }
 
 /* Modules have no word for a key that is secret: by its name it is, if that is, or ends with, one of these. */
@@ -199,40 +202,36 @@ static void dump_modules(struct dump *dump, const struct parsed_configuration *p
 {
     if (parsed->module_count == 0)
         return;
-    fputs("modules = (\n", dump->stream);
+    dump_open(dump, "modules", " = (");
     for (size_t i = 0; i < parsed->module_count; i++) {
         const struct parsed_module *module = &parsed->modules[i];
-        fputs("    {\n", dump->stream);
-        dump->depth = 2;
+        dump_open(dump, "", "{");
         dump_group(dump, module->group);
         for (size_t k = 0; k < module->extra_count; k++)
             dump_extra(dump, &module->extras[k]);
-        fprintf(dump->stream, "    }%s\n", i + 1 < parsed->module_count ? "," : "");
+        dump_close(dump, i + 1 < parsed->module_count ? "}," : "}");
     }
-    fputs(");\n", dump->stream);
+    dump_close(dump, ");");
 }
 
-void dump_configuration(const struct parsed_configuration *parsed, const struct settings *settings,
-                        FILE *stream)
+void config_dump(const struct config *config, FILE *stream)
 {
+    const struct parsed_configuration *parsed = config->parsed;
     struct dump dump = { .stream = stream };
-    fputs("log = {\n", stream);
-    dump.depth = 1;
+    dump_open(&dump, "log", " = {");
     dump_group(&dump, parsed->log);
-    fputs("};\n", stream);
-    fputs("admin = {\n", stream);
+    dump_close(&dump, "};");
+    dump_open(&dump, "admin", " = {");
     dump_group(&dump, parsed->admin);
-    fputs("};\n", stream);
-    dump.depth = 0;
+    dump_close(&dump, "};");
     dump_group(&dump, parsed->global);
     dump_modules(&dump, parsed);
-    fputs("listeners = (\n", stream);
+    dump_open(&dump, "listeners", " = (");
     for (size_t i = 0; i < parsed->listener_count; i++) {
-        fputs("    {\n", stream);
-        dump.depth = 2;
-        dump.listener = settings->listeners[i];
+        dump.listener = config->settings->listeners[i];
+        dump_open(&dump, "", "{");
         dump_group(&dump, parsed->listeners[i]);
-        fprintf(stream, "    }%s\n", i + 1 < parsed->listener_count ? "," : "");
+        dump_close(&dump, i + 1 < parsed->listener_count ? "}," : "}");
     }
-    fputs(");\n", stream);
+    dump_close(&dump, ");");
 }

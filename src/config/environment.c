@@ -1,8 +1,9 @@
-#include "config/environment.h"
-
+/* Reads the environment variables into the configuration as parsed, over what the file said. */
+#include "config/parsed.h"
 #include "config/settings.h"
 
 #include <ctype.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,29 +15,24 @@
 #define TARGET_PORT    "TARGET_PORT_%zu"
 #define TARGET_KEEPING "TARGET_CONN_%zu_KEEP_ALIVE"
 
-/* The original's variables that set one key each. */
+/* The original's variables, but for those of single targets. Those of the scope of listeners make or change the
+ * listener "default"; what has no key goes together with others. */
 static const struct {
     const char *variable;
     const struct key_scope *scope;
     const char *key;
-} simple_variables[] = {
+} original_variables[] = {
     { "LOG_LEVEL", &keys_log, "level" },
+    { "LOCAL_HOST", &keys_listener, NULL },
+    { "LOCAL_PORT", &keys_listener, NULL },
     { "LOCAL_IPV6_ONLY", &keys_listener, "ipv6_only" },
     { "LOCAL_MAX_CONNECTIONS", &keys_listener, "max_connections" },
+    { "PROXY_CONNECTIONS_CNT", &keys_listener, NULL },
     { "PROXY_INACTIVE_TIMEOUT", &keys_listener, "inactivity_timeout" },
     { "EXCHANGE_FUNNEL_ASYNC", &keys_listener, "async" },
 };
 
-/* Those that make or change the listener "default". */
-static const char *const listener_variables[] = {
-    "LOCAL_HOST",
-    "LOCAL_PORT",
-    "LOCAL_IPV6_ONLY",
-    "LOCAL_MAX_CONNECTIONS",
-    "PROXY_CONNECTIONS_CNT",
-    "PROXY_INACTIVE_TIMEOUT",
-    "EXCHANGE_FUNNEL_ASYNC",
-};
+#define ORIGINAL_COUNT (sizeof original_variables / sizeof original_variables[0])
 
 struct reading {
     struct parsed_configuration *parsed;
@@ -69,57 +65,27 @@ static bool same_value(const struct parsed_value *a, const struct parsed_value *
 static void apply(struct reading *reading, struct parsed_group *group, const struct key *key,
                   const char *name, const char *text)
 {
-    char error[KEYS_TEXT_SIZE + 80];
     struct origin origin = variable_origin(reading, name);
     struct parsed_value read = { 0 };
     struct parsed_value *value = parsed_get(group, key->name);
-    if (!parsed_read(reading->parsed, key, text, &origin, &read, error, sizeof error)) {
-        if (error[0] != '\0')
-            problem_error(reading->parsed->problems, &origin, NULL, "%s", error);
+    if (!parsed_read(reading->parsed, key, text, &origin, &read))
         value->faulty = true;
-        return;
-    }
-    if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &read))
+    else if (value->set && value->origin.kind == ORIGIN_ENVIRONMENT && !same_value(value, &read))
         problem_error(reading->parsed->problems, &origin, NULL, "says something else than %s",
                       value->origin.name);
-    else if (read.items != NULL)
-        parsed_set_item(reading->parsed, value, &origin, read.items[0].text);
-    else if (read.string != NULL)
-        parsed_set_string(reading->parsed, value, &origin, read.string);
     else
-        parsed_set_number(value, &origin, read.number);
-    parsed_clear(&read);
-}
-
-/* The group that is the value of a key, made if need be. NULL when memory is short. */
-static struct parsed_group *open_group(const struct reading *reading, struct parsed_group *group,
-                                       const char *key)
-{
-    const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
-    return parsed_open_group(reading->parsed, parsed_get(group, key), keys_find(group->scope, key, NULL),
-                             &made);
+        *value = read;
 }
 
 /* The listener's protocol, the one of `defaults` if it has none: variables change single keys in it, so what
  * else there is must not be lost. */
-static struct parsed_value *protocol_of(const struct reading *reading)
+static struct parsed_value *inherit_protocol(const struct reading *reading)
 {
     const struct parsed_group *defaults = reading->parsed->defaults;
     struct parsed_value *value = parsed_get(reading->listener, "protocol");
-    if (!value->set && defaults != NULL && parsed_peek(defaults, "protocol")->set)
-        parsed_inherit(reading->parsed, parsed_peek(defaults, "protocol"), value);
+    if (!value->set && defaults != NULL && parsed_get(defaults, "protocol")->set)
+        parsed_inherit(reading->parsed, parsed_get(defaults, "protocol"), value);
     return value;
-}
-
-/* Its group. NULL when memory is short. */
-static struct parsed_group *open_protocol(const struct reading *reading)
-{
-    struct parsed_value *value = protocol_of(reading);
-    bool is_named = value->set && value->group == NULL;
-    struct parsed_group *group = open_group(reading, reading->listener, "protocol");
-    if (group != NULL && is_named)
-        parsed_set_number(parsed_get(group, "type"), &value->origin, value->number);
-    return group;
 }
 
 /* The group of a scope. NULL when memory is short. */
@@ -133,12 +99,14 @@ static struct parsed_group *group_of(const struct reading *reading, const struct
         return reading->parsed->admin;
     if (scope == &keys_listener)
         return reading->listener;
-    struct parsed_group *protocol = open_protocol(reading);
+    const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     const struct key *key;
+    inherit_protocol(reading);
+    struct parsed_group *protocol = parsed_open_group(reading->parsed, reading->listener, "protocol", &made);
     keys_foreach(&keys_protocol, i, key)
     {
         if (protocol != NULL && key->members == scope) /* a group inside that of the protocol */
-            return open_group(reading, protocol, key->name);
+            return parsed_open_group(reading->parsed, protocol, key->name, &made);
     }
     return protocol;
 }
@@ -151,98 +119,77 @@ static void apply_protocol(struct reading *reading)
     const struct key *type = keys_find(&keys_protocol, "type", NULL);
     if (text == NULL)
         return;
-    struct parsed_group *group = protocol_of(reading)->group;
-    if (group != NULL && parsed_equals(type, parsed_peek(group, "type")->number, text))
+    struct parsed_group *group = inherit_protocol(reading)->group;
+    if (group != NULL && parsed_equals(type, parsed_get(group, "type")->number, text))
         apply(reading, group, type, name, text);
     else
         apply(reading, reading->listener, keys_find(&keys_listener, "protocol", NULL), name, text);
 }
 
-static void apply_simple(struct reading *reading)
+static void apply_original(struct reading *reading)
 {
-    for (size_t i = 0; i < sizeof simple_variables / sizeof simple_variables[0]; i++) {
-        const char *name = simple_variables[i].variable;
+    for (size_t i = 0; i < ORIGINAL_COUNT; i++) {
+        const struct key_scope *scope = original_variables[i].scope;
+        const char *name = original_variables[i].variable;
         const char *text = variable_value(reading, name);
-        if (text != NULL)
-            apply(reading, group_of(reading, simple_variables[i].scope),
-                  keys_find(simple_variables[i].scope, simple_variables[i].key, NULL), name, text);
+        if (text != NULL && original_variables[i].key != NULL)
+            apply(reading, group_of(reading, scope), keys_find(scope, original_variables[i].key, NULL), name,
+                  text);
     }
 }
 
-/* The key that a PROXIMUX_ variable sets, and its scope, or NULL. */
-static const struct key *key_of_variable(const char *name, const struct key_scope **scope)
-{
-    char variable[VARIABLE_SIZE];
-    const struct key *key;
-    for (size_t k = 0; (*scope = keys_scope(k)) != NULL; k++)
-        keys_foreach(*scope, i, key)
-        {
-            if (keys_variable(*scope, key, variable, sizeof variable) && strcmp(variable, name) == 0)
-                return key;
-        }
-    return NULL;
-}
-
-/* The variable nearest to a name that sets nothing, if it is near enough to have been meant.
- * Returns `nearest`, or NULL. */
-static const char *suggest_variable(const char *name, char *nearest)
+/* The key that a PROXIMUX_ variable sets, and its scope; or NULL: then `nearest` becomes the variable that may have
+ * been meant, "" if none is near enough. */
+static const struct key *key_of_variable(const char *name, const struct key_scope **scope,
+                                         char nearest[VARIABLE_SIZE])
 {
     size_t distance = SIZE_MAX;
     char variable[VARIABLE_SIZE];
-    const struct key_scope *scope;
     const struct key *key;
-    for (size_t k = 0; (scope = keys_scope(k)) != NULL; k++)
-        keys_foreach(scope, i, key)
+    nearest[0] = '\0';
+    for (size_t k = 0; (*scope = keys_scope(k)) != NULL; k++)
+        keys_foreach(*scope, i, key)
         {
-            if (keys_variable(scope, key, variable, sizeof variable) &&
-                keys_is_nearer(name + strlen(PREFIX), variable + strlen(PREFIX), &distance))
+            if (!keys_variable(*scope, key, variable, sizeof variable))
+                continue;
+            if (strcmp(variable, name) == 0)
+                return key;
+            if (keys_is_nearer(name + strlen(PREFIX), variable + strlen(PREFIX), &distance))
                 memcpy(nearest, variable, sizeof variable);
         }
-    return distance == SIZE_MAX ? NULL : nearest;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    size_t end_length = strlen(end);
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+    return NULL;
 }
 
 /* What Kubernetes puts into every container for a service called proximux or proximux-anything. */
 static bool is_of_kubernetes(const char *name)
 {
-    if (ends_with(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") != NULL || ends_with(name, "_PORT"))
-        return true;
-    const char *port = strstr(name, "_PORT_");
-    if (port == NULL)
-        return false;
-    const char *rest = port + strlen("_PORT_");
-    size_t digits = strspn(rest, "0123456789");
-    rest += digits;
-    return digits > 0 &&
-           (strncmp(rest, "_TCP", 4) == 0 || strncmp(rest, "_UDP", 4) == 0 || strncmp(rest, "_SCTP", 5) == 0);
+    static const char *const patterns[] = { "*_SERVICE_HOST", "*_SERVICE_PORT*", "*_PORT",
+                                            "*_PORT_+([0-9])_@(TCP|UDP|SCTP)*" };
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+        if (fnmatch(patterns[i], name, FNM_EXTMATCH) == 0)
+            return true;
+    return false;
 }
 
 /* A variable that begins like ours, but sets nothing. */
-static void report_unknown(struct reading *reading, const char *name)
+static void report_unknown(struct reading *reading, const char *name, const char *nearest)
 {
     static const char *const lists[] = { "NAME",      "LISTEN",    "TARGETS",
                                          "BLOCKLIST", "ALLOWLIST", "PROTOCOL_COMMANDS" };
+    struct problem_list *problems = reading->parsed->problems;
     struct origin origin = variable_origin(reading, name);
-    char nearest[VARIABLE_SIZE];
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (strcmp(name + strlen(PREFIX), lists[i]) == 0) {
-            problem_error(reading->parsed->problems, &origin, NULL,
+            problem_error(problems, &origin, NULL,
                           "this key can't be set by such a variable; LOCAL_HOST, LOCAL_PORT and "
                           "PROXY_CONNECTIONS_CNT with TARGET_HOST_1 and so on make up a listener");
             return;
         }
     }
-    const char *near = suggest_variable(name, nearest);
-    if (near != NULL)
-        problem_error(reading->parsed->problems, &origin, NULL, "unknown; did you mean %s?", near);
+    if (*nearest != '\0')
+        problem_error(problems, &origin, NULL, "unknown; did you mean %s?", nearest);
     else
-        problem_warning(reading->parsed->problems, &origin, NULL, "unknown, and ignored");
+        problem_warning(problems, &origin, NULL, "unknown, and ignored");
 }
 
 /* Copies the name of an entry of the environment. False if it is not one of ours. */
@@ -259,31 +206,33 @@ static bool prefixed_name(const char *entry, char *name)
 static void apply_prefixed(struct reading *reading)
 {
     char name[VARIABLE_SIZE];
+    char nearest[VARIABLE_SIZE];
     for (char *const *entry = reading->environment; *entry != NULL; entry++) {
         if (!prefixed_name(*entry, name))
             continue;
         const struct key_scope *scope;
-        const struct key *key = key_of_variable(name, &scope);
+        const struct key *key = key_of_variable(name, &scope, nearest);
         struct parsed_group *group = key == NULL ? NULL : group_of(reading, scope);
         if (group != NULL && key->members == NULL)
             apply(reading, group, key, name, *entry + strlen(name) + 1);
         else if (key == NULL && !is_of_kubernetes(name))
-            report_unknown(reading, name);
+            report_unknown(reading, name, nearest);
     }
 }
 
 static bool is_about_a_listener(const struct reading *reading)
 {
     char name[VARIABLE_SIZE];
-    for (size_t i = 0; i < sizeof listener_variables / sizeof listener_variables[0]; i++)
-        if (variable_value(reading, listener_variables[i]) != NULL)
+    char nearest[VARIABLE_SIZE];
+    const struct key_scope *scope;
+    for (size_t i = 0; i < ORIGINAL_COUNT; i++)
+        if (original_variables[i].scope == &keys_listener &&
+            variable_value(reading, original_variables[i].variable) != NULL)
             return true;
-    for (char *const *entry = reading->environment; *entry != NULL; entry++) {
-        const struct key_scope *scope;
-        if (prefixed_name(*entry, name) && key_of_variable(name, &scope) != NULL &&
+    for (char *const *entry = reading->environment; *entry != NULL; entry++)
+        if (prefixed_name(*entry, name) && key_of_variable(name, &scope, nearest) != NULL &&
             keys_is_of_listener(scope))
             return true;
-    }
     return false;
 }
 
@@ -296,11 +245,11 @@ static struct parsed_group *find_or_make_listener(struct reading *reading)
     const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     if (listener != NULL)
         return listener;
-    listener = parsed_group_create(parsed, &keys_listener, &made);
-    if (listener == NULL || !parsed_append(parsed, &parsed->listeners, &parsed->listener_count, listener))
+    listener = parsed_group_add(parsed, &keys_listener, &made, &parsed->listeners, &parsed->listener_count);
+    if (listener == NULL)
         return NULL;
     parsed_set_string(parsed, parsed_get(listener, "name"), &origin, LISTENER_NAME);
-    if (parsed->defaults == NULL || !parsed_peek(parsed->defaults, "mode")->set)
+    if (parsed->defaults == NULL || !parsed_get(parsed->defaults, "mode")->set)
         parsed_set_number(parsed_get(listener, "mode"), &origin, MODE_AUTO);
     return listener;
 }
@@ -363,12 +312,13 @@ static void apply_target(struct reading *reading, size_t number)
     bool has_port = is_given(reading, port, ": PROXY_CONNECTIONS_CNT asks for it");
     bool has_keep_alive = is_given(reading, keep_alive, ": PROXY_CONNECTIONS_CNT asks for it");
     if (!has_host || !has_port || !has_keep_alive) {
-        listener->children_faulty = true;
+        parsed_get(listener, "targets")->faulty = true;
         return;
     }
     join_address(reading, host, port, text, sizeof text, &origin);
-    struct parsed_group *target = parsed_group_create(parsed, &keys_target, &origin);
-    if (target == NULL || !parsed_append(parsed, &listener->children, &listener->child_count, target))
+    struct parsed_group *target =
+        parsed_group_add(parsed, &keys_target, &origin, &listener->children, &listener->child_count);
+    if (target == NULL)
         return;
     parsed_set_string(parsed, parsed_get(target, "address"), &origin, text);
     apply(reading, target, keys_find(&keys_target, "keep_alive", NULL), keep_alive,
@@ -400,7 +350,7 @@ static void report_spare_targets(struct reading *reading, size_t count)
                             "is ignored: PROXY_CONNECTIONS_CNT is %zu", count);
         else {
             problem_error(reading->parsed->problems, &origin, NULL, "PROXY_CONNECTIONS_CNT is missing");
-            reading->listener->children_faulty = true;
+            parsed_get(reading->listener, "targets")->faulty = true;
         }
     }
 }
@@ -413,27 +363,23 @@ static void apply_targets(struct reading *reading)
     static const char name[] = "PROXY_CONNECTIONS_CNT";
     const char *text = variable_value(reading, name);
     struct parsed_value count = { 0 };
-    struct parsed_group *listener = reading->listener;
+    struct parsed_value *targets = parsed_get(reading->listener, "targets");
     struct origin origin = variable_origin(reading, name);
-    char error[KEYS_TEXT_SIZE + 80];
-    if (text == NULL) {
-        report_spare_targets(reading, 0);
+    if (text != NULL && !parsed_read(reading->parsed, &count_key, text, &origin, &count)) {
+        targets->faulty = true;
         return;
     }
-    if (!parsed_read(reading->parsed, &count_key, text, &origin, &count, error, sizeof error)) {
-        listener->children_faulty = true;
-        problem_error(reading->parsed->problems, &origin, NULL, "%s", error);
-        return;
+    if (text != NULL) {
+        reading->listener->child_count = 0;
+        targets->set = true;
+        targets->origin = origin;
     }
-    parsed_group_clear_children(listener);
-    listener->children_set = true;
-    listener->children_origin = origin;
     for (size_t i = 1; i <= (size_t)count.number; i++)
         apply_target(reading, i);
     report_spare_targets(reading, (size_t)count.number);
 }
 
-void environment_read(struct parsed_configuration *parsed, char *const *environment)
+void parsed_read_environment(struct parsed_configuration *parsed, char *const *environment)
 {
     struct reading reading = { .parsed = parsed, .environment = environment };
     if (is_about_a_listener(&reading)) {
@@ -444,6 +390,6 @@ void environment_read(struct parsed_configuration *parsed, char *const *environm
         apply_targets(&reading);
         apply_protocol(&reading);
     }
-    apply_simple(&reading);
+    apply_original(&reading);
     apply_prefixed(&reading);
 }

@@ -11,7 +11,6 @@
 
 #define GLOBAL(member)   KEY_FIELD(struct settings, member)
 #define LISTENER(member) KEY_FIELD(struct listener_settings, member)
-#define TARGET(member)   KEY_FIELD(struct target_settings, member)
 
 static const char *const log_levels[] = { "none", "error", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
@@ -21,11 +20,6 @@ static const char *const balances[] = { "least_connections", "round_robin", "fir
 static bool lists_equal(const void *a, const void *b)
 {
     return access_list_equal(*(struct access_list *const *)a, *(struct access_list *const *)b);
-}
-
-static bool endpoints_equal(const void *a, const void *b)
-{
-    return endpoint_equal(a, b);
 }
 
 static bool is_absolute_path(const char *text)
@@ -53,7 +47,7 @@ static const struct key global_keys[] = {
 static const struct key log_keys[] = {
     CHOICE_KEY("level", log_levels, "info", "the least important lines that are written", .numbered = true,
                GLOBAL(log.level)),
-    STRING_KEY("output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file"),
+    STRING_KEY("output", "stderr", "\"stderr\", \"syslog\" or the absolute path of a file", GLOBAL(log.path)),
     CHOICE_KEY("format", log_formats, "text", "lines for people, or one JSON object a line",
                GLOBAL(log.format)),
     BOOLEAN_KEY("mask_addresses", "false", "addresses of clients are shortened", GLOBAL(log.mask_addresses)),
@@ -156,28 +150,6 @@ static const struct key listener_keys[] = {
                 LISTENER(proxies), .equal = lists_equal),
 };
 
-static const struct key target_keys[] = {
-    STRING_KEY("address", NULL, "HOST:PORT or unix:PATH", TARGET(endpoint), .equal = endpoints_equal),
-    STRING_KEY("host", NULL, "the host, instead of address"),
-    INTEGER_KEY("port", UNIT_NONE, 1, 65535, NULL, "the port that goes with host"),
-    BOOLEAN_KEY("keep_alive", "false", "TCP keep-alive towards the target", TARGET(keep_alive.enabled)),
-    INTEGER_KEY("keep_alive_idle", UNIT_MILLISECONDS, 1000, 32767000, "60000",
-                "silence before the first probe", TARGET(keep_alive.idle)),
-    INTEGER_KEY("keep_alive_interval", UNIT_MILLISECONDS, 1000, 32767000, "10000", "time between probes",
-                TARGET(keep_alive.interval)),
-    INTEGER_KEY("keep_alive_count", UNIT_NONE, 1, 127, "6", "probes without answer",
-                TARGET(keep_alive.count)),
-    INTEGER_KEY("connections", UNIT_CONNECTIONS, 1, 10000, "1", "connections that clients share",
-                .use = USE_SHARED, TARGET(connections)),
-    LIMIT_KEY("max_connections", UNIT_CONNECTIONS, 1, KEY_COUNT_MAX, "-1", "connections at a time",
-              .use = USE_PROXY, TARGET(max_connections)),
-    BOOLEAN_KEY("backup", "false", "used only while no other target is up", TARGET(backup)),
-    INTEGER_KEY("weight", UNIT_NONE, 0, 1000, "1", "its share of the work; 0: no new work", TARGET(weight)),
-    INTEGER_KEY("send_proxy_protocol", UNIT_NONE, 0, 2, "0",
-                "version of the PROXY header that tells it the client; 0: none", .use = USE_PROXY,
-                TARGET(send_proxy_protocol)),
-};
-
 static const struct key module_keys[] = {
     STRING_KEY("path", NULL, "the module's file", .required = true),
     STRINGS_KEY("listeners", "the listeners that it is for; without it all of them"),
@@ -195,7 +167,6 @@ SCOPE(global, "", "");
 SCOPE(log, "log.", "LOG_");
 SCOPE(admin, "admin.", "ADMIN_");
 SCOPE(listener, "", "");
-SCOPE(target, "target: ", NULL);
 SCOPE(protocol, "protocol: ", "PROTOCOL_");
 SCOPE(module, "modules: ", NULL);
 

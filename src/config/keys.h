@@ -1,4 +1,5 @@
-/* The one table of all configuration keys, those of the protocols included, which stand with their protocols.
+/* The one table of all configuration keys, those of the protocols included, which stand with their protocols,
+ * and those of a target (keys_target), which stand there.
  * The readers of the file and of the environment, the checks, the dump (-T) and the test that compares the
  * manual page with the table all work from it. */
 #ifndef CONFIG_KEYS_H
@@ -6,11 +7,11 @@
 
 #include "base/key.h"
 #include "protocol/protocol.h"
+#include "target/target_settings.h"
 
 /* The groups of the file in which keys stand. keys_protocol has `type` and then the keys of every protocol,
  * one protocol after the other; keys_module those that all modules have. */
-extern const struct key_scope keys_global, keys_log, keys_admin, keys_listener, keys_target, keys_protocol,
-    keys_module;
+extern const struct key_scope keys_global, keys_log, keys_admin, keys_listener, keys_protocol, keys_module;
 
 /* Whether keys of the scope stand in a listener or in a group inside one. */
 bool keys_is_of_listener(const struct key_scope *scope);
@@ -35,10 +36,12 @@ const struct key *keys_of_protocol(const struct protocol *protocol, const char *
  * then; SIZE_MAX at first. */
 bool keys_is_nearer(const char *text, const char *candidate, size_t *distance);
 
-/* The key of the scope, and the entry of `candidates` (ends with NULL), nearest to a name, if one is near
- * enough to have been meant; else NULL. */
+/* The key of the scope nearest to a name, if one is near enough to have been meant; else NULL. */
 const struct key *keys_suggest(const struct key_scope *scope, const char *name);
-const char *keys_suggest_word(const char *text, const char *const *candidates);
+
+/* `; did you mean "WORD"?` with the nearest entry of `candidates` (ends with NULL), or "". Returns `hint`. */
+#define KEYS_HINT_SIZE 80
+const char *keys_hint(const char *text, const char *const *candidates, char hint[KEYS_HINT_SIZE]);
 
 /* The protocols that have a key of this name: "line, length or marks". Returns `text`. */
 const char *keys_owners(const char *name, char *text, size_t size);

@@ -71,14 +71,14 @@ const struct key *keys_suggest(const struct key_scope *scope, const char *name)
     return best;
 }
 
-const char *keys_suggest_word(const char *text, const char *const *candidates)
+const char *keys_hint(const char *text, const char *const *candidates, char hint[KEYS_HINT_SIZE])
 {
-    const char *best = NULL;
     size_t distance = SIZE_MAX;
+    hint[0] = '\0';
     for (; *candidates != NULL; candidates++)
         if (keys_is_nearer(text, *candidates, &distance))
-            best = *candidates;
-    return best;
+            snprintf(hint, KEYS_HINT_SIZE, "; did you mean \"%s\"?", *candidates);
+    return hint;
 }
 
 const char *keys_owners(const char *name, char *text, size_t size)

@@ -7,49 +7,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-void parsed_clear(struct parsed_value *value)
-{
-    free(value->string);
-    for (size_t i = 0; i < value->count; i++)
-        free(value->items[i].text);
-    free(value->items);
-    parsed_group_free(value->group);
-    *value = (struct parsed_value){ 0 };
-}
+/* Memory that is freed together with the configuration. */
+struct parsed_block {
+    struct parsed_block *next;
+    max_align_t bytes[];
+};
 
-void parsed_group_clear_children(struct parsed_group *group)
+/* Zeroed. */
+static void *parsed_allocate(struct parsed_configuration *parsed, size_t size)
 {
-    for (size_t i = 0; i < group->child_count; i++)
-        parsed_group_free(group->children[i]);
-    free(group->children);
-    group->children = NULL;
-    group->child_count = 0;
-}
-
-void parsed_group_free(struct parsed_group *group)
-{
-    if (group == NULL)
-        return;
-    for (size_t i = 0; i < group->value_count; i++)
-        parsed_clear(&group->values[i]);
-    parsed_group_clear_children(group);
-    free(group);
-}
-
-struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, const struct key_scope *scope,
-                                         const struct origin *origin)
-{
-    size_t count = keys_count(scope);
-    struct parsed_group *group = calloc(1, sizeof *group + count * sizeof *group->values);
-    if (group == NULL) {
+    struct parsed_block *block = calloc(1, sizeof *block + size);
+    if (block == NULL) {
         problem_memory(parsed->problems);
         return NULL;
     }
-    group->scope = scope;
-    group->values = (struct parsed_value *)(group + 1);
-    group->value_count = count;
-    group->origin = *origin;
-    return group;
+    block->next = parsed->blocks;
+    parsed->blocks = block;
+    return block->bytes;
+}
+
+/* An array of `count` elements with room for one more: the same, or another one that is twice as large. */
+static void *parsed_grow(struct parsed_configuration *parsed, void *array, size_t count, size_t size)
+{
+    if ((count & (count - 1)) != 0)
+        return array;
+    void *grown = parsed_allocate(parsed, (count == 0 ? 1 : 2 * count) * size);
+    return grown == NULL || count == 0 ? grown : memcpy(grown, array, count * size);
+}
+
+const char *parsed_copy(struct parsed_configuration *parsed, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = parsed_allocate(parsed, size);
+    return copy == NULL ? NULL : memcpy(copy, text, size);
 }
 
 struct parsed_configuration *parsed_create(struct problem_list *problems)
@@ -66,31 +56,53 @@ struct parsed_configuration *parsed_create(struct problem_list *problems)
     parsed->admin = parsed_group_create(parsed, &keys_admin, &origin);
     if (parsed->global != NULL && parsed->log != NULL && parsed->admin != NULL)
         return parsed;
-    parsed_free(parsed);
+    parsed_release(parsed);
+    free(parsed);
     return NULL;
 }
 
-static void module_free(struct parsed_module *module)
+void parsed_release(struct parsed_configuration *parsed)
 {
-    parsed_group_free(module->group);
-    for (size_t i = 0; i < module->extra_count; i++) {
-        free(module->extras[i].name);
-        parsed_clear(&module->extras[i].value);
+    while (parsed != NULL && parsed->blocks != NULL) {
+        struct parsed_block *block = parsed->blocks;
+        parsed->blocks = block->next;
+        free(block);
     }
-    free(module->extras);
+}
+
+struct parsed_group *parsed_group_create(struct parsed_configuration *parsed, const struct key_scope *scope,
+                                         const struct origin *origin)
+{
+    size_t count = keys_count(scope);
+    struct parsed_group *group = parsed_allocate(parsed, sizeof *group + count * sizeof *group->values);
+    if (group == NULL)
+        return NULL;
+    group->scope = scope;
+    group->values = (struct parsed_value *)(group + 1);
+    group->value_count = count;
+    group->origin = *origin;
+    return group;
+}
+
+struct parsed_group *parsed_group_add(struct parsed_configuration *parsed, const struct key_scope *scope,
+                                      const struct origin *origin, struct parsed_group ***groups,
+                                      size_t *count)
+{
+    struct parsed_group *group = parsed_group_create(parsed, scope, origin);
+    struct parsed_group **grown = parsed_grow(parsed, *groups, *count, sizeof(struct parsed_group *));
+    if (group == NULL || grown == NULL)
+        return NULL;
+    *groups = grown;
+    return grown[(*count)++] = group;
 }
 
 struct parsed_module *parsed_add_module(struct parsed_configuration *parsed, const struct origin *origin)
 {
     struct parsed_group *group = parsed_group_create(parsed, &keys_module, origin);
-    struct parsed_module *grown = reallocarray(parsed->modules, parsed->module_count + 1, sizeof *grown);
-    if (grown != NULL)
-        parsed->modules = grown;
-    if (group == NULL || grown == NULL) {
-        problem_memory(parsed->problems);
-        parsed_group_free(group);
+    struct parsed_module *grown = parsed_grow(parsed, parsed->modules, parsed->module_count, sizeof *grown);
+    if (group == NULL || grown == NULL)
         return NULL;
-    }
+    parsed->modules = grown;
     grown[parsed->module_count] = (struct parsed_module){ .group = group };
     return &grown[parsed->module_count++];
 }
@@ -99,72 +111,25 @@ struct parsed_value *parsed_add_extra(struct parsed_configuration *parsed, const
                                       enum key_type type)
 {
     struct parsed_module *module = &parsed->modules[parsed->module_count - 1];
-    struct parsed_extra *grown = reallocarray(module->extras, module->extra_count + 1, sizeof *grown);
-    char *copy = strdup(name);
-    if (grown != NULL)
-        module->extras = grown;
-    if (grown == NULL || copy == NULL) {
-        problem_memory(parsed->problems);
-        free(copy);
+    struct parsed_extra *grown = parsed_grow(parsed, module->extras, module->extra_count, sizeof *grown);
+    const char *copy = parsed_copy(parsed, name);
+    if (grown == NULL || copy == NULL)
         return NULL;
-    }
+    module->extras = grown;
     grown[module->extra_count] = (struct parsed_extra){ .name = copy, .type = type };
     return &grown[module->extra_count++].value;
 }
 
-void parsed_free(struct parsed_configuration *parsed)
+/* Appends a copy to an array of texts; returns it. */
+static const char *parsed_append(struct parsed_configuration *parsed, const char ***texts, size_t *count,
+                                 const char *text)
 {
-    if (parsed == NULL)
-        return;
-    parsed_group_free(parsed->global);
-    parsed_group_free(parsed->log);
-    parsed_group_free(parsed->admin);
-    parsed_group_free(parsed->defaults);
-    for (size_t i = 0; i < parsed->listener_count; i++)
-        parsed_group_free(parsed->listeners[i]);
-    free(parsed->listeners);
-    for (size_t i = 0; i < parsed->module_count; i++)
-        module_free(&parsed->modules[i]);
-    free(parsed->modules);
-    for (size_t i = 0; i < parsed->name_count; i++)
-        free(parsed->names[i]);
-    free(parsed->names);
-    for (size_t i = 0; i < parsed->file_count; i++)
-        free(parsed->files[i]);
-    free(parsed->files);
-    free(parsed->main_file);
-    free(parsed);
-}
-
-bool parsed_append(struct parsed_configuration *parsed, struct parsed_group ***groups, size_t *count,
-                   struct parsed_group *group)
-{
-    struct parsed_group **grown = reallocarray(*groups, *count + 1, sizeof(struct parsed_group *));
-    if (grown == NULL) {
-        problem_memory(parsed->problems);
-        parsed_group_free(group);
-        return false;
-    }
-    *groups = grown;
-    grown[(*count)++] = group;
-    return true;
-}
-
-/* Appends a copy to a list of strings; returns it, or NULL (noted). */
-static const char *append_copy(struct parsed_configuration *parsed, char ***texts, size_t *count,
-                               const char *text)
-{
-    char *copy = strdup(text);
-    char **grown = reallocarray(*texts, *count + 1, sizeof(char *));
-    if (grown != NULL)
-        *texts = grown;
-    if (grown == NULL || copy == NULL) {
-        free(copy);
-        problem_memory(parsed->problems);
+    const char *copy = parsed_copy(parsed, text);
+    const char **grown = parsed_grow(parsed, *texts, *count, sizeof(const char *));
+    if (grown == NULL || copy == NULL)
         return NULL;
-    }
-    grown[(*count)++] = copy;
-    return copy;
+    *texts = grown;
+    return grown[(*count)++] = copy;
 }
 
 const char *parsed_name(struct parsed_configuration *parsed, const char *name)
@@ -172,40 +137,35 @@ const char *parsed_name(struct parsed_configuration *parsed, const char *name)
     for (size_t i = 0; i < parsed->name_count; i++)
         if (strcmp(parsed->names[i], name) == 0)
             return parsed->names[i];
-    const char *copy = append_copy(parsed, &parsed->names, &parsed->name_count, name);
+    const char *copy = parsed_append(parsed, &parsed->names, &parsed->name_count, name);
     return copy == NULL ? "" : copy;
 }
 
 void parsed_note_file(struct parsed_configuration *parsed, const char *path)
 {
-    append_copy(parsed, &parsed->files, &parsed->file_count, path);
+    parsed_append(parsed, &parsed->files, &parsed->file_count, path);
 }
 
 struct parsed_group *parsed_find_listener(const struct parsed_configuration *parsed, const char *name)
 {
     for (size_t i = 0; i < parsed->listener_count; i++) {
-        const char *other = parsed_peek(parsed->listeners[i], "name")->string;
+        const char *other = parsed_get(parsed->listeners[i], "name")->string;
         if (other != NULL && strcmp(other, name) == 0)
             return parsed->listeners[i];
     }
     return NULL;
 }
 
-struct parsed_value *parsed_get(struct parsed_group *group, const char *key)
+struct parsed_value *parsed_get(const struct parsed_group *group, const char *key)
 {
     size_t index;
     keys_find(group->scope, key, &index);
     return &group->values[index];
 }
 
-const struct parsed_value *parsed_peek(const struct parsed_group *group, const char *key)
-{
-    return parsed_get((struct parsed_group *)(uintptr_t)group, key);
-}
-
 const struct protocol *parsed_protocol(const struct parsed_group *protocol)
 {
-    return protocols_all()[parsed_peek(protocol, "type")->number];
+    return protocols_all()[parsed_get(protocol, "type")->number];
 }
 
 struct parsed_value *parsed_at(const struct parsed_group *group, size_t index, const struct key **key)
@@ -214,47 +174,34 @@ struct parsed_value *parsed_at(const struct parsed_group *group, size_t index, c
     *key = index < scope->count ? &scope->keys[index] : NULL;
     if (*key != NULL)
         return &group->values[index];
-    if (scope != &keys_protocol)
+    if (scope != &keys_protocol || index - scope->count >= parsed_protocol(group)->key_count)
         return NULL;
-    const struct protocol *protocol = parsed_protocol(group);
-    if (index - scope->count >= protocol->key_count)
-        return NULL;
-    *key = &protocol->keys[index - scope->count];
-    keys_find(scope, (*key)->name, &index);
-    return &group->values[index];
+    *key = &parsed_protocol(group)->keys[index - scope->count];
+    return parsed_get(group, (*key)->name);
 }
 
 bool parsed_set_string(struct parsed_configuration *parsed, struct parsed_value *value,
                        const struct origin *origin, const char *string)
 {
-    char *copy = strdup(string);
-    if (copy == NULL) {
-        problem_memory(parsed->problems);
-        return false;
-    }
-    parsed_clear(value);
-    *value = (struct parsed_value){ .set = true, .origin = *origin, .string = copy };
-    return true;
+    const char *copy = parsed_copy(parsed, string);
+    if (copy != NULL)
+        *value = (struct parsed_value){ .set = true, .origin = *origin, .string = copy };
+    return copy != NULL;
 }
 
 void parsed_set_number(struct parsed_value *value, const struct origin *origin, int64_t number)
 {
-    parsed_clear(value);
     *value = (struct parsed_value){ .set = true, .origin = *origin, .number = number };
 }
 
 bool parsed_add_item(struct parsed_configuration *parsed, struct parsed_value *value,
                      const struct origin *origin, const char *text)
 {
-    struct parsed_item *grown = reallocarray(value->items, value->count + 1, sizeof *grown);
-    char *copy = strdup(text);
-    if (grown != NULL)
-        value->items = grown;
-    if (grown == NULL || copy == NULL) {
-        free(copy);
-        problem_memory(parsed->problems);
+    struct parsed_item *grown = parsed_grow(parsed, value->items, value->count, sizeof *grown);
+    const char *copy = parsed_copy(parsed, text);
+    if (grown == NULL || copy == NULL)
         return false;
-    }
+    value->items = grown;
     grown[value->count++] = (struct parsed_item){ .text = copy, .origin = *origin };
     return true;
 }
@@ -262,17 +209,21 @@ bool parsed_add_item(struct parsed_configuration *parsed, struct parsed_value *v
 bool parsed_set_item(struct parsed_configuration *parsed, struct parsed_value *value,
                      const struct origin *origin, const char *text)
 {
-    parsed_clear(value);
-    value->set = true;
-    value->origin = *origin;
+    *value = (struct parsed_value){ .set = true, .origin = *origin };
     return parsed_add_item(parsed, value, origin, text);
 }
 
-struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, struct parsed_value *value,
-                                       const struct key *key, const struct origin *origin)
+struct parsed_group *parsed_open_group(struct parsed_configuration *parsed, const struct parsed_group *group,
+                                       const char *name, const struct origin *origin)
 {
-    if (value->group == NULL)
+    size_t index;
+    const struct key *key = keys_find(group->scope, name, &index);
+    struct parsed_value *value = &group->values[index];
+    if (value->group == NULL) {
         value->group = parsed_group_create(parsed, key->members, origin);
+        if (value->group != NULL && value->set && key->type == KEY_CHOICE)
+            parsed_set_number(parsed_get(value->group, "type"), &value->origin, value->number);
+    }
     if (!value->set)
         value->origin = *origin;
     value->set = true;
@@ -323,32 +274,34 @@ bool parsed_equals(const struct key *key, int64_t number, const char *text)
 }
 
 bool parsed_read(struct parsed_configuration *parsed, const struct key *key, const char *text,
-                 const struct origin *origin, struct parsed_value *value, char *error, size_t error_size)
+                 const struct origin *origin, struct parsed_value *value)
 {
     char expectation[KEYS_TEXT_SIZE];
     int64_t number;
-    error[0] = '\0';
-    if (*text == '\0')
-        snprintf(error, error_size, "is empty");
-    else if (key->type == KEY_STRING)
+    if (*text == '\0') {
+        problem_error(parsed->problems, origin, NULL, "is empty");
+        return false;
+    }
+    if (key->type == KEY_STRING)
         return parsed_set_string(parsed, value, origin, text);
-    else if (key->type == KEY_STRINGS)
+    if (key->type == KEY_STRINGS)
         return parsed_set_item(parsed, value, origin, text);
-    else if (!parse_number(key, text, &number))
-        snprintf(error, error_size, "\"%.60s\" does not fit: %s is wanted", text,
-                 keys_expectation(key, expectation, sizeof expectation));
-    else
-        parsed_set_number(value, origin, number);
-    return error[0] == '\0';
+    if (!parse_number(key, text, &number)) {
+        problem_error(parsed->problems, origin, NULL, "\"%.60s\" does not fit: %s is wanted", text,
+                      keys_expectation(key, expectation, sizeof expectation));
+        return false;
+    }
+    parsed_set_number(value, origin, number);
+    return true;
 }
 
 const char *parsed_subject(const struct parsed_group *group, const char *listener, const char *key,
-                           char *text, size_t size)
+                           char text[PARSED_SUBJECT_SIZE])
 {
     if (listener != NULL)
-        snprintf(text, size, "listener \"%s\": %s%s", listener, group->scope->subject, key);
+        snprintf(text, PARSED_SUBJECT_SIZE, "listener \"%s\": %s%s", listener, group->scope->subject, key);
     else
-        snprintf(text, size, "%s%s%s", keys_is_of_listener(group->scope) ? "listener: " : "",
+        snprintf(text, PARSED_SUBJECT_SIZE, "%s%s%s", keys_is_of_listener(group->scope) ? "listener: " : "",
                  group->scope->subject, key);
     return text;
 }

@@ -1,6 +1,5 @@
 #include "config/problem.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,47 +12,44 @@
 static char *problem_escape(char *text)
 {
     size_t length = strnlen(text, PROBLEM_MAX + 1);
-    bool is_cut = length > PROBLEM_MAX;
+    bool is_truncated = length > PROBLEM_MAX;
     char *escaped = malloc(4 * length + sizeof "...");
     char *end = escaped;
-    for (size_t i = 0; escaped != NULL && i < length - is_cut; i++) {
+    for (size_t i = 0; escaped != NULL && i < length - is_truncated; i++) {
         if (text[i] >= ' ' && text[i] <= '~')
             *end++ = text[i];
         else
             end += sprintf(end, "\\x%02x", (unsigned char)text[i]);
     }
     if (escaped != NULL)
-        strcpy(end, is_cut ? "..." : "");
+        strcpy(end, is_truncated ? "..." : "");
     free(text);
     return escaped;
 }
 
+static const char *const origin_kinds[] = {
+    [ORIGIN_DEFAULT] = "default",
+    [ORIGIN_FILE] = "file",
+    [ORIGIN_ENVIRONMENT] = "environment",
+    [ORIGIN_COMMAND_LINE] = "command line",
+};
+
 /* Where it is; NULL if nowhere in particular, or when memory is short. */
-static char *make_place(const struct origin *origin)
+static char *problem_place(const struct origin *origin)
 {
     char *place = NULL;
-    int length = 0;
-    switch (origin->kind) {
-    case ORIGIN_FILE:
-        length = origin->line == 0 ? asprintf(&place, "%s", origin->name)
-                                   : asprintf(&place, "%s:%u", origin->name, origin->line);
-        break;
-    case ORIGIN_ENVIRONMENT:
-        length = asprintf(&place, "environment");
-        break;
-    case ORIGIN_COMMAND_LINE:
-        length = asprintf(&place, "command line");
-        break;
-    case ORIGIN_DEFAULT:
-        break;
-    }
-    return length == -1 || place == NULL ? NULL : problem_escape(place);
+    if (origin->kind == ORIGIN_DEFAULT)
+        return NULL;
+    const char *name = origin->kind == ORIGIN_FILE ? origin->name : origin_kinds[origin->kind];
+    int length =
+        origin->line == 0 ? asprintf(&place, "%s", name) : asprintf(&place, "%s:%u", name, origin->line);
+    return length == -1 ? NULL : problem_escape(place);
 }
 
-static void problem_add(struct problem_list *list, bool is_error, const struct origin *origin,
-                        const char *subject, const char *format, va_list arguments)
+void problem_add(struct problem_list *list, bool is_error, const struct origin *origin, const char *subject,
+                 const char *format, va_list arguments)
 {
-    struct problem problem = { .is_error = is_error, .place = make_place(origin) };
+    struct problem problem = { .is_error = is_error, .place = problem_place(origin) };
     char *message = NULL;
     list->errors += is_error;
     if ((origin->kind == ORIGIN_ENVIRONMENT || origin->kind == ORIGIN_COMMAND_LINE) && origin->name != NULL)
@@ -73,21 +69,12 @@ static void problem_add(struct problem_list *list, bool is_error, const struct o
     free(message);
 }
 
-void problem_error(struct problem_list *list, const struct origin *origin, const char *subject,
-                   const char *format, ...)
+void problem_report(struct problem_list *list, bool is_error, const struct origin *origin,
+                    const char *subject, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    problem_add(list, true, origin, subject, format, arguments);
-    va_end(arguments);
-}
-
-void problem_warning(struct problem_list *list, const struct origin *origin, const char *subject,
-                     const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    problem_add(list, false, origin, subject, format, arguments);
+    problem_add(list, is_error, origin, subject, format, arguments);
     va_end(arguments);
 }
 
@@ -117,19 +104,10 @@ void problem_list_free(struct problem_list *list)
 
 const char *origin_print(const struct origin *origin, char *text, size_t size)
 {
-    switch (origin->kind) {
-    case ORIGIN_FILE:
+    if (origin->kind == ORIGIN_FILE)
         snprintf(text, size, "%s:%u", origin->name, origin->line);
-        break;
-    case ORIGIN_ENVIRONMENT:
-        snprintf(text, size, "environment %s", origin->name);
-        break;
-    case ORIGIN_COMMAND_LINE:
-        snprintf(text, size, "command line %s", origin->name);
-        break;
-    case ORIGIN_DEFAULT:
-        snprintf(text, size, "default");
-        break;
-    }
+    else
+        snprintf(text, size, "%s%s%s", origin_kinds[origin->kind], origin->name == NULL ? "" : " ",
+                 origin->name == NULL ? "" : origin->name);
     return text;
 }

@@ -2,6 +2,7 @@
 #ifndef CONFIG_PROBLEM_H
 #define CONFIG_PROBLEM_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -31,10 +32,13 @@ struct problem_list {
 
 /* Adds "FILE:LINE: error: SUBJECT: MESSAGE", where SUBJECT (may be NULL) names group and key. A value of the
  * environment is placed by its variable instead: "environment: error: VARIABLE: MESSAGE". */
-void problem_error(struct problem_list *list, const struct origin *origin, const char *subject,
-                   const char *format, ...) __attribute__((format(printf, 4, 5)));
-void problem_warning(struct problem_list *list, const struct origin *origin, const char *subject,
-                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+void problem_add(struct problem_list *list, bool is_error, const struct origin *origin, const char *subject,
+                 const char *format, va_list arguments);
+void problem_report(struct problem_list *list, bool is_error, const struct origin *origin,
+                    const char *subject, const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#define problem_error(list, ...)   problem_report(list, true, __VA_ARGS__)
+#define problem_warning(list, ...) problem_report(list, false, __VA_ARGS__)
 
 /* Takes the problems after the first `count` back. */
 void problem_forget(struct problem_list *list, size_t count);

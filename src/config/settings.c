@@ -35,31 +35,18 @@ const char *settings_explain_auto(const struct listener_settings *settings, char
     return text;
 }
 
-struct target_settings *target_settings_copy(const struct target_settings *settings)
+struct target_set_settings listener_settings_targets(const struct listener_settings *settings)
 {
-    struct target_settings *copy = malloc(sizeof *copy);
-    if (copy == NULL)
-        return NULL;
-    *copy = *settings;
-    copy->name = strdup(settings->name);
-    if (endpoint_copy(&settings->endpoint, &copy->endpoint) && copy->name != NULL)
-        return copy;
-    target_settings_free(copy);
-    return NULL;
-}
-
-void target_settings_free(struct target_settings *settings)
-{
-    if (settings == NULL)
-        return;
-    endpoint_free(&settings->endpoint);
-    free(settings->name);
-    free(settings);
-}
-
-bool target_settings_equal(const struct target_settings *a, const struct target_settings *b)
-{
-    return key_fields_equal(keys_target.keys, keys_target.count, a, b);
+    return (struct target_set_settings){
+        .listener = settings->name,
+        .targets = settings->targets,
+        .target_count = settings->target_count,
+        .balance = settings->balance,
+        .connect_timeout = settings->connect_timeout,
+        .retry_min = settings->retry_min,
+        .retry_max = settings->retry_max,
+        .reconnect_delay = settings->reconnect_delay,
+    };
 }
 
 struct listener_settings *listener_settings_reference(struct listener_settings *settings)
@@ -75,10 +62,8 @@ void listener_settings_release(struct listener_settings *settings)
     for (size_t i = 0; i < settings->listen_count; i++)
         endpoint_free(&settings->listen[i]);
     free(settings->listen);
-    for (size_t i = 0; i < settings->target_count; i++) {
-        endpoint_free(&settings->targets[i].endpoint);
-        free(settings->targets[i].name);
-    }
+    for (size_t i = 0; i < settings->target_count; i++)
+        target_settings_release(&settings->targets[i]);
     free(settings->targets);
     protocol_settings_release(&settings->protocol);
     access_list_release(settings->blocklist);
@@ -96,8 +81,7 @@ void settings_free(struct settings *settings)
         listener_settings_release(settings->listeners[i]);
     free(settings->listeners);
     listener_settings_release(settings->admin);
-    free((char *)settings->log.path);
-    free(settings->file);
     key_fields_release(keys_global.keys, keys_global.count, settings);
+    key_fields_release(keys_log.keys, keys_log.count, settings);
     free(settings);
 }

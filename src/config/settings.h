@@ -5,8 +5,8 @@
 
 #include "access/access_list.h"
 #include "base/log.h"
-#include "net/address.h"
 #include "protocol/protocol.h"
+#include "target/target_settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,30 +14,9 @@
 #include <sys/types.h>
 
 /* More of them in one listener are refused. */
-#define SETTINGS_MAX_TARGETS 64
-#define SETTINGS_MAX_LISTEN  64
+#define SETTINGS_MAX_LISTEN 64
 
 enum listener_mode { MODE_PROXY, MODE_FIFO, MODE_FUNNEL, MODE_AUTO };
-enum balance { BALANCE_LEAST_CONNECTIONS, BALANCE_ROUND_ROBIN, BALANCE_FIRST, BALANCE_SOURCE };
-
-/* TCP keep-alive of one kind of connection; idle and interval in milliseconds. */
-struct keep_alive_settings {
-    bool enabled;
-    int64_t idle;
-    int64_t interval;
-    int64_t count;
-};
-
-struct target_settings {
-    struct endpoint endpoint;
-    char *name; /* the endpoint as text, for logs */
-    struct keep_alive_settings keep_alive;
-    int64_t connections;     /* shared modes: how many there are at most */
-    int64_t max_connections; /* proxy mode; -1: no limit */
-    bool backup;
-    int64_t weight;          /* 0: no new work */
-    int send_proxy_protocol; /* proxy mode: version of the header; 0: none */
-};
 
 /* Who owns a unix socket and what may be done with it. */
 struct unix_settings {
@@ -109,8 +88,7 @@ const char *settings_explain_auto(const struct listener_settings *settings, char
 
 /* The whole configuration. Owned by struct config. */
 struct settings {
-    char *file;             /* the main file; NULL if there was none */
-    struct log_options log; /* log.path is owned by the settings */
+    struct log_options log; /* log.path is what the key "output" says, whatever that is */
     char *user;             /* NULL: stay who we are */
     char *group;            /* NULL: the user's own */
     uid_t user_id;          /* valid if user != NULL */
@@ -123,10 +101,8 @@ struct settings {
     size_t listener_count;
 };
 
-/* A copy, which its owner frees; NULL when memory is short. Whether nothing distinguishes two targets. */
-struct target_settings *target_settings_copy(const struct target_settings *settings);
-void target_settings_free(struct target_settings *settings); /* NULL is allowed */
-bool target_settings_equal(const struct target_settings *a, const struct target_settings *b);
+/* What a set of its targets runs on; borrowed from `settings`. */
+struct target_set_settings listener_settings_targets(const struct listener_settings *settings);
 
 struct listener_settings *listener_settings_reference(struct listener_settings *settings);
 void listener_settings_release(struct listener_settings *settings); /* NULL is allowed */

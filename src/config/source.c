@@ -1,11 +1,11 @@
 #include "config/source.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 /* Files within files; as many as libconfig itself allows. */
@@ -32,125 +32,57 @@ struct reading {
 
 struct reader {
     struct source *source;
+    FILE *text; /* of the source */
     struct parsed_configuration *parsed;
     const char *folder; /* of the main file, with its slash; "" for the current one */
     enum scan_state state;
-    char word[WORD_SIZE]; /* the last word outside strings */
-    char key[WORD_SIZE];  /* the last word that stood before '=' or ':' */
+    const struct origin *origin; /* of the line that is scanned */
+    char word[WORD_SIZE];        /* the last word outside strings */
+    char key[WORD_SIZE];         /* the last word that stood before '=' or ':' */
 };
 
-static bool read_file(struct reader *reader, const char *path, const struct reading *parent);
+static bool source_read_file(struct reader *reader, const char *path, const struct reading *parent);
 
-static void source_error(struct reader *reader, const struct origin *origin, const char *message)
-{
-    problem_error(reader->parsed->problems, origin, reader->key[0] == '\0' ? NULL : reader->key, "%s",
-                  message);
-}
+#define scan_error(reader, ...)                                                                              \
+    problem_error((reader)->parsed->problems, (reader)->origin,                                              \
+                  (reader)->key[0] == '\0' ? NULL : (reader)->key, __VA_ARGS__)
 
-static bool source_append(struct reader *reader, const char *bytes, size_t length)
-{
-    struct source *source = reader->source;
-    if (source->length + length + 1 > source->capacity) {
-        size_t capacity = 2 * (source->length + length + 1);
-        char *grown = realloc(source->text, capacity);
-        if (grown == NULL) {
-            problem_memory(reader->parsed->problems);
-            return false;
-        }
-        source->text = grown;
-        source->capacity = capacity;
-    }
-    memcpy(source->text + source->length, bytes, length);
-    source->length += length;
-    source->text[source->length] = '\0';
-    return true;
-}
-
-/* Notes where the text's next line comes from. */
-static bool source_begin_line(struct reader *reader, const struct origin *origin)
-{
-    struct source *source = reader->source;
-    if (source->line_count == source->line_capacity) {
-        size_t capacity = 2 * source->line_capacity + 64;
-        struct origin *grown = reallocarray(source->lines, capacity, sizeof *grown);
-        if (grown == NULL) {
-            problem_memory(reader->parsed->problems);
-            return false;
-        }
-        source->lines = grown;
-        source->line_capacity = capacity;
-    }
-    source->lines[source->line_count++] = *origin;
-    return true;
-}
-
-static bool is_word_character(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '*' || c == '.' || c == '+';
-}
-
-/* Whether libconfig would take the token for a number with no fraction and no L. */
-static bool is_plain_integer(const char *token, size_t length)
-{
-    size_t start = length > 0 && (token[0] == '-' || token[0] == '+') ? 1 : 0;
-    bool hex = length > start + 2 && token[start] == '0' && tolower((unsigned char)token[start + 1]) == 'x';
-    if (hex)
-        start += 2;
-    for (size_t i = start; i < length; i++)
-        if (hex ? !isxdigit((unsigned char)token[i]) : !isdigit((unsigned char)token[i]))
-            return false;
-    return length > start;
-}
-
-static void check_integer(struct reader *reader, const struct origin *origin, const char *token,
-                          size_t length)
+/* Of a word that libconfig takes for a number with no fraction. */
+static void scan_integer(struct reader *reader, const char *word, size_t length)
 {
     char text[48];
-    char message[160];
-    size_t digits = length;
-    bool is_long = false;
-    while (digits > 0 && token[digits - 1] == 'L') {
-        digits--;
-        is_long = true;
-    }
-    if (!is_plain_integer(token, digits))
+    size_t end = length;
+    while (end > 0 && word[end - 1] == 'L')
+        end--;
+    size_t start = *word == '-' || *word == '+' ? 1 : 0;
+    bool is_hex = strncasecmp(word + start, "0x", 2) == 0;
+    start += is_hex ? 2 : 0;
+    if (end <= start || strspn(word + start, is_hex ? "0123456789abcdefABCDEF" : "0123456789") < end - start)
         return;
-    snprintf(text, sizeof text, "%.*s", (int)(digits < sizeof text ? digits : sizeof text - 1), token);
+    snprintf(text, sizeof text, "%.*s", (int)end, word);
     errno = 0;
-    long long value = strtoll(text, NULL, strpbrk(text, "xX") != NULL ? 16 : 10);
-    if (digits >= sizeof text || errno == ERANGE)
-        snprintf(message, sizeof message, "%s is beyond what an integer can hold", text);
-    else if (!is_long && (value > INT32_MAX || value < INT32_MIN))
-        snprintf(message, sizeof message, "%s does not fit 32 bits: write %sL", text, text);
-    else
-        return;
-    source_error(reader, origin, message);
+    long long value = strtoll(text, NULL, is_hex ? 16 : 10);
+    if (end >= sizeof text || errno == ERANGE)
+        scan_error(reader, "%s is beyond what an integer can hold", text);
+    else if (end == length && (value > INT32_MAX || value < INT32_MIN))
+        scan_error(reader, "%s does not fit 32 bits: write %sL", text, text);
 }
 
-/* A word outside strings and comments: a key, a number, true or false. Returns where it ends. */
-static const char *scan_word(struct reader *reader, const struct origin *origin, const char *c,
-                             const char *end)
+/* Outside strings and comments; a word is a key, a number, true or false. Returns where to go on. */
+static const char *scan_plain(struct reader *reader, const char *c)
 {
-    const char *start = c;
-    while (c < end && is_word_character(*c))
-        c++;
-    size_t length = (size_t)(c - start);
-    snprintf(reader->word, sizeof reader->word, "%.*s", (int)(length < WORD_SIZE ? length : WORD_SIZE - 1),
-             start);
-    check_integer(reader, origin, start, length);
-    return c;
-}
-
-static const char *scan_plain(struct reader *reader, const struct origin *origin, const char *c,
-                              const char *end)
-{
-    if (is_word_character(*c))
-        return scan_word(reader, origin, c, end);
+    static const char in_words[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-*.+";
+    size_t length = strspn(c, in_words);
+    if (length > 0) {
+        snprintf(reader->word, sizeof reader->word, "%.*s", (int)length, c);
+        scan_integer(reader, c, length);
+        return c + length;
+    }
     if (*c == '"')
         reader->state = SCAN_STRING;
-    else if (*c == '#' || (*c == '/' && c + 1 < end && c[1] == '/'))
+    else if (*c == '#' || (*c == '/' && c[1] == '/'))
         reader->state = SCAN_LINE_COMMENT;
-    else if (*c == '/' && c + 1 < end && c[1] == '*')
+    else if (*c == '/' && c[1] == '*')
         reader->state = SCAN_BLOCK_COMMENT;
     else if (*c == '=' || *c == ':')
         memcpy(reader->key, reader->word, sizeof reader->key);
@@ -159,35 +91,34 @@ static const char *scan_plain(struct reader *reader, const struct origin *origin
     return c + (*c == '/' ? 2 : 1);
 }
 
-static const char *scan_string(struct reader *reader, const struct origin *origin, const char *c,
-                               const char *end)
+static const char *scan_string(struct reader *reader, const char *c)
 {
     if (*c == '"')
         reader->state = SCAN_PLAIN;
-    if (*c != '\\' || c + 1 >= end)
+    if (*c != '\\' || c[1] == '\0')
         return c + 1;
-    if (end - c >= 4 && (c[1] == 'x' || c[1] == 'X') && c[2] == '0' && c[3] == '0')
-        source_error(reader, origin, "\\x00 would cut the string short");
+    if (strncasecmp(c, "\\x00", 4) == 0)
+        scan_error(reader, "\\x00 would cut the string short");
     return c + 2;
 }
 
 /* Looks at one line, its line feed included. */
-static void scan_line(struct reader *reader, const struct origin *origin, const char *c, const char *end)
+static void scan_line(struct reader *reader, const char *c)
 {
-    while (c < end) {
+    while (*c != '\0') {
         switch (reader->state) {
         case SCAN_PLAIN:
-            c = scan_plain(reader, origin, c, end);
+            c = scan_plain(reader, c);
             break;
         case SCAN_STRING:
-            c = scan_string(reader, origin, c, end);
+            c = scan_string(reader, c);
             break;
         case SCAN_LINE_COMMENT:
             if (*c++ == '\n')
                 reader->state = SCAN_PLAIN;
             break;
         case SCAN_BLOCK_COMMENT:
-            if (end - c >= 2 && c[0] == '*' && c[1] == '/') {
+            if (c[0] == '*' && c[1] == '/') {
                 reader->state = SCAN_PLAIN;
                 c++;
             }
@@ -197,100 +128,109 @@ static void scan_line(struct reader *reader, const struct origin *origin, const 
     }
 }
 
-/* If the line is an include directive, returns where the file's name begins, behind its
- * opening quote; else NULL. */
-static const char *include_argument(const struct reader *reader, const char *line, const char *end)
+/* If the line is an include directive, returns where the file's name begins, behind its opening quote; else NULL. */
+static const char *include_argument(const struct reader *reader, const char *line)
 {
     static const char directive[] = "@include";
-    const char *c = line;
-    while (c < end && (*c == ' ' || *c == '\t'))
-        c++;
-    if (reader->state != SCAN_PLAIN || (size_t)(end - c) < sizeof directive ||
-        strncmp(c, directive, sizeof directive - 1) != 0)
+    const char *c = line + strspn(line, " \t");
+    if (reader->state != SCAN_PLAIN || strncmp(c, directive, strlen(directive)) != 0)
         return NULL;
-    c += sizeof directive - 1;
-    const char *blank = c;
-    while (c < end && (*c == ' ' || *c == '\t'))
-        c++;
-    return c > blank && c < end && *c == '"' ? c + 1 : NULL;
+    c += strlen(directive);
+    size_t blanks = strspn(c, " \t");
+    return blanks > 0 && c[blanks] == '"' ? c + blanks + 1 : NULL;
 }
 
 /* The file's name (to be freed) as written before the closing quote, with backslashes taken off; NULL when
  * memory is short. `rest` becomes what follows the quote, NULL if there is none. */
-static char *include_name(const char *c, const char *end, const char **rest)
+static char *include_name(const char *c, const char **rest)
 {
-    char *name = malloc((size_t)(end - c) + 1);
+    char *name = malloc(strlen(c) + 1);
     size_t length = 0;
-    *rest = NULL;
     if (name == NULL)
         return NULL;
-    for (; c < end && *c != '"'; c++) {
-        if (*c == '\\' && c + 1 < end)
+    for (; *c != '\0' && *c != '"'; c++) {
+        if (*c == '\\' && c[1] != '\0')
             c++;
         name[length++] = *c;
     }
     name[length] = '\0';
-    if (c < end)
-        *rest = c + 1;
+    *rest = *c == '"' ? c + 1 : NULL;
     return name;
 }
 
-static bool is_blank_or_comment(const char *c, const char *end)
+static bool is_blank_or_comment(const char *c)
 {
-    while (c < end && isspace((unsigned char)*c))
-        c++;
-    return c == end || *c == '#' || (*c == '/' && c + 1 < end && c[1] == '/');
+    c += strspn(c, " \t\n\v\f\r");
+    return *c == '\0' || *c == '#' || strncmp(c, "//", 2) == 0;
 }
 
-static bool read_include(struct reader *reader, const struct reading *reading, const char *argument,
-                         const char *end)
+static bool read_include(struct reader *reader, const struct reading *reading, const char *argument)
 {
+    struct problem_list *problems = reader->parsed->problems;
     const char *rest;
     char *path = NULL;
     bool success = false;
-    char *name = include_name(argument, end, &rest);
+    char *name = include_name(argument, &rest);
     if (name == NULL)
-        problem_memory(reader->parsed->problems);
+        problem_memory(problems);
     else if (rest == NULL)
-        problem_error(reader->parsed->problems, &reading->origin, NULL,
-                      "@include: the file's name has no closing quote");
-    else if (!is_blank_or_comment(rest, end))
-        problem_error(reader->parsed->problems, &reading->origin, NULL,
+        problem_error(problems, &reading->origin, NULL, "@include: the file's name has no closing quote");
+    else if (!is_blank_or_comment(rest))
+        problem_error(problems, &reading->origin, NULL,
                       "@include \"%s\": nothing but a comment may follow in the line", name);
     else if (asprintf(&path, "%s%s", name[0] == '/' ? "" : reader->folder, name) == -1)
-        problem_memory(reader->parsed->problems);
+        problem_memory(problems);
     else {
-        success = read_file(reader, path, reading);
+        success = source_read_file(reader, path, reading);
         free(path);
     }
     free(name);
     return success;
 }
 
-static bool read_line(struct reader *reader, struct reading *reading, const char *line, const char *end)
+/* Notes where the text's next line comes from. */
+static bool source_begin_line(struct reader *reader, const struct origin *origin)
 {
-    if (memchr(line, '\0', (size_t)(end - line)) != NULL) {
+    struct source *source = reader->source;
+    size_t count = source->line_count;
+    if ((count & (count - 1)) == 0) { /* it is full */
+        struct origin *grown = reallocarray(source->lines, count == 0 ? 1 : 2 * count, sizeof *grown);
+        if (grown == NULL) {
+            problem_memory(reader->parsed->problems);
+            return false;
+        }
+        source->lines = grown;
+    }
+    source->lines[source->line_count++] = *origin;
+    return true;
+}
+
+static bool source_read_line(struct reader *reader, const struct reading *reading, const char *line,
+                             size_t length)
+{
+    if (strlen(line) < length) {
         problem_error(reader->parsed->problems, &reading->origin, NULL, "there is a zero byte in this line");
         return false;
     }
-    const char *argument = include_argument(reader, line, end);
+    const char *argument = include_argument(reader, line);
     if (argument != NULL)
-        return read_include(reader, reading, argument, end);
-    scan_line(reader, &reading->origin, line, end);
-    bool ends = end > line && end[-1] == '\n';
-    return source_begin_line(reader, &reading->origin) && source_append(reader, line, (size_t)(end - line)) &&
-           (ends || source_append(reader, "\n", 1));
+        return read_include(reader, reading, argument);
+    reader->origin = &reading->origin;
+    scan_line(reader, line);
+    fprintf(reader->text, "%s%s", line, line[length - 1] == '\n' ? "" : "\n");
+    return source_begin_line(reader, &reading->origin);
 }
 
-/* Reads to the end, or a byte more than a configuration may have; NULL with errno. The buffer grows as it is
- * filled: one that is large enough for all, once freed, teaches malloc() to keep that much for ever. */
-static char *read_bytes(FILE *file, size_t *length)
+/* Reads to the end, or a byte more than a configuration may have, with room for another byte; NULL with errno. The
+ * buffer grows as it is filled: one that is large enough for all, once freed, teaches malloc() to keep that much for
+ * ever. */
+static char *source_read_bytes(FILE *file, size_t *length)
 {
     char *text = NULL;
     size_t capacity = READ_SIZE / 2;
     do {
         capacity = 2 * capacity < SOURCE_SIZE_MAX + 1 ? 2 * capacity : SOURCE_SIZE_MAX + 1;
-        char *grown = realloc(text, capacity);
+        char *grown = realloc(text, capacity + 1);
         if (grown == NULL) {
             free(text);
             return NULL;
@@ -302,8 +242,8 @@ static char *read_bytes(FILE *file, size_t *length)
 }
 
 /* The whole file, or NULL (noted as a problem at `place`). */
-static char *load_file(struct reader *reader, const char *path, const struct origin *place,
-                       struct stat *status, size_t *length)
+static char *source_load(struct reader *reader, const char *path, const struct origin *place,
+                         struct stat *status, size_t *length)
 {
     char *text = NULL;
     FILE *file = fopen(path, "re");
@@ -312,70 +252,64 @@ static char *load_file(struct reader *reader, const char *path, const struct ori
         reason = strerror(errno);
     else if (!S_ISREG(status->st_mode) && !S_ISFIFO(status->st_mode) && !S_ISCHR(status->st_mode))
         reason = "it is no file";
-    if (reason == NULL) {
-        text = read_bytes(file, length);
-        if (text == NULL || ferror(file))
-            reason = strerror(errno);
-        else if (*length > SOURCE_SIZE_MAX)
-            reason = "it is too large to be a configuration";
-    }
+    else if ((text = source_read_bytes(file, length)) == NULL || ferror(file))
+        reason = strerror(errno);
+    else if (*length > SOURCE_SIZE_MAX)
+        reason = "it is too large to be a configuration";
     if (file != NULL)
         fclose(file);
     if (reason == NULL)
         return text;
     free(text);
-    if (place->kind == ORIGIN_FILE && place->line > 0)
+    if (place->line > 0)
         problem_error(reader->parsed->problems, place, NULL, "@include \"%s\": %s", path, reason);
     else
         problem_error(reader->parsed->problems, place, NULL, "%s", reason);
     return NULL;
 }
 
-static bool is_included_already(const struct reading *reading, const struct stat *status)
+/* Whether a file may be read within others; else a problem. */
+static bool source_may_include(const struct reader *reader, const char *path, const struct reading *parent,
+                               const struct stat *status)
 {
-    for (; reading != NULL; reading = reading->parent)
-        if (reading->device == status->st_dev && reading->inode == status->st_ino)
-            return true;
-    return false;
-}
-
-static unsigned include_depth(const struct reading *reading)
-{
-    unsigned depth = 0;
-    for (; reading != NULL; reading = reading->parent)
+    int depth = 0;
+    for (const struct reading *reading = parent; reading != NULL; reading = reading->parent) {
         depth++;
-    return depth;
+        if (reading->device != status->st_dev || reading->inode != status->st_ino)
+            continue;
+        problem_error(reader->parsed->problems, &parent->origin, NULL,
+                      "@include \"%s\": the file includes itself", path);
+        return false;
+    }
+    if (depth > INCLUDE_DEPTH_MAX)
+        problem_error(reader->parsed->problems, &parent->origin, NULL,
+                      "@include \"%s\": more than %d files deep", path, INCLUDE_DEPTH_MAX);
+    return depth <= INCLUDE_DEPTH_MAX;
 }
 
-static bool read_file(struct reader *reader, const char *path, const struct reading *parent)
+static bool source_read_file(struct reader *reader, const char *path, const struct reading *parent)
 {
     struct reading reading = {
         .parent = parent,
         .origin = { .kind = ORIGIN_FILE, .name = parsed_name(reader->parsed, path) },
     };
-    const struct origin *place = parent == NULL ? &reading.origin : &parent->origin;
     struct stat status;
     size_t length = 0;
-    char *text = load_file(reader, path, place, &status, &length);
-    if (text == NULL)
-        return false;
-    bool success = false;
-    if (is_included_already(parent, &status)) {
-        problem_error(reader->parsed->problems, place, NULL, "@include \"%s\": the file includes itself",
-                      path);
-    } else if (include_depth(parent) > INCLUDE_DEPTH_MAX) {
-        problem_error(reader->parsed->problems, place, NULL, "@include \"%s\": more than %d files deep", path,
-                      INCLUDE_DEPTH_MAX);
-    } else {
+    char *text =
+        source_load(reader, path, parent == NULL ? &reading.origin : &parent->origin, &status, &length);
+    bool success = text != NULL && source_may_include(reader, path, parent, &status);
+    if (success) {
         reading.device = status.st_dev;
         reading.inode = status.st_ino;
         parsed_note_file(reader->parsed, path);
-        success = true;
-        for (const char *line = text, *end; line < text + length; line = end) {
-            const char *feed = memchr(line, '\n', (size_t)(text + length - line));
+        for (char *line = text, *end; line < text + length; line = end) {
+            char *feed = memchr(line, '\n', (size_t)(text + length - line));
             end = feed == NULL ? text + length : feed + 1;
+            const char next = *end;
+            *end = '\0';
             reading.origin.line++;
-            success = read_line(reader, &reading, line, end) && success;
+            success = source_read_line(reader, &reading, line, (size_t)(end - line)) && success;
+            *end = next;
         }
     }
     free(text);
@@ -387,13 +321,18 @@ bool source_read(struct source *source, struct parsed_configuration *parsed, con
     struct reader reader = { .source = source, .parsed = parsed };
     const char *slash = strrchr(path, '/');
     char *folder = strndup(path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
+    size_t size;
     *source = (struct source){ 0 };
-    if (folder == NULL) {
-        problem_memory(parsed->problems);
-        return false;
-    }
     reader.folder = folder;
-    bool success = source_append(&reader, "", 0) && read_file(&reader, path, NULL);
+    reader.text = open_memstream(&source->text, &size);
+    if (folder == NULL || reader.text == NULL)
+        problem_memory(parsed->problems);
+    bool success = folder != NULL && reader.text != NULL && source_read_file(&reader, path, NULL);
+    bool is_short = reader.text != NULL && ferror(reader.text) != 0;
+    if (reader.text != NULL && (fclose(reader.text) != 0 || is_short)) {
+        problem_memory(parsed->problems);
+        success = false;
+    }
     free(folder);
     return success;
 }
@@ -402,7 +341,6 @@ void source_free(struct source *source)
 {
     free(source->text);
     free(source->lines);
-    *source = (struct source){ 0 };
 }
 
 struct origin source_origin(const struct source *source, unsigned line)

@@ -8,12 +8,9 @@
 
 /* Owned by the reader. source_free() when done, also after a failure. */
 struct source {
-    char *text; /* ends with a zero byte */
-    size_t length;
-    size_t capacity;
+    char *text;           /* ends with a zero byte */
     struct origin *lines; /* of each line of the text */
     size_t line_count;
-    size_t line_capacity;
 };
 
 /* Reads the file `path`. `@include "FILE"` at the start of a line is replaced by the file, whose name is

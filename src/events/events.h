@@ -12,19 +12,14 @@
 #include "net/address.h"
 #include "protocol/protocol.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 /* Counted by reference. */
 struct events;
 
-/* Loads the modules of a configuration and checks their settings, but starts none. Adds each error to the
- * problems of the configuration; NULL if there is any. */
+/* Loads the modules of a configuration, without starting any, and checks their settings. Errors are added to
+ * the problems of the configuration; NULL if there is any. */
 struct events *events_load(struct config *config);
 
-/* Starts all modules, in order. False with the reason in `error`; events_release() then stops those that were
- * started. */
+/* Starts all modules. False with the reason in `error`: events_release() then stops those that were started. */
 bool events_start(struct events *events, char *error, size_t error_size);
 
 /* Whether these are the same modules with the same settings. */
@@ -66,12 +61,12 @@ uint64_t events_client_number(const struct events_client *client);
 void events_client_close(struct events_client *client, enum reason reason, uint64_t bytes_from_client,
                          uint64_t bytes_to_client);
 
-/* ---- Proxy mode: bytes as they pass ---- */
+/* ---- Proxy mode ---- */
 
 /* The client has its target connection. */
 void events_client_connected(struct events_client *client, const char *target);
 
-/* Whether the bytes are wanted. */
+/* Whether the bytes that pass are wanted; and these bytes, as they pass. */
 bool events_client_follows(const struct events_client *client);
 void events_client_bytes(struct events_client *client, const char *bytes, size_t length);
 void events_target_bytes(struct events_client *client, const char *bytes, size_t length);

@@ -1,6 +1,6 @@
 #include "events/events_module.h"
 
-#include "events/host.h"
+#include "base/log.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,13 +26,12 @@ struct loading {
     struct module *module;
     const struct parsed_configuration *parsed;
     const struct parsed_module *group;
+    const struct parsed_value *path; /* as configured */
 };
 
-static void module_fail(const struct loading *loading, const struct origin *origin, const char *key,
-                        const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static void module_fail(const struct loading *loading, const struct origin *origin, const char *key,
-                        const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void module_fail(const struct loading *loading,
+                                                              const struct origin *origin, const char *key,
+                                                              const char *format, ...)
 {
     char subject[192];
     char text[1024];
@@ -42,11 +41,6 @@ static void module_fail(const struct loading *loading, const struct origin *orig
     va_end(arguments);
     snprintf(subject, sizeof subject, "modules: %s", key);
     problem_error(loading->parsed->problems, origin, subject, "%s", text);
-}
-
-static const struct parsed_value *path_of(const struct loading *loading)
-{
-    return parsed_peek(loading->group->group, "path");
 }
 
 /* ---- The file ---- */
@@ -86,21 +80,21 @@ static bool is_trusted(const struct loading *loading)
 {
     char file[PATH_MAX];
     const char *path = loading->module->path;
-    const struct parsed_value *value = path_of(loading);
+    const struct origin *origin = &loading->path->origin;
     if (realpath(path, file) == NULL) {
-        module_fail(loading, &value->origin, "path", "%s: %s", path, strerror(errno));
+        module_fail(loading, origin, "path", "%s: %s", path, strerror(errno));
         return false;
     }
     if (geteuid() != 0)
         return true;
     if (others_may_write(file, S_IWGRP | S_IWOTH)) {
-        module_fail(loading, &value->origin, "path",
+        module_fail(loading, origin, "path",
                     "%s is refused: others than root may write to it, and the program runs as root", path);
         return false;
     }
     if (others_may_write(path, 0) || others_may_replace(file) || others_may_replace(path)) {
         module_fail(
-            loading, &value->origin, "path",
+            loading, origin, "path",
             "%s is refused: others than root may write to its folder, or to one above it, and the program "
             "runs as root",
             path);
@@ -111,7 +105,7 @@ static bool is_trusted(const struct loading *loading)
 
 static bool find_file(const struct loading *loading)
 {
-    const struct parsed_value *path = path_of(loading);
+    const struct parsed_value *path = loading->path;
     char text[PATH_MAX];
     if (!path->set) {
         if (!path->faulty)
@@ -138,7 +132,7 @@ static bool find_file(const struct loading *loading)
 static bool open_library(const struct loading *loading)
 {
     struct module *module = loading->module;
-    const struct origin *origin = &path_of(loading)->origin;
+    const struct origin *origin = &loading->path->origin;
     const char *path = module->path;
     module->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const struct proximux_module *found = module->library == NULL ? NULL : dlsym(module->library, SYMBOL);
@@ -174,16 +168,13 @@ static size_t count_keys(const struct proximux_module *module)
     return count;
 }
 
-static const struct proximux_key *find_key(const struct proximux_module *module, const char *name,
-                                           size_t *place)
+/* The place of a key; that of the end if there is none of that name. */
+static size_t find_key(const struct proximux_module *module, const char *name)
 {
-    for (size_t i = 0; i < count_keys(module); i++) {
-        if (strcmp(module->keys[i].name, name) != 0)
-            continue;
-        *place = i;
-        return &module->keys[i];
-    }
-    return NULL;
+    size_t place = 0;
+    while (place < count_keys(module) && strcmp(module->keys[place].name, name) != 0)
+        place++;
+    return place;
 }
 
 static void module_report_unknown(const struct loading *loading, const struct parsed_extra *extra)
@@ -191,76 +182,75 @@ static void module_report_unknown(const struct loading *loading, const struct pa
     const struct proximux_module *module = loading->module->module;
     size_t count = count_keys(module);
     const char **names = calloc(count + 3, sizeof(const char *));
-    const char *near = NULL;
+    char hint[KEYS_HINT_SIZE] = "";
     if (names != NULL) {
         names[0] = "path";
         names[1] = "listeners";
         for (size_t i = 0; i < count; i++)
             names[2 + i] = module->keys[i].name;
-        near = keys_suggest_word(extra->name, names);
+        keys_hint(extra->name, names, hint);
     }
-    module_fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s%s%s", module->name,
-                near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    module_fail(loading, &extra->value.origin, extra->name, "unknown key of \"%s\"%s", module->name, hint);
     free(names);
 }
 
-static void take_choice(const struct loading *loading, const struct proximux_key *key,
-                        const struct parsed_extra *extra, struct proximux_value *value)
+static void take_string(const struct loading *loading, const char *text, struct proximux_value *value)
 {
-    char words[256] = "";
-    size_t used = 0;
+    value->string = strdup(text);
+    if (value->string == NULL)
+        problem_memory(loading->parsed->problems);
+}
+
+static bool take_choice(const struct proximux_key *key, const char *text, struct proximux_value *value)
+{
     for (int64_t i = 0; key->choices[i] != NULL; i++) {
-        if (strcmp(key->choices[i], extra->value.string) == 0) {
+        if (strcmp(key->choices[i], text) == 0) {
             value->number = i;
             value->string = key->choices[i];
-            value->is_set = true;
-            return;
+            return true;
         }
-        if (used < sizeof words)
-            used += (size_t)snprintf(words + used, sizeof words - used, "%s\"%s\"", i == 0 ? "" : ", ",
-                                     key->choices[i]);
     }
-    const char *near = keys_suggest_word(extra->value.string, key->choices);
-    module_fail(loading, &extra->value.origin, extra->name, "\"%s\" is unknown: one of %s is wanted%s%s%s",
-                extra->value.string, words, near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
-                near == NULL ? "" : "\"?");
+    return false;
 }
 
 static void take_value(const struct loading *loading, const struct proximux_key *key,
                        const struct parsed_extra *extra, struct proximux_value *value)
 {
     static const struct {
-        enum key_type type;
+        enum key_type given;
         const char *wanted;
+        enum key_type type;
     } types[] = {
-        [PROXIMUX_STRING] = { KEY_STRING, "a string" },
-        [PROXIMUX_INTEGER] = { KEY_INTEGER, "an integer" },
-        [PROXIMUX_BOOLEAN] = { KEY_BOOLEAN, "true or false" },
-        [PROXIMUX_CHOICE] = { KEY_STRING, "a string" },
+        [PROXIMUX_STRING] = { KEY_STRING, "a string", KEY_STRING },
+        [PROXIMUX_INTEGER] = { KEY_INTEGER, "an integer", KEY_INTEGER },
+        [PROXIMUX_BOOLEAN] = { KEY_BOOLEAN, "true or false", KEY_BOOLEAN },
+        [PROXIMUX_CHOICE] = { KEY_STRING, "a string", KEY_CHOICE },
     };
+    const struct key described = { .type = types[key->type].type,
+                                   .minimum = key->minimum,
+                                   .maximum = key->maximum,
+                                   .choices = key->choices };
     const struct origin *origin = &extra->value.origin;
+    const char *text = extra->value.string;
     int64_t number = extra->value.number;
-    if (extra->type != types[key->type].type) {
+    char expectation[KEYS_TEXT_SIZE], hint[KEYS_HINT_SIZE];
+    keys_expectation(&described, expectation, sizeof expectation);
+    if (extra->type != types[key->type].given) {
         module_fail(loading, origin, extra->name, "%s is wanted", types[key->type].wanted);
-        return;
+    } else if (key->type == PROXIMUX_CHOICE) {
+        value->is_set = take_choice(key, text, value);
+        if (!value->is_set)
+            module_fail(loading, origin, extra->name, "\"%s\" is unknown: %s is wanted%s", text, expectation,
+                        keys_hint(text, key->choices, hint));
+    } else if (key->type == PROXIMUX_INTEGER && (number < key->minimum || number > key->maximum)) {
+        module_fail(loading, origin, extra->name, "%" PRId64 " is out of range: %s is wanted", number,
+                    expectation);
+    } else {
+        value->number = number;
+        value->is_set = true;
+        if (key->type == PROXIMUX_STRING)
+            take_string(loading, text, value);
     }
-    if (key->type == PROXIMUX_CHOICE) {
-        take_choice(loading, key, extra, value);
-        return;
-    }
-    if (key->type == PROXIMUX_INTEGER && (number < key->minimum || number > key->maximum)) {
-        module_fail(loading, origin, extra->name,
-                    "%" PRId64 " is out of range: an integer from %" PRId64 " to %" PRId64 " is wanted",
-                    number, key->minimum, key->maximum);
-        return;
-    }
-    value->number = number;
-    value->is_set = true;
-    if (key->type != PROXIMUX_STRING)
-        return;
-    value->string = strdup(extra->value.string);
-    if (value->string == NULL)
-        problem_memory(loading->parsed->problems);
 }
 
 static void take_fallback(const struct loading *loading, const struct proximux_key *key,
@@ -271,9 +261,7 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
     value->is_set = true;
     switch (key->type) {
     case PROXIMUX_STRING:
-        value->string = strdup(key->fallback);
-        if (value->string == NULL)
-            problem_memory(loading->parsed->problems);
+        take_string(loading, key->fallback, value);
         break;
     case PROXIMUX_INTEGER:
         value->number = strtoll(key->fallback, NULL, 10);
@@ -282,21 +270,26 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
         value->number = strcmp(key->fallback, "true") == 0;
         break;
     case PROXIMUX_CHOICE:
-        while (key->choices[value->number] != NULL && strcmp(key->choices[value->number], key->fallback) != 0)
-            value->number++;
-        value->string = key->choices[value->number];
-        if (value->string == NULL)
-            module_fail(loading, &path_of(loading)->origin, key->name,
+        if (!take_choice(key, key->fallback, value))
+            module_fail(loading, &loading->path->origin, key->name,
                         "its default \"%s\" is none of its choices", key->fallback);
         break;
     }
 }
 
+static bool is_given(const struct parsed_module *group, const char *name)
+{
+    for (size_t i = 0; i < group->extra_count; i++)
+        if (strcmp(group->extras[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static void take_values(const struct loading *loading)
 {
     struct module *module = loading->module;
+    const struct proximux_key *keys = module->module->keys;
     size_t count = count_keys(module->module);
-    size_t place;
     module->values = calloc(count + 1, sizeof *module->values);
     if (module->values == NULL) {
         problem_memory(loading->parsed->problems);
@@ -304,24 +297,20 @@ static void take_values(const struct loading *loading)
     }
     for (size_t i = 0; i < loading->group->extra_count; i++) {
         const struct parsed_extra *extra = &loading->group->extras[i];
+        size_t place = find_key(module->module, extra->name);
         if (!extra->value.set) /* memory was short, which was reported */
             continue;
-        const struct proximux_key *key = find_key(module->module, extra->name, &place);
-        if (key == NULL)
+        if (place == count)
             module_report_unknown(loading, extra);
         else
-            take_value(loading, key, extra, &module->values[place]);
+            take_value(loading, &keys[place], extra, &module->values[place]);
     }
     for (size_t i = 0; i < count; i++) {
-        const struct proximux_key *key = &module->module->keys[i];
         if (module->values[i].is_set)
             continue;
-        take_fallback(loading, key, &module->values[i]);
-        bool is_there = false;
-        for (size_t k = 0; k < loading->group->extra_count; k++)
-            is_there = is_there || strcmp(loading->group->extras[k].name, key->name) == 0;
-        if (key->required && !is_there)
-            module_fail(loading, &loading->group->group->origin, key->name, "is required by \"%s\"",
+        take_fallback(loading, &keys[i], &module->values[i]);
+        if (keys[i].required && !is_given(loading->group, keys[i].name))
+            module_fail(loading, &loading->group->group->origin, keys[i].name, "is required by \"%s\"",
                         module->module->name);
     }
 }
@@ -331,29 +320,25 @@ static void take_values(const struct loading *loading)
 static void check_listener_name(const struct loading *loading, const struct parsed_item *item)
 {
     const struct parsed_configuration *parsed = loading->parsed;
-    const char **names = calloc(parsed->listener_count + 1, sizeof(const char *));
-    const char *near = NULL;
-    if (parsed_find_listener(parsed, item->text) != NULL) {
-        free(names);
+    char hint[KEYS_HINT_SIZE] = "";
+    if (parsed_find_listener(parsed, item->text) != NULL)
         return;
+    const char **names = calloc(parsed->listener_count + 1, sizeof(const char *));
+    size_t count = 0;
+    for (size_t i = 0; names != NULL && i < parsed->listener_count; i++) {
+        names[count] = parsed_get(parsed->listeners[i], "name")->string;
+        count += names[count] != NULL ? 1 : 0;
     }
-    if (names != NULL) {
-        size_t count = 0;
-        for (size_t i = 0; i < parsed->listener_count; i++) {
-            names[count] = parsed_peek(parsed->listeners[i], "name")->string;
-            count += names[count] != NULL ? 1 : 0;
-        }
-        near = keys_suggest_word(item->text, names);
-    }
-    module_fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s%s%s", item->text,
-                near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+    if (names != NULL)
+        keys_hint(item->text, names, hint);
+    module_fail(loading, &item->origin, "listeners", "there is no listener \"%s\"%s", item->text, hint);
     free(names);
 }
 
 static void take_listeners(const struct loading *loading)
 {
     struct module *module = loading->module;
-    const struct parsed_value *value = parsed_peek(loading->group->group, "listeners");
+    const struct parsed_value *value = parsed_get(loading->group->group, "listeners");
     if (!value->set)
         return;
     module->listeners = calloc(value->count + 1, sizeof(char *));
@@ -390,7 +375,12 @@ static const char *reason_or_default(const char *reason)
 bool module_load(struct module *module, const struct parsed_configuration *parsed,
                  const struct parsed_module *group)
 {
-    const struct loading loading = { .module = module, .parsed = parsed, .group = group };
+    const struct loading loading = {
+        .module = module,
+        .parsed = parsed,
+        .group = group,
+        .path = parsed_get(group->group, "path"),
+    };
     size_t errors = parsed->problems->errors;
     char error[512] = "";
     take_listeners(&loading);
@@ -403,22 +393,49 @@ bool module_load(struct module *module, const struct parsed_configuration *parse
     return parsed->problems->errors == errors;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 bool module_is_equal(const struct module *a, const struct module *b)
 {
-    bool equal = same_text(a->path, b->path) && a->module == b->module &&
+    bool equal = text_equal(a->path, b->path) && a->module == b->module &&
                  (a->listeners == NULL) == (b->listeners == NULL) && a->listener_count == b->listener_count;
     for (size_t i = 0; equal && i < a->listener_count; i++)
-        equal = same_text(a->listeners[i], b->listeners[i]);
+        equal = text_equal(a->listeners[i], b->listeners[i]);
     for (size_t i = 0; equal && i < count_keys(a->module); i++)
         equal = a->values[i].is_set == b->values[i].is_set && a->values[i].number == b->values[i].number &&
-                same_text(a->values[i].string, b->values[i].string);
+                text_equal(a->values[i].string, b->values[i].string);
     return equal;
 }
+
+/* ---- What a module may call ---- */
+
+static void host_log(enum proximux_level level, const char *source, const char *text)
+{
+    static const enum log_kind kinds[] = {
+        [PROXIMUX_ERROR] = LOG_KIND_ERROR,
+        [PROXIMUX_WARNING] = LOG_KIND_WARNING,
+        [PROXIMUX_INFO] = LOG_KIND_INFO,
+        [PROXIMUX_DEBUG] = LOG_KIND_DEBUG,
+    };
+    bool is_known = (unsigned)level < sizeof kinds / sizeof kinds[0];
+    log_write(is_known ? kinds[level] : LOG_KIND_INFO, source, "%s", text);
+}
+
+/* Modules know the file as an opaque type, so that their header needs no internal one. */
+static struct proximux_file *host_open(const char *path, char *error, size_t error_size)
+{
+    return (struct proximux_file *)log_file_open(path, error, error_size);
+}
+
+static void host_write(struct proximux_file *file, const char *line, size_t length)
+{
+    log_file_write((struct log_file *)file, line, length);
+}
+
+static void host_close(struct proximux_file *file)
+{
+    log_file_close((struct log_file *)file);
+}
+
+static const struct proximux_host host = { host_log, host_open, host_write, host_close };
 
 bool module_start(struct module *module, char *error, size_t error_size)
 {

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Clients taken at one turn of the loop, so that a flood of them leaves time for those who are in. */
 #define ACCEPT_BATCH 64
@@ -23,57 +22,62 @@
 enum accept_outcome {
     ACCEPT_NEXT,
     ACCEPT_EMPTY,
+    ACCEPT_LAST,  /* the backlog is empty now, and was not */
     ACCEPT_PAUSE, /* something is short */
     ACCEPT_BROKEN /* an error that was never heard of, or of the socket itself: it may come for ever */
 };
 
-size_t listener_descriptors_each(const struct listener *listener)
-{
-    return listener->current->service->functions->descriptors_per_client;
-}
-
-static void closing_watch(struct closing_sockets *closing)
-{
-    struct ev_loop *loop = closing->listener->runtime->loop;
-    for (size_t i = 0; i < closing->bound.count; i++)
-        ev_io_start(loop, &closing->watchers[i]);
-    ev_timer_again(loop, &closing->timer);
-}
-
-static void closing_unwatch(struct closing_sockets *closing)
-{
-    struct ev_loop *loop = closing->listener->runtime->loop;
-    for (size_t i = 0; i < closing->bound.count; i++)
-        ev_io_stop(loop, &closing->watchers[i]);
-    ev_timer_stop(loop, &closing->timer);
-}
+/* ---- Watching ---- */
 
 static void closing_end(struct closing_sockets *closing)
 {
     char text[160];
-    closing_unwatch(closing);
+    ev_timer_stop(closing->listener->runtime->loop, &closing->timer);
     for (size_t i = 0; i < closing->bound.count; i++)
         log_info(closing->listener->settings->name, "not listening on %s any more",
                  bind_print(&closing->bound.sockets[i], text, sizeof text));
     bind_close(&closing->bound);
     list_remove(&closing->node);
-    free(closing->watchers);
     free(closing);
+}
+
+static bool listener_is_paused(const struct listener *listener)
+{
+    return list_linked(&listener->waiter.node) || ev_is_active(&listener->pause);
 }
 
 void listener_resume(struct listener *listener)
 {
-    struct ev_loop *loop = listener->runtime->loop;
     for (size_t i = 0; listener->is_ready && i < listener->bound.count; i++)
-        ev_io_start(loop, &listener->watchers[i]);
-    list_foreach(&listener->closing, node) closing_watch(list_entry(node, struct closing_sockets, node));
+        ev_io_start(listener->runtime->loop, &listener->bound.sockets[i].watcher);
+    list_foreach(&listener->closing, node)
+    {
+        struct closing_sockets *closing = list_entry(node, struct closing_sockets, node);
+        listener_start_timer(listener, &closing->timer, HANDSHAKE_SECONDS);
+    }
 }
 
 void listener_pause(struct listener *listener)
 {
     for (size_t i = 0; i < listener->bound.count; i++)
-        ev_io_stop(listener->runtime->loop, &listener->watchers[i]);
-    list_foreach(&listener->closing, node) closing_unwatch(list_entry(node, struct closing_sockets, node));
+        ev_io_stop(listener->runtime->loop, &listener->bound.sockets[i].watcher);
+    list_foreach(&listener->closing, node)
+        ev_timer_stop(listener->runtime->loop, &list_entry(node, struct closing_sockets, node)->timer);
+}
+
+void listener_stop_accepting(struct listener *listener)
+{
+    listener_pause(listener);
+    list_remove(&listener->waiter.node);
+    ev_timer_stop(listener->runtime->loop, &listener->pause);
+}
+
+void listener_close_sockets(struct listener *listener)
+{
+    listener_stop_accepting(listener);
+    admission_stop(listener);
+    bind_close(&listener->bound);
+    list_foreach(&listener->closing, node) closing_end(list_entry(node, struct closing_sockets, node));
 }
 
 static void listener_descriptors_back(struct descriptors_waiter *waiter)
@@ -81,116 +85,27 @@ static void listener_descriptors_back(struct descriptors_waiter *waiter)
     listener_resume(list_entry(waiter, struct listener, waiter));
 }
 
-static void listener_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
+static void listener_pause_ended(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     listener_resume(watcher->data);
 }
 
 /* One line when it begins; the next one only after clients could be accepted freely again. */
-static void listener_say_short(struct listener *listener, const char *why)
+static void listener_pause_for(struct listener *listener, const char *why)
 {
     if (!listener->short_of_descriptors)
         log_error(listener->settings->name, "accepting pauses: %s", why);
     listener->short_of_descriptors = true;
-}
-
-void listener_stop_accepting(struct listener *listener)
-{
     listener_pause(listener);
-    descriptors_forget(&listener->waiter);
-    ev_timer_stop(listener->runtime->loop, &listener->pause);
-    refusals_stop(&listener->refusals);
 }
 
-void listener_close_sockets(struct listener *listener)
+static void listener_rest(struct listener *listener, const char *why)
 {
-    listener_stop_accepting(listener);
-    bind_close(&listener->bound);
-    list_foreach(&listener->closing, node) closing_end(list_entry(node, struct closing_sockets, node));
+    listener_pause_for(listener, why);
+    listener_start_timer(listener, &listener->pause, ACCEPT_PAUSE_SECONDS);
 }
 
-size_t listener_clients(const struct listener *listener)
-{
-    return listener->header_waits.count + (size_t)listener->admission.clients;
-}
-
-bool listener_is_empty(const struct listener *listener)
-{
-    return listener->bound.count == 0 && list_empty(&listener->closing) && listener_clients(listener) == 0;
-}
-
-void listener_check_emptied(struct listener *listener)
-{
-    if (listener->draining && listener_is_empty(listener))
-        listener->emptied(listener->owner);
-}
-
-/* Gives back what was reserved for a client. */
-static void listener_return_descriptors(struct listener *listener)
-{
-    descriptors_return(&listener->runtime->descriptors, listener_descriptors_each(listener));
-}
-
-static void listener_refuse(struct listener *listener, int descriptor, const struct address *client,
-                            enum reason reason)
-{
-    close(descriptor);
-    listener->counters.refused++;
-    listener->counters.ends[reason]++;
-    refusals_note(&listener->refusals, client, reason);
-    if (reason == REASON_INTERNAL)
-        shortage_note(&listener->runtime->shortage, listener->settings->name);
-    listener_return_descriptors(listener);
-}
-
-/* `sender` is at the other end of the connection: the client, or a proxy that brings it to `destination`. */
-static void listener_admit(struct listener *listener, int descriptor, const struct address *sender,
-                           const struct address *client, const struct address *destination)
-{
-    const struct keep_alive_settings *keep_alive = &listener->settings->client_keep_alive;
-    enum reason reason = admission_enter(&listener->admission, client);
-    if (reason != REASON_NONE) {
-        listener_refuse(listener, descriptor, client, reason);
-        return;
-    }
-    if (sender->family != AF_UNIX) {
-        socket_no_delay(descriptor);
-        if (keep_alive->enabled)
-            socket_keep_alive(descriptor, keep_alive->idle, keep_alive->interval, keep_alive->count);
-    }
-    struct events_client *events = NULL;
-    if (listener->events != NULL) {
-        events = events_client_open(listener->events, &listener->runtime->turn, ++listener->runtime->clients,
-                                    client, &reason);
-        if (events == NULL) {
-            admission_leave(&listener->admission, client);
-            listener_refuse(listener, descriptor, client, reason);
-            return;
-        }
-    }
-    listener->counters.accepted++;
-    listener->current->service->functions->accept(
-        listener->current->service, &(struct service_client){ descriptor, client, destination, events });
-}
-
-static void listener_header_ended(void *owner, int descriptor, const struct address *sender,
-                                  const struct address *client, const struct address *destination,
-                                  enum reason reason)
-{
-    struct listener *listener = owner;
-    if (reason == REASON_NONE) {
-        listener_admit(listener, descriptor, sender, client, destination);
-    } else if (reason == REASON_CLIENT_CLOSED || reason == REASON_CLIENT_RESET) {
-        /* A health check: load balancers connect every few seconds and send nothing. */
-        close(descriptor);
-        listener_return_descriptors(listener);
-    } else {
-        listener_refuse(listener, descriptor, client, reason);
-    }
-    listener_check_emptied(listener);
-}
+/* ---- Accepting ---- */
 
 static bool listener_expects_header(const struct listener *listener, const struct address *sender)
 {
@@ -201,54 +116,23 @@ static bool listener_expects_header(const struct listener *listener, const struc
                                      : access_list_contains(settings->proxies, sender);
 }
 
-static void listener_welcome(struct listener *listener, int descriptor, const struct sockaddr *socket_address)
-{
-    struct address sender;
-    address_from_socket(socket_address, &sender);
-    if (listener_expects_header(listener, &sender))
-        header_waits_add(&listener->header_waits, descriptor, &sender);
-    else
-        listener_admit(listener, descriptor, &sender, &sender, NULL);
-}
-
-static void listener_rest(struct listener *listener, const char *why)
-{
-    listener_say_short(listener, why);
-    listener_pause(listener);
-    ev_timer_set(&listener->pause, ACCEPT_PAUSE_SECONDS, 0.0);
-    ev_timer_start(listener->runtime->loop, &listener->pause);
-}
-
+/* The errors of one client are those that accept(2) says are to be treated like EAGAIN. */
 static enum accept_outcome listener_accept_failed(struct listener *listener, int error)
 {
-    switch (error) {
-    case EAGAIN:
+    static const int of_one_client[] = {
+        ECONNABORTED, EHOSTDOWN,   EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH,
+        ENONET,       ENOPROTOOPT, EOPNOTSUPP,   EPERM, EPROTO,   ETIMEDOUT,
+    };
+    if (error == EAGAIN)
         return ACCEPT_EMPTY;
-    case EINVAL: /* a unix socket that has stopped listening */
+    if (error == EINVAL) /* a unix socket that has stopped listening */
         return ACCEPT_BROKEN;
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        listener_rest(listener, strerror(error));
-        return ACCEPT_PAUSE;
-    case ECONNABORTED: /* from here on the client's own misfortune, see accept(2) */
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case EINTR:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case EPERM:
-    case EPROTO:
-    case ETIMEDOUT:
-        return ACCEPT_NEXT;
-    default:
-        listener_rest(listener, strerror(error));
-        return ACCEPT_BROKEN;
-    }
+    for (size_t i = 0; i < sizeof of_one_client / sizeof of_one_client[0]; i++)
+        if (error == of_one_client[i])
+            return ACCEPT_NEXT;
+    listener_rest(listener, strerror(error));
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ? ACCEPT_PAUSE
+                                                                                     : ACCEPT_BROKEN;
 }
 
 static enum accept_outcome listener_accept_one(struct listener *listener, int descriptor)
@@ -256,8 +140,7 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
     struct descriptors *descriptors = &listener->runtime->descriptors;
     size_t wanted = listener_descriptors_each(listener);
     if (!descriptors_reserve(descriptors, wanted)) {
-        listener_say_short(listener, "all file descriptors are in use");
-        listener_pause(listener);
+        listener_pause_for(listener, "all file descriptors are in use");
         descriptors_wait(descriptors, &listener->waiter, wanted);
         return ACCEPT_PAUSE;
     }
@@ -269,7 +152,12 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
         descriptors_return(descriptors, wanted);
         return listener_accept_failed(listener, error);
     }
-    listener_welcome(listener, accepted, (const struct sockaddr *)&address);
+    struct address sender;
+    address_from_socket((const struct sockaddr *)&address, &sender);
+    if (listener_expects_header(listener, &sender))
+        header_waits_add(listener, accepted, &sender);
+    else
+        admission_admit(listener, accepted, &sender, &sender, NULL);
     return ACCEPT_NEXT;
 }
 
@@ -277,98 +165,19 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
 static enum accept_outcome listener_accept_batch(struct listener *listener, int descriptor)
 {
     enum accept_outcome outcome = ACCEPT_NEXT;
-    for (int i = 0; outcome == ACCEPT_NEXT && i < ACCEPT_BATCH; i++)
+    int calls = 0;
+    for (; outcome == ACCEPT_NEXT && calls < ACCEPT_BATCH; calls++)
         outcome = listener_accept_one(listener, descriptor);
-    if (outcome == ACCEPT_EMPTY && listener->short_of_descriptors) {
+    if (outcome != ACCEPT_EMPTY)
+        return outcome;
+    if (listener->short_of_descriptors)
         log_info(listener->settings->name, "accepting goes on");
-        listener->short_of_descriptors = false;
-    }
-    return outcome;
+    listener->short_of_descriptors = false;
+    return calls > 1 ? ACCEPT_LAST : ACCEPT_EMPTY;
 }
 
-/* Returns whether the backlogs are empty, or can't be emptied. */
-static bool closing_accept(const struct closing_sockets *closing)
+static void listener_ready(struct ev_loop *, ev_io *watcher, int events)
 {
-    bool is_over = true;
-    for (size_t i = 0; i < closing->bound.count; i++) {
-        enum accept_outcome outcome =
-            listener_accept_batch(closing->listener, closing->bound.sockets[i].descriptor);
-        is_over = is_over && (outcome == ACCEPT_EMPTY || outcome == ACCEPT_BROKEN);
-    }
-    return is_over;
-}
-
-static void closing_expired(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)events;
-    struct closing_sockets *closing = watcher->data;
-    struct listener *listener = closing->listener;
-    bool goes_on = closing->has_accepted && ++closing->rounds < HANDSHAKE_ROUNDS;
-    closing->has_accepted = false;
-    if (!closing_accept(closing) || goes_on)
-        return; /* the timer comes again, after a pause if there is one now */
-    closing_end(closing);
-    listener_check_emptied(listener);
-}
-
-static void closing_ready(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct closing_sockets *closing = watcher->data;
-    enum accept_outcome outcome =
-        events & EV_ERROR ? ACCEPT_BROKEN : listener_accept_batch(closing->listener, watcher->fd);
-    closing->has_accepted = closing->has_accepted || outcome != ACCEPT_BROKEN;
-    /* The timer looks on: one that is shut down, or that the kernel can't watch, would be ready for ever. */
-    if (outcome == ACCEPT_BROKEN || outcome == ACCEPT_EMPTY)
-        ev_io_stop(loop, watcher);
-}
-
-void listener_hurry_closing(struct listener *listener)
-{
-    list_foreach(&listener->closing, node)
-    {
-        struct closing_sockets *closing = list_entry(node, struct closing_sockets, node);
-        closing->rounds = HANDSHAKE_ROUNDS;
-        closing_expired(listener->runtime->loop, &closing->timer, 0);
-    }
-}
-
-void listener_close_gradually(struct listener *listener, struct closing_sockets *closing,
-                              struct bound_sockets *bound, ev_io *watchers)
-{
-    bool has_handshakes = false;
-    *closing = (struct closing_sockets){ .listener = listener, .bound = *bound, .watchers = watchers };
-    *bound = (struct bound_sockets){ 0 };
-    list_append(&listener->closing, &closing->node);
-    ev_timer_init(&closing->timer, closing_expired, 0.0, HANDSHAKE_SECONDS);
-    closing->timer.data = closing;
-    for (size_t i = 0; i < closing->bound.count; i++) {
-        const struct bound_socket *socket = &closing->bound.sockets[i];
-        bind_stop_listening(socket);
-        has_handshakes = has_handshakes || (socket->path == NULL && socket->systemd_name == NULL);
-        ev_io_init(&watchers[i], closing_ready, socket->descriptor, EV_READ);
-        watchers[i].data = closing;
-    }
-    bool is_over = closing_accept(closing);
-    if (is_over && !has_handshakes)
-        closing_end(closing);
-    else if (!list_linked(&listener->waiter.node) && !ev_is_active(&listener->pause))
-        closing_watch(closing);
-}
-
-void listener_close_all_gradually(struct listener *listener)
-{
-    ev_io *watchers = listener->watchers;
-    for (size_t i = 0; i < listener->bound.count; i++)
-        ev_io_stop(listener->runtime->loop, &watchers[i]);
-    listener->watchers = NULL;
-    listener_close_gradually(listener, listener->for_closing, &listener->bound, watchers);
-    listener->for_closing = NULL;
-}
-
-static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    (void)loop;
     struct listener *listener = watcher->data;
     if (events & EV_ERROR)
         listener_rest(listener, "the kernel can't watch the socket");
@@ -376,12 +185,12 @@ static void listener_ready(struct ev_loop *loop, ev_io *watcher, int events)
         listener_accept_batch(listener, watcher->fd);
 }
 
-void listener_watch_sockets(struct listener *listener, ev_io *watchers)
+void listener_init_sockets(struct listener *listener)
 {
-    listener->watchers = watchers;
     for (size_t i = 0; i < listener->bound.count; i++) {
-        ev_io_init(&watchers[i], listener_ready, listener->bound.sockets[i].descriptor, EV_READ);
-        watchers[i].data = listener;
+        struct bound_socket *socket = &listener->bound.sockets[i];
+        ev_io_init(&socket->watcher, listener_ready, socket->descriptor, EV_READ);
+        socket->watcher.data = listener;
     }
 }
 
@@ -389,9 +198,62 @@ void listener_init_accepting(struct listener *listener)
 {
     list_init(&listener->closing);
     listener->waiter.resume = listener_descriptors_back;
-    admission_init(&listener->admission, listener->settings);
-    refusals_init(&listener->refusals, listener->runtime->loop, listener->settings->name);
-    header_waits_init(&listener->header_waits, listener->runtime, listener_header_ended, listener);
-    ev_init(&listener->pause, listener_pause_over);
+    ev_init(&listener->pause, listener_pause_ended);
     listener->pause.data = listener;
+}
+
+/* ---- Sockets that close ---- */
+
+/* Accepts those who have come, and ends when nobody has: `has_come` says that somebody may have before. */
+static void closing_accept(struct closing_sockets *closing, bool has_come)
+{
+    struct listener *listener = closing->listener;
+    bool is_done = true; /* the backlogs are empty, or can't be emptied */
+    for (size_t i = 0; i < closing->bound.count; i++) {
+        enum accept_outcome outcome = listener_accept_batch(listener, closing->bound.sockets[i].descriptor);
+        is_done = is_done && outcome != ACCEPT_NEXT && outcome != ACCEPT_PAUSE;
+        has_come = has_come || outcome == ACCEPT_NEXT || outcome == ACCEPT_LAST;
+    }
+    if (is_done && (closing->rounds == 0 || !has_come)) {
+        closing_end(closing);
+        listener_check_emptied(listener);
+        return;
+    }
+    closing->rounds -= is_done;
+    if (!listener_is_paused(listener))
+        listener_start_timer(listener, &closing->timer, is_done ? HANDSHAKE_SECONDS : 0.0);
+}
+
+static void closing_expired(struct ev_loop *, ev_timer *watcher, int)
+{
+    closing_accept(watcher->data, false);
+}
+
+void listener_hurry_closing(struct listener *listener)
+{
+    list_foreach(&listener->closing, node)
+    {
+        struct closing_sockets *closing = list_entry(node, struct closing_sockets, node);
+        closing->rounds = 0;
+        closing_accept(closing, false);
+    }
+}
+
+void listener_close_gradually(struct listener *listener, struct bound_sockets *bound)
+{
+    struct closing_sockets *closing = listener->for_closing;
+    listener->for_closing = NULL;
+    *closing = (struct closing_sockets){ .listener = listener, .bound = *bound };
+    *bound = (struct bound_sockets){ 0 };
+    list_append(&listener->closing, &closing->node);
+    ev_init(&closing->timer, closing_expired);
+    closing->timer.data = closing;
+    for (size_t i = 0; i < closing->bound.count; i++) {
+        struct bound_socket *socket = &closing->bound.sockets[i];
+        ev_io_stop(listener->runtime->loop, &socket->watcher);
+        bind_stop_listening(socket);
+        if (socket->path == NULL && socket->systemd_name == NULL)
+            closing->rounds = HANDSHAKE_ROUNDS;
+    }
+    closing_accept(closing, true);
 }

@@ -1,7 +1,6 @@
 #include "listener/bind.h"
 
 #include "base/log.h"
-#include "net/folder.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -10,23 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What looking up one entry of `listen` needs to know. */
-struct resolve_work {
-    const struct listener_settings *settings;
-    const struct endpoint *endpoint;
-    size_t entry;
-    struct bind_wishes *wishes;
-    size_t found_here;
-    char *error;
-    size_t error_size;
-};
-
-/* What binding one wish needs to know. */
+/* What resolving and binding one entry of `listen` need to know. */
 struct bind_work {
     const struct listener_settings *settings;
-    const struct bind_wish *wish;
+    const struct endpoint *endpoint; /* the entry */
+    const struct bind_wish *wish;    /* the one that is being bound */
     const struct bind_means *means;
     struct bound_sockets *bound;
+    int lacking; /* why an address of the entry can't be bound, where that is allowed; 0: all can */
     char *error;
     size_t error_size;
 };
@@ -41,10 +31,16 @@ const char *bind_print(const struct bound_socket *socket, char *text, size_t siz
     return text;
 }
 
-static bool bind_fail(char *error, size_t error_size, const char *what, const char *why)
+static bool bind_fail_at(const struct bind_work *work, const char *where, const char *why)
 {
-    snprintf(error, error_size, "can't listen on %s: %s", what, why);
+    snprintf(work->error, work->error_size, "can't listen on %s: %s", where, why);
     return false;
+}
+
+static bool bind_fail(const struct bind_work *work, const char *why)
+{
+    char text[300];
+    return bind_fail_at(work, endpoint_print(work->endpoint, text, sizeof text), why);
 }
 
 /* ---- Which addresses ---- */
@@ -72,104 +68,83 @@ static bool is_wished(const struct bind_wishes *wishes, const struct address *ad
     return false;
 }
 
-static bool resolve_add(struct resolve_work *work, const struct address *address, bool may_lack)
+static bool resolve_add(const struct bind_work *work, struct bind_wishes *wishes,
+                        const struct address *address)
 {
-    struct bind_wishes *wishes = work->wishes;
     const struct listener_settings *settings = work->settings;
-    work->found_here++;
     if (is_wished(wishes, address))
         return true;
     struct bind_wish *grown = reallocarray(wishes->wishes, wishes->count + 1, sizeof *grown);
     if (grown == NULL)
-        return bind_fail(work->error, work->error_size, work->endpoint->host, strerror(errno));
+        return bind_fail(work, strerror(errno));
     wishes->wishes = grown;
     grown[wishes->count++] = (struct bind_wish){
-        .entry = work->entry,
+        .entry = (size_t)(work->endpoint - settings->listen),
         .address = *address,
         .ipv6_only = address->family == AF_INET6 &&
                      (settings->ipv6_only || names_ipv4_port(settings, address_port(address))),
-        .may_lack = may_lack,
+        .may_lack = work->endpoint->kind == ENDPOINT_ANY || work->endpoint->kind == ENDPOINT_NAME,
     };
     return true;
 }
 
-static bool resolve_any(struct resolve_work *work)
+static bool resolve_any(const struct bind_work *work, struct bind_wishes *wishes)
 {
-    struct address address = { .family = AF_INET6 };
-    address.v6.sin6_addr = in6addr_any;
-    address_set_port(&address, work->endpoint->port);
-    if (!resolve_add(work, &address, true))
-        return false;
-    if (work->settings->ipv6_only)
-        return true;
-    memset(&address, 0, sizeof address);
-    address.family = AF_INET;
-    address.v4.sin_addr.s_addr = htonl(INADDR_ANY);
-    address_set_port(&address, work->endpoint->port);
-    return resolve_add(work, &address, true);
+    struct address v6 = { .family = AF_INET6 }; /* all zeros: any */
+    struct address v4 = { .family = AF_INET };
+    address_set_port(&v6, work->endpoint->port);
+    address_set_port(&v4, work->endpoint->port);
+    return resolve_add(work, wishes, &v6) && (work->settings->ipv6_only || resolve_add(work, wishes, &v4));
 }
 
-static bool resolve_name(struct resolve_work *work)
+static bool resolve_name(const struct bind_work *work, struct bind_wishes *wishes)
 {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found;
     int status = getaddrinfo(work->endpoint->host, NULL, &hints, &found);
     if (status != 0)
-        return bind_fail(work->error, work->error_size, work->endpoint->host,
-                         status == EAI_SYSTEM ? strerror(errno) : gai_strerror(status));
+        return bind_fail_at(work, work->endpoint->host,
+                            status == EAI_SYSTEM ? strerror(errno) : gai_strerror(status));
     bool success = true;
+    bool has_address = false;
     for (const struct addrinfo *entry = found; entry != NULL && success; entry = entry->ai_next) {
         struct address address;
         address_from_socket(entry->ai_addr, &address);
         if (work->settings->ipv6_only && address.family != AF_INET6)
             continue;
+        has_address = true;
         address_set_port(&address, work->endpoint->port);
-        success = resolve_add(work, &address, true);
+        success = resolve_add(work, wishes, &address);
     }
     freeaddrinfo(found);
-    return success;
+    return has_address ? success : bind_fail(work, "it has no IPv6 address");
 }
 
-static bool resolve_entry(struct resolve_work *work)
+static bool resolve_entry(const struct bind_work *work, struct bind_wishes *wishes)
 {
-    const struct address unix_address = { .family = AF_UNIX };
-    const struct address systemd = { .family = AF_UNSPEC };
-    char text[160];
-    bool success = false;
     switch (work->endpoint->kind) {
     case ENDPOINT_NUMERIC:
-        return resolve_add(work, &work->endpoint->address, false);
+        return resolve_add(work, wishes, &work->endpoint->address);
     case ENDPOINT_UNIX:
-        return resolve_add(work, &unix_address, false);
+        return resolve_add(work, wishes, &(struct address){ .family = AF_UNIX });
     case ENDPOINT_SYSTEMD:
-        return resolve_add(work, &systemd, false);
-    case ENDPOINT_NAME:
-        success = resolve_name(work);
-        break;
+        return resolve_add(work, wishes, &(struct address){ .family = AF_UNSPEC });
     case ENDPOINT_ANY:
-        success = resolve_any(work);
+        return resolve_any(work, wishes);
+    case ENDPOINT_NAME:
         break;
     }
-    if (success && work->found_here == 0)
-        return bind_fail(work->error, work->error_size, endpoint_print(work->endpoint, text, sizeof text),
-                         "it has no IPv6 address");
-    return success;
+    return resolve_name(work, wishes);
 }
 
 bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *wishes, char *error,
                   size_t error_size)
 {
+    struct bind_work work = { .settings = settings, .error = error, .error_size = error_size };
     *wishes = (struct bind_wishes){ 0 };
     for (size_t i = 0; i < settings->listen_count; i++) {
-        struct resolve_work work = {
-            .settings = settings,
-            .endpoint = &settings->listen[i],
-            .entry = i,
-            .wishes = wishes,
-            .error = error,
-            .error_size = error_size,
-        };
-        if (!resolve_entry(&work)) {
+        work.endpoint = &settings->listen[i];
+        if (!resolve_entry(&work, wishes)) {
             bind_wishes_free(wishes);
             return false;
         }
@@ -200,17 +175,11 @@ bool bind_matches(const struct bound_socket *socket, const struct listener_setti
     return address_compare(&socket->address, &wish->address) == 0 && socket->ipv6_only == wish->ipv6_only;
 }
 
-/* An error that says "this machine has no such family", not "this address is taken". */
-static bool is_family_missing(int error)
-{
-    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
-}
-
-static int bind_tcp(const struct bind_work *work)
+static int bind_tcp_socket(const struct bind_work *work)
 {
     const struct listener_settings *settings = work->settings;
     const struct bind_running *running = work->means->running;
-    struct socket_listen_options options = {
+    struct socket_options options = {
         .backlog = settings->backlog,
         .reuse_port = settings->reuse_port,
         .ipv6_only = work->wish->ipv6_only,
@@ -227,81 +196,79 @@ static int bind_tcp(const struct bind_work *work)
     return descriptor;
 }
 
-/* Binds one address; `lacking` gets the error if a missing family is the reason why not, which may be. */
-static bool bind_address(struct bind_work *work, struct bound_socket *added, int *lacking)
+static bool bind_tcp(struct bind_work *work, struct bound_socket *added)
 {
-    const struct address *address = &work->wish->address;
     char text[ADDRESS_TEXT_SIZE];
-    added->address = *address;
+    added->address = work->wish->address;
     added->ipv6_only = work->wish->ipv6_only;
-    added->descriptor = bind_tcp(work);
+    added->descriptor = bind_tcp_socket(work);
     if (added->descriptor != -1)
         return true;
     int error = errno;
-    if (!work->wish->may_lack || !is_family_missing(error))
-        return bind_fail(work->error, work->error_size, address_print(address, text), strerror(error));
-    log_warning(work->settings->name, "not listening on %s: %s", address_print(address, text),
-                strerror(error));
-    *lacking = error;
+    bool is_family_missing = error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
+    address_print(&added->address, text);
+    if (!work->wish->may_lack || !is_family_missing)
+        return bind_fail_at(work, text, strerror(error));
+    log_warning(work->settings->name, "not listening on %s: %s", text, strerror(error));
+    work->lacking = error;
     return true;
 }
 
-/* Takes over a socket that was passed. False when memory is short. */
-static bool bind_unix_claim(struct bound_socket *added, struct inherited_socket *inherited)
+/* Takes over a socket that was passed. What systemd has made stays its own; the path of one that an upgrade passes
+ * is the other process's until bind_adopt(). */
+static bool bind_claim(const struct bind_work *work, struct bound_socket *added,
+                       struct inherited_socket *inherited)
 {
-    /* `file` stays empty: until bind_adopt() the path is another process's */
-    if (strcmp(inherited->name, INHERITED_BY_ADDRESS) != 0) { /* but what systemd has made stays its own */
-        added->systemd_name = strdup(inherited->name);
-        if (added->systemd_name == NULL)
-            return false;
-        socket_find_file(added->path, &added->file);
+    bool is_systemds = strcmp(inherited->name, INHERITED_BY_ADDRESS) != 0;
+    added->systemd_name = is_systemds ? strdup(inherited->name) : NULL;
+    added->path = inherited->path != NULL ? strdup(inherited->path) : NULL;
+    if ((is_systemds && added->systemd_name == NULL) || (inherited->path != NULL && added->path == NULL)) {
+        free(added->systemd_name);
+        free(added->path);
+        return bind_fail(work, strerror(ENOMEM));
     }
+    if (is_systemds && added->path != NULL)
+        socket_find_file(added->path, &added->file);
+    added->address = inherited->address;
     added->descriptor = inherited_claim(inherited);
     return true;
 }
 
-static bool bind_unix(struct bind_work *work, struct bound_socket *added)
+static bool bind_unix(const struct bind_work *work, struct bound_socket *added)
 {
-    const char *path = work->settings->listen[work->wish->entry].host;
+    const char *path = work->endpoint->host;
     const struct unix_settings *unix_socket = &work->settings->unix_socket;
     const struct bind_means *means = work->means;
-    const struct socket_unix_options options = {
+    const struct socket_options options = {
         .backlog = work->settings->backlog,
         .mode = unix_socket->mode,
         .user = unix_socket->user != (uid_t)-1 ? unix_socket->user : means->user,
         .group = unix_socket->group != (gid_t)-1 ? unix_socket->group : means->group,
     };
     char reason[160];
-    char name[160];
-    snprintf(name, sizeof name, "unix:%s", path);
-    if (!folder_make_for(path, means->user, means->group))
-        return bind_fail(work->error, work->error_size, name, strerror(errno));
+    struct inherited_socket *inherited = inherited_at(means->inherited, NULL, path);
+    if (!socket_make_folder(path, means->user, means->group))
+        return bind_fail(work, strerror(errno));
+    if (inherited != NULL)
+        return bind_claim(work, added, inherited);
+    added->address.family = AF_UNIX;
     added->path = strdup(path);
     if (added->path == NULL)
-        return bind_fail(work->error, work->error_size, name, strerror(errno));
-    added->address.family = AF_UNIX;
-    struct inherited_socket *inherited = inherited_at(means->inherited, NULL, path);
-    if (inherited != NULL) {
-        if (bind_unix_claim(added, inherited))
-            return true;
-        snprintf(reason, sizeof reason, "%s", strerror(errno));
-    } else {
-        added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
-        if (added->descriptor != -1)
-            return true;
-    }
+        return bind_fail(work, strerror(errno));
+    added->descriptor = socket_listen_unix(path, &options, &added->file, reason, sizeof reason);
+    if (added->descriptor != -1)
+        return true;
     free(added->path);
-    return bind_fail(work->error, work->error_size, name, reason);
+    return bind_fail(work, reason);
 }
 
-/* Room for one more; it counts when `bound->count` does. NULL (said) when memory is short. */
-static struct bound_socket *bind_add(struct bind_work *work)
+/* Room for one more; it counts when `bound->count` does. NULL, with the error said, when memory is short. */
+static struct bound_socket *bind_add(const struct bind_work *work)
 {
     struct bound_sockets *bound = work->bound;
     struct bound_socket *grown = reallocarray(bound->sockets, bound->count + 1, sizeof *grown);
     if (grown == NULL) {
-        bind_fail(work->error, work->error_size, work->settings->listen[work->wish->entry].host,
-                  strerror(errno));
+        bind_fail(work, strerror(errno));
         return NULL;
     }
     bound->sockets = grown;
@@ -312,8 +279,8 @@ static struct bound_socket *bind_add(struct bind_work *work)
     return &grown[bound->count];
 }
 
-/* Takes what runs for this wish. False when memory is short. */
-static bool bind_running(struct bind_work *work)
+/* Takes what runs for this wish. */
+static bool bind_running(const struct bind_work *work)
 {
     const struct bind_running *running = work->means->running;
     struct bound_socket *origin;
@@ -330,49 +297,23 @@ static bool bind_running(struct bind_work *work)
     return true;
 }
 
-/* Takes over one socket that systemd has passed. */
-static bool bind_passed(struct bind_work *work, struct inherited_socket *inherited)
+static bool bind_systemd(const struct bind_work *work)
 {
-    char name[300];
-    int ipv6_only = 0;
-    socklen_t length = sizeof ipv6_only;
-    endpoint_print(&work->settings->listen[work->wish->entry], name, sizeof name);
-    if (inherited->address.family == AF_UNSPEC)
-        return bind_fail(work->error, work->error_size, name,
-                         "what systemd has passed is no stream socket that listens");
-    struct bound_socket *added = bind_add(work);
-    if (added == NULL)
-        return false;
-    added->systemd_name = strdup(inherited->name);
-    added->path = inherited->path != NULL ? strdup(inherited->path) : NULL;
-    if (added->systemd_name == NULL || (inherited->path != NULL && added->path == NULL)) {
-        free(added->systemd_name);
-        free(added->path);
-        return bind_fail(work->error, work->error_size, name, strerror(ENOMEM));
-    }
-    if (added->path != NULL)
-        socket_find_file(added->path, &added->file);
-    added->address = inherited->address;
-    added->descriptor = inherited_claim(inherited);
-    if (getsockopt(added->descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, &length) == 0)
-        added->ipv6_only = ipv6_only != 0;
-    work->bound->count++;
-    return true;
-}
-
-static bool bind_systemd(struct bind_work *work)
-{
-    const char *name = work->settings->listen[work->wish->entry].host;
     struct inherited_socket *inherited;
-    size_t next = 0;
-    while ((inherited = inherited_named(work->means->inherited, name, &next)) != NULL)
-        if (!bind_passed(work, inherited))
+    while ((inherited = inherited_named(work->means->inherited, work->endpoint->host)) != NULL) {
+        if (inherited->address.family == AF_UNSPEC)
+            return bind_fail(work, "what systemd has passed is no stream socket that listens");
+        struct bound_socket *added = bind_add(work);
+        if (added == NULL || !bind_claim(work, added, inherited))
             return false;
+        added->ipv6_only = socket_option(added->descriptor, IPPROTO_IPV6, IPV6_V6ONLY) == 1;
+        work->bound->count++;
+    }
     return true;
 }
 
-/* Binds what is wished for, unless it runs; `lacking` gets why not, where that may be. */
-static bool bind_one(struct bind_work *work, int *lacking)
+/* Binds what is wished for, unless it runs. */
+static bool bind_one(struct bind_work *work)
 {
     size_t before = work->bound->count;
     if (!bind_running(work))
@@ -384,8 +325,7 @@ static bool bind_one(struct bind_work *work, int *lacking)
     struct bound_socket *added = bind_add(work);
     if (added == NULL)
         return false;
-    bool success =
-        work->wish->address.family == AF_UNIX ? bind_unix(work, added) : bind_address(work, added, lacking);
+    bool success = work->wish->address.family == AF_UNIX ? bind_unix(work, added) : bind_tcp(work, added);
     work->bound->count += added->descriptor != -1;
     return success;
 }
@@ -393,21 +333,20 @@ static bool bind_one(struct bind_work *work, int *lacking)
 /* Binds the wishes of one entry, from `*next` on. */
 static bool bind_entry(struct bind_work *work, const struct bind_wishes *wishes, size_t *next)
 {
-    const struct bind_wish *first = &wishes->wishes[*next];
+    size_t entry = wishes->wishes[*next].entry;
     size_t before = work->bound->count;
-    char text[160];
-    int lacking = 0;
-    for (; *next < wishes->count && wishes->wishes[*next].entry == first->entry; (*next)++) {
+    work->endpoint = &work->settings->listen[entry];
+    work->lacking = 0;
+    for (; *next < wishes->count && wishes->wishes[*next].entry == entry; (*next)++) {
         work->wish = &wishes->wishes[*next];
-        if (!bind_one(work, &lacking))
+        if (!bind_one(work))
             return false;
     }
     if (work->bound->count > before)
         return true;
-    const struct endpoint *endpoint = &work->settings->listen[first->entry];
-    return bind_fail(work->error, work->error_size, endpoint_print(endpoint, text, sizeof text),
-                     endpoint->kind == ENDPOINT_SYSTEMD ? "systemd has passed no socket of that name"
-                                                        : strerror(lacking));
+    return bind_fail(work, work->endpoint->kind == ENDPOINT_SYSTEMD
+                               ? "systemd has passed no socket of that name"
+                               : strerror(work->lacking));
 }
 
 bool bind_open(const struct listener_settings *settings, const struct bind_wishes *wishes,
@@ -456,20 +395,17 @@ void bind_take_over(const struct listener_settings *settings, struct bound_socke
         struct bound_socket *socket = &bound->sockets[i];
         socket->is_wanted = false;
         socket->is_taken = false;
-        if (socket->origin == NULL) {
-            if (socket->path != NULL)
-                bind_apply_unix(settings, socket);
+        if (socket->path != NULL)
+            bind_apply_unix(settings, socket);
+        if (socket->origin == NULL)
             continue;
-        }
         socket->origin->descriptor = -1;
         socket->origin->path = NULL;
         socket->origin->systemd_name = NULL;
         socket->origin = NULL;
         socket->reuse_port = settings->reuse_port;
         listen(socket->descriptor, settings->backlog);
-        if (socket->path != NULL)
-            bind_apply_unix(settings, socket);
-        else
+        if (socket->path == NULL)
             socket_set_reuse_port(socket->descriptor, settings->reuse_port);
     }
 }
@@ -508,21 +444,17 @@ void bind_adopt(struct bound_sockets *bound)
 
 void bind_stop_listening(const struct bound_socket *socket)
 {
-    if (socket->systemd_name != NULL)
-        return;
-    if (socket->path != NULL)
-        socket_stop_listening_unix(socket->descriptor);
-    else
-        socket_stop_listening(socket->descriptor);
+    if (socket->systemd_name == NULL)
+        socket_stop_listening(socket->descriptor, socket->path != NULL);
 }
 
-static void bind_end(struct bound_sockets *bound, bool paths_too)
+void bind_close(struct bound_sockets *bound)
 {
     for (size_t i = 0; i < bound->count; i++) {
         struct bound_socket *socket = &bound->sockets[i];
         if (socket->descriptor == -1 || socket->origin != NULL)
             continue;
-        if (paths_too && socket->path != NULL && socket->systemd_name == NULL)
+        if (socket->path != NULL && socket->systemd_name == NULL)
             socket_unlink(socket->path, &socket->file);
         close(socket->descriptor);
         free(socket->path);
@@ -534,10 +466,7 @@ static void bind_end(struct bound_sockets *bound, bool paths_too)
 
 void bind_leave(struct bound_sockets *bound)
 {
-    bind_end(bound, false);
-}
-
-void bind_close(struct bound_sockets *bound)
-{
-    bind_end(bound, true);
+    for (size_t i = 0; i < bound->count; i++)
+        bound->sockets[i].file = (struct socket_file){ 0 };
+    bind_close(bound);
 }

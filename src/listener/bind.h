@@ -6,6 +6,7 @@
 #include "net/inherited.h"
 #include "net/socket.h"
 
+#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -14,13 +15,14 @@ struct bound_socket {
     int descriptor;          /* -1: another listener has taken it over */
     struct address address;  /* AF_UNIX: see path */
     char *path;              /* of a unix socket, else NULL */
-    struct socket_file file; /* of a unix socket */
+    struct socket_file file; /* of a unix socket; all zero: the path is another process's */
     char *systemd_name;      /* systemd has made it and will remove its path; NULL: it is ours */
     bool ipv6_only;
     bool reuse_port;             /* as configured */
     bool is_wanted;              /* by the settings that are being prepared */
     bool is_taken;               /* and has been given to a listener of theirs */
     struct bound_socket *origin; /* while they are: the running one that this one is; NULL: it is new */
+    ev_io watcher;               /* its listener's */
 };
 
 /* Owned by who embeds it. */
@@ -31,9 +33,8 @@ struct bound_sockets {
 
 /* An address that settings want a socket on. */
 struct bind_wish {
-    size_t entry; /* of `listen` */
-    struct address
-        address; /* AF_UNIX: the entry has the path; AF_UNSPEC: it has the name that systemd uses */
+    size_t entry;           /* of `listen` */
+    struct address address; /* AF_UNIX: the entry has the path; AF_UNSPEC: the name that systemd uses */
     bool ipv6_only;
     bool may_lack; /* the machine may lack its family, as long as another one of the entry can be bound */
 };
@@ -72,10 +73,9 @@ struct bind_means {
     const struct bind_running *running; /* NULL: none */
 };
 
-/* Binds what is wished for, or takes it from what runs already or was inherited. An address whose family
- * this machine lacks is logged and skipped where that is allowed. On failure nothing new stays bound, and
- * `error` names the address and why. What was taken counts only after bind_take_over(); until then closing
- * `bound` leaves it alone. */
+/* Binds what is wished for, or takes it from what runs already or was inherited. An address whose family this
+ * machine lacks is logged and skipped where that is allowed. On failure nothing new stays bound, and `error` names
+ * the address and why. What was taken counts only after bind_take_over(); until then closing leaves it alone. */
 bool bind_open(const struct listener_settings *settings, const struct bind_wishes *wishes,
                const struct bind_means *means, struct bound_sockets *bound, char *error, size_t error_size);
 
@@ -83,19 +83,18 @@ bool bind_open(const struct listener_settings *settings, const struct bind_wishe
  * owner of a path are set anew. */
 void bind_take_over(const struct listener_settings *settings, struct bound_sockets *bound);
 
-/* Leaves out the sockets that others have taken over. */
+/* Leaves out the sockets that others have taken over. None may be watched. */
 void bind_forget_taken(struct bound_sockets *bound);
 
-/* Both of the above, for a start: resolves and binds every address of the settings. */
+/* bind_resolve() and bind_open(), for a start. */
 bool bind_listen(const struct listener_settings *settings, uid_t owner, gid_t owner_group,
                  struct inherited *inherited, struct bound_sockets *bound, char *error, size_t error_size);
 
 /* What was inherited by address is ours alone from now on, its path to be removed by us. */
 void bind_adopt(struct bound_sockets *bound);
 
-/* Nobody comes to the socket any more, so that nobody is lost when it is closed; those in its backlog can
- * still be accepted. One of systemd's stays as it is: systemd keeps it, and whoever comes finds its next
- * owner. */
+/* Nobody comes to the socket any more; those in its backlog can still be accepted. One of systemd's stays as it
+ * is: systemd keeps it, and whoever comes finds its next owner. */
 void bind_stop_listening(const struct bound_socket *socket);
 
 /* Closes all in favour of another process that has the same sockets: paths stay. */

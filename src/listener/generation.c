@@ -3,11 +3,13 @@
 #include "listener/listener_parts.h"
 
 #include "base/log.h"
+#include "pipe/pipe.h"
+#include "stream/stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-size_t generation_clients(const struct generation *generation)
+static size_t generation_clients(const struct generation *generation)
 {
     return generation->service->functions->clients(generation->service);
 }
@@ -17,11 +19,10 @@ static void generation_client_ended(void *owner, const struct address *client,
 {
     struct generation *generation = owner;
     struct listener *listener = generation->listener;
-    struct counters *counters = &listener->counters;
-    counters->ends[summary->reason]++;
+    listener->counters.ends[summary->reason]++;
     if (summary->reason == REASON_INTERNAL)
         shortage_note(&listener->runtime->shortage, listener->settings->name);
-    admission_leave(&listener->admission, client);
+    admission_leave(listener, client);
     descriptors_return(&listener->runtime->descriptors,
                        generation->service->functions->descriptors_per_client);
     if (generation != listener->current && generation_clients(generation) == 0)
@@ -50,16 +51,24 @@ void generation_destroy(struct generation *generation)
     free(generation);
 }
 
-/* The time of the generation is over: its clients still get the answers to what they have sent. */
-static void generation_expired(struct ev_loop *loop, ev_timer *watcher, int events)
+/* The time of the generation has passed: its clients still get the answers to what they have sent. */
+static void generation_expired(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct generation *generation = watcher->data;
     log_info(generation->listener->settings->name,
              "shutdown_timeout has passed: %zu clients of before the change of mode or protocol are to go",
              generation_clients(generation));
     generation->service->functions->drain(generation->service);
+}
+
+static struct service *generation_make_service(const struct listener *listener,
+                                               struct listener_settings *settings,
+                                               const struct service_owner *owner)
+{
+    if (listener->make != NULL)
+        return listener->make(listener->owner, listener->runtime, settings, owner);
+    return settings->mode == MODE_PROXY ? pipe_service_create(listener->runtime, settings, owner)
+                                        : stream_service_create(listener->runtime, settings, owner);
 }
 
 struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
@@ -78,7 +87,7 @@ struct generation *generation_create(struct listener *listener, struct listener_
     generation->listener = listener;
     ev_init(&generation->expiry, generation_expired);
     generation->expiry.data = generation;
-    generation->service = listener->make(listener->make_data, listener->runtime, settings, &owner);
+    generation->service = generation_make_service(listener, settings, &owner);
     if (generation->service != NULL)
         return generation;
     int error = errno;
@@ -87,39 +96,31 @@ struct generation *generation_create(struct listener *listener, struct listener_
     return NULL;
 }
 
-void generation_start(struct generation *generation)
+void generation_follow(struct generation *generation, int64_t shutdown_timeout)
 {
-    generation->service->functions->start(generation->service);
+    struct listener *listener = generation->listener;
+    struct generation *before = listener->current;
+    list_append(&listener->generations, &generation->node);
+    listener->current = generation;
+    before->service->functions->leave(before->service);
+    ev_timer_start(listener->runtime->loop, &listener->sweep);
+    listener_start_timer(listener, &before->expiry, (double)shutdown_timeout / 1e3);
 }
 
-void generation_leave(struct generation *generation, int64_t shutdown_timeout)
+static void generation_swept(struct ev_loop *, ev_timer *watcher, int)
 {
-    struct ev_loop *loop = generation->listener->runtime->loop;
-    list_append(&generation->listener->earlier, &generation->node);
-    generation->service->functions->leave(generation->service);
-    ev_timer_start(loop, &generation->listener->sweep);
-    if (shutdown_timeout < 0)
-        return;
-    ev_timer_set(&generation->expiry, (double)shutdown_timeout / 1e3, 0.0);
-    ev_timer_start(loop, &generation->expiry);
-}
-
-static void generation_swept(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)events;
     struct listener *listener = watcher->data;
-    list_foreach(&listener->earlier, node)
+    list_foreach(&listener->generations, node)
     {
         struct generation *generation = list_entry(node, struct generation, node);
-        if (generation_clients(generation) == 0)
+        if (generation != listener->current && generation_clients(generation) == 0)
             generation_destroy(generation);
     }
 }
 
 void generation_init(struct listener *listener)
 {
-    list_init(&listener->earlier);
+    list_init(&listener->generations);
     ev_timer_init(&listener->sweep, generation_swept, 0.0, 0.0);
     listener->sweep.data = listener;
 }

@@ -1,17 +1,17 @@
 /* The parts of a listener, and how they work together. Used inside this room only.
  *
- *   listener    its life: made, started, drained, left, closed; what can be seen of it
- *   accepting   from a backlog to a client who is in, or refused
- *   generation  what serves the clients since the start, or since a reload that changed mode or protocol
- *   reload      from the running settings to the next ones */
+ *   admission      who gets in, and what becomes of those who don't
+ *   proxy header   clients of trusted proxies, until their PROXY header names them
+ *   accept         from a backlog to one of these
+ *   generation     what serves the clients since the start, or since a reload that changed mode or protocol
+ *   listener       its life: made, started, drained, left, closed; what can be seen of it
+ *   reload         from the running settings to the next ones */
 #ifndef LISTENER_PARTS_H
 #define LISTENER_PARTS_H
 
 #include "base/list.h"
-#include "listener/admission.h"
+#include "base/timer.h"
 #include "listener/listener.h"
-#include "listener/listener_proxy_header.h"
-#include "listener/refusals.h"
 
 #include <ev.h>
 
@@ -30,18 +30,15 @@ struct closing_sockets {
     struct list_node node;
     struct listener *listener;
     struct bound_sockets bound;
-    ev_io *watchers;   /* one a socket */
-    ev_timer timer;    /* the round that is running */
-    unsigned rounds;   /* of waiting for the ends of handshakes that had begun */
-    bool has_accepted; /* in this round */
+    ev_timer timer;
+    unsigned rounds; /* of waiting for the ends of handshakes that had begun; those that are left */
 };
 
 /* What listener_commit() will need. */
 struct listener_next {
     struct listener_settings *settings;
-    struct events_listener *events; /* NULL: nobody wants to know */
-    ev_io *watchers;
-    struct closing_sockets *closing; /* for those that are not wanted any more */
+    struct events_listener *events;  /* NULL: nobody wants to know */
+    struct closing_sockets *closing; /* takes the place of the one that the commit uses */
     struct generation *generation;   /* NULL: the present one goes on */
     size_t descriptors;              /* reserved for clients whose header is awaited, who will need more */
 };
@@ -50,76 +47,116 @@ struct listener_next {
 struct listener {
     struct runtime *runtime;
     struct listener_settings *settings;
-    struct bound_sockets bound;
-    ev_io *watchers;                     /* one a socket */
-    struct list closing;                 /* struct closing_sockets */
-    struct closing_sockets *for_closing; /* not in use yet: for the sockets it has when it drains */
-    struct admission admission;
-    struct refusals refusals;
-    struct header_waits header_waits;
-    struct generation *current;
-    struct list earlier; /* generations that drain */
-    ev_timer sweep;      /* frees those that have become empty */
-    ev_timer expiry;     /* of a listener that goes */
-    bool is_ready;       /* the service is prepared for clients */
-    struct listener_next next;
     struct events_listener *events; /* NULL: nobody wants to know */
+    struct listener_next next;
+    listener_make_service *make; /* NULL: by the mode of the settings */
+    listener_emptied *emptied;
+    void *owner;
+    struct counters counters;
+    bool is_ready; /* the service is prepared for clients */
+    bool is_draining;
+    ev_timer expiry; /* of a listener that goes */
+
+    struct bound_sockets bound;
+    struct list closing;                 /* struct closing_sockets */
+    struct closing_sockets *for_closing; /* not in use yet; NULL once it has been drained */
     struct descriptors_waiter waiter;
     ev_timer pause;
     bool short_of_descriptors; /* said in the log */
-    bool draining;
-    struct counters counters;
-    listener_make_service *make; /* what serves the clients */
-    void *make_data;
-    listener_emptied *emptied;
-    void *owner;
+
+    int64_t clients;               /* that were let in */
+    void *addresses;               /* tree of clients per address (tsearch), kept only if there is a limit */
+    uint64_t unsaid[REASON_COUNT]; /* clients refused since the last line in the log, by reason */
+    ev_timer unsaid_pause;
+    struct timer header_timer; /* its entries are the clients whose PROXY header is awaited */
+    size_t header_waits;       /* how many */
+
+    struct list generations; /* the last one is `current`; the others drain */
+    struct generation *current;
+    ev_timer sweep; /* frees those that have become empty */
 };
+
+/* Starts a timer that comes once, anew if it runs; negative seconds: never. */
+static inline void listener_start_timer(const struct listener *listener, ev_timer *timer, double seconds)
+{
+    ev_timer_stop(listener->runtime->loop, timer);
+    if (seconds < 0)
+        return;
+    ev_timer_set(timer, seconds, 0.0);
+    ev_timer_start(listener->runtime->loop, timer);
+}
+
+/* ---- Admission ---- */
+
+void admission_init(struct listener *listener);
+
+/* How many descriptors each client needs that is accepted now; they are reserved before. */
+size_t listener_descriptors_each(const struct listener *listener);
+
+/* Hands a client over to the service, or refuses it. `sender` is at the other end of the connection: the client
+ * itself, or a proxy that brings it to `destination` (NULL: to our socket). */
+void admission_admit(struct listener *listener, int descriptor, const struct address *sender,
+                     const struct address *client, const struct address *destination);
+
+/* Closes the socket, counts and logs: the first refusal at once, those of the next second in one line a reason. */
+void admission_refuse(struct listener *listener, int descriptor, const struct address *client,
+                      enum reason reason);
+
+/* Logs the refusals that were not logged yet. */
+void admission_stop(struct listener *listener);
+
+/* A client that was let in has gone. */
+void admission_leave(struct listener *listener, const struct address *client);
+
+/* Other settings have taken the place of these: counts clients by address anew if need be, and ends those who are
+ * blocked now. */
+void admission_change(struct listener *listener, const struct listener_settings *before);
+
+/* Tells the owner of a draining listener when it has become empty. */
+void listener_check_emptied(struct listener *listener);
+
+/* ---- PROXY headers ---- */
+
+void header_waits_init(struct listener *listener);
+
+/* Waits for the header of a connection that was just accepted, at most five seconds; then the client is admitted or
+ * refused. No byte behind the header is read. */
+void header_waits_add(struct listener *listener, int descriptor, const struct address *sender);
+
+/* Ends all that still wait. */
+void header_waits_close(struct listener *listener, enum reason reason);
 
 /* ---- Accepting ---- */
 
-/* Initializes the part of accept.c; the listener has its runtime and settings. */
 void listener_init_accepting(struct listener *listener);
 
-/* Takes over `watchers`, one for each bound socket; they are not started. */
-void listener_watch_sockets(struct listener *listener, ev_io *watchers);
-
-/* How many descriptors each client needs that is accepted now. */
-size_t listener_descriptors_each(const struct listener *listener);
+/* Makes the sockets ready to be watched. */
+void listener_init_sockets(struct listener *listener);
 
 /* Start and stop watching the sockets. */
 void listener_resume(struct listener *listener);
 void listener_pause(struct listener *listener);
 
-/* Has nobody come to these sockets any more; those who have come are accepted over the next turns of the loop,
- * then the sockets are closed. Takes over all three, of which `watchers` has one for each socket. */
-void listener_close_gradually(struct listener *listener, struct closing_sockets *closing,
-                              struct bound_sockets *bound, ev_io *watchers);
-
-/* The same for all that it has. */
-void listener_close_all_gradually(struct listener *listener);
-
-/* Stops accepting for good: no timer or descriptor resumes it. Refusals that are not logged yet are logged. */
+/* Pauses for good: no timer or descriptor resumes it. */
 void listener_stop_accepting(struct listener *listener);
 
-/* The same, and closes the sockets. */
-void listener_close_sockets(struct listener *listener);
+/* Has nobody come to these sockets any more, which are taken over; those who have come are accepted over the next
+ * turns of the loop, then the sockets are closed. Uses `for_closing`. */
+void listener_close_gradually(struct listener *listener, struct bound_sockets *bound);
 
-/* Tells the owner of a draining listener when it has become empty. */
-void listener_check_emptied(struct listener *listener);
+/* Stops accepting and closes the sockets. */
+void listener_close_sockets(struct listener *listener);
 
 /* ---- Generations ---- */
 
-/* NULL with errno. */
+void generation_init(struct listener *listener);
+
+/* Makes one that is not the listener's yet; NULL with errno. */
 struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
                                      const struct events_listener *events);
 void generation_destroy(struct generation *generation);
-void generation_start(struct generation *generation);
-size_t generation_clients(const struct generation *generation);
 
-/* Another generation follows; the clients of this one stay until `shutdown_timeout` (milliseconds) has passed. */
-void generation_leave(struct generation *generation, int64_t shutdown_timeout);
-
-/* Initializes the part of generation.c; the listener has no generation yet. */
-void generation_init(struct listener *listener);
+/* Makes it the present one. An earlier one has its clients until `shutdown_timeout` (milliseconds) has passed. */
+void generation_follow(struct generation *generation, int64_t shutdown_timeout);
 
 #endif

@@ -12,29 +12,63 @@
 /* The size of every text of address_print(). */
 #define ADDRESS_TEXT_SIZE 80
 
+/* The most bytes of an IP address. */
+#define ADDRESS_WIDTH_MAX 16
+
 /* An IP address with its port. Family AF_UNIX stands for "a peer on a unix socket", which has no address;
  * AF_UNSPEC (all zero) for none at all. */
 struct address {
     union {
-        sa_family_t family;
+        struct {
+            sa_family_t family;
+            in_port_t port; /* as it is on the wire */
+        };
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
     };
 };
 
-/* Reads a numeric IPv4 or IPv6 address without port (an IPv6 zone as in "fe80::1%eth0" is understood); the
- * port becomes 0. False if it is none. */
-bool address_parse(const char *text, struct address *address);
+/* The bytes of an IP address, the highest first, and their number, which is 0 for other families. */
+static inline const unsigned char *address_bytes(const struct address *address)
+{
+    return address->family == AF_INET ? (const unsigned char *)&address->v4.sin_addr
+                                      : address->v6.sin6_addr.s6_addr;
+}
 
-/* Takes a socket's address as accept() and getpeername() give it. IPv4-mapped IPv6 becomes IPv4. */
+static inline size_t address_width(const struct address *address)
+{
+    return address->family == AF_INET ? 4 : address->family == AF_INET6 ? 16 : 0;
+}
+
+/* Reads a numeric IPv4 or IPv6 address without port (an IPv6 zone as in "fe80::1%eth0" is understood), or one that is
+ * the first `length` characters; the port becomes 0. False if it is none: the address is all zero then. */
+bool address_parse(const char *text, struct address *address);
+bool address_parse_part(const char *text, size_t length, struct address *address);
+
+/* Takes an address of AF_INET or AF_INET6 as it is on the wire, or a socket's address as accept() and
+ * getpeername() give it. IPv4-mapped IPv6 becomes IPv4. */
+void address_from_bytes(sa_family_t family, const unsigned char *bytes, uint16_t port,
+                        struct address *address);
 void address_from_socket(const struct sockaddr *socket_address, struct address *address);
 
-void address_set_port(struct address *address, uint16_t port);
-uint16_t address_port(const struct address *address);
+/* The port; 0 for other families, of which it can't be set. */
+static inline uint16_t address_port(const struct address *address)
+{
+    return ntohs(address->port);
+}
+
+static inline void address_set_port(struct address *address, uint16_t port)
+{
+    if (address_width(address) > 0)
+        address->port = htons(port);
+}
 
 /* Length to hand to bind() and connect(). IP addresses only. */
-socklen_t address_length(const struct address *address);
+static inline socklen_t address_length(const struct address *address)
+{
+    return address->family == AF_INET ? sizeof address->v4 : sizeof address->v6;
+}
 
 /* "192.0.2.1:80", "[2001:db8::1]:80", "unix" or "none". Returns `text`, of ADDRESS_TEXT_SIZE bytes. */
 const char *address_print(const struct address *address, char *text);
@@ -43,7 +77,7 @@ const char *address_print(const struct address *address, char *text);
  * of IPv4 and the last 80 bits of IPv6 being zero, without the port. */
 const char *address_print_client(const struct address *address, char *text);
 
-/* Total order of addresses, ports left out (host) or included; for searching and comparing: <0, 0, >0. */
+/* Total order of addresses, ports left out (host) or included: <0, 0, >0. */
 int address_compare_host(const struct address *a, const struct address *b);
 int address_compare(const struct address *a, const struct address *b);
 
@@ -66,14 +100,11 @@ struct endpoint {
     struct address address; /* of ENDPOINT_NUMERIC, port included */
 };
 
-/* Reads "HOST:PORT", "[V6]:PORT", "*:PORT" or "unix:PATH" (absolute, and short enough for a socket). Ports
- * are 1 to 65535. On failure returns false with a reason in `error` that reads well after "KEY: ". */
+/* Make one of "HOST:PORT", "[V6]:PORT", "*:PORT" or "unix:PATH" (absolute, and short enough for a socket); of a host
+ * (brackets allowed, not needed) and a port from 1 to 65535; of the name under which systemd passes sockets. False
+ * with a reason in `error` that reads well after "KEY: ". */
 bool endpoint_parse(const char *text, struct endpoint *endpoint, char *error, size_t error_size);
-
-/* The same from a host (brackets allowed, not needed) and a port. */
 bool endpoint_make(const char *host, int64_t port, struct endpoint *endpoint, char *error, size_t error_size);
-
-/* Makes one that stands for the sockets that systemd passes under that name. */
 bool endpoint_make_systemd(const char *name, struct endpoint *endpoint, char *error, size_t error_size);
 
 void endpoint_free(struct endpoint *endpoint);
@@ -83,7 +114,11 @@ bool endpoint_copy(const struct endpoint *endpoint, struct endpoint *copy);
 
 /* An order of endpoints, by their address or by port and name; names are compared without regard to case. */
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
-bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
+
+static inline bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+    return endpoint_compare(a, b) == 0;
+}
 
 /* As a configuration would write it: "db1:3306", "[::1]:80", "unix:/run/x". Cut to `size`. Returns `text`. */
 const char *endpoint_print(const struct endpoint *endpoint, char *text, size_t size);

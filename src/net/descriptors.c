@@ -12,26 +12,23 @@ static size_t count_open(void)
     if (directory == NULL)
         return 0;
     size_t count = 0;
-    const struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL)
-        count += entry->d_name[0] != '.';
+    while (readdir(directory) != NULL)
+        count++;
     closedir(directory);
-    return count - 1; /* the directory's own */
+    return count - 3; /* ".", ".." and the directory's own */
 }
 
+/* Raises the hard limit only as far as `wanted` asks, the soft one to the hard one. Returns the soft one. */
 static size_t raise_limit(size_t wanted)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
         return 1024;
-    struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
-    if (raised.rlim_max < wanted)
-        raised.rlim_cur = raised.rlim_max = wanted;
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-        return raised.rlim_cur;
-    raised.rlim_cur = raised.rlim_max = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-        return raised.rlim_cur;
+    rlim_t highest = limit.rlim_max < wanted ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ highest, highest }) == 0)
+        return highest;
+    if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ limit.rlim_max, limit.rlim_max }) == 0)
+        return limit.rlim_max;
     return limit.rlim_cur;
 }
 
@@ -65,10 +62,9 @@ void descriptors_return(struct descriptors *descriptors, size_t count)
         list_remove(waiting);
         list_append(&called, waiting);
     }
-    struct list_node *node;
-    while ((node = list_first(&called)) != NULL) {
-        list_remove(node);
-        struct descriptors_waiter *waiter = list_entry(node, struct descriptors_waiter, node);
+    while (!list_empty(&called)) {
+        struct descriptors_waiter *waiter = list_entry(list_first(&called), struct descriptors_waiter, node);
+        list_remove(&waiter->node);
         waiter->resume(waiter);
     }
 }
@@ -78,9 +74,4 @@ void descriptors_wait(struct descriptors *descriptors, struct descriptors_waiter
     waiter->count = count;
     if (!list_linked(&waiter->node))
         list_append(&descriptors->waiters, &waiter->node);
-}
-
-void descriptors_forget(struct descriptors_waiter *waiter)
-{
-    list_remove(&waiter->node);
 }

@@ -7,18 +7,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Most pauses in reading are shorter, and cost nothing. */
-#define HOLD_MILLISECONDS 100
-
-/* The most hang-ups of one turn of the loop. */
-#define BATCH 64
+#define HOLD_MILLISECONDS 100 /* most pauses in reading are shorter, and cost nothing */
+#define BATCH             64  /* the most hang-ups of one turn of the loop */
 
 static void hangups_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct hangups *hangups = watcher->data;
     struct epoll_event event;
-    if (events &
-        EV_ERROR) { /* libev drops a watcher whose descriptor it could not watch, unless it is set anew */
+    /* libev drops a watcher whose descriptor it could not watch, unless it is set anew. */
+    if (events & EV_ERROR) {
         ev_io_set(watcher, watcher->fd, EV_READ);
         ev_io_start(loop, watcher);
     }

@@ -30,8 +30,7 @@ struct hangups {
 bool hangups_init(struct hangups *hangups, struct ev_loop *loop, hangup_callback *callback, void *owner);
 void hangups_close(struct hangups *hangups);
 
-/* The first is for a descriptor that is not read from now on; the second for one that is read again, or about to
- * be closed. */
+/* For a descriptor that is not read from now on; for one that is read again, or about to be closed. */
 void hangup_watch(struct hangups *hangups, struct hangup *hangup, int descriptor, int64_t now);
 void hangup_forget(struct hangups *hangups, struct hangup *hangup);
 

@@ -3,16 +3,13 @@
 #include "base/log.h"
 #include "net/socket.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* More than any unit passes; a number that is higher is no number of descriptors. */
-#define INHERITED_MAX 4096
+#define INHERITED_MAX 4096 /* more than any unit passes */
 
 /* The value of a variable as a number from 0 to `most`; -1 if it is none. */
 static long read_variable(const char *name, long most)
@@ -20,63 +17,38 @@ static long read_variable(const char *name, long most)
     const char *text = getenv(name);
     if (text == NULL || *text == '\0' || strspn(text, "0123456789") != strlen(text))
         return -1;
-    errno = 0;
     long number = strtol(text, NULL, 10);
-    return errno == 0 && number <= most ? number : -1;
-}
-
-static int socket_option(int descriptor, int option)
-{
-    int value = -1;
-    socklen_t length = sizeof value;
-    if (getsockopt(descriptor, SOL_SOCKET, option, &value, &length) == -1)
-        return -1;
-    return value;
+    return number <= most ? number : -1;
 }
 
 /* Finds out where the socket listens. False when memory is short. */
 static bool find_address(struct inherited_socket *inherited)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_un unix_socket;
-        struct sockaddr_storage storage;
-    } own = { .storage = { .ss_family = AF_UNSPEC } };
-    socklen_t length = sizeof own;
-    if (socket_option(inherited->descriptor, SO_TYPE) != SOCK_STREAM ||
-        socket_option(inherited->descriptor, SO_ACCEPTCONN) != 1 ||
-        getsockname(inherited->descriptor, &own.any, &length) == -1)
+    struct sockaddr_un own = { .sun_family = AF_UNSPEC }; /* the longest of listening sockets */
+    socklen_t length = sizeof own - 1;                    /* so that its path ends */
+    if (socket_option(inherited->descriptor, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
+        socket_option(inherited->descriptor, SOL_SOCKET, SO_ACCEPTCONN) != 1 ||
+        getsockname(inherited->descriptor, (struct sockaddr *)&own, &length) == -1)
         return true;
-    address_from_socket(&own.any, &inherited->address);
+    address_from_socket((const struct sockaddr *)&own, &inherited->address);
     if (inherited->address.family != AF_UNIX)
         return true;
-    own.unix_socket.sun_path[sizeof own.unix_socket.sun_path - 1] = '\0';
-    inherited->path = strdup(own.unix_socket.sun_path); /* empty: an abstract one */
+    inherited->path = strdup(own.sun_path); /* empty: an abstract one */
     return inherited->path != NULL;
 }
 
-/* Takes the next name off the list, which ends with NULL. */
-static char *inherited_take_name(const char **names)
-{
-    const char *name = *names == NULL ? "unknown" : *names;
-    size_t length = *names == NULL ? strlen(name) : strcspn(name, ":");
-    if (*names != NULL)
-        *names = name[length] == ':' ? name + length + 1 : NULL;
-    return strndup(name, length);
-}
-
-static bool take_socket(struct inherited *inherited, int descriptor, const char **names)
+/* Takes over one descriptor, which has the next of `names`. False when memory is short. */
+static bool take_socket(struct inherited *inherited, int descriptor, char **names)
 {
     struct inherited_socket *taken = &inherited->sockets[inherited->count++];
+    const char *name = strsep(names, ":");
     int flags = fcntl(descriptor, F_GETFL);
-    taken->descriptor = descriptor;
-    taken->name = inherited_take_name(names);
+    taken->descriptor = flags == -1 ? -1 : descriptor; /* it may be announced, but not there */
+    taken->name = strdup(name != NULL ? name : "unknown");
     if (taken->name == NULL)
         return false;
-    if (flags == -1) { /* announced, but not there */
-        taken->descriptor = -1;
+    if (flags == -1)
         return true;
-    }
     fcntl(descriptor, F_SETFD, FD_CLOEXEC);
     fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
     return find_address(taken);
@@ -86,10 +58,9 @@ bool inherited_take(struct inherited *inherited)
 {
     bool success = true;
     long count = read_variable("LISTEN_FDS", INHERITED_MAX);
-    bool is_meant = read_variable("LISTEN_PID", INT32_MAX) == getpid();
-    const char *names = getenv("LISTEN_FDNAMES");
+    char *names = getenv("LISTEN_FDNAMES"); /* cut into its words, and then removed */
     *inherited = (struct inherited){ 0 };
-    if (is_meant && count > 0) {
+    if (count > 0 && read_variable("LISTEN_PID", INT32_MAX) == getpid()) {
         inherited->sockets = calloc((size_t)count, sizeof *inherited->sockets);
         success = inherited->sockets != NULL;
         for (int i = 0; success && i < count; i++)
@@ -101,10 +72,10 @@ bool inherited_take(struct inherited *inherited)
     return success;
 }
 
-struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next)
+struct inherited_socket *inherited_named(struct inherited *inherited, const char *name)
 {
-    while (*next < inherited->count) {
-        struct inherited_socket *found = &inherited->sockets[(*next)++];
+    for (size_t i = 0; i < inherited->count; i++) {
+        struct inherited_socket *found = &inherited->sockets[i];
         if (found->descriptor != -1 && strcmp(found->name, name) == 0)
             return found;
     }
@@ -142,27 +113,19 @@ void inherited_report(const struct inherited *inherited)
     }
 }
 
-void inherited_remove_paths(struct inherited *inherited)
+void inherited_release(struct inherited *inherited, bool removes_paths)
 {
     for (size_t i = 0; i < inherited->count; i++) {
         struct inherited_socket *left = &inherited->sockets[i];
-        if (left->descriptor == -1 || left->path == NULL || left->path[0] != '/' ||
-            strcmp(left->name, INHERITED_BY_ADDRESS) != 0)
-            continue;
-        close(left->descriptor);
-        left->descriptor = -1;
-        const char *obstacle = socket_remove_stale(left->path);
-        if (obstacle != NULL)
-            log_debug(NULL, "%s stays: %s", left->path, obstacle);
-    }
-}
-
-void inherited_release(struct inherited *inherited)
-{
-    for (size_t i = 0; i < inherited->count; i++) {
-        struct inherited_socket *left = &inherited->sockets[i];
-        if (left->descriptor != -1)
+        bool is_left = left->descriptor != -1;
+        if (is_left)
             close(left->descriptor);
+        if (is_left && removes_paths && left->path != NULL && left->path[0] == '/' &&
+            strcmp(left->name, INHERITED_BY_ADDRESS) == 0) {
+            const char *obstacle = socket_remove_stale(left->path);
+            if (obstacle != NULL)
+                log_debug(NULL, "%s stays: %s", left->path, obstacle);
+        }
         free(left->name);
         free(left->path);
     }

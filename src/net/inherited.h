@@ -1,6 +1,5 @@
-/* Listening sockets that this process was started with: those of systemd's socket activation
- * (sd_listen_fds(3)), known by the names in their units, and those of the process that an upgrade replaces (see
- * server/upgrade.h), known by their addresses. */
+/* Listening sockets that this process was started with: those that systemd passes (sd_listen_fds(3)), known by names,
+ * and those of the process that an upgrade replaces (see server/upgrade.h), known by their addresses. */
 #ifndef NET_INHERITED_H
 #define NET_INHERITED_H
 
@@ -8,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 /* The first descriptor that is passed; the others follow it. */
 #define INHERITED_FIRST 3
@@ -29,16 +27,14 @@ struct inherited {
     size_t count;
 };
 
-/* Takes the sockets of LISTEN_FDS and LISTEN_FDNAMES over if LISTEN_PID is this process, and removes these
- * variables. To be called before anything else opens descriptors. False when memory is short. */
+/* Takes over the sockets of LISTEN_FDS and LISTEN_FDNAMES if LISTEN_PID is this process, and removes these variables.
+ * To be called before anything else opens descriptors. False when memory is short. */
 bool inherited_take(struct inherited *inherited);
 
-/* The next unclaimed socket of that name, beginning at index `*next`, which then is the one after it; NULL:
- * no more. */
-struct inherited_socket *inherited_named(struct inherited *inherited, const char *name, size_t *next);
+/* The first unclaimed socket of that name; NULL: no more. */
+struct inherited_socket *inherited_named(struct inherited *inherited, const char *name);
 
-/* The unclaimed socket that listens at this address or, with `path`, at this path, whatever its name is: a
- * reload can have moved it from its name to its address. NULL: there is none. */
+/* The unclaimed socket that listens at this address or, if there is one, path, whatever its name. NULL: none. */
 struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
                                       const char *path);
 
@@ -48,11 +44,8 @@ int inherited_claim(struct inherited_socket *socket);
 /* Logs each unclaimed socket. */
 void inherited_report(const struct inherited *inherited);
 
-/* Closes unclaimed unix sockets of the replaced process, and removes their paths. To be called when that process
- * has closed them too. */
-void inherited_remove_paths(struct inherited *inherited);
-
-/* Closes unclaimed sockets, and frees all. */
-void inherited_release(struct inherited *inherited);
+/* Closes unclaimed sockets, and frees all. Removes the paths of unix sockets of the process that an upgrade replaced if
+ * that has closed them too. */
+void inherited_release(struct inherited *inherited, bool removes_paths);
 
 #endif

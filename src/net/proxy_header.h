@@ -18,12 +18,11 @@ enum proxy_header_result {
     PROXY_HEADER_BROKEN /* no header, or one that contradicts itself */
 };
 
-/* A header that comes in pieces. All zero is the beginning. It is kept as far as it has to be read; what
- * follows the addresses of version 2 (up to 64 KiB of extensions) is counted and skipped. */
+/* A header that comes in pieces. All zero is the beginning. */
 struct proxy_header {
-    unsigned char bytes[PROXY_HEADER_TEXT_MAX];
-    size_t kept;
-    size_t total; /* of the whole header, with what was skipped */
+    unsigned char
+        bytes[PROXY_HEADER_TEXT_MAX]; /* its beginning: what follows, extensions of version 2, is skipped */
+    size_t total;                     /* bytes that have come */
     /* Once it is done: whether it names a client. If not (LOCAL, UNKNOWN, a unix socket), the connection's
      * own addresses are the ones to go by. */
     bool has_addresses;
@@ -31,15 +30,14 @@ struct proxy_header {
     struct address destination;
 };
 
-/* Reads the next `length` bytes; `used` gets how many of them belong to the header, which is all of them
- * unless it is done. Strict: a header that another reader could understand differently is broken. IPv4-mapped IPv6
- * becomes IPv4. */
+/* Reads the next `length` bytes; `used` gets how many of them belong to the header: all, unless it is done. A header
+ * that another reader could understand differently is broken. IPv4-mapped IPv6 becomes IPv4. */
 enum proxy_header_result proxy_header_read(struct proxy_header *header, const char *bytes, size_t length,
                                            size_t *used);
 
-/* Writes a header of version 1 or 2 for a client at `source` that was accepted at `destination`, and returns
- * its length. Where one of the families differs, the IPv4 address is mapped to IPv6. If either is no IP
- * address, the header names none (UNKNOWN, LOCAL). `bytes` holds PROXY_HEADER_WRITE_MAX. */
+/* Writes a header of version 1 or 2 for a client at `source` that was accepted at `destination`; returns its length.
+ * One of IPv4 and IPv6 is mapped; without an IP address it names none (UNKNOWN, LOCAL). `bytes` holds
+ * PROXY_HEADER_WRITE_MAX. */
 size_t proxy_header_write(int version, const struct address *source, const struct address *destination,
                           char *bytes);
 

@@ -15,6 +15,7 @@
 #define TTL_MIN_SECONDS        1
 #define TTL_MAX_SECONDS        300
 #define RETRY_FAILED_SECONDS   1
+#define PAUSE_MAX_SECONDS      1.0 /* between calls of c-ares while a question is open */
 #define RESOLVER_CONFIGURATION "/etc/resolv.conf"
 #define SERVER_TIMEOUT_MS      1500
 #define SERVER_TRIES           2
@@ -30,22 +31,18 @@ struct resolver {
     ares_channel channel;
     struct list sockets; /* struct resolver_socket */
     struct list names;   /* struct resolver_name */
-    struct list ended;   /* of these, by `in_ended`, those whose owners are to be told */
-    ev_timer telling;    /* fed with an event while there are any */
     ev_timer retransmission;
-    struct stat configuration; /* of resolv.conf when the channel was made; zeroed if it was not there */
+    struct stat configuration; /* of resolv.conf when it was read last */
     bool renewing;             /* answers that come now only say that the old channel ends */
 };
 
-/* One question to c-ares, which owns it until its callback; `name` is NULL once nobody waits for the answer.
- */
+/* One question to c-ares, which owns it until its callback; `name` is NULL once nobody waits for the answer. */
 struct resolver_query {
     struct resolver_name *name;
 };
 
 struct resolver_name {
     struct list_node node;
-    struct list_node in_ended;
     struct resolver *resolver;
     const char *source;
     const char *host;
@@ -56,39 +53,33 @@ struct resolver_name {
     size_t count;
     int64_t fresh_until; /* microseconds */
     char failure[128];   /* empty: the last look-up went well */
-    ev_timer limit;
+    ev_timer limit;      /* active: a look-up is under way; pending, fed with an event: one has ended */
 };
 
 static void resolver_set_timer(struct resolver *resolver)
 {
-    struct timeval limit = { .tv_sec = 1 };
     struct timeval next;
     ev_timer_stop(resolver->loop, &resolver->retransmission);
     const struct timeval *due = ares_timeout(resolver->channel, NULL, &next);
     if (due == NULL)
         return; /* nothing is pending */
-    if (due->tv_sec >= limit.tv_sec)
-        due = &limit;
-    ev_timer_set(&resolver->retransmission, (double)due->tv_sec + (double)due->tv_usec / 1e6, 0.0);
+    double seconds = (double)due->tv_sec + (double)due->tv_usec / 1e6;
+    ev_timer_set(&resolver->retransmission, seconds < PAUSE_MAX_SECONDS ? seconds : PAUSE_MAX_SECONDS, 0.0);
     ev_timer_start(resolver->loop, &resolver->retransmission);
 }
 
-static void resolver_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
+static void resolver_timer_fired(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct resolver *resolver = watcher->data;
     ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     resolver_set_timer(resolver);
 }
 
-static void resolver_socket_ready(struct ev_loop *loop, ev_io *watcher, int events)
+static void resolver_socket_ready(struct ev_loop *, ev_io *watcher, int events)
 {
-    (void)loop;
     struct resolver *resolver = watcher->data;
-    int descriptor = watcher->fd;
-    ares_process_fd(resolver->channel, (events & EV_READ) ? descriptor : ARES_SOCKET_BAD,
-                    (events & EV_WRITE) ? descriptor : ARES_SOCKET_BAD);
+    ares_process_fd(resolver->channel, (events & EV_READ) ? watcher->fd : ARES_SOCKET_BAD,
+                    (events & EV_WRITE) ? watcher->fd : ARES_SOCKET_BAD);
     resolver_set_timer(resolver);
 }
 
@@ -96,46 +87,41 @@ static void resolver_socket_ready(struct ev_loop *loop, ev_io *watcher, int even
 static void resolver_socket_changed(void *data, ares_socket_t descriptor, int readable, int writable)
 {
     struct resolver *resolver = data;
-    struct resolver_socket *found = NULL;
+    struct resolver_socket *socket = NULL;
     list_foreach(&resolver->sockets, node)
     {
-        struct resolver_socket *known = list_entry(node, struct resolver_socket, node);
-        if (known->watcher.fd == descriptor)
-            found = known;
+        if (list_entry(node, struct resolver_socket, node)->watcher.fd == descriptor)
+            socket = list_entry(node, struct resolver_socket, node);
     }
-    if (!readable && !writable) {
-        if (found != NULL) {
-            ev_io_stop(resolver->loop, &found->watcher);
-            list_remove(&found->node);
-            free(found);
-        }
-        return;
-    }
-    if (found == NULL) {
-        found = calloc(1, sizeof *found);
-        if (found == NULL)
+    if (socket == NULL && (readable || writable)) {
+        socket = calloc(1, sizeof *socket);
+        if (socket == NULL)
             return; /* the look-up runs into its limit, which is all that can be said here */
-        ev_init(&found->watcher, resolver_socket_ready);
-        found->watcher.data = resolver;
-        list_append(&resolver->sockets, &found->node);
+        ev_init(&socket->watcher, resolver_socket_ready);
+        socket->watcher.data = resolver;
+        list_append(&resolver->sockets, &socket->node);
     }
-    ev_io_stop(resolver->loop, &found->watcher);
-    ev_io_set(&found->watcher, descriptor, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
-    ev_io_start(resolver->loop, &found->watcher);
+    if (socket == NULL)
+        return;
+    ev_io_stop(resolver->loop, &socket->watcher);
+    if (readable || writable) {
+        ev_io_set(&socket->watcher, descriptor, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+        ev_io_start(resolver->loop, &socket->watcher);
+    } else {
+        list_remove(&socket->node);
+        free(socket);
+    }
 }
 
-/* Tells the owners of names that their look-ups have ended. */
-static void resolver_tell(struct ev_loop *loop, ev_timer *watcher, int events)
+/* Takes note of resolv.conf, all zero if it is not there. Whether it has changed. */
+static bool resolver_note_configuration(struct resolver *resolver)
 {
-    (void)loop;
-    (void)events;
-    struct resolver *resolver = watcher->data;
-    struct list_node *node;
-    while ((node = list_first(&resolver->ended)) != NULL) {
-        struct resolver_name *name = list_entry(node, struct resolver_name, in_ended);
-        list_remove(node);
-        name->callback(name->data);
-    }
+    const struct stat old = resolver->configuration;
+    struct stat *now = &resolver->configuration;
+    if (stat(RESOLVER_CONFIGURATION, now) == -1)
+        memset(now, 0, sizeof *now);
+    return now->st_ino != old.st_ino || now->st_dev != old.st_dev || now->st_size != old.st_size ||
+           now->st_mtim.tv_sec != old.st_mtim.tv_sec || now->st_mtim.tv_nsec != old.st_mtim.tv_nsec;
 }
 
 static int resolver_open_channel(struct resolver *resolver, ares_channel *channel)
@@ -146,8 +132,7 @@ static int resolver_open_channel(struct resolver *resolver, ares_channel *channe
         .sock_state_cb = resolver_socket_changed,
         .sock_state_cb_data = resolver,
     };
-    if (stat(RESOLVER_CONFIGURATION, &resolver->configuration) == -1)
-        memset(&resolver->configuration, 0, sizeof resolver->configuration);
+    resolver_note_configuration(resolver);
     return ares_init_options(channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
 }
 
@@ -161,18 +146,14 @@ struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error
     resolver->loop = loop;
     list_init(&resolver->sockets);
     list_init(&resolver->names);
-    list_init(&resolver->ended);
-    ev_timer_init(&resolver->telling, resolver_tell, 0.0, 0.0);
-    resolver->telling.data = resolver;
     ev_timer_init(&resolver->retransmission, resolver_timer_fired, 0.0, 0.0);
     resolver->retransmission.data = resolver;
     int status = ares_library_init(ARES_LIB_INIT_ALL);
-    if (status == ARES_SUCCESS) {
+    if (status == ARES_SUCCESS)
         status = resolver_open_channel(resolver, &resolver->channel);
-        if (status == ARES_SUCCESS)
-            return resolver;
-        ares_library_cleanup();
-    }
+    if (status == ARES_SUCCESS)
+        return resolver;
+    ares_library_cleanup();
     snprintf(error, error_size, "%s", ares_strerror(status));
     free(resolver);
     return NULL;
@@ -184,43 +165,8 @@ void resolver_destroy(struct resolver *resolver)
         return;
     ares_destroy(resolver->channel); /* ends abandoned queries and closes the sockets through the callbacks */
     ev_timer_stop(resolver->loop, &resolver->retransmission);
-    ev_timer_stop(resolver->loop, &resolver->telling); /* an event that was fed in is forgotten with it */
     ares_library_cleanup();
     free(resolver);
-}
-
-/* Whether c-ares was set up with another resolv.conf than there is now. */
-static bool resolver_is_outdated(const struct resolver *resolver)
-{
-    const struct stat *old = &resolver->configuration;
-    struct stat now;
-    if (stat(RESOLVER_CONFIGURATION, &now) == -1)
-        memset(&now, 0, sizeof now);
-    return now.st_ino != old->st_ino || now.st_dev != old->st_dev || now.st_size != old->st_size ||
-           now.st_mtim.tv_sec != old->st_mtim.tv_sec || now.st_mtim.tv_nsec != old->st_mtim.tv_nsec;
-}
-
-static bool copy_addresses(const struct ares_addrinfo_node *nodes, struct address **addresses, size_t *count,
-                           int *ttl)
-{
-    size_t size = 0;
-    *ttl = TTL_MAX_SECONDS;
-    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next)
-        size++;
-    *count = 0;
-    *addresses = calloc(size == 0 ? 1 : size, sizeof **addresses);
-    if (*addresses == NULL)
-        return false;
-    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next) {
-        if (node->ai_family != AF_INET && node->ai_family != AF_INET6)
-            continue;
-        address_from_socket(node->ai_addr, &(*addresses)[(*count)++]);
-        if (node->ai_ttl < *ttl)
-            *ttl = node->ai_ttl;
-    }
-    if (*ttl < TTL_MIN_SECONDS) /* names of the hosts file have none */
-        *ttl = TTL_MIN_SECONDS;
-    return true;
 }
 
 static void resolver_name_failed(struct resolver_name *name, const char *reason)
@@ -232,22 +178,20 @@ static void resolver_name_failed(struct resolver_name *name, const char *reason)
     name->fresh_until = turn_now(name->resolver->loop) + RETRY_FAILED_SECONDS * 1000000;
 }
 
-static void resolver_name_answered(struct resolver_name *name, int status, const struct ares_addrinfo *answer)
+static void resolver_name_answered(struct resolver_name *name, const struct ares_addrinfo_node *nodes)
 {
-    struct address *addresses;
-    size_t count;
-    int ttl;
-    if (status != ARES_SUCCESS) {
-        resolver_name_failed(name, ares_strerror(status));
-        return;
+    size_t count = 0;
+    int ttl = TTL_MAX_SECONDS;
+    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next) {
+        count++;
+        if (node->ai_ttl < ttl)
+            ttl = node->ai_ttl;
     }
-    if (!copy_addresses(answer->nodes, &addresses, &count, &ttl)) {
-        resolver_name_failed(name, strerror(ENOMEM));
-        return;
-    }
-    if (count == 0) {
-        free(addresses);
-        resolver_name_failed(name, "it has no address");
+    if (ttl < TTL_MIN_SECONDS) /* names of the hosts file have none */
+        ttl = TTL_MIN_SECONDS;
+    struct address *addresses = count == 0 ? NULL : calloc(count, sizeof *addresses);
+    if (addresses == NULL) {
+        resolver_name_failed(name, count == 0 ? "it has no address" : strerror(ENOMEM));
         return;
     }
     if (name->failure[0] != '\0' && name->count > 0)
@@ -256,30 +200,31 @@ static void resolver_name_answered(struct resolver_name *name, int status, const
     free(name->addresses);
     name->addresses = addresses;
     name->count = count;
+    for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next)
+        address_from_socket(node->ai_addr, addresses++);
     name->fresh_until = turn_now(name->resolver->loop) + (int64_t)ttl * 1000000;
 }
 
 /* The look-up of `name` is over. c-ares says so at any time, also inside the question for another name: the
- * owner is told from the loop. */
+ * owner is called by the loop. */
 static void resolver_name_finish(struct resolver_name *name)
 {
-    struct resolver *resolver = name->resolver;
-    ev_timer_stop(resolver->loop, &name->limit);
     name->query = NULL;
-    if (!list_linked(&name->in_ended))
-        list_append(&resolver->ended, &name->in_ended);
-    ev_feed_event(resolver->loop, &resolver->telling, EV_CUSTOM);
+    ev_timer_stop(name->resolver->loop, &name->limit);
+    ev_feed_event(name->resolver->loop, &name->limit, EV_CUSTOM);
 }
 
-static void resolver_answered(void *data, int status, int timeouts, struct ares_addrinfo *answer)
+static void resolver_answered(void *data, int status, int, struct ares_addrinfo *answer)
 {
-    (void)timeouts;
     struct resolver_query *query = data;
     struct resolver_name *name = query->name;
     if (name != NULL && name->resolver->renewing) {
         name->query = NULL; /* it is asked again */
     } else if (name != NULL) {
-        resolver_name_answered(name, status, answer);
+        if (status == ARES_SUCCESS)
+            resolver_name_answered(name, answer->nodes);
+        else
+            resolver_name_failed(name, ares_strerror(status));
         resolver_name_finish(name);
     }
     if (answer != NULL)
@@ -287,14 +232,23 @@ static void resolver_answered(void *data, int status, int timeouts, struct ares_
     free(query);
 }
 
-static void resolver_limit_reached(struct ev_loop *loop, ev_timer *watcher, int events)
+/* Nobody waits for the answer any more. */
+static void resolver_name_forget_query(struct resolver_name *name)
 {
-    (void)loop;
-    (void)events;
+    if (name->query != NULL)
+        name->query->name = NULL;
+    name->query = NULL;
+}
+
+/* The look-up of a name has ended, or its time has. */
+static void resolver_name_event(struct ev_loop *, ev_timer *watcher, int events)
+{
     struct resolver_name *name = watcher->data;
-    name->query->name = NULL;
-    resolver_name_failed(name, "no answer in time");
-    resolver_name_finish(name);
+    if (events & EV_TIMER) {
+        resolver_name_forget_query(name);
+        resolver_name_failed(name, "no answer in time");
+    }
+    name->callback(name->data);
 }
 
 static void resolver_ask(struct resolver_name *name)
@@ -367,7 +321,7 @@ struct resolver_name *resolver_add(struct resolver *resolver, const char *source
     name->host = host;
     name->callback = callback;
     name->data = data;
-    ev_timer_init(&name->limit, resolver_limit_reached, LOOKUP_LIMIT_SECONDS, 0.0);
+    ev_timer_init(&name->limit, resolver_name_event, LOOKUP_LIMIT_SECONDS, 0.0);
     name->limit.data = name;
     if (!resolver_name_inherit(name)) {
         free(name);
@@ -379,32 +333,30 @@ struct resolver_name *resolver_add(struct resolver *resolver, const char *source
 
 void resolver_remove(struct resolver_name *name)
 {
-    if (name->query != NULL)
-        name->query->name = NULL;
+    resolver_name_forget_query(name);
     ev_timer_stop(name->resolver->loop, &name->limit);
     list_remove(&name->node);
-    list_remove(&name->in_ended);
     free(name->addresses);
     free(name);
 }
 
 bool resolver_lookup(struct resolver_name *name)
 {
-    if (ev_is_active(&name->limit))
-        return name->failure[0] != '\0' && name->count > 0;
-    if (turn_now(name->resolver->loop) < name->fresh_until)
-        return true;
-    if (resolver_is_outdated(name->resolver))
-        resolver_renew(name->resolver);
-    bool is_told = !list_linked(&name->in_ended);
-    ev_timer_set(&name->limit, LOOKUP_LIMIT_SECONDS, 0.0);
-    ev_timer_start(name->resolver->loop, &name->limit);
-    resolver_ask(name);
-    bool is_answered = !ev_is_active(&name->limit);
-    if (is_answered && is_told)
-        list_remove(&name->in_ended); /* by the return from here */
+    struct ev_loop *loop = name->resolver->loop;
+    if (name->query == NULL) {
+        if (turn_now(loop) < name->fresh_until)
+            return true;
+        if (resolver_note_configuration(name->resolver))
+            resolver_renew(name->resolver);
+        bool is_pending = ev_is_pending(&name->limit);
+        ev_timer_set(&name->limit, LOOKUP_LIMIT_SECONDS, 0.0);
+        ev_timer_start(loop, &name->limit);
+        resolver_ask(name);
+        if (name->query == NULL && !is_pending)
+            ev_clear_pending(loop, &name->limit); /* the return from here says it */
+    }
     /* While the resolver fails, nobody waits for it who has addresses: it is asked in the background. */
-    return is_answered || (name->failure[0] != '\0' && name->count > 0);
+    return name->query == NULL || (name->failure[0] != '\0' && name->count > 0);
 }
 
 const struct address *resolver_addresses(const struct resolver_name *name, size_t *count)

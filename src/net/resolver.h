@@ -15,8 +15,7 @@ struct resolver;
 /* A name that is connected to again and again. Owned by the caller of resolver_add(). */
 struct resolver_name;
 
-/* Called from the loop, never from inside another function of this file, when a look-up has ended: with an
- * answer, or not, in which case the last addresses, if there are any, are still there. */
+/* Called from the loop, never from inside another function of this file, when a look-up has ended, well or not. */
 typedef void resolver_callback(void *data);
 
 /* NULL when memory is short or c-ares can't start; the reason is in `error`. */
@@ -25,8 +24,7 @@ struct resolver *resolver_create(struct ev_loop *loop, char *error, size_t error
 /* All names must have been removed. NULL is allowed. */
 void resolver_destroy(struct resolver *resolver);
 
-/* Reads the system's configuration anew and repeats pending look-ups. Changes of resolv.conf are noticed without
- * it. */
+/* Reads resolv.conf anew, changes of which are noticed anyway, and repeats pending look-ups. */
 void resolver_renew(struct resolver *resolver);
 
 /* Adds a name without a look-up; it starts with the addresses of another one of the same host, if any. `source`
@@ -37,9 +35,8 @@ struct resolver_name *resolver_add(struct resolver *resolver, const char *source
 /* Removes a name, with its pending look-up; the callback is not called any more. */
 void resolver_remove(struct resolver_name *name);
 
-/* Makes sure that the addresses are current. True: they are ready to be used (see resolver_addresses(); there
- * may be none if the look-up failed at once). False: a look-up is under way and the callback will be called,
- * within five seconds. */
+/* Makes sure that the addresses are current. True: they are; there may be none if the look-up failed at once. False: a
+ * look-up is under way and the callback will be called, within five seconds. */
 bool resolver_lookup(struct resolver_name *name);
 
 /* The last answer, ports 0; valid until the loop runs again. */

@@ -13,6 +13,8 @@
 
 struct events_client;
 struct events_listener;
+struct listener_settings;
+struct service;
 
 /* The summary of a session, at its end. */
 struct service_summary {
@@ -26,13 +28,10 @@ struct service_owner {
     void *owner;
     /* The service is ready for clients. Called once, from the loop or from inside `start`. */
     void (*ready)(void *owner);
-    /* A client has gone and its descriptors are closed: the listener returns its descriptors to the account and
-     * forgets it. It must not destroy the service from here. */
+    /* A client has gone and its descriptors are closed. The service must not be destroyed from here. */
     void (*ended)(void *owner, const struct address *client, const struct service_summary *summary);
-    /* The service counts bytes, requests and times here, the listener its clients. */
-    struct counters *counters;
-    /* Modules and request log, see events/events.h; NULL: none. */
-    const struct events_listener *events;
+    struct counters *counters; /* of bytes, requests and times; the listener counts its clients itself */
+    const struct events_listener *events; /* modules and request log, see events/events.h; NULL: none */
 };
 
 /* The present state of one target of a listener. It points into the service, valid until the loop goes on. */
@@ -45,9 +44,6 @@ struct service_target {
     struct target_gauges gauges;
     const struct target_counters *counters;
 };
-
-struct service;
-struct listener_settings;
 
 /* A client that was accepted. The addresses are there during the call only. */
 struct service_client {
@@ -67,23 +63,21 @@ struct service_functions {
     /* Prepares for clients. */
     void (*start)(struct service *service);
 
-    /* Takes over an accepted client. From now on `ended` is called exactly once for it, possibly before this
-     * function returns. */
+    /* Takes over an accepted client, for which `ended` is called exactly once, possibly before this returns. */
     void (*accept)(struct service *service, const struct service_client *client);
 
     /* Lets clients finish what they have begun; the same for those accepted later, from a backlog. */
     void (*drain)(struct service *service);
 
-    /* A reload goes on with other settings, of the same mode and protocol. `prepare` does all that can fail;
-     * false with errno. Then comes `commit`, from which on `settings` and `events` (as in service_owner)
-     * count, or `rollback`. */
+    /* A reload goes on with other settings, of the same mode and protocol. `prepare` does all that can fail; false
+     * with errno. Then `commit` makes settings and events count, or comes `rollback`. */
     bool (*prepare)(struct service *service, struct listener_settings *settings,
                     const struct events_listener *events);
     void (*commit)(struct service *service);
     void (*rollback)(struct service *service);
 
-    /* Another service takes new clients from now on. Present ones are served as before, without a limit of time;
-     * where the protocol has a way to ask clients to leave, they are asked. */
+    /* Another service takes new clients. Present ones are served as before, without a limit of time; they are asked
+     * to leave where the protocol has a way. */
     void (*leave)(struct service *service);
 
     /* Shows each client to the filter and ends, with REASON_BLOCKED, those for whom it returns true. */
@@ -92,11 +86,9 @@ struct service_functions {
     /* Ends all clients now. */
     void (*close)(struct service *service, enum reason reason);
 
-    /* All clients; those that wait for a target connection. */
+    /* All clients; those that wait for a target connection; requests at target connections (proxy mode: clients). */
     size_t (*clients)(const struct service *service);
     size_t (*waiting)(const struct service *service);
-
-    /* Requests at target connections; in proxy mode, clients at theirs. */
     size_t (*in_flight)(const struct service *service);
 
     /* The number of targets, those that a reload has taken away but that still have connections among them; the

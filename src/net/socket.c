@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,22 +23,19 @@ static bool set_flag(int descriptor, int level, int option, int value)
     return setsockopt(descriptor, level, option, &value, sizeof value) == 0;
 }
 
-int socket_listen(const struct address *address, const struct socket_listen_options *options)
+int socket_listen(const struct address *address, const struct socket_options *options)
 {
     int descriptor = socket(address->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor == -1)
         return -1;
-    bool set = set_flag(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (options->reuse_port)
-        set = set && set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (address->family == AF_INET6)
-        set = set && set_flag(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options->ipv6_only);
-    if (options->user != (uid_t)-1)
-        set = set && fchown(descriptor, options->user, (gid_t)-1) == 0;
-    if (!set || bind(descriptor, &address->any, address_length(address)) == -1 ||
-        listen(descriptor, options->backlog) == -1)
-        return close_keeping_errno(descriptor);
-    return descriptor;
+    bool is_v6 = address->family == AF_INET6;
+    bool success = set_flag(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) &&
+                   (!options->reuse_port || set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)) &&
+                   (!is_v6 || set_flag(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options->ipv6_only)) &&
+                   (options->user == (uid_t)-1 || fchown(descriptor, options->user, (gid_t)-1) == 0) &&
+                   bind(descriptor, &address->any, address_length(address)) == 0 &&
+                   listen(descriptor, options->backlog) == 0;
+    return success ? descriptor : close_keeping_errno(descriptor);
 }
 
 void socket_set_reuse_port(int descriptor, bool reuse)
@@ -45,7 +43,7 @@ void socket_set_reuse_port(int descriptor, bool reuse)
     set_flag(descriptor, SOL_SOCKET, SO_REUSEPORT, reuse);
 }
 
-void socket_stop_listening(int descriptor)
+void socket_stop_listening(int descriptor, bool is_unix)
 {
     /* The filter sees segments from their TCP header on. Only those that begin a connection are dropped: the
      * ends of handshakes that are under way still have to come in. */
@@ -56,24 +54,36 @@ void socket_stop_listening(int descriptor)
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
     };
-    const struct sock_fprog program = {
-        .len = sizeof drop_beginnings / sizeof drop_beginnings[0],
-        .filter = drop_beginnings,
-    };
-    setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+    const struct sock_fprog program = { sizeof drop_beginnings / sizeof *drop_beginnings, drop_beginnings };
+    if (is_unix)
+        shutdown(descriptor, SHUT_RD);
+    else
+        setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
-void socket_stop_listening_unix(int descriptor)
+/* endpoint_parse() made sure that the path fits. */
+static struct sockaddr_un unix_address(const char *path)
 {
-    shutdown(descriptor, SHUT_RD);
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    return address;
 }
 
-static void unix_address(const char *path, struct sockaddr_un *address)
+bool socket_make_folder(const char *path, uid_t user, gid_t group)
 {
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    /* endpoint_parse() made sure that it fits */
-    snprintf(address->sun_path, sizeof address->sun_path, "%s", path);
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path)
+        return true;
+    char *folder = strndup(path, (size_t)(slash - path));
+    if (folder == NULL)
+        return false;
+    bool success = mkdir(folder, 0755) == 0;
+    if (success) /* the umask may have taken rights away */
+        success = chmod(folder, 0755) == 0 && lchown(folder, user, group) == 0;
+    else
+        success = errno == EEXIST;
+    free(folder); /* leaves errno as it is */
+    return success;
 }
 
 const char *socket_remove_stale(const char *path)
@@ -103,7 +113,7 @@ bool socket_find_file(const char *path, struct socket_file *file)
     return true;
 }
 
-int socket_listen_unix(const char *path, const struct socket_unix_options *options, struct socket_file *file,
+int socket_listen_unix(const char *path, const struct socket_options *options, struct socket_file *file,
                        char *error, size_t error_size)
 {
     const char *obstacle = socket_remove_stale(path);
@@ -111,12 +121,12 @@ int socket_listen_unix(const char *path, const struct socket_unix_options *optio
         snprintf(error, error_size, "%s", obstacle);
         return -1;
     }
+    const struct sockaddr_un address = unix_address(path);
     const char *step = "socket";
+    *file = (struct socket_file){ 0 };
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor == -1)
         goto fail;
-    struct sockaddr_un address;
-    unix_address(path, &address);
     step = "bind";
     if (bind(descriptor, (const struct sockaddr *)&address, sizeof address) == -1)
         goto fail;
@@ -126,21 +136,16 @@ int socket_listen_unix(const char *path, const struct socket_unix_options *optio
     /* Until it listens every connect() is refused, so nobody gets in before owner and mode are right. */
     step = "setting the owner";
     if (lchown(path, options->user, options->group) == -1)
-        goto fail_bound;
+        goto fail;
     step = "setting the mode";
     if (chmod(path, options->mode) == -1)
-        goto fail_bound;
+        goto fail;
     step = "listen";
     if (listen(descriptor, options->backlog) == 0)
         return descriptor;
-
-fail_bound:
-    snprintf(error, error_size, "%s: %s", step, strerror(errno));
-    socket_unlink(path, file);
-    close(descriptor);
-    return -1;
 fail:
     snprintf(error, error_size, "%s: %s", step, strerror(errno));
+    socket_unlink(path, file); /* if it was bound */
     if (descriptor != -1)
         close(descriptor);
     return -1;
@@ -159,13 +164,14 @@ void socket_unlink(const char *path, const struct socket_file *file)
         unlink(path);
 }
 
-static int start_connecting(int family, const struct sockaddr *address, socklen_t length)
+static int start_connecting(const struct sockaddr *address, socklen_t length)
 {
-    int descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor == -1)
         return -1;
-    if (family != AF_UNIX)
+    if (address->sa_family != AF_UNIX)
         socket_no_delay(descriptor);
+    errno = 0;
     if (connect(descriptor, address, length) == -1 && errno != EINPROGRESS)
         return close_keeping_errno(descriptor);
     return descriptor;
@@ -173,25 +179,26 @@ static int start_connecting(int family, const struct sockaddr *address, socklen_
 
 int socket_connect(const struct address *address)
 {
-    errno = 0;
-    return start_connecting(address->family, &address->any, address_length(address));
+    return start_connecting(&address->any, address_length(address));
 }
 
 int socket_connect_unix(const char *path)
 {
-    struct sockaddr_un address;
-    unix_address(path, &address);
-    errno = 0;
-    return start_connecting(AF_UNIX, (const struct sockaddr *)&address, sizeof address);
+    const struct sockaddr_un address = unix_address(path);
+    return start_connecting((const struct sockaddr *)&address, sizeof address);
+}
+
+int socket_option(int descriptor, int level, int option)
+{
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(descriptor, level, option, &value, &length) == -1 ? -1 : value;
 }
 
 int socket_error(int descriptor)
 {
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
-        return errno;
-    return error;
+    int error = socket_option(descriptor, SOL_SOCKET, SO_ERROR);
+    return error == -1 ? errno : error;
 }
 
 bool socket_would_wait(int error)
@@ -217,7 +224,6 @@ void socket_no_delay(int descriptor)
 
 void socket_close_reset(int descriptor)
 {
-    struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
     close(descriptor);
 }

@@ -288,7 +288,8 @@ static bool pipe_prepare(struct service *service, struct listener_settings *sett
     pipe->next_rules = same ? NULL : pipe_rules_create(pipe, settings);
     pipe->next_settings = settings;
     pipe->next_events = events;
-    if ((same || pipe->next_rules != NULL) && target_set_prepare(pipe->targets, settings))
+    if ((same || pipe->next_rules != NULL) &&
+        target_set_prepare(pipe->targets, listener_settings_targets(settings)))
         return true;
     pipe_rules_free(pipe->next_rules);
     return false;
@@ -376,7 +377,7 @@ struct service *pipe_service_create(struct runtime *runtime, struct listener_set
     splice_pipes_init(&pipe->splice_pipes, runtime);
     list_init(&pipe->all_rules);
     struct pipe_rules *rules = pipe_rules_create(pipe, settings);
-    pipe->targets = target_set_create(runtime, settings, &target_hooks, pipe);
+    pipe->targets = target_set_create(runtime, listener_settings_targets(settings), &target_hooks, pipe);
     bool watches = hangups_init(&pipe->hangups, runtime->loop, pipe_session_hung_up, pipe);
     if (rules == NULL || pipe->targets == NULL || !watches) {
         hangups_close(&pipe->hangups);

@@ -1,9 +1,11 @@
 #include "protocol/describe.h"
 
-static const char digits[] = "0123456789abcdef";
+/* Of a request in a protocol that has no describe(). */
+#define DESCRIBE_BYTES_MAX 256
 
-void describe_bytes(struct slice bytes, struct buffer *text)
+static void describe_bytes(struct slice bytes, struct buffer *text)
 {
+    static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < bytes.length && i < DESCRIBE_BYTES_MAX; i++) {
         unsigned char byte = (unsigned char)bytes.bytes[i];
         buffer_append(text, (const char[]){ digits[byte >> 4], digits[byte & 15] }, 2);
@@ -15,34 +17,22 @@ struct slice describe_line_of(struct slice bytes)
     const char *end = bytes.length > 0 ? memchr(bytes.bytes, '\n', bytes.length) : NULL;
     if (end != NULL)
         bytes.length = (size_t)(end - bytes.bytes);
-    if (bytes.length > 0 && bytes.bytes[bytes.length - 1] == '\r')
+    if (slice_ends_with(bytes, SLICE("\r")))
         bytes.length--;
     return bytes;
 }
 
-bool describe_begins_with(struct slice bytes, struct slice beginning)
+/* A request of HTTP may have an empty line before it. */
+static struct slice describe_skip_empty_line(struct slice bytes)
 {
-    return bytes.length >= beginning.length && memcmp(bytes.bytes, beginning.bytes, beginning.length) == 0;
+    if (slice_begins_with(bytes, SLICE("\r\n")))
+        slice_skip(&bytes, 2);
+    return bytes;
 }
 
-static void skip_empty_line(struct slice *bytes)
+void describe_first_line(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
-    if (describe_begins_with(*bytes, SLICE("\r\n"))) /* before a request of HTTP */
-        slice_skip(bytes, 2);
-}
-
-/* Whether all of the first line is there. */
-static bool has_first_line(struct slice bytes)
-{
-    skip_empty_line(&bytes);
-    return bytes.length > 0 && memchr(bytes.bytes, '\n', bytes.length) != NULL;
-}
-
-void describe_first_line(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
-{
-    (void)settings;
-    skip_empty_line(&bytes);
-    struct slice line = describe_line_of(bytes);
+    struct slice line = describe_line_of(describe_skip_empty_line(bytes));
     buffer_append(text, line.bytes, line.length);
 }
 
@@ -61,5 +51,7 @@ bool describe_is_cut(const struct protocol_settings *settings, struct slice byte
         return size > DESCRIBE_BYTES_MAX;
     if (bytes.length >= size)
         return false;
-    return protocol->describe != describe_first_line || !has_first_line(bytes);
+    bytes = describe_skip_empty_line(bytes);
+    return protocol->describe != describe_first_line || bytes.length == 0 ||
+           memchr(bytes.bytes, '\n', bytes.length) == NULL;
 }

@@ -1,6 +1,6 @@
 /* What requests ask for and what is wrong with responses, as people would write it: what the describe() and
- * describe_error() of several protocols share. From the first bytes of a message, which need not be whole or
- * right. What they append may hold any bytes: whoever shows it escapes it. */
+ * describe_error() of several protocols share. Messages need not be whole or right. What is appended may hold
+ * any bytes: whoever shows it escapes it. */
 #ifndef PROTOCOL_DESCRIBE_H
 #define PROTOCOL_DESCRIBE_H
 
@@ -11,12 +11,6 @@ void describe_request(const struct protocol_settings *settings, struct slice byt
 
 /* Whether that leaves something out, for a request of `size` bytes that begins with these. */
 bool describe_is_cut(const struct protocol_settings *settings, struct slice bytes, uint64_t size);
-
-/* Hexadecimal digits, of the first bytes. */
-#define DESCRIBE_BYTES_MAX 256
-void describe_bytes(struct slice bytes, struct buffer *text);
-
-bool describe_begins_with(struct slice bytes, struct slice beginning);
 
 /* Up to a line feed, or all; without it and a CR before it. */
 struct slice describe_line_of(struct slice bytes);

@@ -1,45 +1,26 @@
 #include "protocol/number.h"
 
-#define BCD_NONE 100
+#include <ctype.h>
 
 /* How many values one byte of a field can have. */
-static uint64_t number_base(enum number_encoding encoding)
-{
-    switch (encoding) {
-    case NUMBER_ASCII:
-        return 10;
-    case NUMBER_BCD:
-        return 100;
-    case NUMBER_BINARY:
-        break;
-    }
-    return 256;
-}
+static const unsigned number_bases[] = { [NUMBER_BINARY] = 256, [NUMBER_ASCII] = 10, [NUMBER_BCD] = 100 };
 
 /* The value of one byte; not below the base if it can't stand there. */
 static uint64_t number_digit(enum number_encoding encoding, unsigned char byte)
 {
-    switch (encoding) {
-    case NUMBER_ASCII:
+    if (encoding == NUMBER_ASCII)
         return (unsigned char)(byte - '0');
-    case NUMBER_BCD:
-        return byte >> 4 > 9 || (byte & 15) > 9 ? BCD_NONE : (uint64_t)(byte >> 4) * 10 + (byte & 15);
-    case NUMBER_BINARY:
-        break;
-    }
+    if (encoding == NUMBER_BCD)
+        return byte >> 4 > 9 || (byte & 15) > 9 ? 100 : (uint64_t)(byte >> 4) * 10 + (byte & 15);
     return byte;
 }
 
 static unsigned char number_byte(enum number_encoding encoding, uint64_t digit)
 {
-    switch (encoding) {
-    case NUMBER_ASCII:
+    if (encoding == NUMBER_ASCII)
         return (unsigned char)('0' + digit);
-    case NUMBER_BCD:
+    if (encoding == NUMBER_BCD)
         return (unsigned char)(digit / 10 << 4 | digit % 10);
-    case NUMBER_BINARY:
-        break;
-    }
     return (unsigned char)digit;
 }
 
@@ -51,7 +32,7 @@ static size_t number_at(struct number_format format, size_t width, size_t place)
 
 bool number_read(struct number_format format, const unsigned char *bytes, size_t width, uint64_t *number)
 {
-    uint64_t base = number_base(format.encoding);
+    uint64_t base = number_bases[format.encoding];
     *number = 0;
     for (size_t place = 0; place < width; place++) {
         uint64_t digit = number_digit(format.encoding, bytes[number_at(format, width, place)]);
@@ -64,7 +45,7 @@ bool number_read(struct number_format format, const unsigned char *bytes, size_t
 
 void number_write(struct number_format format, unsigned char *bytes, size_t width, uint64_t number)
 {
-    uint64_t base = number_base(format.encoding);
+    uint64_t base = number_bases[format.encoding];
     for (size_t place = width; place-- > 0; number /= base)
         bytes[number_at(format, width, place)] = number_byte(format.encoding, number % base);
 }
@@ -73,7 +54,27 @@ uint64_t number_capacity(enum number_encoding encoding, size_t width)
 {
     uint64_t capacity = 1;
     for (size_t place = 0; place < width; place++)
-        if (__builtin_mul_overflow(capacity, number_base(encoding), &capacity))
+        if (__builtin_mul_overflow(capacity, number_bases[encoding], &capacity))
             return UINT64_MAX;
     return capacity;
+}
+
+bool number_parse(struct slice text, uint64_t max, uint64_t *number)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned digit = (unsigned)(unsigned char)text.bytes[i] - '0';
+        if (digit > 9 || value > (max - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *number = value;
+    return text.length > 0;
+}
+
+int number_hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *digit = c != '\0' ? strchr(digits, tolower((unsigned char)c)) : NULL;
+    return digit != NULL ? (int)(digit - digits) : -1;
 }

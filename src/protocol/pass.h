@@ -2,14 +2,13 @@
 #ifndef PROTOCOL_PASS_H
 #define PROTOCOL_PASS_H
 
-#include "base/buffer.h"
+#include "protocol/protocol.h"
 
-#include <stdint.h>
-
-/* Moves the next `count` bytes, at most all, from `input` to `out`. */
+/* Moves the next `count` bytes, at most all, from `input` to `out`; NULL: nowhere. */
 static inline void pass(struct slice *input, size_t count, struct buffer *out)
 {
-    buffer_append(out, input->bytes, count);
+    if (out != NULL)
+        buffer_append(out, input->bytes, count);
     slice_skip(input, count);
 }
 
@@ -17,6 +16,27 @@ static inline void pass(struct slice *input, size_t count, struct buffer *out)
 static inline size_t pass_available(const struct slice *input, uint64_t wanted)
 {
     return wanted < input->length ? (size_t)wanted : input->length;
+}
+
+/* Moves bytes of a message of which so many have to come. COMPLETE: that was the last one. */
+static inline enum protocol_outcome pass_rest(uint64_t *remaining, struct slice *input, struct buffer *out)
+{
+    size_t count = pass_available(input, *remaining);
+    pass(input, count, out);
+    *remaining -= count;
+    return *remaining == 0 ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+}
+
+/* Moves bytes of an undecided request until `size` are in `out`. BROKEN: they would be more than head_limit. */
+static inline enum protocol_outcome pass_head(const struct protocol_settings *settings, size_t size,
+                                              struct slice *input, struct buffer *out)
+{
+    size_t wanted = size > out->length ? size - out->length : 0;
+    size_t count = pass_available(input, wanted);
+    if (out->length + count > settings->head_limit)
+        return PROTOCOL_BROKEN;
+    pass(input, count, out);
+    return out->failed || count < wanted ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
 }
 
 /* Keeps the next bytes in `head`, of which `*length` are there, up to `size`. False if more have to come. */

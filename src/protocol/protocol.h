@@ -1,14 +1,7 @@
-/* What the multiplexer needs to know of a protocol: where the request at the head of a client's bytes
- * ends and what it is, and where its response ends, given the request that it answers. One constant
- * struct of functions each.
- *
- * Framers are pure functions over bytes. They work on whatever has arrived and resume where they stopped:
- * each byte is handed to them exactly once, and what they have to remember between two calls is in the state
- * that the caller keeps for them, zeroed at first. They never need a whole message; a response is passed on
- * as it comes, a request too once it is `decided`.
- *
- * Memory: what a framer appends goes to struct buffer; running short sets its `failed`, which the caller
- * looks at after the call. A framer itself need not. */
+/* What the multiplexer needs to know of a protocol: where requests and responses end and what they are. One
+ * constant struct of pure functions over bytes each. They work on whatever has arrived and resume where they
+ * stopped: each byte is handed to them exactly once, and what they have to remember is in the state that the
+ * caller keeps for them. Appending to a struct buffer may fail; the caller looks at `failed` after the call. */
 #ifndef PROTOCOL_PROTOCOL_H
 #define PROTOCOL_PROTOCOL_H
 
@@ -23,36 +16,25 @@
 
 struct protocol_settings;
 
-/* What a framer keeps with a request until its answer is in: each has a struct of its own for it. */
-#define PROTOCOL_CONTEXT_SIZE 40
-
-/* What a protocol's own settings may take: each has a struct of its own for them. */
+/* Most bytes of what a framer keeps with a request, and of a protocol's own settings: each has structs of its own. */
+#define PROTOCOL_CONTEXT_SIZE  40
 #define PROTOCOL_SETTINGS_SIZE 96
 
 /* What a request is. Lives in the multiplexer's exchange; all zeros at first. */
 struct protocol_request {
-    /* Set by read_request(), at any time before it is complete: the request will go to the target, its bytes
-     * are final and may be sent while more of them come. Not before the framer is sure of what it is. */
-    bool decided;
-    /* Set by read_request(), together with completeness at the latest: it does not go to the target; what was
-     * appended to `answer` (maybe nothing) is its answer. */
-    bool local;
-    /* Set by read_request(): a local answer is a refusal (REASON_REFUSED_COMMAND). */
-    bool refused;
-    /* Set by read_request(): the target answers nothing; the exchange is over when it is sent. */
-    bool unanswered;
-    /* Set by read_request(), before the request is complete: the target reads nothing that comes with it or
-     * behind it before it has answered, so that no other request may be on the connection meanwhile. */
-    bool alone;
-    /* After its answer nothing more is read from the client, and it is closed. Set by framers when the
-     * protocol says so, and by the multiplexer, before the answer, when it will do so (drain, an incomplete
-     * request): framers that have a word for it put it into the answer. */
+    /* Set by read_request(), before the request is complete if not said otherwise. */
+    bool decided;    /* it goes to the target; its bytes are final and may be sent while more of them come */
+    bool local;      /* it does not: what was appended to `answer` is its answer; known when it is complete */
+    bool refused;    /* that answer is a refusal (REASON_REFUSED_COMMAND) */
+    bool unanswered; /* the target answers nothing; the exchange is over when it is sent */
+    bool alone; /* the target reads nothing that comes with it or behind it before it has answered, so that
+                      * no other request may be on the connection meanwhile */
+    /* After its answer nothing more is read from the client, and it is closed. Set by framers when the protocol
+     * says so, and by the multiplexer, before the answer (drain, an incomplete request): framers that have a
+     * word for it put it into the answer. */
     bool closes_client;
-    /* Set by read_response(): the connection to the target can't be used for another request. */
-    bool closes_target;
-    /* Kept by the multiplexer: bytes of the final answer have been given out, so that no
-     * error can take its place. */
-    bool begun;
+    bool closes_target; /* set by read_response(): the connection can't be used for another request */
+    bool begun; /* set by the multiplexer: bytes of the final answer are out; no error can replace it */
     /* The framer's own. */
     union {
         unsigned char context[PROTOCOL_CONTEXT_SIZE];
@@ -61,18 +43,16 @@ struct protocol_request {
 };
 
 enum protocol_outcome {
-    /* All bytes were taken; more have to come. */
-    PROTOCOL_MORE,
-    /* The message ends here; what follows it was not taken. */
-    PROTOCOL_COMPLETE,
-    /* Responses only: an interim message, such as 1xx of HTTP, ends here; it was appended, and the answer
-     * proper has not begun. */
+    PROTOCOL_MORE,     /* all bytes were taken; more have to come */
+    PROTOCOL_COMPLETE, /* the message ends here; what follows it was not taken */
+    /* Responses: an interim message, such as 1xx of HTTP, ends here; it was appended, and the answer proper has
+     * not begun. */
     PROTOCOL_INTERIM,
-    /* Responses of protocols that `has_pushes` only: a whole message ends here that answers nothing, such as
-     * an answer to an earlier request; it was not appended. */
+    /* Responses of protocols that `has_pushes`: a whole message ends here that answers nothing; it was not
+     * appended. */
     PROTOCOL_DISCARDED,
-    /* Responses with ids only, when called without a request: `id` says whose response this is. The framer is
-     * to be called again with that request; it has kept what it took so far. */
+    /* Responses with ids, when called without a request: `id` says whose this is. The framer is to be called
+     * again with that request; it has kept what it took so far. */
     PROTOCOL_WHOSE,
     /* The rules are broken. Of a request: its error is in `answer` as far as the protocol has one, and the
      * client is closed after it. Of a response: the connection to the target can't be used any more. */
@@ -84,7 +64,7 @@ struct follower;
 struct protocol {
     const char *name;
 
-    /* Of a protocol that can't be shared, which has nothing else: what follows its sessions, see
+    /* What follows the sessions of a protocol that can't be shared, which has nothing else; see
      * observe/follow.h. NULL: it can be shared. */
     const struct follower *follower;
 
@@ -93,14 +73,13 @@ struct protocol {
     size_t key_count;
 
     /* Reports what is wrong with its keys together, each of which is right by itself. `is_shared`: in a mode
-     * in which clients share target connections. NULL: nothing can be. */
+     * in which clients share target connections. May be NULL. */
     void (*check)(const struct protocol_settings *settings, bool is_shared, const struct key_report *report);
 
     /* What its users have to know where `async` is on and answers have no ids. NULL: nothing. */
     const char *async_caution;
 
-    /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller
-     * before the first use. */
+    /* Bytes of state per client and per target connection; may be 0. Zeroed by the caller. */
     size_t client_size;
     size_t connection_size;
 
@@ -109,60 +88,55 @@ struct protocol {
     bool has_pushes;      /* read_response() also takes bytes that answer nothing */
     bool announces_close; /* answers to a request that `closes_client` say so */
 
-    /* Of protocols whose messages nobody reads, so that clients take turns in time unless `async`:
-     * milliseconds of silence that end an answer. NULL: messages are read. */
+    /* Milliseconds of silence that end an answer, of protocols whose messages nobody reads, so that clients take
+     * turns in time unless `async`. NULL: messages are read. */
     int64_t (*turn_gap)(const struct protocol_settings *settings);
 
     /* A client has come; `number` is unique in the process. May be NULL. */
     void (*open_client)(const struct protocol_settings *settings, void *client, uint64_t number);
 
-    /* Frees what the states hold beyond themselves. May be NULL. */
+    /* Free what the states hold beyond themselves. May be NULL. */
     void (*close_client)(void *client);
     void (*close_connection)(void *connection);
 
-    /* Frees what the context of a request holds beyond itself; called once, when nothing is asked about the
-     * request any more. May be NULL, and is where responses have ids. */
+    /* Frees what the context of a request holds; called once. May be NULL, and is where responses have ids. */
     void (*release_request)(struct protocol_request *request);
 
-    /* Reads on in a client's bytes. `input` is moved on by what was taken. `out` holds this request's bytes
-     * for the target: until it is `decided`, all of them from its first, and the framer may change them;
-     * later the caller may have taken some away, and the framer only appends. A request's undecided bytes may
-     * not grow beyond settings->head_limit. `answer` takes bytes for this client, in the place of this
-     * request's answer: all of it if it is answered here, an error if broken, or an interim one (100
-     * Continue). Returns MORE, COMPLETE or BROKEN. */
+    /* Reads on in a client's bytes: takes from `input` and appends to `out`, this request's bytes for the target.
+     * Until it is `decided` all of them are there, at most settings->head_limit, and may be changed; later some
+     * may be gone. `answer` takes bytes for this client: all of the answer if it is local, an error if broken,
+     * or an interim one (100 Continue). Returns MORE, COMPLETE or BROKEN. */
     enum protocol_outcome (*read_request)(const struct protocol_settings *settings, void *client,
                                           struct protocol_request *request, struct slice *input,
                                           struct buffer *out, struct buffer *answer);
 
-    /* Reads on in a target's bytes. `request` is the one that is being answered; NULL if `has_pushes` and
-     * there is none, or if ids say which it is (then it returns WHOSE as soon as it knows, and sets
-     * `id`). What is for the client is appended to `out`; only appended, since other bytes may stand
-     * before it. Returns any outcome. */
+    /* Reads on in a target's bytes. `request`: the one that is being answered; NULL if `has_pushes` and there is
+     * none, or if ids say which it is (then it returns WHOSE as soon as it knows, and sets `id`). What is for the
+     * client is appended to `out`, where other bytes may stand before it. Returns any outcome. */
     enum protocol_outcome (*read_response)(const struct protocol_settings *settings, void *connection,
                                            struct protocol_request *request, struct slice *input,
                                            struct buffer *out, uint64_t *id);
 
-    /* The target has ended its stream inside the answer to `request` (or before it). Returns COMPLETE if that
-     * is how this answer ends, else BROKEN. NULL: it never is. */
+    /* The target has ended its stream inside the answer to `request`, or before it. COMPLETE: that is how this
+     * answer ends; else BROKEN. NULL: it never is. */
     enum protocol_outcome (*end_response)(const struct protocol_settings *settings, void *connection,
                                           struct protocol_request *request, struct buffer *out);
 
-    /* Appends the error by which `request` ends instead of an answer; it may be incomplete. False if the
-     * protocol has none, or not any more because the answer has begun: the client is closed then. */
+    /* Appends the error by which `request`, maybe incomplete, ends instead of an answer. False if there is none,
+     * or not any more because the answer has begun: the client is closed then. */
     bool (*write_error)(const struct protocol_settings *settings, const struct protocol_request *request,
                         enum reason reason, struct buffer *out);
 
-    /* How many different ids requests can have on one target connection; 0: responses come in order. NULL
-     * likewise. At most 2^32. */
+    /* How many different ids requests can have on one target connection, at most 2^32; 0: responses come in
+     * order. NULL likewise. */
     uint64_t (*id_count)(const struct protocol_settings *settings);
 
-    /* Writes an id (below id_count) into a decided request, of which at least the head is there, whose own id
-     * is remembered in its context and put back into the response by read_response(). May be called again if
-     * the request moves to another connection. */
+    /* Writes an id, below id_count, into a decided request whose head is there; its own one is remembered in its
+     * context and put back by read_response(). Called again if the request moves to another connection. */
     void (*set_id)(const struct protocol_settings *settings, struct protocol_request *request, char *bytes,
                    uint64_t id);
 
-    /* The largest answer that there can be, in bytes; 0: there is no limit. NULL likewise. */
+    /* Bytes of the largest answer that there can be; 0: there is no limit. NULL likewise. */
     size_t (*largest_answer)(const struct protocol_settings *settings);
 
     /* What is sent first on each new target connection; nothing appended: there is no need. NULL likewise. */
@@ -173,18 +147,15 @@ struct protocol {
     enum protocol_outcome (*read_handshake)(const struct protocol_settings *settings, void *connection,
                                             struct slice *input, struct buffer *error);
 
-    /* For events and logs: appends what a request asks for, as people would write it, from its first bytes as
-     * they came from the client. NULL: there is nothing better than the bytes. */
+    /* For events and logs: append what a request asks for, from its first bytes as they came from the client
+     * (NULL: the bytes are shown), and what the target says is wrong, from the first bytes of its response
+     * (nothing appended: all is well; NULL: it can't be told). */
     void (*describe)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
-
-    /* Likewise what the target says is wrong, from the first bytes of its response; nothing appended: all is
-     * well. NULL: it can't be told. */
     void (*describe_error)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
-    /* In proxy mode, where every request reaches the target as it came: sets `request` up for what
-     * will answer it, given its first bytes, where that is not what is done in shared modes. False
-     * if answers can't be told apart from here on. NULL: requests that are answered or refused here
-     * in shared modes end it. */
+    /* In proxy mode, where every request reaches the target as it came: sets `request` up for what will answer it,
+     * given its first bytes, where that is not what is done in shared modes. False if answers can't be told apart
+     * from here on. NULL: requests that are answered or refused here in shared modes end it. */
     bool (*observes)(const struct protocol_settings *settings, struct protocol_request *request,
                      struct slice bytes);
 };

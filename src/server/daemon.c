@@ -1,7 +1,7 @@
 #include "server/daemon.h"
 
 #include "base/log.h"
-#include "net/folder.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,10 +27,7 @@ bool daemon_fill_standard(void)
 static void wait_for_daemon(int descriptor)
 {
     char byte;
-    ssize_t got;
-    do
-        got = read(descriptor, &byte, 1);
-    while (got == -1 && errno == EINTR);
+    ssize_t got = TEMP_FAILURE_RETRY(read(descriptor, &byte, 1));
     close(descriptor);
     _exit(got == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
@@ -68,12 +65,11 @@ bool daemon_ready(int *descriptor)
     bool success = chdir("/") == 0 && dup2(null, STDIN_FILENO) != -1 && dup2(null, STDOUT_FILENO) != -1 &&
                    dup2(null, STDERR_FILENO) != -1;
     close(null);
-    success = success && write(*descriptor, "", 1) == 1;
-    if (success) {
-        close(*descriptor);
-        *descriptor = -1;
-    }
-    return success;
+    if (!success || write(*descriptor, "", 1) != 1)
+        return false;
+    close(*descriptor);
+    *descriptor = -1;
+    return true;
 }
 
 static bool pid_file_fail(struct pid_file *file, const char *why, char *error, size_t error_size)
@@ -128,16 +124,16 @@ bool pid_file_take(struct pid_file *file, const char *path, uid_t user, gid_t gr
     *file = (struct pid_file){ .path = path, .descriptor = -1 };
     if (path == NULL)
         return true;
-    if (!folder_make_for(path, user, group))
+    if (!socket_make_folder(path, user, group))
         return pid_file_fail(file, strerror(errno), error, error_size);
-    if (!pid_file_lock(file, error, error_size))
-        return false;
     /* A process that ends removes its file: what was opened before that is not to be found by anybody. */
-    for (int round = 0; round < PID_FILE_ROUNDS && !pid_file_is_there(file); round++) {
-        close(file->descriptor);
+    int round = 0;
+    do {
+        if (file->descriptor != -1)
+            close(file->descriptor);
         if (!pid_file_lock(file, error, error_size))
             return false;
-    }
+    } while (!pid_file_is_there(file) && round++ < PID_FILE_ROUNDS);
     if (fchown(file->descriptor, user, group) == -1 || !pid_file_write(file))
         return pid_file_fail(file, strerror(errno), error, error_size);
     return true;
@@ -152,10 +148,8 @@ void pid_file_leave(struct pid_file *file)
 
 void pid_file_release(struct pid_file *file)
 {
-    if (file->path == NULL)
-        return;
-    if (pid_file_is_there(file) && unlink(file->path) == -1 && ftruncate(file->descriptor, 0) == -1)
+    if (file->path != NULL && pid_file_is_there(file) && unlink(file->path) == -1 &&
+        ftruncate(file->descriptor, 0) == -1)
         log_debug(NULL, "pid file %s stays: %s", file->path, strerror(errno));
-    close(file->descriptor);
-    file->path = NULL;
+    pid_file_leave(file);
 }

@@ -1,6 +1,5 @@
-#include "server/event_loop.h"
-
 #include "base/log.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -28,22 +27,13 @@ static void *event_loop_allocate(void *memory, long size)
     return made;
 }
 
-static void event_loop_failed(const char *message)
+static void event_loop_woken(struct ev_loop *, ev_async *, int)
 {
-    event_loop_give_up(message);
-}
-
-static void event_loop_woken(struct ev_loop *loop, ev_async *watcher, int events)
-{
-    (void)loop;
-    (void)watcher;
-    (void)events;
 }
 
 static void event_loop_note_pending(struct ev_loop *loop)
 {
-    bool *is_pending = ev_userdata(loop);
-    *is_pending = ev_pending_count(loop) > 0;
+    *(bool *)ev_userdata(loop) = ev_pending_count(loop) > 0;
 }
 
 /* Signals and other threads wake the loop up by a descriptor of its own. That the kernel can't watch it libev
@@ -66,7 +56,7 @@ static bool event_loop_can_be_woken(struct ev_loop *loop)
 struct ev_loop *event_loop_create(void)
 {
     ev_set_allocator(event_loop_allocate);
-    ev_set_syserr_cb(event_loop_failed);
+    ev_set_syserr_cb(event_loop_give_up);
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     if (loop == NULL)
         return NULL;

@@ -1,7 +1,14 @@
-#include "server/launch.h"
-
+/* Starting a new process of our binary that outlives us: not as our child, but as that of whoever takes in
+ * orphans. Under systemd that is systemd itself, which learns of the end of its own children only.
+ *
+ *   this process --- starter --- new process        while it starts
+ *   this process     whoever --- new process        when it is let go
+ *
+ * The starter is a copy of this process that holds nothing and waits: only a parent learns how a process has
+ * ended, and only as long as the parent has not asked does its number belong to nobody else. */
 #include "base/buffer.h"
 #include "net/inherited.h"
+#include "server/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +19,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +26,11 @@
 
 /* All that the new process is started with, made before the fork: after it, memory can't be had safely. */
 struct launch {
-    const struct launch_program *program;
-    const struct launch_socket *sockets;
+    const struct upgrade *upgrade;
+    struct launch_socket *sockets;
     size_t count;
     int pair;   /* its end of the socket pair */
     int report; /* the starter's end of the pipe */
-    int *safe;
     struct buffer names;
     char descriptors[VARIABLE_SIZE];
     char handover[VARIABLE_SIZE];
@@ -62,21 +67,17 @@ static bool launch_make_environment(struct launch *launch)
 
 static bool launch_make(struct launch *launch)
 {
-    launch->safe = calloc(launch->count, sizeof *launch->safe);
     buffer_append_text(&launch->names, "LISTEN_FDNAMES=");
     for (size_t i = 0; i < launch->count; i++)
         buffer_print(&launch->names, "%s%s", i == 0 ? "" : ":", launch->sockets[i].name);
     buffer_append(&launch->names, "", 1);
     snprintf(launch->descriptors, VARIABLE_SIZE, "LISTEN_FDS=%zu", launch->count);
-    snprintf(launch->handover, VARIABLE_SIZE, "%s=%zu", launch->program->variable,
-             INHERITED_FIRST + launch->count);
-    return (launch->safe != NULL || launch->count == 0) && !launch->names.failed &&
-           launch_make_environment(launch);
+    snprintf(launch->handover, VARIABLE_SIZE, UPGRADE_VARIABLE "=%zu", INHERITED_FIRST + launch->count);
+    return !launch->names.failed && launch_make_environment(launch);
 }
 
 static void launch_free(struct launch *launch)
 {
-    free(launch->safe);
     free(launch->environment);
     buffer_free(&launch->names);
 }
@@ -84,19 +85,20 @@ static void launch_free(struct launch *launch)
 /* ---- the new process, before it becomes the new binary ---- */
 
 /* Puts the sockets and the pair's end where the new process expects them, out of each other's way first. */
-static bool launch_place_descriptors(const struct launch *launch)
+static bool launch_place_descriptors(struct launch *launch)
 {
     int end = INHERITED_FIRST + (int)launch->count;
     int pair = fcntl(launch->pair, F_DUPFD_CLOEXEC, end + 1);
     if (pair == -1)
         return false;
     for (size_t i = 0; i < launch->count; i++) {
-        launch->safe[i] = fcntl(launch->sockets[i].descriptor, F_DUPFD_CLOEXEC, end + 1);
-        if (launch->safe[i] == -1)
+        int *descriptor = &launch->sockets[i].descriptor; /* of this process's copy */
+        *descriptor = fcntl(*descriptor, F_DUPFD_CLOEXEC, end + 1);
+        if (*descriptor == -1)
             return false;
     }
     for (size_t i = 0; i < launch->count; i++)
-        if (dup2(launch->safe[i], INHERITED_FIRST + (int)i) == -1)
+        if (dup2(launch->sockets[i].descriptor, INHERITED_FIRST + (int)i) == -1)
             return false;
     return dup2(pair, end) != -1;
 }
@@ -120,29 +122,13 @@ static void launch_become(struct launch *launch)
     sigprocmask(SIG_SETMASK, &none, NULL);
     snprintf(launch->listen_pid, VARIABLE_SIZE, "LISTEN_PID=%ld", (long)getpid());
     snprintf(launch->watchdog_pid, VARIABLE_SIZE, "WATCHDOG_PID=%ld", (long)getpid());
-    launch_enter(launch->program->directory);
+    launch_enter(launch->upgrade->directory);
     if (launch_place_descriptors(launch))
-        execve(launch->program->binary, launch->program->arguments, launch->environment);
+        execve(launch->upgrade->binary, launch->upgrade->arguments, launch->environment);
     _exit(LAUNCH_FAILED);
 }
 
 /* ---- the starter ---- */
-
-/* Closes all descriptors but the pipe: a socket that the old process closes must not stay open here. Returns the
- * pipe's new number. */
-static int starter_close_others(int report)
-{
-    if (report != 0 && dup2(report, 0) == -1)
-        _exit(EXIT_FAILURE);
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, 1U, ~0U, 0U) == 0)
-        return 0;
-#endif
-    long limit = sysconf(_SC_OPEN_MAX);
-    for (int descriptor = 1; descriptor < limit; descriptor++)
-        close(descriptor);
-    return 0;
-}
 
 /* Waits for the end of the new process, and reports it. TERM asks for its end. */
 static void starter_watch(pid_t process, int report)
@@ -170,9 +156,12 @@ static void starter_run(struct launch *launch, pid_t parent)
     if (process == 0)
         launch_become(launch);
     int said = process == -1 ? -errno : (int)process;
-    int report = starter_close_others(launch->report);
-    if (write(report, &said, sizeof said) == sizeof said && process != -1)
-        starter_watch(process, report);
+    /* a socket that the old process closes must not stay open here */
+    if (launch->report != 0 && dup2(launch->report, 0) == -1)
+        _exit(EXIT_FAILURE);
+    closefrom(1);
+    if (write(0, &said, sizeof said) == sizeof said && process != -1)
+        starter_watch(process, 0);
     _exit(EXIT_FAILURE);
 }
 
@@ -197,18 +186,13 @@ static pid_t launch_fork(struct launch *launch)
 /* Reads a number that the starter writes; false if it ended without. */
 static bool launched_read(const struct launched *launched, int *number)
 {
-    ssize_t got;
-    do
-        got = read(launched->report, number, sizeof *number);
-    while (got == -1 && errno == EINTR);
-    return got == sizeof *number;
+    return TEMP_FAILURE_RETRY(read(launched->report, number, sizeof *number)) == sizeof *number;
 }
 
 /* The starter is ended, or ends by itself. */
 static void launched_reap(struct launched *launched)
 {
-    while (waitpid(launched->starter, NULL, 0) == -1 && errno == EINTR)
-        ;
+    TEMP_FAILURE_RETRY(waitpid(launched->starter, NULL, 0));
     close(launched->report);
     *launched = (struct launched){ .report = -1 };
 }
@@ -239,17 +223,15 @@ static bool launch_run(struct launch *launch, struct launched *launched)
     return false;
 }
 
-int launch_start(struct launched *launched, const struct launch_program *program,
-                 const struct launch_socket *sockets, size_t count)
+int launch_start(struct upgrade *upgrade, struct launch_socket *sockets, size_t count)
 {
     int ends[2];
-    struct launch launch = { .program = program, .sockets = sockets, .count = count };
-    *launched = (struct launched){ .report = -1 };
-    if (access(program->binary, X_OK) == -1 ||
+    struct launch launch = { .upgrade = upgrade, .sockets = sockets, .count = count };
+    if (access(upgrade->binary, X_OK) == -1 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == -1)
         return -1;
     launch.pair = ends[1];
-    bool success = launch_make(&launch) && launch_run(&launch, launched);
+    bool success = launch_make(&launch) && launch_run(&launch, &upgrade->successor);
     int error = errno;
     launch_free(&launch);
     close(ends[1]);

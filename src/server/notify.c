@@ -1,6 +1,6 @@
-#include "server/notify.h"
-
+#include "base/clock.h"
 #include "base/log.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 void notify_send(const char *state)
@@ -39,10 +38,7 @@ void notify_send(const char *state)
 void notify_reloading(void)
 {
     char state[80];
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=reloading",
-             (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=reloading", clock_now());
     notify_send(state);
 }
 

@@ -47,14 +47,12 @@ static bool keep_low_ports(void)
 {
     const uint32_t bit = UINT32_C(1) << CAP_NET_BIND_SERVICE;
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    memset(data, 0, sizeof data);
-    if (syscall(SYS_capget, &header, data) == -1)
+    struct __user_cap_data_struct present[_LINUX_CAPABILITY_U32S_3] = { 0 };
+    if (syscall(SYS_capget, &header, present) == -1)
         return false;
-    uint32_t kept = data[0].permitted & bit;
-    memset(data, 0, sizeof data);
-    data[0].permitted = data[0].effective = data[0].inheritable = kept;
-    if (syscall(SYS_capset, &header, data) == -1)
+    uint32_t kept = present[0].permitted & bit;
+    const struct __user_cap_data_struct reduced[_LINUX_CAPABILITY_U32S_3] = { { kept, kept, kept } };
+    if (syscall(SYS_capset, &header, reduced) == -1)
         return false;
     if (kept != 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == -1)
         return errno == EINVAL || errno == EPERM; /* kernels and service managers can have it switched off */
@@ -103,9 +101,8 @@ bool privileges_can_read(const struct settings *settings, const char *path)
         _exit(descriptor == -1 ? errno : 0);
     }
     int status;
-    while (waitpid(child, &status, 0) == -1)
-        if (errno != EINTR)
-            return false;
+    if (TEMP_FAILURE_RETRY(waitpid(child, &status, 0)) == -1)
+        return false;
     errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
     return errno == 0;
 }

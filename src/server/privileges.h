@@ -7,17 +7,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Becomes the settings' user and group for good, with that user's supplementary groups, and checks that there
- * is no way back. Of the capabilities of root only CAP_NET_BIND_SERVICE is kept. Nothing happens if neither
- * is set, or if we are that user already. False with a reason in `error`. */
+/* Becomes the settings' user and group for good, unless neither is set or we are that user already. Of the capabilities
+ * of root only CAP_NET_BIND_SERVICE is kept. False with a reason in `error`. */
 bool privileges_drop(const struct settings *settings, char *error, size_t error_size);
 
 /* The owner of files and folders that are made before that: (uid_t)-1 and (gid_t)-1 if user and group stay. */
 uid_t privileges_user(const struct settings *settings);
 gid_t privileges_group(const struct settings *settings);
 
-/* Whether the settings' user could read the file. Asked as root, without becoming that user for good; true if
- * we are not root or no user is set. False with errno. */
+/* Whether the settings' user could read the file; true if we are not root or no user is set. False with errno. */
 bool privileges_can_read(const struct settings *settings, const char *path);
 
 #endif

@@ -1,8 +1,6 @@
-#include "server/reload_plan.h"
-
 #include "base/log.h"
-#include "net/inherited.h"
 #include "server/privileges.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -31,7 +29,7 @@ struct plan_socket {
 
 /* Owned by the reload. */
 struct reload_plan {
-    const struct reload_parts *parts;
+    struct server *server;
     struct reload_found *found;
     struct events *events; /* those that go with the new settings */
     bool has_new_events;
@@ -40,11 +38,10 @@ struct reload_plan {
     size_t errors;
     struct plan_socket *sockets; /* all that run, in the order of plan_compare() */
     size_t socket_count;
-    size_t wanted;             /* sockets there will be */
-    size_t descriptors;        /* reserved for sockets that come in addition */
-    struct listener **running; /* room for them */
-    struct listener **leaving; /* likewise; those that leave already are in it */
-    struct log_change *log;
+    size_t wanted;         /* sockets there will be */
+    size_t descriptors;    /* reserved for sockets that come in addition */
+    struct listener **all; /* room for all listeners there may be */
+    struct log_file *log;  /* the new output; NULL: it stays */
 };
 
 static void plan_fail(struct reload_plan *plan, const char *source, const char *error)
@@ -122,9 +119,9 @@ static void plan_want(const struct reload_plan *plan, struct plan_entry *entry)
         while (found != NULL) {
             found->socket->is_wanted = true;
             own += found->listener == entry->listener;
-            found = wish->address.family != AF_UNSPEC /* a name has several */
-                        ? NULL
-                        : plan_search(plan, entry->listener, entry->settings, wish, false);
+            if (wish->address.family != AF_UNSPEC)
+                break; /* only a name has several */
+            found = plan_search(plan, entry->listener, entry->settings, wish, false);
         }
     }
     if (entry->is_new || plan->has_new_events || entry->changes->keys[0] != '\0' || !is_found)
@@ -181,7 +178,7 @@ static void plan_forget_sockets(const struct reload_plan *plan)
 
 static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
 {
-    const struct settings *settings = plan->parts->config->settings; /* `user` stays who it was */
+    const struct settings *settings = plan->server->config->settings; /* `user` stays who it was */
     struct inherited none = { 0 };
     struct plan_binding binding = { plan, entry->is_new ? NULL : entry->listener };
     const struct bind_running running = { .find = plan_find, .make_way = plan_make_way, .data = &binding };
@@ -200,14 +197,12 @@ static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
 
 static void plan_prepare(struct reload_plan *plan, struct plan_entry *entry)
 {
-    const struct reload_parts *parts = plan->parts;
     if (entry->is_new) {
-        entry->listener = listener_create(parts->runtime, entry->settings, plan->events, &entry->bound,
-                                          parts->emptied, parts->owner);
+        entry->listener = listener_create(&plan->server->runtime, entry->settings, plan->events,
+                                          &entry->bound, drain_listener_emptied, plan->server, NULL);
         entry->is_prepared = entry->listener != NULL;
     } else {
-        entry->is_prepared =
-            listener_prepare(entry->listener, entry->settings, plan->events, entry->bound.count);
+        entry->is_prepared = listener_prepare(entry->listener, entry->settings, plan->events);
     }
     if (!entry->is_prepared)
         plan_fail(plan, entry->settings->name, strerror(errno));
@@ -215,16 +210,16 @@ static void plan_prepare(struct reload_plan *plan, struct plan_entry *entry)
 
 static bool plan_list_sockets(struct reload_plan *plan)
 {
-    const struct listeners *listeners = plan->parts->listeners;
+    struct listener **running = server_running(plan->server);
+    size_t listeners = plan->server->listeners.running;
     size_t count = 0;
-    for (size_t i = 0; i < listeners->count; i++)
-        count += listener_sockets(listeners->running[i])->count;
+    for (size_t i = 0; i < listeners; i++)
+        count += listener_sockets(running[i])->count;
     plan->sockets = calloc(count, sizeof *plan->sockets);
-    for (size_t i = 0; plan->sockets != NULL && i < listeners->count; i++) {
-        struct bound_sockets *bound = listener_sockets(listeners->running[i]);
+    for (size_t i = 0; plan->sockets != NULL && i < listeners; i++) {
+        struct bound_sockets *bound = listener_sockets(running[i]);
         for (size_t k = 0; k < bound->count; k++)
-            plan->sockets[plan->socket_count++] =
-                (struct plan_socket){ &bound->sockets[k], listeners->running[i] };
+            plan->sockets[plan->socket_count++] = (struct plan_socket){ &bound->sockets[k], running[i] };
     }
     if (plan->sockets != NULL)
         qsort(plan->sockets, count, sizeof *plan->sockets, plan_compare);
@@ -233,15 +228,13 @@ static bool plan_list_sockets(struct reload_plan *plan)
 
 static bool plan_allocate(struct reload_plan *plan)
 {
-    const struct listeners *listeners = plan->parts->listeners;
-    for (size_t i = 0; i < listeners->count; i++)
-        listener_hurry_closing(listeners->running[i]);
-    for (size_t i = 0; i < listeners->leaving_count; i++)
-        listener_hurry_closing(listeners->leaving[i]);
+    const struct listeners *listeners = &plan->server->listeners;
+    size_t before = listeners->leaving + listeners->running;
+    for (size_t i = 0; i < before; i++)
+        listener_hurry_closing(listeners->all[i]);
     plan->entries = calloc(plan->count, sizeof *plan->entries);
-    plan->running = calloc(plan->count, sizeof(struct listener *));
-    plan->leaving = calloc(listeners->leaving_count + listeners->count, sizeof(struct listener *));
-    if (!plan_list_sockets(plan) || plan->entries == NULL || plan->running == NULL || plan->leaving == NULL) {
+    plan->all = calloc(before + plan->count, sizeof(struct listener *));
+    if (!plan_list_sockets(plan) || plan->entries == NULL || plan->all == NULL) {
         plan_fail(plan, NULL, strerror(errno));
         return false;
     }
@@ -251,7 +244,7 @@ static bool plan_allocate(struct reload_plan *plan)
         entry->wishes = &plan->found->wishes[i];
         entry->changes = &plan->found->changes.listeners[i];
         entry->is_new = entry->changes->before == SIZE_MAX;
-        entry->listener = entry->is_new ? NULL : listeners->running[entry->changes->before];
+        entry->listener = entry->is_new ? NULL : server_running(plan->server)[entry->changes->before];
     }
     return true;
 }
@@ -265,26 +258,22 @@ static void plan_reserve(struct reload_plan *plan)
     }
     if (plan->wanted <= plan->socket_count)
         return;
-    if (descriptors_reserve(&plan->parts->runtime->descriptors, plan->wanted - plan->socket_count))
+    if (descriptors_reserve(&plan->server->runtime.descriptors, plan->wanted - plan->socket_count))
         plan->descriptors = plan->wanted - plan->socket_count;
     else
         plan_fail(plan, NULL, strerror(EMFILE));
 }
 
-static void plan_make_log(struct reload_plan *plan)
+/* The log, and modules: those that are as they were go on, else new instances take the place of the old ones, which
+ * stay until the last client that they were told of has gone. */
+static void plan_make_shared(struct reload_plan *plan)
 {
     char error[ERROR_SIZE];
-    plan->log = log_change_prepare(&plan->found->config.settings->log, error, sizeof error);
-    if (plan->log == NULL)
+    if (!log_prepare(&plan->found->config.settings->log, &plan->log, error, sizeof error))
         plan_fail(plan, NULL, error);
-}
-
-/* Modules that are as they were go on; else new instances take the place of the old ones, which stay until
- * the last client that they were told of has gone. */
-static void plan_start_events(struct reload_plan *plan)
-{
-    char error[ERROR_SIZE];
-    plan->events = events_reference(plan->has_new_events ? plan->found->events : *plan->parts->events);
+    if (plan->errors > 0)
+        return;
+    plan->events = events_reference(plan->has_new_events ? plan->found->events : plan->server->events);
     if (plan->has_new_events && !events_start(plan->events, error, sizeof error))
         plan_fail(plan, NULL, error);
 }
@@ -299,9 +288,7 @@ static void plan_make_all(struct reload_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         if (!plan->entries[i].is_kept)
             plan_bind(plan, &plan->entries[i]);
-    plan_make_log(plan);
-    if (plan->errors == 0)
-        plan_start_events(plan);
+    plan_make_shared(plan);
     if (plan->errors > 0)
         return;
     plan_reserve(plan);
@@ -315,8 +302,7 @@ static void plan_free(struct reload_plan *plan)
     events_release(plan->events);
     free(plan->entries);
     free(plan->sockets);
-    free(plan->running);
-    free(plan->leaving);
+    free(plan->all);
     free(plan);
 }
 
@@ -331,13 +317,12 @@ static void plan_roll_back(struct reload_plan *plan)
         bind_close(&entry->bound);
     }
     plan_forget_sockets(plan);
-    descriptors_return(&plan->parts->runtime->descriptors, plan->descriptors);
-    log_change_cancel(plan->log);
+    descriptors_return(&plan->server->runtime.descriptors, plan->descriptors);
+    log_file_close(plan->log);
     plan_free(plan);
 }
 
-struct reload_plan *reload_plan_make(const struct reload_parts *parts, struct reload_found *found,
-                                     size_t *errors)
+struct reload_plan *reload_plan_make(struct server *server, struct reload_found *found, size_t *errors)
 {
     struct reload_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL) {
@@ -345,10 +330,10 @@ struct reload_plan *reload_plan_make(const struct reload_parts *parts, struct re
         ++*errors;
         return NULL;
     }
-    plan->parts = parts;
+    plan->server = server;
     plan->found = found;
     plan->count = found->count;
-    plan->has_new_events = !events_are_equal(*parts->events, found->events);
+    plan->has_new_events = !events_are_equal(server->events, found->events);
     plan_make_all(plan);
     if (plan->errors == 0)
         return plan;
@@ -383,73 +368,66 @@ static void plan_say_changes(const struct plan_entry *entry)
 static void plan_keep_settings(const struct reload_plan *plan, size_t index)
 {
     struct listener_settings **before =
-        &plan->parts->config->settings->listeners[plan->entries[index].changes->before];
+        &plan->server->config->settings->listeners[plan->entries[index].changes->before];
     struct listener_settings **after = &plan->found->config.settings->listeners[index];
     struct listener_settings *replaced = *after;
     *after = *before;
     *before = replaced;
 }
 
-static void plan_commit_listeners(struct reload_plan *plan)
+static void plan_commit_listener(struct reload_plan *plan, size_t index)
 {
-    int64_t timeout = plan->found->config.settings->shutdown_timeout;
-    for (size_t i = 0; i < plan->count; i++) {
-        struct plan_entry *entry = &plan->entries[i];
-        plan->running[i] = entry->listener;
-        if (entry->is_new) {
-            log_info(entry->settings->name, "reload: added");
-            listener_start(entry->listener);
-        } else if (entry->is_kept) {
-            plan_keep_settings(plan, i);
-        } else {
-            plan_say_changes(entry);
-            listener_commit(entry->listener, &entry->bound, timeout);
-        }
+    struct plan_entry *entry = &plan->entries[index];
+    if (entry->is_new) {
+        log_info(entry->settings->name, "reload: added");
+        listener_start(entry->listener);
+    } else if (entry->is_kept) {
+        plan_keep_settings(plan, index);
+    } else {
+        plan_say_changes(entry);
+        listener_commit(entry->listener, &entry->bound, plan->found->config.settings->shutdown_timeout);
     }
 }
 
-/* Removes the listeners that the plan does not have. */
-static void plan_dismiss(struct reload_plan *plan)
+/* Puts the listeners of the plan in the place of those that run; those that it does not have leave. */
+static void plan_replace_listeners(struct reload_plan *plan)
 {
-    struct listeners *listeners = plan->parts->listeners;
-    int64_t timeout = plan->found->config.settings->shutdown_timeout;
-    struct listener **before = listeners->running;
-    size_t count = listeners->count;
-    for (size_t i = 0; i < listeners->leaving_count; i++)
-        plan->leaving[i] = listeners->leaving[i];
-    free(listeners->leaving);
-    listeners->leaving = plan->leaving;
-    plan->leaving = NULL;
-    listeners->running = plan->running;
-    listeners->count = plan->count;
-    plan->running = NULL;
+    struct listeners *listeners = &plan->server->listeners;
+    struct listeners after = { .all = plan->all, .leaving = listeners->leaving, .running = plan->count };
+    struct listener **before = server_running(plan->server);
+    memcpy(after.all, listeners->all, after.leaving * sizeof(struct listener *));
     for (size_t i = 0; i < plan->count; i++)
         if (!plan->entries[i].is_new)
             before[plan->entries[i].changes->before] = NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct listener *listener = before[i];
-        if (listener == NULL)
-            continue;
-        listeners->leaving[listeners->leaving_count++] = listener;
-        log_info(listener_get_settings(listener)->name, "reload: removed; %zu clients are left",
-                 listener_clients(listener));
-        listener_leave(listener, timeout);
+    for (size_t i = 0; i < listeners->running; i++)
+        if (before[i] != NULL)
+            after.all[after.leaving++] = before[i];
+    for (size_t i = 0; i < plan->count; i++)
+        after.all[after.leaving + i] = plan->entries[i].listener;
+    size_t first = listeners->leaving;
+    plan->all = listeners->all;
+    *listeners = after;
+    for (size_t i = first; i < after.leaving; i++) {
+        log_info(listener_get_settings(after.all[i])->name, "reload: removed; %zu clients are left",
+                 listener_clients(after.all[i]));
+        listener_leave(after.all[i], plan->found->config.settings->shutdown_timeout);
     }
-    free(before);
 }
 
 void reload_plan_commit(struct reload_plan *plan)
 {
-    log_change_commit(plan->log);
+    struct server *server = plan->server;
+    log_commit(&plan->found->config.settings->log, plan->log);
     plan_take_over(plan);
-    plan_commit_listeners(plan);
-    plan_dismiss(plan);
+    for (size_t i = 0; i < plan->count; i++)
+        plan_commit_listener(plan, i);
+    plan_replace_listeners(plan);
     if (plan->wanted < plan->socket_count)
-        descriptors_return(&plan->parts->runtime->descriptors, plan->socket_count - plan->wanted);
-    events_release(*plan->parts->events);
-    *plan->parts->events = events_reference(plan->events);
-    struct config before = *plan->parts->config;
-    *plan->parts->config = plan->found->config;
+        descriptors_return(&server->runtime.descriptors, plan->socket_count - plan->wanted);
+    events_release(server->events);
+    server->events = events_reference(plan->events);
+    struct config before = *server->config;
+    *server->config = plan->found->config;
     plan->found->config = before; /* to be freed with what was found */
     plan_free(plan);
 }

@@ -1,17 +1,9 @@
 #include "server/server.h"
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "net/inherited.h"
-#include "net/runtime.h"
-#include "server/daemon.h"
-#include "server/drain.h"
-#include "server/event_loop.h"
-#include "server/listeners.h"
-#include "server/notify.h"
 #include "server/privileges.h"
-#include "server/server_admin.h"
-#include "server/server_reload.h"
-#include "server/upgrade.h"
+#include "server/server_state.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -25,63 +17,40 @@
 /* Time that a new process has until it is ready: enough for long lists and slow name servers. */
 #define UPGRADE_SECONDS 30.0
 
-/* Owns everything that runs. */
-struct server {
-    struct config *config;
-    struct events *events;
-    struct runtime runtime;
-    struct inherited inherited;
-    struct bound_sockets *bound;      /* one a listener, until the listeners take them over */
-    struct bound_sockets admin_bound; /* likewise, that of admin */
-    struct listeners listeners;
-    ev_timer sweep; /* of listeners that leave */
-    struct reload reload;
-    struct drain drain;
-    struct server_admin admin;
-    struct pid_file pid_file;
-    char *pid_path;  /* the settings that named it may be gone */
-    int daemon;      /* for daemon_ready(); -1: foreground */
-    int predecessor; /* the process whose place we take; -1: none */
-    struct upgrade upgrade;
-    ev_timer watchdog;
-    ev_signal signals[5];
-    size_t signal_count;
-};
-
-static void server_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+static void server_end_signal(struct ev_loop *, ev_signal *watcher, int)
 {
-    (void)loop;
-    (void)events;
     struct server *server = watcher->data;
     upgrade_cancel(&server->upgrade);
-    drain_signal(&server->drain);
+    drain_signal(server);
 }
 
-static void server_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+static void server_reopen_signal(struct ev_loop *, ev_signal *watcher, int)
 {
-    (void)loop;
-    (void)events;
-    struct server *server = watcher->data;
     log_reopen();
     if (watcher->signum == SIGHUP)
-        reload_request(&server->reload);
+        reload_request(watcher->data);
+}
+
+/* Logs why a step failed, if it did. */
+static bool server_check(bool success, const char *step, const char *error)
+{
+    if (!success)
+        log_error(NULL, "%s%s", step, error);
+    return success;
 }
 
 static bool server_take_pid_file(struct server *server)
 {
     char error[ERROR_SIZE];
-    bool success =
-        pid_file_take(&server->pid_file, server->pid_path, privileges_user(server->config->settings),
-                      privileges_group(server->config->settings), error, sizeof error);
-    if (!success)
-        log_error(NULL, "%s", error);
-    return success;
+    const struct settings *settings = server->config->settings;
+    return server_check(pid_file_take(&server->pid_file, server->pid_path, privileges_user(settings),
+                                      privileges_group(settings), error, sizeof error),
+                        "", error);
 }
 
 static void server_release(void *owner)
 {
-    struct server *server = owner;
-    pid_file_leave(&server->pid_file);
+    pid_file_leave(&((struct server *)owner)->pid_file);
 }
 
 static void server_resume(void *owner)
@@ -89,7 +58,7 @@ static void server_resume(void *owner)
     struct server *server = owner;
     if (server->pid_file.path == NULL) /* let go of, or none */
         server_take_pid_file(server);
-    reload_upgrade_ended(&server->reload, 0);
+    reload_upgrade_ended(server, 0);
 }
 
 /* Another process has taken over the sockets: this one drains. */
@@ -100,30 +69,38 @@ static void server_hand_over(void *owner, pid_t successor)
     log_info(NULL, "process %ld has taken over", (long)successor);
     snprintf(state, sizeof state, "MAINPID=%ld", (long)successor);
     notify_send(state);
-    reload_upgrade_ended(&server->reload, successor);
+    reload_upgrade_ended(server, successor);
     ev_timer_stop(server->runtime.loop, &server->watchdog);
-    server_admin_hand_over(&server->admin);
-    drain_hand_over(&server->drain);
+    if (server->admin != NULL)
+        listener_hand_over(server->admin);
+    drain_hand_over(server);
 }
 
-/* Adds a listener's sockets to those that a new process gets; returns how many there are then. */
+/* Adds a listener's sockets to those that a new process gets, or counts them only; returns how many there are then. */
 static size_t server_list_sockets(struct listener *listener, struct launch_socket *sockets, size_t count)
 {
     const struct bound_sockets *bound = listener_sockets(listener);
-    for (size_t i = 0; i < bound->count; i++) {
+    for (size_t i = 0; sockets != NULL && i < bound->count; i++) {
         const char *name = bound->sockets[i].systemd_name;
-        sockets[count].descriptor = bound->sockets[i].descriptor;
-        sockets[count++].name = name != NULL ? name : INHERITED_BY_ADDRESS;
+        sockets[count + i] = (struct launch_socket){
+            .descriptor = bound->sockets[i].descriptor,
+            .name = name != NULL ? name : INHERITED_BY_ADDRESS,
+        };
     }
-    return count;
+    return count + bound->count;
 }
 
-static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+static size_t server_list_all_sockets(const struct server *server, struct launch_socket *sockets)
 {
-    (void)loop;
-    (void)events;
-    struct server *server = watcher->data;
     size_t count = 0;
+    for (size_t i = 0; i < server->listeners.running; i++)
+        count = server_list_sockets(server_running(server)[i], sockets, count);
+    return server->admin == NULL ? count : server_list_sockets(server->admin, sockets, count);
+}
+
+static void server_upgrade_signal(struct ev_loop *, ev_signal *watcher, int)
+{
+    struct server *server = watcher->data;
     if (server->drain.stage != DRAIN_RUNNING) {
         log_warning(NULL, "no upgrade: this process is ending");
         return;
@@ -132,35 +109,34 @@ static void server_upgrade_signal(struct ev_loop *loop, ev_signal *watcher, int 
         log_warning(NULL, "no upgrade: the end of process 1 of a container ends all others in it");
         return;
     }
-    struct listener *admin = server->admin.listener;
-    for (size_t i = 0; i < server->listeners.count; i++)
-        count += listener_sockets(server->listeners.running[i])->count;
-    if (admin != NULL)
-        count += listener_sockets(admin)->count;
+    size_t count = server_list_all_sockets(server, NULL);
     struct launch_socket *sockets = calloc(count, sizeof *sockets);
     if (sockets == NULL) {
         log_error(NULL, "upgrade failed: %s", strerror(errno));
         return;
     }
-    count = 0;
-    for (size_t i = 0; i < server->listeners.count; i++)
-        count = server_list_sockets(server->listeners.running[i], sockets, count);
-    if (admin != NULL)
-        count = server_list_sockets(admin, sockets, count);
+    server_list_all_sockets(server, sockets);
     upgrade_start(&server->upgrade, sockets, count);
     free(sockets);
 }
 
-/* Signals that are requests to a running server. */
-static const int requests[] = { SIGHUP, SIGUSR1, SIGUSR2 };
+static const struct {
+    int number;
+    bool is_request; /* to a running server: it would kill one that starts */
+    void (*callback)(struct ev_loop *, ev_signal *, int);
+} server_signals[SERVER_SIGNALS] = {
+    { SIGTERM, false, server_end_signal },    { SIGINT, false, server_end_signal },
+    { SIGHUP, true, server_reopen_signal },   { SIGUSR1, true, server_reopen_signal },
+    { SIGUSR2, true, server_upgrade_signal },
+};
 
-/* Blocks or unblocks them. */
 static void server_mask_requests(int how)
 {
     sigset_t signals;
     sigemptyset(&signals);
-    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
-        sigaddset(&signals, requests[i]);
+    for (size_t i = 0; i < SERVER_SIGNALS; i++)
+        if (server_signals[i].is_request)
+            sigaddset(&signals, server_signals[i].number);
     pthread_sigmask(how, &signals, NULL);
 }
 
@@ -169,30 +145,19 @@ void server_hold_signals(void)
     server_mask_requests(SIG_BLOCK);
 }
 
-static void server_watch_signal(struct server *server, int number,
-                                void (*callback)(struct ev_loop *, ev_signal *, int))
-{
-    ev_signal *watcher = &server->signals[server->signal_count++];
-    ev_signal_init(watcher, callback, number);
-    watcher->data = server;
-    ev_signal_start(server->runtime.loop, watcher);
-}
-
 static void server_watch_signals(struct server *server)
 {
-    server_watch_signal(server, SIGTERM, server_end_signal);
-    server_watch_signal(server, SIGINT, server_end_signal);
-    server_watch_signal(server, SIGHUP, server_reopen_signal);
-    server_watch_signal(server, SIGUSR1, server_reopen_signal);
-    server_watch_signal(server, SIGUSR2, server_upgrade_signal);
+    for (size_t i = 0; i < SERVER_SIGNALS; i++) {
+        ev_signal *watcher = &server->signals[i];
+        ev_signal_init(watcher, server_signals[i].callback, server_signals[i].number);
+        watcher->data = server;
+        ev_signal_start(server->runtime.loop, watcher);
+    }
     server_mask_requests(SIG_UNBLOCK);
 }
 
-static void server_watchdog_due(struct ev_loop *loop, ev_timer *watcher, int events)
+static void server_watchdog_due(struct ev_loop *, ev_timer *, int)
 {
-    (void)loop;
-    (void)watcher;
-    (void)events;
     notify_send("WATCHDOG=1");
 }
 
@@ -204,21 +169,6 @@ static void server_start_watchdog(struct server *server)
         return;
     ev_timer_init(&server->watchdog, server_watchdog_due, period, period);
     ev_timer_start(server->runtime.loop, &server->watchdog);
-}
-
-static void server_listener_emptied(void *owner)
-{
-    struct server *server = owner;
-    ev_timer_start(server->runtime.loop, &server->sweep);
-    drain_check(&server->drain);
-}
-
-static void server_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)events;
-    struct server *server = watcher->data;
-    listeners_sweep(&server->listeners);
 }
 
 /* Descriptors that the listeners' own limits may ask for; 0 if one of them has none. */
@@ -234,33 +184,21 @@ static size_t server_descriptors_wanted(const struct settings *settings)
     return wanted;
 }
 
-static bool server_bind_one(struct server *server, const struct listener_settings *settings,
-                            struct bound_sockets *bound)
+/* Binds everything, admin last; says all that fails, not just the first. */
+static bool server_bind(struct server *server, struct bound_sockets *bound)
 {
     char error[ERROR_SIZE];
-    if (bind_listen(settings, privileges_user(server->config->settings),
-                    privileges_group(server->config->settings), &server->inherited, bound, error,
-                    sizeof error))
-        return true;
-    log_error(settings->name, "%s", error);
-    return false;
-}
-
-/* Binds everything; says all that fails, not just the first. */
-static bool server_bind(struct server *server)
-{
     const struct settings *settings = server->config->settings;
     bool success = true;
-    server->bound = calloc(settings->listener_count, sizeof *server->bound);
-    server->listeners.running = calloc(settings->listener_count, sizeof(struct listener *));
-    if (server->bound == NULL || server->listeners.running == NULL) {
-        log_error(NULL, "%s", strerror(errno));
-        return false;
+    for (size_t i = 0; i <= settings->listener_count; i++) {
+        const struct listener_settings *own =
+            i < settings->listener_count ? settings->listeners[i] : settings->admin;
+        if (own == NULL || bind_listen(own, privileges_user(settings), privileges_group(settings),
+                                       &server->inherited, &bound[i], error, sizeof error))
+            continue;
+        log_error(own->name, "%s", error);
+        success = false;
     }
-    for (size_t i = 0; i < settings->listener_count; i++)
-        success = server_bind_one(server, settings->listeners[i], &server->bound[i]) && success;
-    if (settings->admin != NULL)
-        success = server_bind_one(server, settings->admin, &server->admin_bound) && success;
     return success;
 }
 
@@ -281,10 +219,8 @@ static bool server_make_runtime(struct server *server)
     turn_init(&runtime->turn, runtime->loop);
     shortage_init(&runtime->shortage, runtime->loop);
     runtime->resolver = resolver_create(runtime->loop, error, sizeof error);
-    if (runtime->resolver == NULL) {
-        log_error(NULL, "the resolver can't be made: %s", error);
+    if (!server_check(runtime->resolver != NULL, "the resolver can't be made: ", error))
         return false;
-    }
     size_t wanted = server_descriptors_wanted(server->config->settings);
     size_t limit = descriptors_init(&runtime->descriptors, wanted);
     if (wanted > runtime->descriptors.available)
@@ -294,85 +230,86 @@ static bool server_make_runtime(struct server *server)
     return true;
 }
 
-/* What the listeners have not taken over. */
-static void server_close_bound(struct server *server)
+static bool server_make_listeners(struct server *server, struct bound_sockets *bound)
 {
-    for (size_t i = 0; server->bound != NULL && i < server->config->settings->listener_count; i++)
-        bind_close(&server->bound[i]);
-    free(server->bound);
-    server->bound = NULL;
-}
-
-static bool server_make_listeners(struct server *server)
-{
-    for (size_t i = 0; i < server->config->settings->listener_count; i++) {
-        struct listener *listener =
-            listener_create(&server->runtime, server->config->settings->listeners[i], server->events,
-                            &server->bound[i], server_listener_emptied, server);
+    const struct settings *settings = server->config->settings;
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        struct listener *listener = listener_create(&server->runtime, settings->listeners[i], server->events,
+                                                    &bound[i], drain_listener_emptied, server, NULL);
         if (listener == NULL) {
-            log_error(server->config->settings->listeners[i]->name, "%s", strerror(errno));
+            log_error(settings->listeners[i]->name, "%s", strerror(errno));
             return false;
         }
-        server->listeners.running[server->listeners.count++] = listener;
+        server->listeners.all[server->listeners.running++] = listener;
     }
-    if (!server_admin_open(&server->admin, &server->runtime, &server->admin_bound)) {
-        log_error("admin", "%s", strerror(errno));
-        return false;
-    }
-    server_close_bound(server); /* a reload changes how many there are */
-    return true;
+    if (server_admin_open(server, &bound[settings->listener_count]))
+        return true;
+    log_error("admin", "%s", strerror(errno));
+    return false;
+}
+
+static bool server_drop_privileges(const struct server *server)
+{
+    char error[ERROR_SIZE];
+    return server_check(privileges_drop(server->config->settings, error, sizeof error),
+                        "user, group: ", error);
+}
+
+/* Everything that is bound as root is made by the user that we become. */
+static bool server_open(struct server *server)
+{
+    size_t count = server->config->settings->listener_count;
+    struct bound_sockets *bound = calloc(count + 1, sizeof *bound);
+    server->listeners.all = calloc(count, sizeof(struct listener *));
+    bool success = bound != NULL && server->listeners.all != NULL;
+    if (!success)
+        log_error(NULL, "%s", strerror(errno));
+    success = success && server_bind(server, bound) && server_drop_privileges(server) &&
+              server_make_runtime(server) && server_make_listeners(server, bound);
+    for (size_t i = 0; bound != NULL && i <= count; i++)
+        bind_close(&bound[i]); /* what no listener has taken over */
+    free(bound);
+    return success;
 }
 
 /* All that can fail before the first client is accepted, in an order that leaves nothing behind. */
 static bool server_prepare(struct server *server)
 {
     char error[ERROR_SIZE];
-    const struct settings *settings = server->config->settings;
+    const struct log_options *log = &server->config->settings->log;
     if (server->predecessor == -1 && !server_take_pid_file(server))
         return false;
-    if (!server_bind(server))
+    if (!server_open(server) || !server_check(events_start(server->events, error, sizeof error), "", error) ||
+        !server_check(log_start(log, error, sizeof error), "log.output: ", error))
         return false;
-    if (!privileges_drop(settings, error, sizeof error)) {
-        log_error(NULL, "user, group: %s", error);
-        return false;
-    }
-    if (!server_make_runtime(server) || !server_make_listeners(server))
-        return false;
-    if (!events_start(server->events, error, sizeof error)) {
-        log_error(NULL, "%s", error);
-        return false;
-    }
-    if (!log_start(&settings->log, error, sizeof error)) {
-        log_error(NULL, "log.output: %s", error);
-        return false;
-    }
     if (server->predecessor == -1)
         return true;
     upgrade_ask(server->predecessor);
     return server_take_pid_file(server);
 }
 
-static bool server_announce(struct server *server)
+static bool server_announce(struct server *server, const struct server_options *options)
 {
     log_info(NULL, "proximux %s started, process %ld", PACKAGE_VERSION, (long)getpid());
-    config_log_warnings(server->config);
+    config_log_problems(server->config, false);
     inherited_report(&server->inherited);
     turn_refresh(&server->runtime.turn);
-    for (size_t i = 0; i < server->listeners.count; i++)
-        listener_start(server->listeners.running[i]);
-    server_admin_start(&server->admin);
-    if (server->daemon != -1 && !daemon_ready(&server->daemon)) {
+    for (size_t i = 0; i < server->listeners.running; i++)
+        listener_start(server_running(server)[i]);
+    if (server->admin != NULL)
+        listener_start(server->admin);
+    /* who replaces a daemon is one already, but for its folder */
+    if (options->daemon && (server->daemon != -1 ? !daemon_ready(&server->daemon) : chdir("/") == -1)) {
         log_error(NULL, "going to the background: %s", strerror(errno));
         return false;
     }
     server_start_watchdog(server);
-    if (server->predecessor != -1) {
+    bool is_upgrade = server->predecessor != -1;
+    if (is_upgrade)
         upgrade_take_over(server->predecessor);
-        server->predecessor = -1;
-        inherited_remove_paths(&server->inherited);
-    }
-    inherited_release(&server->inherited);
-    notify_send("READY=1\nSTATUS=running");
+    server->predecessor = -1;
+    inherited_release(&server->inherited, is_upgrade);
+    notify_send(NOTIFY_RUNNING);
     return true;
 }
 
@@ -382,23 +319,16 @@ static void server_clean_up(struct server *server)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    reload_stop(&server->reload);
-    server_admin_close(&server->admin);
-    listeners_destroy(&server->listeners);
-    server_close_bound(server);
-    inherited_release(&server->inherited);
+    reload_stop(server);
+    listener_destroy(server->admin);
+    drain_destroy(server);
+    inherited_release(&server->inherited, false);
     upgrade_free(&server->upgrade);
-    bind_close(&server->admin_bound);
     resolver_destroy(server->runtime.resolver);
     shortage_stop(&server->runtime.shortage);
     turn_close(&server->runtime.turn);
-    if (server->runtime.loop != NULL) {
-        ev_timer_stop(server->runtime.loop, &server->watchdog);
-        ev_timer_stop(server->runtime.loop, &server->sweep);
-        for (size_t i = 0; i < server->signal_count; i++)
-            ev_signal_stop(server->runtime.loop, &server->signals[i]);
+    if (server->runtime.loop != NULL)
         ev_loop_destroy(server->runtime.loop);
-    }
     events_release(server->events);
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
@@ -409,101 +339,71 @@ static void server_clean_up(struct server *server)
         close(server->daemon);
 }
 
-static bool server_init_reload(struct server *server, const struct server_options *options)
-{
-    const struct reload_parts parts = {
-        .runtime = &server->runtime,
-        .config = server->config,
-        .events = &server->events,
-        .source = &options->source,
-        .listeners = &server->listeners,
-        .drain = &server->drain,
-        .upgrade = &server->upgrade,
-        .emptied = server_listener_emptied,
-        .owner = server,
-    };
-    if (reload_init(&server->reload, &parts))
-        return true;
-    log_error(NULL, "%s", strerror(errno));
-    return false;
-}
-
 /* Goes to the background, unless the process whose place we take is there. */
 static bool server_leave_terminal(struct server *server, const struct server_options *options)
 {
     if (!options->daemon || server->predecessor != -1)
         return true;
     server->daemon = daemon_start();
-    if (server->daemon == -1)
-        log_error(NULL, "going to the background: %s", strerror(errno));
-    return server->daemon != -1;
+    return server_check(server->daemon != -1, "going to the background: ", strerror(errno));
 }
 
-/* What daemon_ready() does later for a process that had to go to the background itself. Not before all paths
- * of the command line have been noted. */
-static bool server_leave_folder(const struct server *server, const struct server_options *options)
+/* Takes what this process was started with, before anything else opens descriptors or changes the directory. */
+static bool server_take_start(struct server *server, const struct server_options *options)
 {
-    if (!options->daemon || server->predecessor == -1 || chdir("/") == 0)
+    const char *pid_path = options->pid_file != NULL ? options->pid_file : server->config->settings->pid_file;
+    if (!daemon_fill_standard()) {
+        log_error(NULL, "/dev/null: %s", strerror(errno));
+        return false;
+    }
+    upgrade_init(&server->upgrade, options->arguments);
+    server->predecessor = upgrade_find_predecessor();
+    server->pid_path = pid_path == NULL ? NULL : strdup(pid_path);
+    if ((pid_path == NULL || server->pid_path != NULL) && inherited_take(&server->inherited))
         return true;
-    log_error(NULL, "going to the background: %s", strerror(errno));
+    log_error(NULL, "%s", strerror(ENOMEM));
     return false;
 }
 
-int server_run(struct config *config, const struct server_options *options)
+/* Has the loop call what follows. */
+static bool server_watch(struct server *server, const struct server_options *options)
 {
-    int status = EXIT_FAILURE;
-    struct server server = {
-        .config = config,
-        .events = options->events,
-        .daemon = -1,
-        .predecessor = -1,
-    };
     const struct upgrade_owner upgrade_owner = {
-        .owner = &server,
+        .owner = server,
         .patience = UPGRADE_SECONDS,
         .release = server_release,
         .resume = server_resume,
         .over = server_hand_over,
     };
-    server_admin_init(&server.admin, &server.runtime, config, &server.drain, &server.reload);
+    upgrade_attach(&server->upgrade, server->runtime.loop, &upgrade_owner);
+    server_watch_signals(server);
+    drain_init(server);
+    if (reload_init(server, &options->source))
+        return true;
+    log_error(NULL, "%s", strerror(errno));
+    return false;
+}
+
+int server_run(struct config *config, const struct server_options *options)
+{
+    struct server server = {
+        .config = config,
+        .events = options->events,
+        .started = clock_wall(),
+        .daemon = -1,
+        .predecessor = -1,
+    };
     /* Errors at start reach the terminal, whatever the log is to hold later. */
     const struct log_options *log = &config->settings->log;
     log_configure(log->level == LOG_LEVEL_NONE ? LOG_LEVEL_ERROR : log->level, log->format);
-    if (!daemon_fill_standard()) {
-        log_error(NULL, "/dev/null: %s", strerror(errno));
-        events_release(server.events);
-        return EXIT_FAILURE;
+    bool success = server_take_start(&server, options) && server_leave_terminal(&server, options) &&
+                   server_prepare(&server) && server_watch(&server, options) &&
+                   server_announce(&server, options);
+    if (success) {
+        ev_run(server.runtime.loop, 0);
+        drain_log_totals(&server);
+        log_info(NULL, "stopped");
     }
-    upgrade_init(&server.upgrade, options->arguments);
-    server.predecessor = upgrade_find_predecessor();
-    const char *pid_path = options->pid_file != NULL ? options->pid_file : config->settings->pid_file;
-    server.pid_path = pid_path == NULL ? NULL : strdup(pid_path);
-    if (pid_path != NULL && server.pid_path == NULL) {
-        log_error(NULL, "%s", strerror(errno));
-        events_release(server.events);
-        return EXIT_FAILURE;
-    }
-    if (!inherited_take(&server.inherited)) {
-        log_error(NULL, "%s", strerror(ENOMEM));
-        goto out;
-    }
-    if (!server_leave_terminal(&server, options) || !server_prepare(&server))
-        goto out;
-    upgrade_attach(&server.upgrade, server.runtime.loop, &upgrade_owner);
-    server_watch_signals(&server);
-    ev_timer_init(&server.sweep, server_sweep, 0.0, 0.0);
-    server.sweep.data = &server;
-    drain_init(&server.drain, server.runtime.loop, config, &server.listeners);
-    if (!server_init_reload(&server, options) || !server_leave_folder(&server, options))
-        goto out;
-    if (!server_announce(&server))
-        goto out;
-    ev_run(server.runtime.loop, 0);
-    listeners_log_totals(&server.listeners);
-    log_info(NULL, "stopped");
-    status = EXIT_SUCCESS;
-
-out:
     server_clean_up(&server);
-    return status;
+    return success ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,20 +16,15 @@
 /* How long the new process waits for a word of the old one, milliseconds. */
 #define UPGRADE_PATIENCE 10000
 
-#define UPGRADE_VARIABLE "LISTEN_HANDOVER"
-
 enum { WORD_READY = 'R', WORD_GO = 'G', WORD_DONE = 'D' };
 
 void upgrade_init(struct upgrade *upgrade, char **arguments)
 {
-    char path[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    *upgrade = (struct upgrade){ .arguments = arguments };
-    if (length > 0) {
-        path[length] = '\0';
-        upgrade->binary = strdup(path);
-    }
-    upgrade->directory = getcwd(NULL, 0);
+    *upgrade = (struct upgrade){
+        .arguments = arguments,
+        .binary = realpath("/proc/self/exe", NULL),
+        .directory = getcwd(NULL, 0),
+    };
 }
 
 void upgrade_free(struct upgrade *upgrade)
@@ -46,13 +40,13 @@ static void upgrade_stop_watching(struct upgrade *upgrade)
 {
     ev_io_stop(upgrade->loop, &upgrade->watcher);
     ev_timer_stop(upgrade->loop, &upgrade->timer);
-    close(upgrade->watcher.fd);
 }
 
-/* Ends the new process before it has taken over. Returns how it ended, for the log. */
-static const char *upgrade_end_successor(struct upgrade *upgrade, char *text, size_t size)
+/* Ends the new process before it has taken over, and goes on. Writes how it ended to `text`. */
+static void upgrade_end_successor(struct upgrade *upgrade, char *text, size_t size)
 {
     upgrade_stop_watching(upgrade);
+    close(upgrade->watcher.fd);
     int status = launch_end(&upgrade->successor);
     if (status == -1)
         snprintf(text, size, "how it ended is not known");
@@ -62,16 +56,15 @@ static const char *upgrade_end_successor(struct upgrade *upgrade, char *text, si
         snprintf(text, size, "it ended with status %d", WEXITSTATUS(status));
     else
         snprintf(text, size, "it was ended by signal %d", WTERMSIG(status));
-    return text;
+    upgrade->owner.resume(upgrade->owner.owner);
 }
 
 static void upgrade_fail(struct upgrade *upgrade, const char *why)
 {
     char text[64];
     pid_t successor = upgrade->successor.process;
-    const char *end = upgrade_end_successor(upgrade, text, sizeof text);
-    upgrade->owner.resume(upgrade->owner.owner);
-    log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)successor, why, end);
+    upgrade_end_successor(upgrade, text, sizeof text);
+    log_error(NULL, "upgrade failed: process %ld %s (%s); this one goes on", (long)successor, why, text);
 }
 
 void upgrade_cancel(struct upgrade *upgrade)
@@ -81,14 +74,11 @@ void upgrade_cancel(struct upgrade *upgrade)
     if (successor == 0)
         return;
     upgrade_end_successor(upgrade, text, sizeof text);
-    upgrade->owner.resume(upgrade->owner.owner);
     log_info(NULL, "upgrade given up: process %ld was ended", (long)successor);
 }
 
-static void upgrade_timed_out(struct ev_loop *loop, ev_timer *watcher, int events)
+static void upgrade_timed_out(struct ev_loop *, ev_timer *watcher, int)
 {
-    (void)loop;
-    (void)events;
     upgrade_fail(watcher->data, "was not ready in time");
 }
 
@@ -104,17 +94,15 @@ static void upgrade_ready(struct upgrade *upgrade)
 static void upgrade_done(struct upgrade *upgrade)
 {
     pid_t successor = upgrade->successor.process;
-    ev_io_stop(upgrade->loop, &upgrade->watcher);
-    ev_timer_stop(upgrade->loop, &upgrade->timer);
-    launch_let_go(
-        &upgrade->successor); /* before the service manager hears of it, and looks whose child it is */
+    upgrade_stop_watching(upgrade);
+    /* before the service manager hears of it, and looks whose child it is */
+    launch_let_go(&upgrade->successor);
     upgrade->owner.over(upgrade->owner.owner, successor);
     close(upgrade->watcher.fd);
 }
 
-static void upgrade_heard(struct ev_loop *loop, ev_io *watcher, int events)
+static void upgrade_heard(struct ev_loop *, ev_io *watcher, int events)
 {
-    (void)loop;
     struct upgrade *upgrade = watcher->data;
     char word = 0;
     if (events & EV_ERROR) { /* the kernel can't watch it */
@@ -142,22 +130,7 @@ void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct 
     upgrade->timer.data = upgrade;
 }
 
-/* Returns our end of the socket pair, or -1 with errno. */
-static int upgrade_launch(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count)
-{
-    const struct launch_program program = {
-        .arguments = upgrade->arguments,
-        .binary = upgrade->binary,
-        .directory = upgrade->directory,
-        .variable = UPGRADE_VARIABLE,
-    };
-    if (program.binary != NULL)
-        return launch_start(&upgrade->successor, &program, sockets, count);
-    errno = ENOENT;
-    return -1;
-}
-
-void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets, size_t count)
+void upgrade_start(struct upgrade *upgrade, struct launch_socket *sockets, size_t count)
 {
     if (upgrade->successor.process != 0) {
         log_warning(NULL, "an upgrade is under way already, by process %ld",
@@ -165,7 +138,8 @@ void upgrade_start(struct upgrade *upgrade, const struct launch_socket *sockets,
         return;
     }
     upgrade->released = false;
-    int descriptor = upgrade_launch(upgrade, sockets, count);
+    errno = ENOENT;
+    int descriptor = upgrade->binary == NULL ? -1 : launch_start(upgrade, sockets, count);
     if (descriptor == -1) {
         log_error(NULL, "upgrade failed: %s: %s; this process goes on",
                   upgrade->binary != NULL ? upgrade->binary : "the binary", strerror(errno));
@@ -199,8 +173,7 @@ static void upgrade_say(int descriptor, char word)
     struct pollfd answer = { .fd = descriptor, .events = POLLIN };
     if (send(descriptor, &word, 1, MSG_NOSIGNAL) != 1)
         return;
-    while (poll(&answer, 1, UPGRADE_PATIENCE) == -1 && errno == EINTR)
-        ;
+    TEMP_FAILURE_RETRY(poll(&answer, 1, UPGRADE_PATIENCE));
     if (recv(descriptor, &word, 1, MSG_DONTWAIT) == -1)
         log_debug(NULL, "no word from the process before this one: %s", strerror(errno));
 }

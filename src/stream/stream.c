@@ -304,7 +304,8 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
     service->mux = stream_make_mux(service);
     /* All of them are initialised, so that stream_destroy() can undo them. */
     stream_pool_init(&service->pool, &stream_connection_driver, service, service->mux, settings);
-    service->pool.targets = target_set_create(runtime, settings, &stream_pool_hooks, &service->pool);
+    service->pool.targets =
+        target_set_create(runtime, listener_settings_targets(settings), &stream_pool_hooks, &service->pool);
     bool watches = hangups_init(&service->hangups, runtime->loop, stream_client_hung_up, service);
     if (!watches || service->pool.targets == NULL || service->mux == NULL ||
         !stream_reserve_descriptors(service)) {

@@ -588,7 +588,7 @@ static size_t pool_count_extra(const struct stream_pool *pool, const struct list
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
                          size_t *descriptors)
 {
-    if (!target_set_prepare(pool->targets, settings))
+    if (!target_set_prepare(pool->targets, listener_settings_targets(settings)))
         return false;
     *descriptors = stream_pool_size(settings) + pool_count_extra(pool, settings, false);
     return true;

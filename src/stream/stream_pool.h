@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/timeout.h"
+#include "config/settings.h"
 #include "mux/mux.h"
 #include "target/target.h"
 

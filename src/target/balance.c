@@ -87,7 +87,7 @@ static struct target *pick_source(struct target *const *candidates, size_t count
 struct target *balance_pick(struct target_set *set, struct target *const *candidates, size_t count,
                             const struct address *client)
 {
-    switch (set->settings->balance) {
+    switch (set->settings.balance) {
     case BALANCE_ROUND_ROBIN:
         return pick_round_robin(candidates, count);
     case BALANCE_SOURCE:

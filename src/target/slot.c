@@ -105,7 +105,7 @@ int64_t slot_resting_until(const struct target *target)
 
 void slot_ended(struct target *target, bool was_left, int64_t now)
 {
-    int64_t rest = now + target->set->settings->reconnect_delay * 1000;
+    int64_t rest = now + target->set->settings.reconnect_delay * 1000;
     target->slots->settles_until = was_left ? 0 : now + SETTLE_TIME;
     if (rest == now || rest < target->slots->resting_until)
         return;

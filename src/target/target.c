@@ -45,7 +45,7 @@ static struct target *target_create(struct target_set *set, const char *listener
         return NULL;
     target->set = set;
     target->retry_at = TARGET_NEVER;
-    target->retry_delay = set->next_settings->retry_min;
+    target->retry_delay = set->next_settings.retry_min;
     target->settings = target_settings_copy(settings);
     if (target->settings != NULL && slot_join(target, set->all_slots, listener) &&
         set->driver->attach(target))
@@ -81,19 +81,19 @@ static bool target_keep(struct target *target, const struct target_settings *set
     return target->next_settings != NULL;
 }
 
-bool target_set_prepare(struct target_set *set, const struct listener_settings *settings)
+bool target_set_prepare(struct target_set *set, struct target_set_settings settings)
 {
     for (size_t i = 0; i < set->count; i++)
         set->targets[i]->is_kept = false;
     set->next_settings = settings;
-    set->next_targets = calloc(settings->target_count, sizeof *set->next_targets);
+    set->next_targets = calloc(settings.target_count, sizeof *set->next_targets);
     if (set->next_targets == NULL)
         return false;
-    for (size_t i = 0; i < settings->target_count; i++) {
-        struct target *target = target_find_kept(set, &settings->targets[i]);
-        bool success = target != NULL && target_keep(target, &settings->targets[i]);
+    for (size_t i = 0; i < settings.target_count; i++) {
+        struct target *target = target_find_kept(set, &settings.targets[i]);
+        bool success = target != NULL && target_keep(target, &settings.targets[i]);
         if (target == NULL) {
-            target = target_create(set, settings->name, &settings->targets[i]);
+            target = target_create(set, settings.listener, &settings.targets[i]);
             success = target != NULL;
         }
         set->next_targets[i] = target;
@@ -112,7 +112,7 @@ void target_set_rollback(struct target_set *set)
         target_settings_free(set->targets[i]->next_settings);
         set->targets[i]->next_settings = NULL;
     }
-    for (size_t i = 0; set->next_targets != NULL && i < set->next_settings->target_count; i++)
+    for (size_t i = 0; set->next_targets != NULL && i < set->next_settings.target_count; i++)
         if (set->next_targets[i] != NULL && !set->next_targets[i]->is_kept)
             target_free(set->next_targets[i]);
     free(set->next_targets);
@@ -132,7 +132,6 @@ static void target_set_reap(struct target_set *set)
 
 void target_set_commit(struct target_set *set, int64_t now)
 {
-    const struct listener_settings *settings = set->next_settings;
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         if (target->is_kept)
@@ -143,8 +142,8 @@ void target_set_commit(struct target_set *set, int64_t now)
     free(set->targets);
     set->targets = set->next_targets;
     set->next_targets = NULL;
-    set->count = settings->target_count;
-    set->settings = settings;
+    set->settings = set->next_settings;
+    set->count = set->settings.target_count;
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         target->index = i;
@@ -162,7 +161,7 @@ void target_set_commit(struct target_set *set, int64_t now)
 
 bool target_set_open(struct target_set *set, const struct target_driver *driver,
                      const struct target_hooks *hooks, void *owner, void **all_slots, uint64_t jitter,
-                     const struct listener_settings *settings)
+                     struct target_set_settings settings)
 {
     set->driver = driver;
     set->hooks = hooks;

@@ -25,8 +25,8 @@
 
 #include "base/counters.h"
 #include "base/list.h"
-#include "config/settings.h"
 #include "net/service.h"
+#include "target/target_settings.h"
 
 #define TARGET_NEVER INT64_MAX
 
@@ -121,7 +121,7 @@ struct target_set {
     const struct target_driver *driver;
     const struct target_hooks *hooks;
     void *owner; /* for the hooks; NULL while the set is being destroyed */
-    const struct listener_settings *settings;
+    struct target_set_settings settings;
     void **all_slots;        /* of the process: see target/slot.h */
     struct target **targets; /* in the order of the settings */
     size_t count;
@@ -132,15 +132,15 @@ struct target_set {
     bool waits_for_slots;         /* targets may do so */
     bool is_wanted;               /* something waits for a target: no back-off is long */
     struct target **next_targets; /* between target_set_prepare() and what follows it */
-    const struct listener_settings *next_settings;
+    struct target_set_settings next_settings;
 };
 
-/* Makes a set at `set`, which is zeroed but for what a driver embeds it in. `settings` must outlive the set.
- * `all_slots` belongs to all sets of the process together; `jitter` is any number. False when memory is
+/* Makes a set at `set`, which is zeroed but for what a driver embeds it in. The name of the listener in
+ * `settings` must outlive the set; the targets are copied. `all_slots` belongs to all sets of the process together; `jitter` is any number. False when memory is
  * short: nothing is left to be closed then. */
 bool target_set_open(struct target_set *set, const struct target_driver *driver,
                      const struct target_hooks *hooks, void *owner, void **all_slots, uint64_t jitter,
-                     const struct listener_settings *settings);
+                     struct target_set_settings settings);
 
 /* No attempt but the set's own may be running. */
 void target_set_close(struct target_set *set);
@@ -151,10 +151,10 @@ int64_t target_set_due(const struct target_set *set);
 /* Ends back-offs that have passed, starts probes, and tells the owner of what may be usable. */
 void target_set_tick(struct target_set *set, int64_t now);
 
-/* Makes what other settings need. One of these follows: commit, from which on `settings` count (they must
- * outlive the set; targets whose address is still there go on, the others are retired), or
+/* Makes what other settings need. One of these follows: commit, from which on `settings` count (as in
+ * target_set_open(); targets whose address is still there go on, the others are retired), or
  * rollback. False when memory is short: nothing has happened then. */
-bool target_set_prepare(struct target_set *set, const struct listener_settings *settings);
+bool target_set_prepare(struct target_set *set, struct target_set_settings settings);
 void target_set_commit(struct target_set *set, int64_t now);
 void target_set_rollback(struct target_set *set);
 

@@ -38,7 +38,7 @@ static void loop_excuse_probe(const struct target *target, int descriptor)
         return;
     size_t length = proxy_header_write(version, &nobody, &nobody, header);
     if (send(descriptor, header, length, MSG_NOSIGNAL) == -1)
-        log_debug(target->set->settings->name, "target %s: %s", target->settings->name, strerror(errno));
+        log_debug(target->set->settings.listener, "target %s: %s", target->settings->name, strerror(errno));
 }
 
 static void loop_probed(struct target *target, int descriptor)
@@ -54,7 +54,7 @@ static void loop_probed(struct target *target, int descriptor)
 
 static void loop_changed(const struct target *target)
 {
-    const char *source = target->set->settings->name;
+    const char *source = target->set->settings.listener;
     if (target->state == TARGET_UP)
         log_info(source, "target %s is up", target->settings->name);
     else
@@ -86,11 +86,11 @@ static void loop_due(struct ev_loop *loop, ev_timer *watcher, int events)
 
 static void loop_committed(struct target_set *set)
 {
-    timer_change(&target_loop_of(set)->connect_timer, set->settings->connect_timeout, true,
+    timer_change(&target_loop_of(set)->connect_timer, set->settings.connect_timeout, true,
                  turn_now(target_loop_of(set)->runtime->loop));
 }
 
-struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
+struct target_set *target_set_create(struct runtime *runtime, struct target_set_settings settings,
                                      const struct target_hooks *hooks, void *owner)
 {
     static const struct target_driver driver = {
@@ -110,7 +110,7 @@ struct target_set *target_set_create(struct runtime *runtime, const struct liste
     loop->runtime = runtime;
     ev_timer_init(&loop->due, loop_due, 0.0, 0.0);
     loop->due.data = &loop->set;
-    timer_init(&loop->connect_timer, runtime->loop, settings->connect_timeout, attempt_timed_out, loop);
+    timer_init(&loop->connect_timer, runtime->loop, settings.connect_timeout, attempt_timed_out, loop);
     if (target_set_open(&loop->set, &driver, hooks, owner, &runtime->slots, (uint64_t)random(), settings))
         return &loop->set;
     target_set_destroy(&loop->set);

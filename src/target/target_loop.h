@@ -5,8 +5,8 @@
 #include "net/runtime.h"
 #include "target/target.h"
 
-/* `settings` must outlive the set. NULL when memory is short. */
-struct target_set *target_set_create(struct runtime *runtime, const struct listener_settings *settings,
+/* `settings`: as in target_set_open(). NULL when memory is short. */
+struct target_set *target_set_create(struct runtime *runtime, struct target_set_settings settings,
                                      const struct target_hooks *hooks, void *owner);
 
 /* No attempt but the set's own may be running. NULL is allowed. */

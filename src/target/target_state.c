@@ -22,7 +22,7 @@ void target_state_enter(struct target *target, enum target_state state)
     target->trial = NULL;
     target->retry_at = TARGET_NEVER;
     if (state == TARGET_UP) {
-        target->retry_delay = target->set->settings->retry_min;
+        target->retry_delay = target->set->settings.retry_min;
         target_set_note_usable(target->set);
     }
     if (state == TARGET_DOWN)
@@ -53,7 +53,7 @@ int64_t target_state_back_off(struct target *target)
 
 void target_state_reconfigure(struct target *target, int64_t now)
 {
-    const struct listener_settings *settings = target->set->settings;
+    const struct target_set_settings *settings = &target->set->settings;
     if (target->retry_delay > settings->retry_max)
         target->retry_delay = settings->retry_max;
     if (target->retry_delay < settings->retry_min || target->state == TARGET_UP)
@@ -68,7 +68,7 @@ void target_state_reconfigure(struct target *target, int64_t now)
 void target_state_succeeded(struct target *target)
 {
     if (target->state == TARGET_UP)
-        target->retry_delay = target->set->settings->retry_min;
+        target->retry_delay = target->set->settings.retry_min;
     else if (target->state != TARGET_RETIRED)
         target_state_enter(target, TARGET_UP);
 }
@@ -79,7 +79,7 @@ void target_state_failed(struct target *target, const struct target_attempt *att
     bool decides = target->state == TARGET_TRYING && target->trial == attempt;
     if (target->state != TARGET_UP && !decides)
         return; /* one of several attempts that ran when the first of them failed, or of a retired target */
-    int64_t longest = target->set->settings->retry_max;
+    int64_t longest = target->set->settings.retry_max;
     target->failure = reason;
     snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
     target_state_wait(target, now, now + target_state_back_off(target));

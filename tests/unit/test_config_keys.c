@@ -75,7 +75,6 @@ static void check_fallback(const struct key_scope *scope, const struct key *key)
     struct parsed_configuration parsed = { .problems = &problems };
     const struct origin origin = { .kind = ORIGIN_DEFAULT };
     struct parsed_value value = { 0 };
-    char error[TEXT_SIZE];
     if (key->fallback == NULL)
         return;
     assert_false(key->required);
@@ -83,14 +82,14 @@ static void check_fallback(const struct key_scope *scope, const struct key *key)
     assert_false(key->is_secret);
     assert_int_not_equal(key->type, KEY_STRUCTURE);
     assert_int_not_equal(key->type, KEY_STRINGS);
-    if (!parsed_read(&parsed, key, key->fallback, &origin, &value, error, sizeof error))
-        fail_msg("the default of %s: %s", key->name, error);
+    if (!parsed_read(&parsed, key, key->fallback, &origin, &value))
+        fail_msg("the default of %s: %s", key->name, problems.problems[0].text);
     assert_true(value.set);
     if (key->type == KEY_STRING)
         assert_string_equal(value.string, key->fallback);
     if (key->type == KEY_CHOICE)
         assert_string_equal(key->choices[value.number], key->fallback);
-    parsed_clear(&value);
+    parsed_release(&parsed);
     assert_int_equal(problems.errors, 0);
 }
 

@@ -233,7 +233,7 @@ static bool is_said_to_be_cut(const char *protocol, const char *begin, size_t le
     observer_client_bytes(observer, middle, length, 1000);
     if (end[0] != '\0')
         observer_client_bytes(observer, end, strlen(end), 1000);
-    assert_false(observer_is_silent(observer));
+    assert_false(observer->is_silent);
     observer_destroy(observer);
     free(middle);
     return is_cut;
@@ -326,7 +326,7 @@ static void what_is_pending_is_bounded(void **state)
     assert_int_equal(counts.with_text, OBSERVE_TEXTS_MAX / 1004);
     assert_int_equal(counts.unanswered, OBSERVE_PENDING_MAX);
     assert_int_equal(counts.lost, 1);
-    assert_true(observer_is_silent(observer));
+    assert_true(observer->is_silent);
     observer_client_bytes(observer, request, (size_t)length, 0);
     assert_int_equal(counts.asked, OBSERVE_PENDING_MAX);
     observer_destroy(observer);

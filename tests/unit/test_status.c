@@ -24,16 +24,16 @@ struct made_up {
     const char *targets[2]; /* NULL: "same" */
 };
 
-static void show_process(void *owner, struct admin_process *process)
+static struct admin_process show_process(void *owner)
 {
     const struct made_up *made_up = owner;
-    *process = (struct admin_process){ .listeners = made_up->count, .file = "/etc/\"odd\".conf" };
+    return (struct admin_process){ .listeners = made_up->count, .file = "/etc/\"odd\".conf" };
 }
 
-static void show_listener(void *owner, size_t listener, struct admin_listener *view)
+static struct admin_listener show_listener(void *owner, size_t listener)
 {
     const struct made_up *made_up = owner;
-    *view = (struct admin_listener){
+    return (struct admin_listener){
         .name = made_up->names[listener],
         .mode = made_up->mode,
         .protocol = "line",
@@ -51,11 +51,11 @@ static void show_address(void *owner, size_t listener, size_t index, char *text,
     snprintf(text, size, "127.0.0.%zu:%zu", listener, index);
 }
 
-static void show_target(void *owner, size_t listener, size_t index, struct service_target *view)
+static struct service_target show_target(void *owner, size_t listener, size_t index)
 {
     const struct made_up *made_up = owner;
     (void)listener;
-    *view = (struct service_target){
+    return (struct service_target){
         .name = made_up->targets[index] != NULL ? made_up->targets[index] : "same",
         .state = "down",
         .failure = made_up->failure,
@@ -274,8 +274,6 @@ static void test_history_has_an_end(void **state)
     struct made_up made_up = { .count = 2, .names = { "one", "two" }, .mode = "proxy", .failure = "" };
     struct admin_source source = source_of(&made_up);
     struct history_book book;
-    struct histogram wait;
-    struct histogram service;
     int64_t now = 0;
     history_init(&book);
     for (size_t i = 0; i <= 2 * HISTORY_SAMPLES; i++) {
@@ -289,13 +287,10 @@ static void test_history_has_an_end(void **state)
     assert_true(history_at(history, 0)->clients_rate == HISTORY_SAMPLES + 1);
     assert_true(history_at(history, HISTORY_SAMPLES - 1)->clients_rate == 2 * HISTORY_SAMPLES);
     /* what was long ago is not recent */
-    history_recent(history, &source, 0, &wait, &service);
-    assert_int_equal(wait.count, 0);
+    assert_int_equal(history_recent(history, &source, 0).wait.count, 0);
     histogram_record(&made_up.counters[0].wait, 20);
-    history_recent(history, &source, 0, &wait, &service);
-    assert_int_equal(wait.count, 1);
-    history_recent(NULL, &source, 0, &wait, &service);
-    assert_int_equal(wait.count, 2);
+    assert_int_equal(history_recent(history, &source, 0).wait.count, 1);
+    assert_int_equal(history_recent(NULL, &source, 0).wait.count, 2);
     /* who has gone is forgotten, who comes begins anew */
     made_up.names[0] = "three";
     history_sample(&book, &source, now + 5000000);
@@ -372,8 +367,7 @@ static void test_manual_has_every_figure(void **state)
     char line[160];
     char key[STATUS_KEY_SIZE];
     size_t count = 0;
-    size_t process_count;
-    const struct process_metric *metrics = metrics_of_process(&process_count);
+    const struct process_metrics metrics = metrics_of_process(&(struct admin_process){ 0 });
     for (; all_counters(count) != NULL; count++) {
         snprintf(line, sizeof line, ".It Ic " METRICS_PREFIX "%s", all_counters(count)->name);
         test_require(count_lines(page, line) == 1, "the page has not one line \"%s\"", line);
@@ -381,10 +375,10 @@ static void test_manual_has_every_figure(void **state)
         test_require(count_lines(page, line) >= 1, "the page has no line \"%s\"", line);
     }
     size_t of_ours = 0;
-    for (size_t i = 0; i < process_count; i++) {
-        snprintf(line, sizeof line, ".It Ic %s", metrics[i].name);
+    for (size_t i = 0; i < METRICS_OF_PROCESS; i++) {
+        snprintf(line, sizeof line, ".It Ic %s", metrics.all[i].name);
         test_require(count_lines(page, line) == 1, "the page has not one line \"%s\"", line);
-        of_ours += strncmp(metrics[i].name, METRICS_PREFIX, strlen(METRICS_PREFIX)) == 0;
+        of_ours += strncmp(metrics.all[i].name, METRICS_PREFIX, strlen(METRICS_PREFIX)) == 0;
     }
     assert_int_equal(count_text(page, ".It Ic " METRICS_PREFIX), count + of_ours);
     free(page);
@@ -394,10 +388,9 @@ static bool is_metric(const char *name, size_t length)
 {
     static const char *const ends[] = { "", "_bucket", "_sum", "_count" };
     char wanted[160];
-    size_t process_count;
-    const struct process_metric *metrics = metrics_of_process(&process_count);
-    for (size_t i = 0; i < process_count; i++)
-        if (strlen(metrics[i].name) == length && strncmp(metrics[i].name, name, length) == 0)
+    const struct process_metrics metrics = metrics_of_process(&(struct admin_process){ 0 });
+    for (size_t i = 0; i < METRICS_OF_PROCESS; i++)
+        if (strlen(metrics.all[i].name) == length && strncmp(metrics.all[i].name, name, length) == 0)
             return true;
     for (size_t i = 0; all_counters(i) != NULL; i++)
         for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {

@@ -18,7 +18,6 @@
 struct fixture {
     struct target_settings target_settings[MAX];
     char names[MAX][40];
-    struct listener_settings settings;
     struct target targets[MAX];
     struct target *in_set[MAX];
     struct target_set set;
@@ -27,8 +26,7 @@ struct fixture {
 static void fixture_make(struct fixture *fixture, enum balance balance, size_t count)
 {
     memset(fixture, 0, sizeof *fixture);
-    fixture->settings.balance = balance;
-    fixture->set.settings = &fixture->settings;
+    fixture->set.settings.balance = balance;
     fixture->set.targets = fixture->in_set;
     fixture->set.count = count;
     for (size_t i = 0; i < count; i++) {
@@ -204,7 +202,7 @@ static void weight_zero_takes_no_new_work(void **state)
 /* One target of proxy mode, whose connections end as the test wants. */
 struct scene {
     struct target_settings target_settings;
-    struct listener_settings settings;
+    struct target_set_settings settings;
     struct target_set set;
     void *slots;
     struct target_attempt attempts[8];
@@ -296,12 +294,12 @@ static struct target *scene_open(struct scene *scene)
     scene->target_settings =
         (struct target_settings){ .name = (char *)"t", .weight = 1, .max_connections = -1 };
     scene->target_settings.endpoint.host = (char *)"192.0.2.1";
-    scene->settings = (struct listener_settings){ .name = (char *)"main",
-                                                  .targets = &scene->target_settings,
-                                                  .target_count = 1,
-                                                  .retry_min = 100,
-                                                  .retry_max = 300 };
-    assert_true(target_set_open(&scene->set, &driver, &hooks, scene, &scene->slots, 7, &scene->settings));
+    scene->settings = (struct target_set_settings){ .listener = "main",
+                                                    .targets = &scene->target_settings,
+                                                    .target_count = 1,
+                                                    .retry_min = 100,
+                                                    .retry_max = 300 };
+    assert_true(target_set_open(&scene->set, &driver, &hooks, scene, &scene->slots, 7, scene->settings));
     return scene->set.targets[0];
 }
 
@@ -410,12 +408,12 @@ static void shorter_times_count_at_once(void **state)
     (void)state;
     struct scene scene;
     struct target *target = scene_open(&scene);
-    scene.settings.retry_min = scene.settings.retry_max = 100000;
+    scene.set.settings.retry_min = scene.set.settings.retry_max = 100000;
     target->retry_delay = 100000;
     scene_fail(&scene, target);
-    struct listener_settings other = scene.settings;
+    struct target_set_settings other = scene.settings;
     other.retry_min = other.retry_max = 20;
-    assert_true(target_set_prepare(&scene.set, &other));
+    assert_true(target_set_prepare(&scene.set, other));
     target_set_commit(&scene.set, scene.now);
     assert_ptr_equal(scene.set.targets[0], target);
     scene_wait(&scene, 20);
@@ -423,12 +421,12 @@ static void shorter_times_count_at_once(void **state)
 }
 
 /* Has the set go on with one target with these options. */
-static void scene_reload(struct scene *scene, struct listener_settings *settings,
+static void scene_reload(struct scene *scene, struct target_set_settings *settings,
                          const struct target_settings *target)
 {
     *settings = scene->settings;
-    settings->targets = (struct target_settings *)target;
-    assert_true(target_set_prepare(&scene->set, settings));
+    settings->targets = target;
+    assert_true(target_set_prepare(&scene->set, *settings));
     target_set_commit(&scene->set, scene->now);
 }
 
@@ -436,7 +434,7 @@ static void reload_of_options_keeps_the_target(void **state)
 {
     (void)state;
     struct scene scene;
-    struct listener_settings settings;
+    struct target_set_settings settings;
     struct service_target shown;
     struct target *target = scene_open(&scene);
     struct target_settings options = scene.target_settings;
@@ -460,7 +458,7 @@ static void reload_of_options_keeps_the_target(void **state)
     assert_int_equal(target->state, TARGET_UP);
     assert_null(target_choose(&scene.set, &(struct address){ 0 }));
     assert_true(
-        target_set_prepare(&scene.set, &scene.settings)); /* what is not wanted after all is forgotten */
+        target_set_prepare(&scene.set, scene.settings)); /* what is not wanted after all is forgotten */
     target_set_rollback(&scene.set);
     assert_int_equal(target->settings->weight, 0);
     scene_reload(&scene, &settings, &scene.target_settings);
@@ -473,7 +471,7 @@ static void removed_target_is_shown_until_its_last_connection_has_gone(void **st
 {
     (void)state;
     struct scene scene;
-    struct listener_settings settings;
+    struct target_set_settings settings;
     struct service_target shown;
     struct target *target = scene_open(&scene);
     struct target_settings other = scene.target_settings;
@@ -501,7 +499,7 @@ static void what_waits_brings_a_trial_forward(void **state)
     (void)state;
     struct scene scene;
     struct target *target = scene_open(&scene);
-    scene.settings.retry_min = scene.settings.retry_max = 100000;
+    scene.set.settings.retry_min = scene.set.settings.retry_max = 100000;
     target->retry_delay = 100000;
     scene_fail(&scene, target);
     assert_true(target_set_due(&scene.set) > scene.now + 75000 * MILLISECOND);
@@ -509,7 +507,7 @@ static void what_waits_brings_a_trial_forward(void **state)
     assert_int_equal(target_set_due(&scene.set), scene.now + 1000 * MILLISECOND);
     target_set_want(&scene.set, false);
     assert_true(target_set_due(&scene.set) > scene.now + 75000 * MILLISECOND);
-    scene.settings.reconnect_delay = 3000; /* which nothing brings forward */
+    scene.set.settings.reconnect_delay = 3000; /* which nothing brings forward */
     target->connections++;
     target_release(target, false, scene.now);
     target_set_tick(&scene.set, scene.now);
@@ -523,7 +521,7 @@ static void an_address_rests_after_a_connection(void **state)
     (void)state;
     struct scene scene;
     struct target *target = scene_open(&scene);
-    scene.settings.reconnect_delay = 200;
+    scene.set.settings.reconnect_delay = 200;
     target_connect(target, client_connected, &scene);
     target_attempt_succeeded(&scene.attempts[0], 5, scene.now);
     assert_false(target_settles(target, scene.now));

@@ -3,7 +3,7 @@
 #include "protocol/http/http.h"
 
 #include "protocol/describe.h"
-#include "protocol/http/http_error.h"
+#include "protocol/pass.h"
 #include "protocol/protocols.h"
 
 #include <assert.h>
@@ -22,105 +22,92 @@ static struct http_context *context_of(struct protocol_request *request)
     return (struct http_context *)request->context;
 }
 
-static const struct http_context *read_context(const struct protocol_request *request)
+static const char http_400[] = "400 Bad Request";
+static const char http_413[] = "413 Content Too Large";
+static const char http_501[] = "501 Not Implemented";
+static const char http_502[] = "502 Bad Gateway";
+static const char http_503[] = "503 Service Unavailable";
+static const char http_504[] = "504 Gateway Timeout";
+
+static const char http_closes[] = "Connection: close\r\n";
+static const char http_stays[] = "Connection: keep-alive\r\n";
+
+/* An answer that is made here. */
+struct http_error {
+    const char *status; /* with its phrase; NULL: there is none */
+    const char *why;    /* a few words for people */
+};
+
+static void write_error(const struct protocol_request *request, struct http_error error, struct buffer *out)
 {
-    return (const struct http_context *)request->context;
+    const struct http_context *context = (const struct http_context *)request->context;
+    size_t length = strlen(error.status) + strlen(": \n") + strlen(error.why);
+    buffer_print(out, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n", error.status,
+                 length);
+    buffer_append_text(out, request->closes_client ? http_closes : context->is_old ? http_stays : "");
+    buffer_append_text(out, "\r\n");
+    if (!context->is_head)
+        buffer_print(out, "%s: %s\n", error.status, error.why);
+}
+
+/* Makes of the head at the end of `out`, from `start` on, what the other side is to see: without the fields of one
+ * connection only, and with the one that is given. */
+static void rewrite_head(const struct http_head *head, const char *field, size_t start, struct buffer *out)
+{
+    size_t length = out->length - start;
+    if (out->failed)
+        return;
+    if (head->has_hops)
+        length = http_strip_head(buffer_bytes(out) + start, length);
+    buffer_truncate(out, start + length - 2);
+    buffer_append_text(out, field);
+    buffer_append_text(out, "\r\n");
 }
 
 /* ---- Requests ----------------------------------------------------------------------------------------- */
 
-/* How much of the empty line before a request was there. */
-enum { BLANK_UNKNOWN, BLANK_CR, BLANK_DONE };
-
-enum http_progress { PROGRESS_MORE, PROGRESS_NEXT, PROGRESS_BAD };
-
-static void write_answer(const struct protocol_request *request, unsigned status, const char *why,
-                         struct buffer *answer)
-{
-    const struct http_context *context = read_context(request);
-    http_error_write(&(struct http_error){ .status = status,
-                                           .why = why,
-                                           .closes = request->closes_client,
-                                           .keeps_alive = context->is_old,
-                                           .answers_head = context->is_head },
-                     answer);
-}
-
 /* The request can't be read: nobody knows where the next one begins. */
-static enum protocol_outcome break_request(struct protocol_request *request, unsigned status, const char *why,
-                                           struct buffer *answer)
+static enum protocol_outcome break_request(struct protocol_request *request, const char *status,
+                                           const char *why, struct buffer *answer)
 {
     request->closes_client = true;
     if (!request->begun)
-        write_answer(request, status, why, answer);
+        write_error(request, (struct http_error){ status, why }, answer);
     return PROTOCOL_BROKEN;
 }
 
-/* Takes one empty line before a request line, as RFC 9112 §2.2 advises. */
-static enum http_progress skip_blank(struct http_client *client, struct slice *input)
+/* Takes one empty line before a request line, as RFC 9112 §2.2 advises. COMPLETE: what follows is the request. */
+static enum protocol_outcome skip_blank(struct http_client *client, struct slice *input)
 {
-    if (client->blank == BLANK_UNKNOWN && input->length > 0) {
-        client->blank = input->bytes[0] == '\r' ? BLANK_CR : BLANK_DONE;
-        if (client->blank == BLANK_CR)
+    while (input->length > 0 && client->blank < HTTP_BLANK_DONE) {
+        if (input->bytes[0] == "\r\n"[client->blank]) {
             slice_skip(input, 1);
+            client->blank++;
+        } else if (client->blank > 0) {
+            return PROTOCOL_BROKEN;
+        } else {
+            client->blank = HTTP_BLANK_DONE;
+        }
     }
-    if (client->blank == BLANK_CR && input->length > 0) {
-        if (input->bytes[0] != '\n')
-            return PROGRESS_BAD;
-        slice_skip(input, 1);
-        client->blank = BLANK_DONE;
-    }
-    return client->blank == BLANK_DONE ? PROGRESS_NEXT : PROGRESS_MORE;
+    return client->blank == HTTP_BLANK_DONE ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }
-
-/* An answer that is made here. */
-struct http_refusal {
-    unsigned status; /* 0: none */
-    const char *why;
-};
 
 /* What is well-formed and still not for the target. */
-static struct http_refusal find_refusal(const struct protocol_settings *settings,
-                                        const struct http_head *head)
+static struct http_error find_refusal(const struct protocol_settings *settings, const struct http_head *head)
 {
     if (slice_equal(head->method, SLICE("CONNECT")))
-        return (struct http_refusal){ 501, "CONNECT needs a connection of its own" };
+        return (struct http_error){ http_501, "CONNECT needs a connection of its own" };
     if (head->upgrades)
-        return (struct http_refusal){ 501, "Upgrade needs a connection of its own" };
+        return (struct http_error){ http_501, "Upgrade needs a connection of its own" };
     if (head->logs_in_connection)
-        return (struct http_refusal){ 501, "NTLM and Negotiate log in a whole connection" };
+        return (struct http_error){ http_501, "NTLM and Negotiate log in a whole connection" };
     if (head->compressed)
-        return (struct http_refusal){ 501, "an unknown transfer coding" };
+        return (struct http_error){ http_501, "an unknown transfer coding" };
     if (head->expects_other)
-        return (struct http_refusal){ 417, "only 100-continue is understood" };
+        return (struct http_error){ "417 Expectation Failed", "only 100-continue is understood" };
     if (settings->max_message >= 0 && head->length > (uint64_t)settings->max_message)
-        return (struct http_refusal){ 413, "the request is too long" };
-    return (struct http_refusal){ 0 };
-}
-
-/* Answers here. The rest of a request that has a body is not waited for. */
-static enum protocol_outcome refuse(struct protocol_request *request, const struct http_head *head,
-                                    struct http_refusal refusal, struct buffer *answer)
-{
-    request->local = true;
-    request->refused = true;
-    if (head->chunked || head->compressed || head->length > 0 || slice_equal(head->method, SLICE("CONNECT")))
-        request->closes_client = true;
-    write_answer(request, refusal.status, refusal.why, answer);
-    return PROTOCOL_COMPLETE;
-}
-
-/* Turns the client's head, in `out`, into that for the target. */
-static void forward_head(const struct http_head *head, struct buffer *out)
-{
-    bool is_old = head->minor == 0;
-    if (head->has_hops)
-        buffer_truncate(out, http_strip_head(buffer_bytes(out), out->length));
-    /* The connection to the target is for others too, so its end is not the client's to choose. */
-    if (is_old) {
-        buffer_truncate(out, out->length - 2);
-        buffer_append_text(out, "Connection: keep-alive\r\n\r\n");
-    }
+        return (struct http_error){ http_413, "the request is too long" };
+    return (struct http_error){ NULL, NULL };
 }
 
 static enum protocol_outcome accept_request(const struct protocol_settings *settings,
@@ -131,18 +118,24 @@ static enum protocol_outcome accept_request(const struct protocol_settings *sett
     client->scanner.looked_at += out->length;
     const char *fault = http_read_request_head(buffer_slice(out), &head);
     if (fault != NULL)
-        return break_request(request, 400, fault, answer);
+        return break_request(request, http_400, fault, answer);
     *context_of(request) = (struct http_context){ .is_head = slice_equal(head.method, SLICE("HEAD")),
                                                   .is_old = head.minor == 0 };
     if (head.closes || (head.minor == 0 && !head.keeps_alive))
         request->closes_client = true;
-    struct http_refusal refusal = find_refusal(settings, &head);
-    if (refusal.status != 0) {
-        enum protocol_outcome outcome = refuse(request, &head, refusal, answer);
+    struct http_error refusal = find_refusal(settings, &head);
+    if (refusal.status != NULL) {
+        request->local = true;
+        request->refused = true;
+        /* The rest of a request that has a body is not waited for. */
+        if (head.chunked || head.compressed || head.length > 0 || slice_equal(head.method, SLICE("CONNECT")))
+            request->closes_client = true;
+        write_error(request, refusal, answer);
         buffer_truncate(out, 0);
-        return outcome;
+        return PROTOCOL_COMPLETE;
     }
-    forward_head(&head, out);
+    /* The connection to the target is for others too, so its end is not the client's to choose. */
+    rewrite_head(&head, head.minor == 0 ? http_stays : "", 0, out);
     request->decided = true;
     if (!head.chunked && head.length == 0)
         return PROTOCOL_COMPLETE;
@@ -158,39 +151,24 @@ static enum protocol_outcome read_request_head(const struct protocol_settings *s
                                                struct http_client *client, struct protocol_request *request,
                                                struct slice *input, struct buffer *out, struct buffer *answer)
 {
-    enum http_progress progress = skip_blank(client, input);
-    if (progress == PROGRESS_MORE)
-        return PROTOCOL_MORE;
-    if (progress == PROGRESS_BAD)
-        return break_request(request, 400, "a line that does not end with CRLF", answer);
-    struct slice piece = *input;
+    struct slice piece;
     size_t room = settings->head_limit > out->length ? settings->head_limit - out->length : 0;
-    size_t used;
-    if (piece.length > room)
-        piece.length = room;
-    enum http_scan scan = http_scan(&client->scanner, piece, &used);
-    buffer_append(out, piece.bytes, used);
-    slice_skip(input, used);
-    if (scan == HTTP_SCAN_BAD)
-        return break_request(request, 400, "a control byte, or a line that does not end with CRLF", answer);
-    if (scan == HTTP_SCAN_MORE && input->length > 0)
-        return break_request(request, 431, "the head is too long", answer);
+    enum protocol_outcome outcome = skip_blank(client, input);
+    if (outcome == PROTOCOL_BROKEN)
+        return break_request(request, http_400, "a line that does not end with CRLF", answer);
+    if (outcome == PROTOCOL_MORE)
+        return PROTOCOL_MORE;
+    outcome = http_scan(&client->scanner, input, room, &piece);
+    buffer_append(out, piece.bytes, piece.length);
+    if (outcome == PROTOCOL_BROKEN)
+        return break_request(request, http_400, "a control byte, or a line that does not end with CRLF",
+                             answer);
+    if (outcome == PROTOCOL_MORE && input->length > 0)
+        return break_request(request, "431 Request Header Fields Too Large", "the head is too long", answer);
     if (out->failed)
         return PROTOCOL_BROKEN;
-    return scan == HTTP_SCAN_END ? accept_request(settings, client, request, out, answer) : PROTOCOL_MORE;
-}
-
-static enum protocol_outcome read_request_body(struct http_client *client, struct protocol_request *request,
-                                               struct slice *input, struct buffer *out, struct buffer *answer)
-{
-    switch (http_body_read(&client->body, input, out)) {
-    case HTTP_BODY_END:
-        return PROTOCOL_COMPLETE;
-    case HTTP_BODY_BAD:
-        return break_request(request, 400, "a malformed chunk or trailer", answer);
-    default:
-        return PROTOCOL_MORE;
-    }
+    return outcome == PROTOCOL_COMPLETE ? accept_request(settings, client, request, out, answer)
+                                        : PROTOCOL_MORE;
 }
 
 static enum protocol_outcome http_read_request(const struct protocol_settings *settings, void *state,
@@ -201,8 +179,11 @@ static enum protocol_outcome http_read_request(const struct protocol_settings *s
     enum protocol_outcome outcome = PROTOCOL_MORE;
     if (!client->in_body)
         outcome = read_request_head(settings, client, request, input, out, answer);
-    if (client->in_body && outcome == PROTOCOL_MORE)
-        outcome = read_request_body(client, request, input, out, answer);
+    if (client->in_body && outcome == PROTOCOL_MORE) {
+        outcome = http_body_read(&client->body, input, out);
+        if (outcome == PROTOCOL_BROKEN)
+            return break_request(request, http_400, "a malformed chunk or trailer", answer);
+    }
     if (outcome == PROTOCOL_COMPLETE) {
         client->blank = 0;
         client->in_body = false;
@@ -213,15 +194,14 @@ static enum protocol_outcome http_read_request(const struct protocol_settings *s
 /* ---- Responses ---------------------------------------------------------------------------------------- */
 
 /* Something else than HTTP is noticed by its first bytes: it may never send an end of a line. */
-static bool begins_well(const struct buffer *head, struct slice input)
+static bool begins_well(size_t there, struct slice input)
 {
-    static const char beginning[] = "HTTP/1.";
-    size_t length = sizeof beginning - 1;
-    size_t there = head->length;
-    if (there >= length)
+    struct slice beginning = SLICE("HTTP/1.");
+    if (there >= beginning.length)
         return true;
-    size_t more = input.length < length - there ? input.length : length - there;
-    return memcmp(input.bytes, beginning + there, more) == 0;
+    slice_skip(&beginning, there);
+    input.length = pass_available(&input, beginning.length);
+    return slice_begins_with(beginning, input);
 }
 
 /* How the answer's body comes; NONE if it has none. False: the rules are broken. */
@@ -251,19 +231,14 @@ static bool find_body(const struct http_context *context, const struct http_head
 static void answer_head(const struct protocol_request *request, const struct http_context *context,
                         struct slice bytes, const struct http_head *head, struct buffer *out)
 {
-    size_t before = out->length;
-    buffer_append(out, bytes.bytes, bytes.length);
-    if (out->failed)
-        return;
-    size_t length = bytes.length;
-    if (head->has_hops)
-        length = http_strip_head(buffer_bytes(out) + before, length);
-    buffer_truncate(out, before + length - 2);
+    size_t start = out->length;
+    const char *field = "";
     if (head->status >= 200 && request->closes_client)
-        buffer_append_text(out, "Connection: close\r\n");
+        field = http_closes;
     else if (head->status >= 200 && (context->is_old || head->minor == 0))
-        buffer_append_text(out, "Connection: keep-alive\r\n");
-    buffer_append_text(out, "\r\n");
+        field = http_stays;
+    buffer_append(out, bytes.bytes, bytes.length);
+    rewrite_head(head, field, start, out);
 }
 
 /* MORE: what comes next is a body, or another head. */
@@ -303,37 +278,31 @@ static enum protocol_outcome read_response_head(const struct protocol_settings *
                                                 struct protocol_request *request, struct slice *input,
                                                 struct buffer *out)
 {
-    struct slice piece = *input;
-    size_t room =
-        settings->head_limit > connection->head.length ? settings->head_limit - connection->head.length : 0;
-    size_t used;
-    if (!begins_well(&connection->head, *input))
+    struct buffer *head = &connection->head;
+    struct slice piece;
+    size_t room = settings->head_limit > head->length ? settings->head_limit - head->length : 0;
+    if (!begins_well(head->length, *input))
         return PROTOCOL_BROKEN;
-    if (piece.length > room)
-        piece.length = room;
-    enum http_scan scan = http_scan(&connection->scanner, piece, &used);
-    piece.length = used;
-    slice_skip(input, used);
-    if (scan == HTTP_SCAN_BAD || (scan == HTTP_SCAN_MORE && input->length > 0))
+    enum protocol_outcome outcome = http_scan(&connection->scanner, input, room, &piece);
+    if (outcome == PROTOCOL_BROKEN || (outcome == PROTOCOL_MORE && input->length > 0))
         return PROTOCOL_BROKEN;
-    if (scan == HTTP_SCAN_MORE || connection->head.length > 0) {
-        buffer_append(&connection->head, piece.bytes, piece.length);
-        if (connection->head.failed)
+    if (outcome == PROTOCOL_MORE || head->length > 0) {
+        buffer_append(head, piece.bytes, piece.length);
+        if (head->failed)
             return PROTOCOL_BROKEN;
-        piece = buffer_slice(&connection->head);
+        piece = buffer_slice(head);
     }
-    if (scan == HTTP_SCAN_MORE)
+    if (outcome == PROTOCOL_MORE)
         return PROTOCOL_MORE;
-    enum protocol_outcome outcome = accept_response(connection, request, piece, out);
-    buffer_free(&connection->head);
+    outcome = accept_response(connection, request, piece, out);
+    buffer_free(head);
     return outcome;
 }
 
 static enum protocol_outcome http_read_response(const struct protocol_settings *settings, void *state,
                                                 struct protocol_request *request, struct slice *input,
-                                                struct buffer *out, uint64_t *id)
+                                                struct buffer *out, uint64_t *)
 {
-    (void)id;
     struct http_connection *connection = state;
     context_of(request)->answered = true;
     while (!connection->in_body && input->length > 0) {
@@ -343,23 +312,15 @@ static enum protocol_outcome http_read_response(const struct protocol_settings *
     }
     if (!connection->in_body)
         return PROTOCOL_MORE;
-    switch (http_body_read(&connection->body, input, out)) {
-    case HTTP_BODY_END:
+    enum protocol_outcome outcome = http_body_read(&connection->body, input, out);
+    if (outcome == PROTOCOL_COMPLETE)
         connection->in_body = false;
-        return PROTOCOL_COMPLETE;
-    case HTTP_BODY_BAD:
-        return PROTOCOL_BROKEN;
-    default:
-        return PROTOCOL_MORE;
-    }
+    return outcome;
 }
 
-static enum protocol_outcome http_end_response(const struct protocol_settings *settings, void *state,
-                                               struct protocol_request *request, struct buffer *out)
+static enum protocol_outcome http_end_response(const struct protocol_settings *, void *state,
+                                               struct protocol_request *, struct buffer *)
 {
-    (void)settings;
-    (void)request;
-    (void)out;
     const struct http_connection *connection = state;
     return connection->in_body && connection->body.kind == HTTP_BODY_UNTIL_CLOSE ? PROTOCOL_COMPLETE
                                                                                  : PROTOCOL_BROKEN;
@@ -367,43 +328,41 @@ static enum protocol_outcome http_end_response(const struct protocol_settings *s
 
 static void http_close_connection(void *state)
 {
-    struct http_connection *connection = state;
-    buffer_free(&connection->head);
+    buffer_free(&((struct http_connection *)state)->head);
 }
 
 /* ---- Errors ------------------------------------------------------------------------------------------- */
 
 /* Where there is no status, the client is gone, or is to be closed without a word. */
-static const unsigned short http_statuses[REASON_CLASS_COUNT] = {
-    [REASON_CLASS_LOST] = 502,        [REASON_CLASS_SILENT] = 504, [REASON_CLASS_UNREACHABLE] = 503,
-    [REASON_CLASS_NOT_IN_TIME] = 504, [REASON_CLASS_BUSY] = 503,   [REASON_CLASS_REFUSED] = 501,
-    [REASON_CLASS_TOO_LONG] = 413,
+static const char *const http_statuses[REASON_CLASS_COUNT] = {
+    [REASON_CLASS_LOST] = http_502,        [REASON_CLASS_SILENT] = http_504,
+    [REASON_CLASS_UNREACHABLE] = http_503, [REASON_CLASS_NOT_IN_TIME] = http_504,
+    [REASON_CLASS_BUSY] = http_503,        [REASON_CLASS_REFUSED] = http_501,
+    [REASON_CLASS_TOO_LONG] = http_413,
 };
 
-static bool http_write_error(const struct protocol_settings *settings, const struct protocol_request *request,
+static bool http_write_error(const struct protocol_settings *, const struct protocol_request *request,
                              enum reason reason, struct buffer *out)
 {
-    (void)settings;
-    struct http_refusal error = { http_statuses[reason_class(reason)], reason_phrase(reason) };
+    struct http_error error = { http_statuses[reason_class(reason)], reason_phrase(reason) };
     /* Two reasons tell of either side. */
     if (reason == REASON_OVER_LIMIT)
-        error = read_context(request)->answered ? (struct http_refusal){ 502, "the answer is too long" }
-                                                : (struct http_refusal){ 413, "the request is too long" };
+        error = ((const struct http_context *)request->context)->answered
+                    ? (struct http_error){ http_502, "the answer is too long" }
+                    : (struct http_error){ http_413, "the request is too long" };
     if (reason == REASON_PROTOCOL_ERROR && !request->decided)
-        error = (struct http_refusal){ 400, "a malformed request" };
-    if (request->begun || error.status == 0)
+        error = (struct http_error){ http_400, "a malformed request" };
+    if (request->begun || error.status == NULL)
         return false;
-    write_answer(request, error.status, error.why, out);
+    write_error(request, error, out);
     return true;
 }
 
 /* Of a status from 400 on: "404 Not Found". */
-static void http_describe_error(const struct protocol_settings *settings, struct slice bytes,
-                                struct buffer *text)
+static void http_describe_error(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
     struct slice line = describe_line_of(bytes);
-    (void)settings;
-    if (line.length < 12 || !describe_begins_with(line, SLICE("HTTP/1.")) || line.bytes[9] < '4')
+    if (line.length < 12 || !slice_begins_with(line, SLICE("HTTP/1.")) || line.bytes[9] < '4')
         return;
     buffer_append(text, line.bytes + 9, line.length - 9);
 }

@@ -1,8 +1,152 @@
-#include "protocol/http/http_head.h"
+/* The head of a message: finding its end as it comes, reading it once it is whole, and taking out what is for one
+ * connection only (RFC 9112 §2–§6, RFC 9110 §5). */
+#include "protocol/http/http.h"
 
-#include "protocol/http/http_field.h"
+#include "protocol/number.h"
+#include "protocol/pass.h"
 
+#include <ctype.h>
 #include <strings.h>
+
+/* ---- Words -------------------------------------------------------------------------------------------- */
+
+const bool http_token_bytes[256] = {
+    ['!'] = true,         ['#' ... '\''] = true, ['*' ... '+'] = true,
+    ['-' ... '.'] = true, ['0' ... '9'] = true,  ['A' ... 'Z'] = true,
+    ['^' ... 'z'] = true, ['|'] = true,          ['~'] = true,
+};
+
+const bool http_text_bytes[256] = {
+    ['\t'] = true,
+    [' ' ... '~'] = true,
+    [0x80 ... 0xff] = true,
+};
+
+/* unreserved and sub-delims of RFC 3986 without the comma; "%" is looked at apart. */
+static const bool host_bytes[256] = {
+    ['!'] = true,         ['$'] = true,         ['&' ... '+'] = true, ['-' ... '.'] = true,
+    ['0' ... '9'] = true, [';'] = true,         ['='] = true,         ['A' ... 'Z'] = true,
+    ['_'] = true,         ['a' ... 'z'] = true, ['~'] = true,
+};
+
+/* Of an IP literal in brackets. */
+static const bool literal_bytes[256] = {
+    ['0' ... '9'] = true, ['A' ... 'F'] = true, ['a' ... 'f'] = true, [':'] = true, ['.'] = true,
+};
+
+static const struct slice names[] = {
+    [HTTP_HOST] = SLICE("host"),
+    [HTTP_CONNECTION] = SLICE("connection"),
+    [HTTP_CONTENT_LENGTH] = SLICE("content-length"),
+    [HTTP_TRANSFER_ENCODING] = SLICE("transfer-encoding"),
+    [HTTP_EXPECT] = SLICE("expect"),
+    [HTTP_AUTHORIZATION] = SLICE("authorization"),
+    [HTTP_PROXY_AUTHORIZATION] = SLICE("proxy-authorization"),
+    [HTTP_KEEP_ALIVE] = SLICE("keep-alive"),
+    [HTTP_PROXY_CONNECTION] = SLICE("proxy-connection"),
+    [HTTP_TE] = SLICE("te"),
+    [HTTP_UPGRADE] = SLICE("upgrade"),
+    [HTTP_HTTP2_SETTINGS] = SLICE("http2-settings"),
+};
+
+/* Whether they are the same but for case and "_" for "-". */
+static bool is_alike(struct slice name, struct slice word)
+{
+    size_t i = 0;
+    while (i < name.length && i < word.length &&
+           (tolower((unsigned char)name.bytes[i]) == word.bytes[i] ||
+            (name.bytes[i] == '_' && word.bytes[i] == '-')))
+        i++;
+    return i == name.length && i == word.length;
+}
+
+enum http_name http_name_of(struct slice name)
+{
+    for (enum http_name known = HTTP_OTHER + 1; known < HTTP_DISGUISED; known++)
+        if (is_alike(name, names[known]))
+            return memchr(name.bytes, '_', name.length) == NULL ? known : HTTP_DISGUISED;
+    return HTTP_OTHER;
+}
+
+/* Whether the field is for the next hop only. */
+static bool is_hop(enum http_name name)
+{
+    return name == HTTP_CONNECTION || (name >= HTTP_KEEP_ALIVE && name <= HTTP_HTTP2_SETTINGS);
+}
+
+/* Whether the field is not passed on: what Expect asks for is done here. */
+static bool is_kept_back(enum http_name name)
+{
+    return is_hop(name) || name == HTTP_EXPECT;
+}
+
+/* How many bytes there are before one that is not in the set. */
+static size_t span(struct slice text, const bool set[256])
+{
+    size_t length = 0;
+    while (length < text.length && set[(unsigned char)text.bytes[length]])
+        length++;
+    return length;
+}
+
+/* The text without spaces and tabs around it. */
+static struct slice trim(struct slice text)
+{
+    while (text.length > 0 && memchr(" \t", text.bytes[0], 2) != NULL)
+        slice_skip(&text, 1);
+    while (text.length > 0 && memchr(" \t", text.bytes[text.length - 1], 2) != NULL)
+        text.length--;
+    return text;
+}
+
+/* Takes the next element off a comma-separated list that has no quoted strings; empty ones are left out. False
+ * at the end. */
+static bool next_element(struct slice *list, struct slice *element)
+{
+    while (list->length > 0) {
+        const char *comma = memchr(list->bytes, ',', list->length);
+        size_t length = comma != NULL ? (size_t)(comma - list->bytes) : list->length;
+        *element = trim((struct slice){ list->bytes, length });
+        slice_skip(list, comma != NULL ? length + 1 : length);
+        if (element->length > 0)
+            return true;
+    }
+    return false;
+}
+
+/* How many bytes of the text are an IP literal in brackets, or a name or address; 0: neither. */
+static size_t host_length(struct slice text)
+{
+    size_t i = 0;
+    if (slice_begins_with(text, SLICE("["))) {
+        slice_skip(&text, 1);
+        i = span(text, literal_bytes);
+        return i > 0 && i < text.length && text.bytes[i] == ']' ? i + 2 : 0;
+    }
+    while (i < text.length) {
+        if (text.bytes[i] == '%' && text.length - i > 2 && isxdigit((unsigned char)text.bytes[i + 1]) &&
+            isxdigit((unsigned char)text.bytes[i + 2]))
+            i += 3;
+        else if (host_bytes[(unsigned char)text.bytes[i]])
+            i++;
+        else
+            break;
+    }
+    return i;
+}
+
+/* host [":" port] as in Host, the host not empty (RFC 9110 §7.2, RFC 3986 §3.2.2). No comma, which could be two of
+ * them put together. */
+static bool is_authority(struct slice text)
+{
+    size_t length = host_length(text);
+    uint64_t port;
+    slice_skip(&text, length);
+    if (length == 0 || text.length == 0 || text.bytes[0] != ':')
+        return length > 0 && text.length == 0;
+    slice_skip(&text, 1);
+    return text.length == 0 || (text.length <= 5 && number_parse(text, 99999, &port));
+}
 
 /* ---- The end of a head -------------------------------------------------------------------------------- */
 
@@ -21,24 +165,26 @@ static int next_state(unsigned state, unsigned char c)
     }
 }
 
-enum http_scan http_scan(struct http_scanner *scanner, struct slice bytes, size_t *used)
+enum protocol_outcome http_scan(struct http_scanner *scanner, struct slice *input, size_t room,
+                                struct slice *piece)
 {
-    enum http_scan result = HTTP_SCAN_MORE;
-    size_t i = 0;
-    while (i < bytes.length && result == HTTP_SCAN_MORE) {
-        unsigned char c = (unsigned char)bytes.bytes[i++];
+    enum protocol_outcome outcome = PROTOCOL_MORE;
+    size_t i = 0, count = pass_available(input, room);
+    while (i < count && outcome == PROTOCOL_MORE) {
+        unsigned char c = (unsigned char)input->bytes[i++];
         if (scanner->state == LINE && http_text_bytes[c])
             continue;
         int next = next_state(scanner->state, c);
         if (next < 0)
-            result = HTTP_SCAN_BAD;
+            outcome = PROTOCOL_BROKEN;
         else if (scanner->state == LAST_CR)
-            result = HTTP_SCAN_END;
+            outcome = PROTOCOL_COMPLETE;
         scanner->state = next < 0 ? LINE_START : (unsigned char)next;
     }
     scanner->looked_at += i;
-    *used = i;
-    return result;
+    *piece = (struct slice){ input->bytes, i };
+    slice_skip(input, i);
+    return outcome;
 }
 
 /* Takes the next line off a head, without its CRLF. False at the empty one. */
@@ -57,31 +203,29 @@ static bool next_line(struct slice *head, struct slice *line)
 /* Splits a field line. NULL, or what is wrong. */
 static const char *split_field(struct slice line, struct slice *name, struct slice *value)
 {
-    size_t length = 0;
-    while (length < line.length && http_token_bytes[(unsigned char)line.bytes[length]])
-        length++;
+    size_t length = span(line, http_token_bytes);
     if (length == 0 && (line.bytes[0] == ' ' || line.bytes[0] == '\t'))
         return "a folded field";
     if (length == 0 || length == line.length || line.bytes[length] != ':')
         return "a malformed field name";
     *name = (struct slice){ line.bytes, length };
     slice_skip(&line, length + 1);
-    *value = http_trim(line);
+    *value = trim(line);
     return NULL;
 }
 
 static const char *read_connection(struct slice value, struct http_head *head)
 {
     struct slice option;
-    while (http_next_element(&value, &option)) {
-        if (http_word_is(option, "close")) {
+    while (next_element(&value, &option)) {
+        if (slice_is_word(option, "close")) {
             head->closes = true;
             continue;
         }
         enum http_name name = http_name_of(option);
         if (name == HTTP_KEEP_ALIVE)
             head->keeps_alive = true;
-        else if (name == HTTP_CONNECTION || !http_name_is_hop(name))
+        else if (name == HTTP_CONNECTION || !is_hop(name))
             return "Connection names a field that is not its own";
     }
     return NULL;
@@ -91,7 +235,7 @@ static const char *read_content_length(struct slice value, struct http_head *hea
 {
     if (head->has_length)
         return "more than one Content-Length";
-    if (!http_read_length(value, &head->length))
+    if (!number_parse(value, INT64_MAX, &head->length))
         return "a malformed Content-Length";
     head->has_length = true;
     return NULL;
@@ -99,9 +243,9 @@ static const char *read_content_length(struct slice value, struct http_head *hea
 
 static bool is_compression(struct slice coding)
 {
-    return http_word_is(coding, "gzip") || http_word_is(coding, "x-gzip") ||
-           http_word_is(coding, "compress") || http_word_is(coding, "x-compress") ||
-           http_word_is(coding, "deflate");
+    return slice_is_word(coding, "gzip") || slice_is_word(coding, "x-gzip") ||
+           slice_is_word(coding, "compress") || slice_is_word(coding, "x-compress") ||
+           slice_is_word(coding, "deflate");
 }
 
 static const char *read_transfer_encoding(struct slice value, struct http_head *head)
@@ -109,13 +253,13 @@ static const char *read_transfer_encoding(struct slice value, struct http_head *
     struct slice coding;
     if (head->chunked || head->compressed)
         return "more than one Transfer-Encoding";
-    if (http_word_is(value, "chunked")) {
+    if (slice_is_word(value, "chunked")) {
         head->chunked = true;
         return NULL;
     }
-    while (http_next_element(&value, &coding) && is_compression(coding))
+    while (next_element(&value, &coding) && is_compression(coding))
         head->compressed = true;
-    if (!head->compressed || !http_word_is(coding, "chunked") || value.length > 0)
+    if (!head->compressed || !slice_is_word(coding, "chunked") || value.length > 0)
         return "a malformed Transfer-Encoding";
     return NULL;
 }
@@ -123,22 +267,12 @@ static const char *read_transfer_encoding(struct slice value, struct http_head *
 static void read_expect(struct slice value, struct http_head *head)
 {
     struct slice expectation;
-    while (http_next_element(&value, &expectation)) {
-        if (http_word_is(expectation, "100-continue"))
+    while (next_element(&value, &expectation)) {
+        if (slice_is_word(expectation, "100-continue"))
             head->expects_continue = true;
         else
             head->expects_other = true;
     }
-}
-
-static void read_authorization(struct slice value, struct http_head *head)
-{
-    struct slice scheme = value;
-    for (scheme.length = 0; scheme.length < value.length; scheme.length++)
-        if (!http_token_bytes[(unsigned char)value.bytes[scheme.length]])
-            break;
-    if (http_word_is(scheme, "NTLM") || http_word_is(scheme, "Negotiate"))
-        head->logs_in_connection = true;
 }
 
 static const char *read_field(struct slice line, struct http_head *head)
@@ -148,8 +282,7 @@ static const char *read_field(struct slice line, struct http_head *head)
     if (fault != NULL)
         return fault;
     enum http_name name = http_name_of(field);
-    if (http_name_is_hop(name) || name == HTTP_EXPECT)
-        head->has_hops = true;
+    head->has_hops = head->has_hops || is_kept_back(name);
     /* Some parsers take a tab behind the value for a part of it. */
     if ((name == HTTP_CONTENT_LENGTH || name == HTTP_TRANSFER_ENCODING) &&
         memchr(line.bytes, '\t', line.length) != NULL)
@@ -170,7 +303,9 @@ static const char *read_field(struct slice line, struct http_head *head)
         return NULL;
     case HTTP_AUTHORIZATION:
     case HTTP_PROXY_AUTHORIZATION:
-        read_authorization(value, head);
+        value.length = span(value, http_token_bytes);
+        if (slice_is_word(value, "NTLM") || slice_is_word(value, "Negotiate"))
+            head->logs_in_connection = true;
         return NULL;
     case HTTP_UPGRADE:
         head->upgrades = true;
@@ -226,18 +361,18 @@ static bool take_word(struct slice *line, struct slice *word)
 
 static const char *read_request_line(struct slice line, struct http_head *head)
 {
-    if (!take_word(&line, &head->method) || !http_is_token(head->method))
+    if (!take_word(&line, &head->method) || head->method.length == 0 ||
+        span(head->method, http_token_bytes) < head->method.length)
         return "a malformed method";
     if (!take_word(&line, &head->target) || head->target.length == 0)
         return "a malformed request line";
-    for (size_t i = 0; i < head->target.length; i++)
-        if (!target_bytes[(unsigned char)head->target.bytes[i]])
-            return "a malformed request target";
+    if (span(head->target, target_bytes) < head->target.length)
+        return "a malformed request target";
     if (!read_version(line, head))
         return "not HTTP/1.0 or HTTP/1.1";
     /* A target that is not strict takes these for the methods whose answers have a body, or none. */
-    if ((http_word_is(head->method, "HEAD") && !slice_equal(head->method, SLICE("HEAD"))) ||
-        (http_word_is(head->method, "CONNECT") && !slice_equal(head->method, SLICE("CONNECT"))))
+    if ((slice_is_word(head->method, "HEAD") && !slice_equal(head->method, SLICE("HEAD"))) ||
+        (slice_is_word(head->method, "CONNECT") && !slice_equal(head->method, SLICE("CONNECT"))))
         return "a malformed method";
     return NULL;
 }
@@ -245,48 +380,38 @@ static const char *read_request_line(struct slice line, struct http_head *head)
 /* The authority without the port that its scheme has anyway. */
 static struct slice without_default_port(struct slice authority, struct slice port)
 {
-    if (authority.length > port.length &&
-        memcmp(authority.bytes + authority.length - port.length, port.bytes, port.length) == 0)
+    if (slice_ends_with(authority, port))
         authority.length -= port.length;
-    else if (authority.length > 0 && authority.bytes[authority.length - 1] == ':')
+    else if (slice_ends_with(authority, SLICE(":")))
         authority.length--;
     return authority;
 }
 
-/* The whole URI as a target: Host has to name the same authority, since some look at the one, some at the
+/* Where the whole URI is the target, Host has to name the same authority, since some look at the one, some at the
  * other (RFC 9112 §3.2.2). */
-static const char *check_absolute(const struct http_head *head)
+static const char *check_target(const struct http_head *head)
 {
-    static const struct {
-        struct slice scheme;
-        struct slice port;
-    } schemes[] = { { { "http://", 7 }, { ":80", 3 } }, { { "https://", 8 }, { ":443", 4 } } };
+    if (slice_equal(head->method, SLICE("CONNECT")) || head->target.bytes[0] == '/' ||
+        (slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS"))))
+        return NULL;
     struct slice rest = head->target;
-    size_t kind = rest.length > 4 && (rest.bytes[4] == 's' || rest.bytes[4] == 'S') ? 1 : 0;
-    struct slice scheme = { rest.bytes, schemes[kind].scheme.length };
-    if (rest.length < scheme.length || !http_word_is(scheme, schemes[kind].scheme.bytes))
+    bool is_secure = rest.length > 4 && tolower((unsigned char)rest.bytes[4]) == 's';
+    const char *scheme = is_secure ? "https://" : "http://";
+    struct slice port = is_secure ? SLICE(":443") : SLICE(":80");
+    if (rest.length < strlen(scheme) || strncasecmp(rest.bytes, scheme, strlen(scheme)) != 0)
         return "a malformed request target";
-    slice_skip(&rest, scheme.length);
+    slice_skip(&rest, strlen(scheme));
     struct slice authority = { rest.bytes, 0 };
     while (authority.length < rest.length && strchr("/?", rest.bytes[authority.length]) == NULL)
         authority.length++;
-    if (!http_is_authority(authority))
+    if (!is_authority(authority))
         return "a malformed request target";
-    struct slice wanted = without_default_port(authority, schemes[kind].port);
-    struct slice host = without_default_port(head->host, schemes[kind].port);
+    struct slice wanted = without_default_port(authority, port);
+    struct slice host = without_default_port(head->host, port);
     if (head->host_count > 0 &&
         (host.length != wanted.length || strncasecmp(host.bytes, wanted.bytes, host.length) != 0))
         return "Host is not that of the request target";
     return NULL;
-}
-
-static const char *check_target(const struct http_head *head)
-{
-    if (slice_equal(head->method, SLICE("CONNECT")) || head->target.bytes[0] == '/')
-        return NULL;
-    if (slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS")))
-        return NULL;
-    return check_absolute(head);
 }
 
 const char *http_read_request_head(struct slice bytes, struct http_head *head)
@@ -304,7 +429,7 @@ const char *http_read_request_head(struct slice bytes, struct http_head *head)
         return "more than one Host";
     if (head->host_count == 0 && head->minor == 1)
         return "no Host";
-    if (head->host.length > 0 && !http_is_authority(head->host))
+    if (head->host.length > 0 && !is_authority(head->host))
         return "a malformed Host";
     return check_target(head);
 }
@@ -317,13 +442,9 @@ static const char *read_status_line(struct slice line, struct http_head *head)
     struct slice version;
     if (!take_word(&line, &version) || !read_version(version, head))
         return "not HTTP/1.0 or HTTP/1.1";
-    if (line.length < 3 || (line.length > 3 && line.bytes[3] != ' ') || line.bytes[0] == '0')
+    if (line.length < 3 || (line.length > 3 && line.bytes[3] != ' ') || line.bytes[0] == '0' ||
+        !number_parse((struct slice){ line.bytes, 3 }, 999, &head->status))
         return "a malformed status";
-    for (size_t i = 0; i < 3; i++) {
-        if (line.bytes[i] < '0' || line.bytes[i] > '9')
-            return "a malformed status";
-        head->status = head->status * 10 + (unsigned)(line.bytes[i] - '0');
-    }
     return NULL;
 }
 
@@ -337,22 +458,14 @@ const char *http_read_response_head(struct slice bytes, struct http_head *head)
     return fault != NULL ? fault : read_fields(bytes, head);
 }
 
-/* ---- Fields for one hop only ---------------------------------------------------------------------------- */
-
 size_t http_strip_head(char *bytes, size_t length)
 {
     struct slice rest = { bytes, length };
     struct slice line, field, value;
     size_t kept = 0;
-    bool is_first = true;
     while (next_line(&rest, &line)) {
-        bool drops = false;
-        if (!is_first && split_field(line, &field, &value) == NULL) {
-            enum http_name name = http_name_of(field);
-            drops = http_name_is_hop(name) || name == HTTP_EXPECT;
-        }
-        is_first = false;
-        if (drops)
+        bool is_field = kept > 0 && split_field(line, &field, &value) == NULL;
+        if (is_field && is_kept_back(http_name_of(field)))
             continue;
         memmove(bytes + kept, line.bytes, line.length + 2);
         kept += line.length + 2;

@@ -33,9 +33,9 @@ static size_t length_id_width(const struct protocol_settings *settings)
 /* How many bytes have to be there before anything is known. */
 static size_t length_head_size(const struct protocol_settings *settings)
 {
-    size_t size = (size_t)(length_own(settings)->offset + length_own(settings)->width);
-    size_t id_end = (size_t)length_own(settings)->id_offset + length_id_width(settings);
-    return length_id_width(settings) > 0 && id_end > size ? id_end : size;
+    const struct length_settings *own = length_own(settings);
+    int64_t end = own->offset + own->width, id_end = own->id_offset + own->id_width;
+    return (size_t)(own->id_width > 0 && id_end > end ? id_end : end);
 }
 
 static struct number_format length_format(const struct protocol_settings *settings)
@@ -44,10 +44,9 @@ static struct number_format length_format(const struct protocol_settings *settin
 }
 
 /* The size of a whole message whose length field has this value. False beyond 63 bits. */
-static bool length_add(const struct protocol_settings *settings, uint64_t value, int64_t *total)
+static bool length_add(const struct length_settings *own, uint64_t value, int64_t *total)
 {
-    return !__builtin_add_overflow(length_own(settings)->offset + length_own(settings)->width,
-                                   length_own(settings)->adjust, total) &&
+    return !__builtin_add_overflow(own->offset + own->width, own->adjust, total) &&
            !__builtin_add_overflow(value, *total, total);
 }
 
@@ -55,23 +54,14 @@ static bool length_add(const struct protocol_settings *settings, uint64_t value,
 static bool length_read_head(const struct protocol_settings *settings, const unsigned char *head,
                              size_t head_length, uint64_t *remaining)
 {
+    const struct length_settings *own = length_own(settings);
     uint64_t value;
     int64_t total;
-    if (!number_read(length_format(settings), head + length_own(settings)->offset,
-                     (size_t)length_own(settings)->width, &value) ||
-        !length_add(settings, value, &total) || total < (int64_t)head_length)
+    if (!number_read(length_format(settings), head + own->offset, (size_t)own->width, &value) ||
+        !length_add(own, value, &total) || total < (int64_t)head_length)
         return false;
     *remaining = (uint64_t)total - head_length;
     return true;
-}
-
-/* Moves bytes of a body; true when it ends. */
-static bool length_pass_body(uint64_t *remaining, struct slice *input, struct buffer *out)
-{
-    size_t count = pass_available(input, *remaining);
-    pass(input, count, out);
-    *remaining -= count;
-    return *remaining == 0;
 }
 
 static enum protocol_outcome length_read_request(const struct protocol_settings *settings, void *client_state,
@@ -80,21 +70,16 @@ static enum protocol_outcome length_read_request(const struct protocol_settings 
 {
     struct length_client *client = client_state;
     if (!request->decided) {
-        size_t head_size = length_head_size(settings);
-        size_t wanted = head_size > out->length ? head_size - out->length : 0;
-        size_t count = pass_available(input, wanted);
-        if (out->length + count > settings->head_limit)
-            return error_reply_break(settings, answer);
-        pass(input, count, out);
-        if (out->failed || count < wanted)
+        enum protocol_outcome outcome = pass_head(settings, length_head_size(settings), input, out);
+        if (outcome == PROTOCOL_MORE)
             return PROTOCOL_MORE;
         const unsigned char *head = (const unsigned char *)buffer_bytes(out);
-        if (!length_read_head(settings, head, out->length, &client->remaining))
+        if (outcome == PROTOCOL_BROKEN || !length_read_head(settings, head, out->length, &client->remaining))
             return error_reply_break(settings, answer);
         memcpy(request->context, head + length_own(settings)->id_offset, length_id_width(settings));
         request->decided = true;
     }
-    return length_pass_body(&client->remaining, input, out) ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    return pass_rest(&client->remaining, input, out);
 }
 
 /* Says whose answer it is. The last byte of the header is looked at but not taken: so there is something to
@@ -132,7 +117,7 @@ static enum protocol_outcome length_read_response(const struct protocol_settings
         buffer_append(out, (const char *)connection->head, connection->head_length);
         connection->in_body = true;
     }
-    if (!length_pass_body(&connection->remaining, input, out))
+    if (pass_rest(&connection->remaining, input, out) == PROTOCOL_MORE)
         return PROTOCOL_MORE;
     connection->in_body = false;
     connection->head_length = 0;
@@ -147,20 +132,20 @@ static uint64_t length_id_count(const struct protocol_settings *settings)
     return count < ID_COUNT_MAX ? count : ID_COUNT_MAX;
 }
 
-static void length_set_id(const struct protocol_settings *settings, struct protocol_request *request,
-                          char *bytes, uint64_t id)
+static void length_set_id(const struct protocol_settings *settings, struct protocol_request *, char *bytes,
+                          uint64_t id)
 {
-    (void)request;
     number_write(length_format(settings), (unsigned char *)bytes + length_own(settings)->id_offset,
                  length_id_width(settings), id);
 }
 
 static size_t length_largest_answer(const struct protocol_settings *settings)
 {
+    const struct length_settings *own = length_own(settings);
     size_t limit = settings->max_message > 0 ? (size_t)settings->max_message : 0;
-    uint64_t capacity = number_capacity(length_own(settings)->encoding, (size_t)length_own(settings)->width);
+    uint64_t capacity = number_capacity(own->encoding, (size_t)own->width);
     int64_t total;
-    if (capacity == UINT64_MAX || !length_add(settings, capacity - 1, &total) || total <= 0 ||
+    if (capacity == UINT64_MAX || !length_add(own, capacity - 1, &total) || total <= 0 ||
         (uint64_t)total > SIZE_MAX)
         return limit;
     return limit > 0 && limit < (size_t)total ? limit : (size_t)total;
@@ -205,12 +190,10 @@ static void length_check_width(const struct length_settings *own, const struct k
                   own->offset + own->width, LENGTH_HEAD_MAX);
 }
 
-static void length_check(const struct protocol_settings *settings, bool is_shared,
-                         const struct key_report *report)
+static void length_check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
     const struct length_settings *own = length_own(settings);
     int64_t id_end = own->id_offset + own->id_width;
-    (void)is_shared;
     length_check_width(own, report);
     if (id_end > LENGTH_HEAD_MAX)
         key_error(report, "id", "the id ends after %" PRId64 " bytes; a header has %d at most", id_end,

@@ -1,7 +1,6 @@
 /* Lines: a request is one, an answer a number of them, or all up to one that begins with given bytes. */
 #include "protocol/line/line.h"
 
-#include "protocol/describe.h"
 #include "protocol/match.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
@@ -10,7 +9,7 @@
 struct line_client {
     struct match delimiter;
     struct match reply_if;
-    bool has_reply; /* reply_if was seen */
+    bool has_reply; /* there was reply_if, or there is none */
 };
 
 /* All zeros between two answers. */
@@ -21,24 +20,18 @@ struct line_connection {
     int64_t lines;        /* that have ended */
 };
 
-static void line_look_for_reply(struct line_client *client, struct slice reply_if, struct slice bytes)
-{
-    size_t taken;
-    if (reply_if.length == 0)
-        client->has_reply = true;
-    if (!client->has_reply)
-        client->has_reply = match_find(&client->reply_if, reply_if, bytes, &taken);
-}
-
 static enum protocol_outcome line_read_request(const struct protocol_settings *settings, void *client_state,
                                                struct protocol_request *request, struct slice *input,
-                                               struct buffer *out, struct buffer *answer)
+                                               struct buffer *out, struct buffer *)
 {
-    (void)answer;
     struct line_client *client = client_state;
-    size_t taken;
+    struct slice reply_if = line_own(settings)->reply_if;
+    size_t taken, looked_at;
     bool ends = match_find(&client->delimiter, line_own(settings)->delimiter, *input, &taken);
-    line_look_for_reply(client, line_own(settings)->reply_if, (struct slice){ input->bytes, taken });
+    struct slice bytes = { input->bytes, taken };
+    if (!client->has_reply)
+        client->has_reply =
+            reply_if.length == 0 || match_find(&client->reply_if, reply_if, bytes, &looked_at);
     /* A longer line streams. Whether it has an answer shows at its end, like that of any other. */
     if (ends || out->length + taken >= settings->head_limit)
         request->decided = true;
@@ -75,11 +68,9 @@ static bool line_end(struct line_connection *connection, const struct protocol_s
 }
 
 static enum protocol_outcome line_read_response(const struct protocol_settings *settings,
-                                                void *connection_state, struct protocol_request *request,
-                                                struct slice *input, struct buffer *out, uint64_t *id)
+                                                void *connection_state, struct protocol_request *,
+                                                struct slice *input, struct buffer *out, uint64_t *)
 {
-    (void)request;
-    (void)id;
     struct line_connection *connection = connection_state;
     while (input->length > 0) {
         size_t taken;
@@ -107,11 +98,9 @@ static const struct key line_keys[] = {
     ERROR_REPLY_KEY,
 };
 
-static void line_check(const struct protocol_settings *settings, bool is_shared,
-                       const struct key_report *report)
+static void line_check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
     const struct line_settings *own = line_own(settings);
-    (void)is_shared;
     if (own->reply_lines > 1 && own->reply_until.length > 0)
         key_error(report, "reply_lines", "does not go with reply_until: an answer ends by one of them");
     error_reply_check(settings, SLICE(""), own->delimiter, "end with the delimiter", report);
@@ -121,10 +110,9 @@ static void line_check(const struct protocol_settings *settings, bool is_shared,
 static void line_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
 {
     struct slice delimiter = line_own(settings)->delimiter;
-    if (bytes.length >= delimiter.length &&
-        memcmp(bytes.bytes + bytes.length - delimiter.length, delimiter.bytes, delimiter.length) == 0)
+    if (slice_ends_with(bytes, delimiter))
         bytes.length -= delimiter.length;
-    if (bytes.length > 0 && bytes.bytes[bytes.length - 1] == '\r')
+    if (slice_ends_with(bytes, SLICE("\r")))
         bytes.length--;
     buffer_append(text, bytes.bytes, bytes.length);
 }

@@ -2,7 +2,6 @@
  * stand between two messages. */
 #include "protocol/marks/marks.h"
 
-#include "protocol/describe.h"
 #include "protocol/match.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
@@ -28,6 +27,18 @@ static size_t marks_starting(const struct marks_reader *reader, struct slice mar
     return reader->started < mark.length ? pass_available(input, mark.length - reader->started) : 0;
 }
 
+static enum protocol_outcome marks_read_rest(struct marks_reader *reader, struct slice end,
+                                             struct slice *input, struct buffer *out)
+{
+    size_t taken;
+    bool ends = match_find(&reader->end, end, *input, &taken);
+    pass(input, taken, out);
+    if (!ends)
+        return PROTOCOL_MORE;
+    *reader = (struct marks_reader){ 0 };
+    return PROTOCOL_COMPLETE;
+}
+
 static enum protocol_outcome marks_read_request(const struct protocol_settings *settings, void *client,
                                                 struct protocol_request *request, struct slice *input,
                                                 struct buffer *out, struct buffer *answer)
@@ -42,24 +53,17 @@ static enum protocol_outcome marks_read_request(const struct protocol_settings *
         if (reader->started < start.length)
             return PROTOCOL_MORE;
     }
-    size_t taken;
-    bool ends = match_find(&reader->end, marks_own(settings)->end, *input, &taken);
+    enum protocol_outcome outcome = marks_read_rest(reader, marks_own(settings)->end, input, out);
     /* A longer message streams. */
-    if (ends || out->length + taken >= settings->head_limit)
+    if (outcome == PROTOCOL_COMPLETE || out->length >= settings->head_limit)
         request->decided = true;
-    pass(input, taken, out);
-    if (!ends)
-        return PROTOCOL_MORE;
-    *reader = (struct marks_reader){ 0 };
-    return PROTOCOL_COMPLETE;
+    return outcome;
 }
 
 static enum protocol_outcome marks_read_response(const struct protocol_settings *settings, void *connection,
-                                                 struct protocol_request *request, struct slice *input,
-                                                 struct buffer *out, uint64_t *id)
+                                                 struct protocol_request *, struct slice *input,
+                                                 struct buffer *out, uint64_t *)
 {
-    (void)request;
-    (void)id;
     struct marks_reader *reader = connection;
     struct slice start = marks_own(settings)->start;
     size_t starting = marks_starting(reader, start, input);
@@ -72,13 +76,7 @@ static enum protocol_outcome marks_read_response(const struct protocol_settings 
         /* The client gets nothing before it is known to be one: an error can still take its place. */
         buffer_append(out, start.bytes, start.length);
     }
-    size_t taken;
-    bool ends = match_find(&reader->end, marks_own(settings)->end, *input, &taken);
-    pass(input, taken, out);
-    if (!ends)
-        return PROTOCOL_MORE;
-    *reader = (struct marks_reader){ 0 };
-    return PROTOCOL_COMPLETE;
+    return marks_read_rest(reader, marks_own(settings)->end, input, out);
 }
 
 static const struct key marks_keys[] = {
@@ -89,12 +87,10 @@ static const struct key marks_keys[] = {
     ERROR_REPLY_KEY,
 };
 
-static void marks_check(const struct protocol_settings *settings, bool is_shared,
-                        const struct key_report *report)
+static void marks_check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
-    const struct marks_settings *own = marks_own(settings);
-    (void)is_shared;
-    error_reply_check(settings, own->start, own->end, "go from start to end", report);
+    error_reply_check(settings, marks_own(settings)->start, marks_own(settings)->end, "go from start to end",
+                      report);
 }
 
 /* The message without what delimits it. */
@@ -102,10 +98,9 @@ static void marks_describe(const struct protocol_settings *settings, struct slic
 {
     struct slice start = marks_own(settings)->start;
     struct slice end = marks_own(settings)->end;
-    if (describe_begins_with(bytes, start))
+    if (slice_begins_with(bytes, start))
         slice_skip(&bytes, start.length);
-    if (bytes.length >= end.length &&
-        memcmp(bytes.bytes + bytes.length - end.length, end.bytes, end.length) == 0)
+    if (slice_ends_with(bytes, end))
         bytes.length -= end.length;
     buffer_append(text, bytes.bytes, bytes.length);
 }

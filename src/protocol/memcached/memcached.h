@@ -3,6 +3,7 @@
 #ifndef PROTOCOL_MEMCACHED_H
 #define PROTOCOL_MEMCACHED_H
 
+#include "protocol/number.h"
 #include "protocol/protocol.h"
 
 enum {
@@ -51,7 +52,6 @@ struct memcached_command {
     bool is_refused; /* a right command that can't be shared */
     bool is_quit;
     bool is_mn;
-    bool is_quiet;
     struct memcached_context context;
     uint64_t block; /* bytes of the data that follow, without the \r\n at their end */
     size_t length;  /* of the line as it is to be sent, without its end: a `noreply` is left out */
@@ -60,26 +60,21 @@ struct memcached_command {
 /* Reads a line, given without its end. */
 struct memcached_command memcached_command_read(struct slice line);
 
-/* The line without its end, which is \n or \r\n. */
-struct slice memcached_line_text(struct slice line);
-
-/* Decimal digits and nothing else, up to `max`. */
-bool memcached_number_read(struct slice text, uint64_t max, uint64_t *number);
-
 /* Takes the next word, up to a space; false if there is none. */
 bool memcached_word_next(struct slice *rest, struct slice *word);
 
+/* Passes on the data that come with a command or an answer, their \r\n included, of which so many bytes have to
+ * come. BROKEN: they do not end with it. */
+enum protocol_outcome memcached_data_read(uint64_t *remaining, struct slice *input, struct buffer *out);
+
 /* The state of one client; all zeros between two requests, apart from the count. */
 struct memcached_client {
-    bool in_block;
-    bool is_quiet;
     uint64_t block;     /* bytes of the data, their \r\n included, that have to come */
     uint64_t looked_at; /* bytes of all requests, as often as they are looked at: for a test */
 };
 
 /* The state of one target connection; `line` apart, all zeros between two answers. */
 struct memcached_connection {
-    bool in_block;
     bool in_rest;       /* of a line longer than `line`: passed on up to its end */
     bool is_last;       /* what is being passed on ends the answer */
     uint64_t block;     /* bytes of the data, their \r\n included, that have to come */
@@ -87,11 +82,6 @@ struct memcached_connection {
     size_t length;
     char line[MEMCACHED_VALUE_LINE_MAX]; /* the beginning of the line that is coming in */
 };
-
-/* The read_response() of struct protocol. */
-enum protocol_outcome memcached_answer_read(const struct protocol_settings *settings, void *connection,
-                                            struct protocol_request *request, struct slice *input,
-                                            struct buffer *out, uint64_t *id);
 
 _Static_assert(sizeof(struct memcached_context) <= PROTOCOL_CONTEXT_SIZE, "a request's context holds it");
 

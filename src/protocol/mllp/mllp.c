@@ -8,12 +8,10 @@
  * acknowledgment of the enhanced mode, say): it is thrown away. */
 #include "protocol/mllp/mllp.h"
 
-#include "protocol/describe.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 
 enum {
     MLLP_START = 0x0B,
@@ -23,51 +21,22 @@ enum {
     MLLP_VERSION = 12, /* the last field of which an acknowledgment is made */
 };
 
-/* The request's bytes from its start up to the end of MSH-12, as far as it goes. */
-struct mllp_head {
-    size_t length;
-    char bytes[];
-};
-
-/* Owned by the request. */
-struct mllp_context {
-    struct mllp_head *head;
-};
-
-_Static_assert(sizeof(struct mllp_context) <= PROTOCOL_CONTEXT_SIZE, "a request's context holds it");
-
-static bool mllp_is_line_end(char c)
-{
-    return c == '\r' || c == '\n';
-}
+/* A request's context: its bytes from the start up to the end of MSH-12, as far as it goes. */
+_Static_assert(sizeof(struct buffer) <= PROTOCOL_CONTEXT_SIZE, "a request's context holds it");
 
 static struct slice mllp_head(const struct protocol_request *request)
 {
-    struct mllp_context context;
-    memcpy(&context, request->context, sizeof context);
-    struct slice head = { NULL, 0 };
-    if (context.head != NULL)
-        head = (struct slice){ context.head->bytes, context.head->length };
-    return head;
-}
-
-static bool mllp_remember(struct protocol_request *request, struct slice bytes)
-{
-    struct mllp_context context = { malloc(sizeof *context.head + bytes.length) };
-    if (context.head == NULL)
-        return false;
-    context.head->length = bytes.length;
-    memcpy(context.head->bytes, bytes.bytes, bytes.length);
-    memcpy(request->context, &context, sizeof context);
-    return true;
+    return buffer_slice((const struct buffer *)request->context);
 }
 
 static void mllp_release_request(struct protocol_request *request)
 {
-    struct mllp_context context;
-    memcpy(&context, request->context, sizeof context);
-    free(context.head);
-    memset(request->context, 0, sizeof request->context);
+    buffer_free((struct buffer *)request->context);
+}
+
+static bool mllp_is_line_end(char c)
+{
+    return c == '\r' || c == '\n';
 }
 
 /* A field of MSH, from 2 on, in bytes that begin with a message's start; empty if it is not there. */
@@ -101,12 +70,10 @@ static void mllp_append_field(struct buffer *out, char separator, struct slice f
 /* Text in which nothing can be taken for a separator. */
 static void mllp_append_text(struct buffer *out, struct slice head, const char *text)
 {
-    struct slice codes = mllp_field(head, 2);
-    for (; *text != '\0'; text++) {
-        bool is_code = *text == head.bytes[MLLP_SEPARATOR_AT] ||
-                       (codes.length > 0 && memchr(codes.bytes, *text, codes.length) != NULL);
-        buffer_append(out, is_code ? " " : text, 1);
-    }
+    const char *separators = head.bytes + MLLP_SEPARATOR_AT;
+    size_t count = 1 + mllp_field(head, 2).length;
+    for (; *text != '\0'; text++)
+        buffer_append(out, memchr(separators, *text, count) != NULL ? " " : text, 1);
 }
 
 /* Answers a request in the place of its receiver: sender and receiver change places, MSH-7,
@@ -115,31 +82,25 @@ static void mllp_acknowledge(struct slice head, const char *code, const char *te
 {
     static const unsigned fields[] = { 2, 5, 6, 3, 4 };
     char separator = head.bytes[MLLP_SEPARATOR_AT];
-    struct slice id = mllp_field(head, MLLP_CONTROL_ID);
     buffer_append_text(out, "\x0bMSH");
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         mllp_append_field(out, separator, mllp_field(head, fields[i]));
-    mllp_append_field(out, separator, SLICE(""));
-    mllp_append_field(out, separator, SLICE(""));
-    mllp_append_field(out, separator, SLICE("ACK"));
+    buffer_print(out, "%c%c%cACK", separator, separator, separator);
     for (unsigned field = MLLP_CONTROL_ID; field <= MLLP_VERSION; field++)
         mllp_append_field(out, separator, mllp_field(head, field));
-    buffer_append_text(out, "\rMSA");
-    mllp_append_field(out, separator, (struct slice){ code, strlen(code) });
-    mllp_append_field(out, separator, id);
+    buffer_print(out, "\rMSA%c%s", separator, code);
+    mllp_append_field(out, separator, mllp_field(head, MLLP_CONTROL_ID));
     mllp_append_field(out, separator, SLICE(""));
     mllp_append_text(out, head, text);
     buffer_append_text(out, "\r\x1c\r");
 }
 
-static bool mllp_write_error(const struct protocol_settings *settings, const struct protocol_request *request,
+static bool mllp_write_error(const struct protocol_settings *, const struct protocol_request *request,
                              enum reason reason, struct buffer *out)
 {
-    struct slice head = mllp_head(request);
-    (void)settings;
-    if (request->begun || head.length == 0)
+    if (request->begun || mllp_head(request).length == 0)
         return false;
-    mllp_acknowledge(head, "AE", reason_phrase(reason), out);
+    mllp_acknowledge(mllp_head(request), "AE", reason_phrase(reason), out);
     return true;
 }
 
@@ -162,20 +123,18 @@ static enum protocol_outcome mllp_begin(enum mllp_phase *phase, struct slice *in
 /* Takes bytes of a message's rest, to `out` unless it is NULL. COMPLETE: the message ends. */
 static enum protocol_outcome mllp_read_rest(enum mllp_phase *phase, struct slice *input, struct buffer *out)
 {
-    size_t count = 1;
-    if (*phase == MLLP_BODY) {
-        const char *end = memchr(input->bytes, MLLP_END, input->length);
-        count = end == NULL ? input->length : (size_t)(end - input->bytes) + 1;
-        *phase = end == NULL ? MLLP_BODY : MLLP_ENDING;
-    } else if (input->bytes[0] == '\r') {
+    if (*phase == MLLP_ENDING) {
+        if (input->bytes[0] != '\r')
+            return PROTOCOL_BROKEN;
         *phase = MLLP_BETWEEN;
-    } else {
-        return PROTOCOL_BROKEN;
+        pass(input, 1, out);
+        return PROTOCOL_COMPLETE;
     }
-    if (out != NULL)
-        buffer_append(out, input->bytes, count);
-    slice_skip(input, count);
-    return *phase == MLLP_BETWEEN ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    const char *end = memchr(input->bytes, MLLP_END, input->length);
+    if (end != NULL)
+        *phase = MLLP_ENDING;
+    pass(input, end != NULL ? (size_t)(end - input->bytes) + 1 : input->length, out);
+    return PROTOCOL_MORE;
 }
 
 /* ---- Requests ---- */
@@ -198,11 +157,12 @@ static bool mllp_scan_head(struct mllp_client *client, size_t at, char c, bool *
 /* The head is in `out`: the request goes to the target, or is answered here. */
 static void mllp_accept(struct mllp_client *client, struct protocol_request *request, struct buffer *out)
 {
+    struct buffer *head = (struct buffer *)request->context;
     size_t id_length = mllp_field(buffer_slice(out), MLLP_CONTROL_ID).length;
-    if (!mllp_remember(request, buffer_slice(out))) {
-        out->failed = true;
+    buffer_append(head, buffer_bytes(out), out->length);
+    out->failed = head->failed;
+    if (out->failed)
         return;
-    }
     client->refuses = id_length == 0 || id_length > MLLP_ID_MAX;
     request->decided = !client->refuses;
     client->phase = MLLP_BODY;
@@ -228,18 +188,6 @@ static enum protocol_outcome mllp_read_head(const struct protocol_settings *sett
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome mllp_end_request(struct mllp_client *client, struct protocol_request *request,
-                                              struct buffer *answer)
-{
-    if (client->refuses) {
-        mllp_acknowledge(mllp_head(request), "AR", "MSH-10 has to have 1 to 199 characters", answer);
-        request->local = true;
-        request->refused = true;
-    }
-    *client = (struct mllp_client){ 0 };
-    return PROTOCOL_COMPLETE;
-}
-
 static enum protocol_outcome mllp_read_request(const struct protocol_settings *settings, void *state,
                                                struct protocol_request *request, struct slice *input,
                                                struct buffer *out, struct buffer *answer)
@@ -256,7 +204,15 @@ static enum protocol_outcome mllp_read_request(const struct protocol_settings *s
     }
     if (outcome == PROTOCOL_BROKEN && mllp_head(request).length > 0 && !request->begun)
         mllp_acknowledge(mllp_head(request), "AR", "the message does not end as MLLP wants", answer);
-    return outcome == PROTOCOL_COMPLETE ? mllp_end_request(client, request, answer) : outcome;
+    if (outcome != PROTOCOL_COMPLETE)
+        return outcome;
+    if (client->refuses) {
+        mllp_acknowledge(mllp_head(request), "AR", "MSH-10 has to have 1 to 199 characters", answer);
+        request->local = true;
+        request->refused = true;
+    }
+    *client = (struct mllp_client){ 0 };
+    return PROTOCOL_COMPLETE;
 }
 
 /* ---- Responses ---- */
@@ -325,11 +281,10 @@ static enum protocol_outcome mllp_hold(const struct protocol_settings *settings,
 
 static enum protocol_outcome mllp_read_response(const struct protocol_settings *settings, void *state,
                                                 struct protocol_request *request, struct slice *input,
-                                                struct buffer *out, uint64_t *id)
+                                                struct buffer *out, uint64_t *)
 {
     struct mllp_connection *connection = state;
     enum protocol_outcome outcome = PROTOCOL_MORE;
-    (void)id;
     while (input->length > 0 && outcome == PROTOCOL_MORE) {
         if (connection->phase == MLLP_BETWEEN)
             outcome = mllp_begin(&connection->phase, input, &connection->held);
@@ -354,9 +309,8 @@ static void mllp_close_connection(void *state)
 /* ---- For people ---- */
 
 /* "ADT^A01 MSG00001": what kind of message it is, and its control id. */
-static void mllp_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+static void mllp_describe(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
-    (void)settings;
     while (bytes.length > 0 && mllp_is_line_end(bytes.bytes[0]))
         slice_skip(&bytes, 1);
     struct slice type = mllp_field(bytes, 9), id = mllp_field(bytes, MLLP_CONTROL_ID);
@@ -366,10 +320,8 @@ static void mllp_describe(const struct protocol_settings *settings, struct slice
 }
 
 /* "AE the patient is unknown": what MSA says, unless all is well. */
-static void mllp_describe_error(const struct protocol_settings *settings, struct slice bytes,
-                                struct buffer *text)
+static void mllp_describe_error(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
-    (void)settings;
     char separator = bytes.length > MLLP_SEPARATOR_AT ? bytes.bytes[MLLP_SEPARATOR_AT] : '|';
     while (bytes.length > 3 && !(mllp_is_line_end(bytes.bytes[0]) && memcmp(bytes.bytes + 1, "MSA", 3) == 0))
         slice_skip(&bytes, 1);

@@ -7,7 +7,6 @@
  * set, and one byte of data. */
 #include "protocol/modbus/modbus.h"
 
-#include "protocol/describe.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
 
@@ -71,8 +70,8 @@ _Static_assert(sizeof(struct modbus_context) <= PROTOCOL_CONTEXT_SIZE, "a reques
 
 /* All zeros between two requests. */
 struct modbus_client {
-    size_t remaining; /* bytes that have to come after the head */
-    bool refuses;     /* the request is answered here */
+    uint64_t remaining; /* bytes that have to come after the head */
+    bool refuses;       /* the request is answered here */
 };
 
 /* The head is kept until it is known whose answer it begins. */
@@ -80,19 +79,17 @@ struct modbus_connection {
     unsigned char head[MODBUS_HEAD];
     size_t head_length;
     bool in_body;
-    size_t remaining;
+    uint64_t remaining;
 };
 
-static struct modbus_context modbus_context(const struct protocol_request *request)
+static const struct modbus_context *modbus_context(const struct protocol_request *request)
 {
-    struct modbus_context context;
-    memcpy(&context, request->context, sizeof context);
-    return context;
+    return (const struct modbus_context *)request->context;
 }
 
-static size_t modbus_length(const unsigned char *head)
+static unsigned modbus_word(const unsigned char *bytes)
 {
-    return (size_t)head[4] << 8 | head[5];
+    return (unsigned)bytes[0] << 8 | bytes[1];
 }
 
 /* Whether as much of a head as has come is right. What can be wrong is seen as soon as it is there: a message
@@ -101,14 +98,13 @@ static bool modbus_head_is_right(const unsigned char *head, size_t count)
 {
     if ((count > 2 && head[2] != 0) || (count > 3 && head[3] != 0) || (count > 4 && head[4] != 0))
         return false;
-    return count < MODBUS_PREFIX ||
-           (modbus_length(head) >= MODBUS_LENGTH_MIN && modbus_length(head) <= MODBUS_LENGTH_MAX);
+    return count < MODBUS_PREFIX || (head[5] >= MODBUS_LENGTH_MIN && head[5] <= MODBUS_LENGTH_MAX);
 }
 
 /* How many bytes follow the head. */
 static size_t modbus_body_size(const unsigned char *head)
 {
-    return MODBUS_PREFIX + modbus_length(head) - MODBUS_HEAD;
+    return MODBUS_PREFIX + modbus_word(head + 4) - MODBUS_HEAD;
 }
 
 static void modbus_write_exception(const struct modbus_context *context, char code, struct buffer *out)
@@ -123,43 +119,29 @@ static void modbus_write_exception(const struct modbus_context *context, char co
 static enum protocol_outcome modbus_take(const struct protocol_settings *settings, size_t size,
                                          struct slice *input, struct buffer *out)
 {
-    size_t wanted = size > out->length ? size - out->length : 0;
-    size_t count = pass_available(input, wanted);
-    if (out->length + count > settings->head_limit)
+    enum protocol_outcome outcome = pass_head(settings, size, input, out);
+    if (!out->failed && !modbus_head_is_right((const unsigned char *)buffer_bytes(out), out->length))
         return PROTOCOL_BROKEN;
-    pass(input, count, out);
-    if (out->failed)
-        return PROTOCOL_MORE;
-    if (!modbus_head_is_right((const unsigned char *)buffer_bytes(out), out->length))
-        return PROTOCOL_BROKEN;
-    return count < wanted ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
-}
-
-static void modbus_remember(struct protocol_request *request, const struct buffer *out)
-{
-    const unsigned char *head = (const unsigned char *)buffer_bytes(out);
-    struct modbus_context context = { { head[0], head[1] }, head[6], head[7], true };
-    memcpy(request->context, &context, sizeof context);
+    return outcome;
 }
 
 /* Takes as much as the length of the data depends on, and checks it. A request that is wrong gets its
  * exception and is the client's last. */
 static enum protocol_outcome modbus_read_form(const struct protocol_settings *settings,
-                                              const struct protocol_request *request, struct slice *input,
+                                              const struct modbus_context *context, struct slice *input,
                                               struct buffer *out, struct buffer *answer)
 {
-    struct modbus_context context = modbus_context(request);
-    struct modbus_function form = modbus_functions[context.function];
-    size_t data = modbus_body_size((const unsigned char *)buffer_bytes(out)), expected = form.size;
-    if (form.has_form && form.is_counted && data >= form.size) {
+    const struct modbus_function *form = &modbus_functions[context->function];
+    size_t data = modbus_body_size((const unsigned char *)buffer_bytes(out)), expected = form->size;
+    if (form->has_form && form->is_counted && data >= form->size) {
         enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD + expected, input, out);
         if (outcome != PROTOCOL_COMPLETE)
             return outcome;
         expected += (unsigned char)buffer_bytes(out)[MODBUS_HEAD + expected - 1];
     }
-    if (!form.has_form || data == expected)
+    if (!form->has_form || data == expected)
         return PROTOCOL_COMPLETE;
-    modbus_write_exception(&context, MODBUS_ILLEGAL_DATA_VALUE, answer);
+    modbus_write_exception(context, MODBUS_ILLEGAL_DATA_VALUE, answer);
     return PROTOCOL_BROKEN;
 }
 
@@ -172,14 +154,15 @@ static enum protocol_outcome modbus_read_head(const struct protocol_settings *se
                                               struct modbus_client *client, struct protocol_request *request,
                                               struct slice *input, struct buffer *out, struct buffer *answer)
 {
+    struct modbus_context *context = (struct modbus_context *)request->context;
     enum protocol_outcome outcome = modbus_take(settings, MODBUS_HEAD, input, out);
     if (outcome != PROTOCOL_COMPLETE)
         return outcome;
-    modbus_remember(request, out);
-    unsigned char function = modbus_context(request).function;
-    client->refuses = function == 0 || (function & MODBUS_IS_EXCEPTION) != 0;
+    const unsigned char *head = (const unsigned char *)buffer_bytes(out);
+    *context = (struct modbus_context){ { head[0], head[1] }, head[6], head[7], true };
+    client->refuses = context->function == 0 || (context->function & MODBUS_IS_EXCEPTION) != 0;
     if (!client->refuses)
-        outcome = modbus_read_form(settings, request, input, out, answer);
+        outcome = modbus_read_form(settings, context, input, out, answer);
     if (outcome != PROTOCOL_COMPLETE)
         return outcome;
     client->remaining =
@@ -187,19 +170,6 @@ static enum protocol_outcome modbus_read_head(const struct protocol_settings *se
     request->decided = !client->refuses;
     if (client->refuses)
         buffer_truncate(out, 0);
-    return PROTOCOL_COMPLETE;
-}
-
-static enum protocol_outcome modbus_end_request(struct modbus_client *client,
-                                                struct protocol_request *request, struct buffer *answer)
-{
-    if (client->refuses) {
-        struct modbus_context context = modbus_context(request);
-        modbus_write_exception(&context, MODBUS_ILLEGAL_FUNCTION, answer);
-        request->local = true;
-        request->refused = true;
-    }
-    *client = (struct modbus_client){ 0 };
     return PROTOCOL_COMPLETE;
 }
 
@@ -213,12 +183,15 @@ static enum protocol_outcome modbus_read_request(const struct protocol_settings 
         if (outcome != PROTOCOL_COMPLETE)
             return outcome;
     }
-    size_t count = pass_available(input, client->remaining);
-    if (!client->refuses)
-        buffer_append(out, input->bytes, count);
-    slice_skip(input, count);
-    client->remaining -= count;
-    return client->remaining > 0 ? PROTOCOL_MORE : modbus_end_request(client, request, answer);
+    if (pass_rest(&client->remaining, input, client->refuses ? NULL : out) == PROTOCOL_MORE)
+        return PROTOCOL_MORE;
+    if (client->refuses) {
+        modbus_write_exception(modbus_context(request), MODBUS_ILLEGAL_FUNCTION, answer);
+        request->local = true;
+        request->refused = true;
+    }
+    *client = (struct modbus_client){ 0 };
+    return PROTOCOL_COMPLETE;
 }
 
 static uint64_t modbus_id_count(const struct protocol_settings *settings)
@@ -226,127 +199,96 @@ static uint64_t modbus_id_count(const struct protocol_settings *settings)
     return modbus_own(settings)->match_order ? 0 : 65536;
 }
 
-static void modbus_set_id(const struct protocol_settings *settings, struct protocol_request *request,
-                          char *bytes, uint64_t id)
+static void modbus_set_id(const struct protocol_settings *, struct protocol_request *, char *bytes,
+                          uint64_t id)
 {
-    (void)settings;
-    (void)request;
     bytes[0] = (char)(id >> 8);
     bytes[1] = (char)id;
 }
 
-/* Says whose answer it is. The last byte of the head is not taken yet: so there is something to call for
- * again even where the head is all of the answer. */
-static enum protocol_outcome modbus_say_whose(const struct modbus_connection *connection,
-                                              const struct slice *input, uint64_t *id)
+/* Reads an answer's head. Without a request all but its last byte is taken, to say whose answer it is: so there is
+ * something to call for again even where the head is all of the answer. */
+static enum protocol_outcome modbus_read_answer_head(struct modbus_connection *connection,
+                                                     const struct protocol_request *request,
+                                                     struct slice *input, uint64_t *id)
 {
-    if (input->length == 0)
-        return PROTOCOL_MORE;
-    *id = (uint64_t)connection->head[0] << 8 | connection->head[1];
-    return PROTOCOL_WHOSE;
-}
-
-/* Takes bytes of an answer's head, up to `size`. */
-static enum protocol_outcome modbus_collect(struct modbus_connection *connection, size_t size,
-                                            struct slice *input)
-{
-    bool is_there = pass_collect(connection->head, &connection->head_length, size, input);
-    if (!modbus_head_is_right(connection->head, connection->head_length))
+    unsigned char *head = connection->head;
+    size_t size = request == NULL ? MODBUS_HEAD - 1 : MODBUS_HEAD;
+    bool is_there = pass_collect(head, &connection->head_length, size, input);
+    if (!modbus_head_is_right(head, connection->head_length))
         return PROTOCOL_BROKEN;
-    return is_there ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
-}
-
-/* Whether the head is that of an answer to the request. Puts the client's transaction id back. */
-static bool modbus_begin_answer(struct modbus_connection *connection, const struct protocol_request *request)
-{
-    struct modbus_context context = modbus_context(request);
-    if (connection->head[6] != context.unit ||
-        (connection->head[7] & ~MODBUS_IS_EXCEPTION) != context.function)
-        return false;
-    memcpy(connection->head, context.transaction, sizeof context.transaction);
-    connection->remaining = modbus_body_size(connection->head);
+    if (!is_there || (request == NULL && input->length == 0))
+        return PROTOCOL_MORE;
+    if (request == NULL) {
+        *id = modbus_word(head);
+        return PROTOCOL_WHOSE;
+    }
+    const struct modbus_context *context = modbus_context(request);
+    if (head[6] != context->unit || (head[7] & ~MODBUS_IS_EXCEPTION) != context->function)
+        return PROTOCOL_BROKEN;
+    memcpy(head, context->transaction, sizeof context->transaction);
+    connection->remaining = modbus_body_size(head);
     connection->in_body = true;
-    return true;
+    return PROTOCOL_COMPLETE;
 }
 
-static enum protocol_outcome modbus_read_response(const struct protocol_settings *settings,
-                                                  void *connection_state, struct protocol_request *request,
-                                                  struct slice *input, struct buffer *out, uint64_t *id)
+static enum protocol_outcome modbus_read_response(const struct protocol_settings *, void *connection_state,
+                                                  struct protocol_request *request, struct slice *input,
+                                                  struct buffer *out, uint64_t *id)
 {
-    (void)settings;
     struct modbus_connection *connection = connection_state;
     if (!connection->in_body) {
-        size_t size = request == NULL ? MODBUS_HEAD - 1 : MODBUS_HEAD;
-        enum protocol_outcome outcome = modbus_collect(connection, size, input);
+        enum protocol_outcome outcome = modbus_read_answer_head(connection, request, input, id);
         if (outcome != PROTOCOL_COMPLETE)
             return outcome;
-        if (request == NULL)
-            return modbus_say_whose(connection, input, id);
-        if (!modbus_begin_answer(connection, request))
-            return PROTOCOL_BROKEN;
         buffer_append(out, (const char *)connection->head, MODBUS_HEAD);
     }
-    size_t count = pass_available(input, connection->remaining);
-    pass(input, count, out);
-    connection->remaining -= count;
-    if (connection->remaining > 0)
+    if (pass_rest(&connection->remaining, input, out) == PROTOCOL_MORE)
         return PROTOCOL_MORE;
     *connection = (struct modbus_connection){ 0 };
     return PROTOCOL_COMPLETE;
 }
 
-static size_t modbus_largest_answer(const struct protocol_settings *settings)
+static size_t modbus_largest_answer(const struct protocol_settings *)
 {
-    (void)settings;
     return MODBUS_PREFIX + MODBUS_LENGTH_MAX;
 }
 
 /* "Gateway target device failed to respond" where the target had the request, else
  * "gateway path unavailable". */
-static bool modbus_write_error(const struct protocol_settings *settings,
-                               const struct protocol_request *request, enum reason reason, struct buffer *out)
+static bool modbus_write_error(const struct protocol_settings *, const struct protocol_request *request,
+                               enum reason reason, struct buffer *out)
 {
-    (void)settings;
-    struct modbus_context context = modbus_context(request);
-    if (request->begun || !context.is_known)
-        return false;
     enum reason_class class = reason_class(reason);
     bool had_it = class == REASON_CLASS_LOST || class == REASON_CLASS_SILENT;
-    modbus_write_exception(&context, had_it ? MODBUS_NO_ANSWER : MODBUS_NO_PATH, out);
+    if (request->begun || !modbus_context(request)->is_known)
+        return false;
+    modbus_write_exception(modbus_context(request), had_it ? MODBUS_NO_ANSWER : MODBUS_NO_PATH, out);
     return true;
 }
 
-static unsigned modbus_word(struct slice bytes, size_t at)
-{
-    return (unsigned)(unsigned char)bytes.bytes[at] << 8 | (unsigned char)bytes.bytes[at + 1];
-}
-
 /* "unit 1 read holding registers 100-109". */
-static void modbus_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
+static void modbus_describe(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
-    (void)settings;
     if (bytes.length < MODBUS_HEAD)
         return;
-    unsigned char function = (unsigned char)bytes.bytes[MODBUS_HEAD - 1];
-    const struct modbus_function *known =
-        function < MODBUS_IS_EXCEPTION ? &modbus_functions[function] : &modbus_functions[0];
-    buffer_print(text, "unit %u ", (unsigned)(unsigned char)bytes.bytes[MODBUS_HEAD - 2]);
-    if (known->name == NULL) {
-        buffer_print(text, "function %u", (unsigned)function);
-        return;
-    }
-    buffer_append_text(text, known->name);
+    const unsigned char *head = (const unsigned char *)bytes.bytes;
+    unsigned function = head[MODBUS_HEAD - 1];
+    const struct modbus_function *known = &modbus_functions[function < MODBUS_IS_EXCEPTION ? function : 0];
+    buffer_print(text, "unit %u ", head[MODBUS_HEAD - 2]);
+    if (known->name != NULL)
+        buffer_append_text(text, known->name);
+    else
+        buffer_print(text, "function %u", function);
     if (known->subject == MODBUS_OTHER || bytes.length < MODBUS_HEAD + 4)
         return;
-    unsigned first = modbus_word(bytes, MODBUS_HEAD);
-    unsigned count = modbus_word(bytes, MODBUS_HEAD + 2);
+    unsigned first = modbus_word(head + MODBUS_HEAD), count = modbus_word(head + MODBUS_HEAD + 2);
     buffer_print(text, " %u", first);
     if (known->subject == MODBUS_RANGE && count > 1)
         buffer_print(text, "-%u", first + count - 1);
 }
 
-static void modbus_describe_error(const struct protocol_settings *settings, struct slice bytes,
-                                  struct buffer *text)
+static void modbus_describe_error(const struct protocol_settings *, struct slice bytes, struct buffer *text)
 {
     static const char *const names[] = {
         [1] = "illegal function",
@@ -359,7 +301,6 @@ static void modbus_describe_error(const struct protocol_settings *settings, stru
         [10] = "gateway path unavailable",
         [11] = "gateway target device failed to respond",
     };
-    (void)settings;
     if (bytes.length < MODBUS_HEAD + 1 ||
         ((unsigned char)bytes.bytes[MODBUS_HEAD - 1] & MODBUS_IS_EXCEPTION) == 0)
         return;

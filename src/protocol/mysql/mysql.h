@@ -1,10 +1,9 @@
-/* The parts of the follower of MySQL sessions. Only mysql*.c and their tests include this. After the
- * client/server protocols as MySQL 8 and MariaDB 10.11 document and speak them. */
+/* The parts of the follower of MySQL sessions. Only mysql*.c include this. */
 #ifndef PROTOCOL_MYSQL_H
 #define PROTOCOL_MYSQL_H
 
 #include "protocol/observe/observe.h"
-#include "protocol/observe/parameters.h"
+#include "protocol/observe/reader.h"
 
 /* Capabilities, as both sides declare them; those of MariaDB alone follow from bit 32 on. */
 #define MYSQL_LONG_PASSWORD     (UINT64_C(1) << 0) /* with MariaDB: its absence says that there are more */
@@ -46,21 +45,13 @@ enum mysql_step {
     MYSQL_STEP_USER, /* the client answers a question of the authentication */
 };
 
-/* One direction. A message longer than a packet can be goes on in the next packet. */
-struct mysql_side {
-    struct packet packet;
-    bool goes_on;
-    struct buffer beginning; /* of such a message */
-};
-
-/* Values that were sent apart and wait for their statement to be executed; with more, what values there
- * are is no longer known. */
-#define MYSQL_LONG_VALUES_MAX 64
-
 struct mysql {
+    struct observer observer;
     enum mysql_phase phase;
     uint64_t capabilities; /* of the server; once the client has said its own, of both */
-    struct mysql_side sides[OBSERVE_SIDES];
+    /* A message longer than a packet can be goes on in the next packet. */
+    bool goes_on[OBSERVE_SIDES];
+    bool is_continued[OBSERVE_SIDES]; /* the present packet continues a message */
     enum mysql_step step;
     uint64_t left;
     uint32_t last_statement;      /* MariaDB: what the id 0xffffffff stands for */
@@ -70,41 +61,35 @@ struct mysql {
     bool long_values_are_lost;
 };
 
-/* A reader of numbers and strings in a message; what is not there reads as 0. */
-struct mysql_reader {
-    struct slice rest;
-    bool failed;
-};
+static inline bool mysql_can(const struct mysql *mysql, uint64_t capabilities)
+{
+    return (mysql->capabilities & capabilities) != 0;
+}
 
-uint64_t mysql_read_integer(struct mysql_reader *reader, size_t size);
-uint64_t mysql_read_length(struct mysql_reader *reader); /* length-encoded */
-struct slice mysql_read_bytes(struct mysql_reader *reader, uint64_t count);
+/* The name of a statement in the store. */
+static inline struct slice mysql_name(const uint32_t *id)
+{
+    return (struct slice){ (const char *)id, sizeof *id };
+}
+
+/* A length-encoded number. */
+uint64_t mysql_read_length(struct reader *reader);
 
 /* How many bytes a value of this type has in the binary protocol; -1: a length stands before it. */
 int mysql_value_size(unsigned type);
 
 /* A statement has so many parameters. */
-void mysql_parameters_prepared(struct observer *observer, struct mysql *mysql, const struct text *statement,
-                               unsigned count);
+void mysql_parameters_prepared(struct mysql *mysql, const struct text *statement, unsigned count);
 
 /* What a statement is executed with, from behind the command's code; to be released. NULL if there is
  * nothing, or it can't be told, or nobody wants to know. What it was sent before is used up. */
-struct text *mysql_parameters_read(struct observer *observer, struct mysql *mysql, uint32_t id,
-                                   struct slice rest, bool is_bulk);
+struct text *mysql_parameters_read(struct mysql *mysql, uint32_t id, struct slice rest, bool is_bulk);
 
 /* A value, or a part of it, is sent before its statement is executed. */
-void mysql_parameters_long(struct observer *observer, struct mysql *mysql, struct slice rest);
+void mysql_parameters_long(struct mysql *mysql, struct slice rest);
 
 /* What a statement was sent before is forgotten; and for all of them. */
 void mysql_parameters_forget(struct mysql *mysql, uint32_t id);
 void mysql_parameters_clear(struct mysql *mysql);
-
-/* A command of the client (mysql_command.c). */
-void mysql_command(struct observer *observer, struct mysql *mysql, struct slice message);
-
-/* A message of the server in answer to the oldest command (mysql_answer.c). `is_short`: it is all in one
- * packet of less than the full size. */
-void mysql_answer(struct observer *observer, struct mysql *mysql, struct pending *pending,
-                  struct slice message, uint64_t length);
 
 #endif

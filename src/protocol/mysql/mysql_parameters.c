@@ -1,6 +1,9 @@
 /* The values that MySQL clients execute prepared statements with, in the binary protocol. */
 #include "protocol/mysql/mysql.h"
 
+#include "protocol/observe/parameters.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,6 +31,25 @@
 #define COUNT_SIZE 2
 #define TYPE_SIZE  2
 
+uint64_t mysql_read_length(struct reader *reader)
+{
+    uint64_t first = reader_little(reader, 1);
+    switch (first) {
+    case 0xfc:
+        return reader_little(reader, 2);
+    case 0xfd:
+        return reader_little(reader, 3);
+    case 0xfe:
+        return reader_little(reader, 8);
+    case 0xfb:
+    case 0xff:
+        reader->failed = true;
+        return 0;
+    default:
+        return first;
+    }
+}
+
 int mysql_value_size(unsigned type)
 {
     switch (type & 0xff) {
@@ -52,19 +74,23 @@ int mysql_value_size(unsigned type)
 
 /* ---- Values that were sent before ---- */
 
+/* More than so many are lost: what values their statements are executed with is not known then. */
+#define LONG_VALUES_MAX 64
+
 /* Owned by its session's list. */
 struct long_value {
     struct list_node node;
     uint32_t statement;
-    unsigned parameter;
-    struct text *text;
+    uint64_t parameter;
+    struct buffer bytes;
+    bool is_cut;
 };
 
 static void drop_long_value(struct mysql *mysql, struct long_value *value)
 {
     list_remove(&value->node);
     mysql->long_value_count--;
-    text_release(value->text);
+    buffer_free(&value->bytes);
     free(value);
 }
 
@@ -97,10 +123,10 @@ static struct long_value *find_long_value(const struct mysql *mysql, uint32_t st
     return NULL;
 }
 
-static struct long_value *add_long_value(struct mysql *mysql, uint32_t statement, unsigned parameter)
+static struct long_value *add_long_value(struct mysql *mysql, uint32_t statement, uint64_t parameter)
 {
     struct long_value *value = NULL;
-    if (mysql->long_value_count < MYSQL_LONG_VALUES_MAX)
+    if (mysql->long_value_count < LONG_VALUES_MAX)
         value = calloc(1, sizeof *value);
     if (value == NULL)
         return NULL;
@@ -111,111 +137,71 @@ static struct long_value *add_long_value(struct mysql *mysql, uint32_t statement
     return value;
 }
 
-/* Its text with a piece behind it, as far as that will be shown. */
-static struct text *longer_text(const struct text *text, struct slice piece)
+void mysql_parameters_long(struct mysql *mysql, struct slice rest)
 {
-    struct buffer bytes = { 0 };
-    struct slice before = text_slice(text);
-    buffer_append(&bytes, before.bytes, before.length);
-    buffer_append(&bytes, piece.bytes, piece.length < PARAMETER_MAX ? piece.length : PARAMETER_MAX);
-    struct text *longer = bytes.failed ? NULL : text_create(buffer_slice(&bytes), PARAMETER_MAX);
-    if (longer != NULL)
-        longer->is_cut = longer->is_cut || piece.length > PARAMETER_MAX;
-    buffer_free(&bytes);
-    return longer;
-}
-
-void mysql_parameters_long(struct observer *observer, struct mysql *mysql, struct slice rest)
-{
-    struct mysql_reader reader = { .rest = rest };
-    uint32_t statement = (uint32_t)mysql_read_integer(&reader, 4);
-    unsigned parameter = (unsigned)mysql_read_integer(&reader, 2);
-    if (observer->parameter_limit == 0 || reader.failed)
+    struct reader reader = { .rest = rest };
+    uint32_t statement = (uint32_t)reader_little(&reader, 4);
+    uint64_t parameter = reader_little(&reader, 2);
+    if (mysql->observer.parameter_limit == 0 || reader.failed)
         return;
     struct long_value *value = find_long_value(mysql, statement, parameter);
     if (value == NULL)
         value = add_long_value(mysql, statement, parameter);
-    if (value != NULL && value->text != NULL && value->text->length == PARAMETER_MAX) {
-        value->text->is_cut = value->text->is_cut || reader.rest.length > 0;
-        return;
-    }
-    struct text *text = value == NULL ? NULL : longer_text(value->text, reader.rest);
-    if (text == NULL) {
+    if (value == NULL) {
         mysql->long_values_are_lost = true;
         return;
     }
-    text_release(value->text);
-    value->text = text;
+    size_t room = PARAMETER_MAX - value->bytes.length;
+    size_t count = reader.rest.length < room ? reader.rest.length : room;
+    buffer_append(&value->bytes, reader.rest.bytes, count);
+    value->is_cut = value->is_cut || reader.rest.length > room;
+    mysql->long_values_are_lost = mysql->long_values_are_lost || value->bytes.failed;
 }
 
 /* ---- Values ---- */
 
-static void read_integer_value(struct parameters *list, struct mysql_reader *reader, unsigned type,
-                               size_t size)
+static void read_integer_value(struct parameters *list, struct reader *reader, unsigned type, size_t size)
 {
-    uint64_t value = mysql_read_integer(reader, size);
-    unsigned unused = 64 - 8 * (unsigned)size;
+    uint64_t value = reader_little(reader, size);
     if (reader->failed)
         return;
     if ((type & FLAG_UNSIGNED) != 0)
-        parameters_print(list, "%llu", (unsigned long long)value);
+        parameters_print(list, "%" PRIu64, value);
     else
-        parameters_print(list, "%lld", (long long)((int64_t)(value << unused) >> unused));
+        parameters_print(list, "%" PRId64, reader_signed(value, size));
 }
 
-/* The server takes what a client sends as FLOAT for the DOUBLE that is nearest, and so says its log. */
-static void read_float_value(struct parameters *list, struct mysql_reader *reader, bool is_double)
+/* A date, a time, or both. What is zero at the end may be left out: the parts are there as far as the length
+ * says. */
+static void read_time_value(struct parameters *list, struct reader *reader, unsigned type)
 {
-    uint64_t bits = mysql_read_integer(reader, is_double ? 8 : 4);
-    uint32_t low = (uint32_t)bits;
-    double value;
-    float single;
-    memcpy(&value, &bits, sizeof value);
-    memcpy(&single, &low, sizeof single);
-    if (!reader->failed)
-        parameters_add_double(list, is_double ? value : (double)single);
-}
-
-/* Hours, minutes, seconds, and their fraction if there is one. */
-static void add_clock(char *text, size_t size, struct mysql_reader *parts, uint64_t days)
-{
-    unsigned long long hours = days * 24 + mysql_read_integer(parts, 1);
-    unsigned minutes = (unsigned)mysql_read_integer(parts, 1);
-    unsigned seconds = (unsigned)mysql_read_integer(parts, 1);
-    unsigned long microseconds = (unsigned long)mysql_read_integer(parts, 4);
-    size_t length = strlen(text);
-    length += (size_t)snprintf(text + length, size - length, "%02llu:%02u:%02u", hours, minutes, seconds);
+    struct reader parts = { .rest = reader_bytes(reader, reader_little(reader, 1)) };
+    char before[40] = "";
+    char fraction[24] = "";
+    uint64_t hours = 0;
+    if (type == TYPE_TIME) {
+        strcpy(before, reader_little(&parts, 1) != 0 ? "-" : "");
+        hours = reader_little(&parts, 4) * 24;
+    } else {
+        unsigned year = (unsigned)reader_little(&parts, 2);
+        unsigned month = (unsigned)reader_little(&parts, 1);
+        unsigned day = (unsigned)reader_little(&parts, 1);
+        snprintf(before, sizeof before, "%04u-%02u-%02u%s", year, month, day, type == TYPE_DATE ? "" : " ");
+    }
+    if (reader->failed)
+        return;
+    if (type == TYPE_DATE) {
+        parameters_print(list, "DATE'%s'", before);
+        return;
+    }
+    hours += reader_little(&parts, 1);
+    unsigned minutes = (unsigned)reader_little(&parts, 1);
+    unsigned seconds = (unsigned)reader_little(&parts, 1);
+    unsigned microseconds = (unsigned)reader_little(&parts, 4);
     if (microseconds > 0)
-        snprintf(text + length, size - length, ".%06lu", microseconds);
-}
-
-/* What is zero at the end may be left out: the parts are there as far as the length says. */
-static void read_date_value(struct parameters *list, struct mysql_reader *reader, bool has_time)
-{
-    char text[64];
-    struct mysql_reader parts = { .rest = mysql_read_bytes(reader, mysql_read_integer(reader, 1)) };
-    unsigned year = (unsigned)mysql_read_integer(&parts, 2);
-    unsigned month = (unsigned)mysql_read_integer(&parts, 1);
-    unsigned day = (unsigned)mysql_read_integer(&parts, 1);
-    if (reader->failed)
-        return;
-    snprintf(text, sizeof text, "%04u-%02u-%02u%s", year, month, day, has_time ? " " : "");
-    if (has_time)
-        add_clock(text, sizeof text, &parts, 0);
-    parameters_print(list, "%s'%s'", has_time ? "TIMESTAMP" : "DATE", text);
-}
-
-static void read_time_value(struct parameters *list, struct mysql_reader *reader)
-{
-    char text[64];
-    struct mysql_reader parts = { .rest = mysql_read_bytes(reader, mysql_read_integer(reader, 1)) };
-    bool is_negative = mysql_read_integer(&parts, 1) != 0;
-    uint64_t days = mysql_read_integer(&parts, 4);
-    if (reader->failed)
-        return;
-    snprintf(text, sizeof text, "%s", is_negative ? "-" : "");
-    add_clock(text, sizeof text, &parts, days);
-    parameters_print(list, "TIME'%s'", text);
+        snprintf(fraction, sizeof fraction, ".%06u", microseconds);
+    parameters_print(list, "%s'%s%02" PRIu64 ":%02u:%02u%s'", type == TYPE_TIME ? "TIME" : "TIMESTAMP",
+                     before, hours, minutes, seconds, fraction);
 }
 
 static bool is_number(struct slice text)
@@ -226,36 +212,37 @@ static bool is_number(struct slice text)
     return text.length > 0 && text.length < 64;
 }
 
-static void read_string_value(struct parameters *list, struct mysql_reader *reader, unsigned type)
+static void read_string_value(struct parameters *list, struct reader *reader, unsigned type)
 {
     uint64_t length = mysql_read_length(reader);
     if (reader->failed)
         return;
-    struct slice value = mysql_read_bytes(reader, length);
+    struct slice value = reader_bytes(reader, length);
     if ((type == TYPE_DECIMAL || type == TYPE_NEW_DECIMAL) && !reader->failed && is_number(value))
         parameters_print(list, "%.*s", (int)value.length, value.bytes);
     else
         parameters_add_string(list, value, reader->failed);
 }
 
-static void read_value(struct parameters *list, struct mysql_reader *reader, unsigned type)
+static void read_value(struct parameters *list, struct reader *reader, unsigned type)
 {
     int size = mysql_value_size(type);
     switch (type & 0xff) {
     case TYPE_NULL:
-        parameters_add_word(list, "NULL");
+        parameters_print(list, "NULL");
         break;
     case TYPE_FLOAT:
-    case TYPE_DOUBLE:
-        read_float_value(list, reader, size == 8);
+    case TYPE_DOUBLE: {
+        uint64_t bits = reader_little(reader, (size_t)size);
+        if (!reader->failed)
+            parameters_add_float(list, bits, (size_t)size, false);
         break;
+    }
     case TYPE_DATE:
     case TYPE_DATETIME:
     case TYPE_TIMESTAMP:
-        read_date_value(list, reader, (type & 0xff) != TYPE_DATE);
-        break;
     case TYPE_TIME:
-        read_time_value(list, reader);
+        read_time_value(list, reader, type & 0xff);
         break;
     default:
         if (size > 0)
@@ -267,158 +254,148 @@ static void read_value(struct parameters *list, struct mysql_reader *reader, uns
 
 /* ---- Executions ---- */
 
-/* Of one command; owns nothing. */
+/* Of one command. */
 struct execution {
-    struct mysql_reader reader;
-    uint32_t statement;
-    uint64_t count; /* parameters of the statement */
-    uint64_t sent;  /* with those that are attributes of the query, which come last */
-    struct slice types;
+    struct mysql *mysql;
+    struct reader reader;
+    struct parameters list;
+    uint32_t id;
+    const struct text *statement;
+    struct text *attached; /* to the statement; a reference */
+    uint64_t count;        /* parameters of the statement */
+    uint64_t sent;         /* with those that are attributes of the query, which come last */
 };
 
 static unsigned type_of(const struct execution *execution, uint64_t parameter)
 {
-    const unsigned char *type = (const unsigned char *)execution->types.bytes + TYPE_SIZE * parameter;
-    return type[0] | (unsigned)type[1] << 8;
+    struct slice types = text_slice(execution->attached);
+    slice_skip(&types, COUNT_SIZE + TYPE_SIZE * parameter);
+    return (unsigned)reader_little(&(struct reader){ .rest = types }, TYPE_SIZE);
 }
 
-/* Reads types, and the names of attributes between them, into what is attached to the statement then. NULL if
- * they are not all there. */
-static struct text *read_types(struct execution *execution, bool has_names)
+/* Reads types, and the names of attributes between them, and attaches them to the statement. False if they are
+ * not all there. */
+static bool read_types(struct execution *execution, bool has_names)
 {
-    struct buffer types = { 0 };
-    struct text *text = NULL;
-    char count[COUNT_SIZE] = { (char)(execution->count & 0xff), (char)(execution->count >> 8) };
-    buffer_append(&types, count, sizeof count);
+    struct buffer bytes = { 0 };
+    struct text *types = NULL;
+    buffer_append(&bytes, execution->attached->bytes, COUNT_SIZE);
     for (uint64_t i = 0; i < execution->sent && !execution->reader.failed; i++) {
-        struct slice type = mysql_read_bytes(&execution->reader, TYPE_SIZE);
-        buffer_append(&types, type.bytes, type.length);
+        struct slice type = reader_bytes(&execution->reader, TYPE_SIZE);
+        buffer_append(&bytes, type.bytes, type.length);
         if (has_names)
-            mysql_read_bytes(&execution->reader, mysql_read_length(&execution->reader));
+            reader_bytes(&execution->reader, mysql_read_length(&execution->reader));
     }
-    if (!execution->reader.failed && !types.failed)
-        text = text_create(buffer_slice(&types), types.length);
-    buffer_free(&types);
-    return text;
+    if (!execution->reader.failed && !bytes.failed)
+        types = text_create(buffer_slice(&bytes), bytes.length);
+    buffer_free(&bytes);
+    if (types == NULL)
+        return false;
+    text_store_attach(&execution->mysql->statements, execution->statement, types);
+    text_release(execution->attached);
+    execution->attached = types;
+    return true;
 }
 
 /* Finds the types, in the command or else as they were before. False if they are not known. */
-static bool find_types(struct mysql *mysql, struct execution *execution, const struct text *statement,
-                       struct text **attached, bool are_sent, bool has_names)
+static bool find_types(struct execution *execution, bool are_sent, bool has_names)
 {
-    if (are_sent) {
-        struct text *types = read_types(execution, has_names);
-        if (types == NULL)
-            return false;
-        if (slice_equal(text_slice(types), text_slice(*attached))) {
-            text_release(types);
-        } else {
-            text_store_attach(&mysql->statements, statement, types);
-            text_release(*attached);
-            *attached = types;
-        }
-    }
-    execution->types = text_slice(*attached);
-    slice_skip(&execution->types, COUNT_SIZE);
-    return execution->types.length >= TYPE_SIZE * execution->sent;
+    if (execution->reader.failed || (are_sent && !read_types(execution, has_names)))
+        return false;
+    return execution->attached->length >= COUNT_SIZE + TYPE_SIZE * execution->sent;
 }
 
-static void read_values(const struct mysql *mysql, struct parameters *list, struct execution *execution,
-                        struct slice nulls)
+static bool takes_more(const struct execution *execution)
 {
-    struct mysql_reader *reader = &execution->reader;
-    for (uint64_t i = 0; i < execution->count && !reader->failed && parameters_take_more(list); i++) {
-        const struct long_value *value = find_long_value(mysql, execution->statement, i);
-        if (value != NULL)
-            parameters_add_string(list, text_slice(value->text), value->text->is_cut);
-        else if ((nulls.bytes[i / 8] >> (i % 8) & 1) != 0)
-            parameters_add_word(list, "NULL");
-        else
-            read_value(list, reader, type_of(execution, i));
-    }
+    return !execution->reader.failed && parameters_take_more(&execution->list);
 }
 
-static void read_execution(struct mysql *mysql, struct parameters *list, struct execution *execution,
-                           const struct text *statement, struct text **attached)
+static void read_execution(struct execution *execution)
 {
-    struct mysql_reader *reader = &execution->reader;
-    bool has_attributes = (mysql->capabilities & MYSQL_QUERY_ATTRIBUTES) != 0;
-    unsigned flags = (unsigned)mysql_read_integer(reader, 1);
-    mysql_read_integer(reader, 4); /* iterations: 1 */
+    struct reader *reader = &execution->reader;
+    struct parameters *list = &execution->list;
+    bool has_attributes = mysql_can(execution->mysql, MYSQL_QUERY_ATTRIBUTES);
+    uint64_t flags = reader_little(reader, 1);
+    reader_little(reader, 4); /* iterations: 1 */
     if (has_attributes && (execution->count > 0 || (flags & EXECUTE_HAS_COUNT) != 0))
         execution->sent = mysql_read_length(reader);
     if (execution->sent < execution->count || execution->sent > UINT16_MAX)
         return;
-    struct slice nulls = mysql_read_bytes(reader, (execution->sent + 7) / 8);
-    bool are_sent = mysql_read_integer(reader, 1) == 1;
-    if (!reader->failed && find_types(mysql, execution, statement, attached, are_sent, has_attributes))
-        read_values(mysql, list, execution, nulls);
+    struct slice nulls = reader_bytes(reader, (execution->sent + 7) / 8);
+    bool are_sent = reader_little(reader, 1) == 1;
+    if (!find_types(execution, are_sent, has_attributes))
+        return;
+    for (uint64_t i = 0; i < execution->count && takes_more(execution); i++) {
+        const struct long_value *value = find_long_value(execution->mysql, execution->id, i);
+        if (value != NULL)
+            parameters_add_string(list, buffer_slice(&value->bytes), value->is_cut);
+        else if ((nulls.bytes[i / 8] >> (i % 8) & 1) != 0)
+            parameters_print(list, "NULL");
+        else
+            read_value(list, reader, type_of(execution, i));
+    }
 }
 
 /* MariaDB: a byte before each value says whether it is there. */
-static void read_set(struct parameters *list, struct execution *execution)
+static void read_set(struct execution *execution)
 {
     static const char *const words[] = { "", "NULL", "DEFAULT", "IGNORE" };
-    struct mysql_reader *reader = &execution->reader;
-    parameters_open(list);
-    for (uint64_t i = 0; i < execution->count && !reader->failed && parameters_take_more(list); i++) {
-        uint64_t indicator = mysql_read_integer(reader, 1);
+    struct reader *reader = &execution->reader;
+    parameters_open(&execution->list);
+    for (uint64_t i = 0; i < execution->count && takes_more(execution); i++) {
+        uint64_t indicator = reader_little(reader, 1);
         if (reader->failed)
             break;
         if (indicator == 0)
-            read_value(list, reader, type_of(execution, i));
+            read_value(&execution->list, reader, type_of(execution, i));
         else if (indicator < sizeof words / sizeof words[0])
-            parameters_add_word(list, words[indicator]);
+            parameters_print(&execution->list, "%s", words[indicator]);
         else
             reader->failed = true;
     }
-    parameters_close(list);
+    parameters_close(&execution->list);
 }
 
-static void read_bulk(struct mysql *mysql, struct parameters *list, struct execution *execution,
-                      const struct text *statement, struct text **attached)
+static void read_bulk(struct execution *execution)
 {
-    struct mysql_reader *reader = &execution->reader;
-    bool are_sent = (mysql_read_integer(reader, 2) & BULK_HAS_TYPES) != 0;
-    if (reader->failed || !find_types(mysql, execution, statement, attached, are_sent, false))
+    bool are_sent = (reader_little(&execution->reader, 2) & BULK_HAS_TYPES) != 0;
+    if (!find_types(execution, are_sent, false))
         return;
-    while (reader->rest.length > 0 && !reader->failed && parameters_take_more(list))
-        read_set(list, execution);
+    while (execution->reader.rest.length > 0 && takes_more(execution))
+        read_set(execution);
 }
 
-void mysql_parameters_prepared(struct observer *observer, struct mysql *mysql, const struct text *statement,
-                               unsigned count)
+void mysql_parameters_prepared(struct mysql *mysql, const struct text *statement, unsigned count)
 {
     const char bytes[COUNT_SIZE] = { (char)(count & 0xff), (char)(count >> 8) };
-    if (observer->parameter_limit == 0 || count == 0 || statement == NULL)
+    if (mysql->observer.parameter_limit == 0 || count == 0 || statement == NULL)
         return;
     struct text *attached = text_create((struct slice){ bytes, sizeof bytes }, sizeof bytes);
     text_store_attach(&mysql->statements, statement, attached);
     text_release(attached);
 }
 
-struct text *mysql_parameters_read(struct observer *observer, struct mysql *mysql, uint32_t id,
-                                   struct slice rest, bool is_bulk)
+struct text *mysql_parameters_read(struct mysql *mysql, uint32_t id, struct slice rest, bool is_bulk)
 {
-    struct parameters list = { .limit = observer->parameter_limit };
-    struct execution execution = { .reader = { .rest = rest }, .statement = id };
-    struct text *attached = NULL;
-    if (observer->parameter_limit == 0)
+    struct execution execution = { .mysql = mysql,
+                                   .reader = { .rest = rest },
+                                   .list = { .limit = mysql->observer.parameter_limit },
+                                   .id = id };
+    if (execution.list.limit == 0)
         return NULL;
-    struct text *statement =
-        text_store_get(&mysql->statements, (struct slice){ (const char *)&id, sizeof id }, &attached);
-    if (attached != NULL && !mysql->long_values_are_lost) {
-        attached = text_reference(attached);
-        execution.count = (unsigned char)attached->bytes[0] | (uint64_t)(unsigned char)attached->bytes[1]
-                                                                  << 8;
+    execution.statement = text_store_get(&mysql->statements, mysql_name(&id), &execution.attached);
+    if (execution.attached != NULL && !mysql->long_values_are_lost) {
+        text_reference(execution.attached);
+        execution.count =
+            reader_little(&(struct reader){ .rest = text_slice(execution.attached) }, COUNT_SIZE);
         execution.sent = execution.count;
-        mysql_read_integer(&execution.reader, 4);
+        reader_little(&execution.reader, 4);
         if (is_bulk)
-            read_bulk(mysql, &list, &execution, statement, &attached);
+            read_bulk(&execution);
         else
-            read_execution(mysql, &list, &execution, statement, &attached);
-        text_release(attached);
+            read_execution(&execution);
+        text_release(execution.attached);
     }
     mysql_parameters_forget(mysql, id);
-    return parameters_finish(&list, execution.reader.failed);
+    return parameters_finish(&execution.list, execution.reader.failed);
 }

@@ -26,18 +26,25 @@ void observe_forget(struct observer *observer, struct pending *pending)
 {
     list_remove(&pending->node);
     observer->pending_count--;
-    if (pending->text != NULL)
-        observer->text_bytes -= pending->text->length;
-    if (pending->parameters != NULL)
-        observer->text_bytes -= pending->parameters->length;
-    if (observer->protocol->protocol != NULL && observer->protocol->protocol->release_request != NULL)
+    observer->text_bytes -= text_slice(pending->text).length + text_slice(pending->parameters).length;
+    if (observer->protocol->protocol->release_request != NULL)
         observer->protocol->protocol->release_request(&pending->request);
     text_release(pending->text);
     text_release(pending->parameters);
     free(pending);
 }
 
-struct pending *observe_add(struct observer *observer, const char *kind, struct text *text, int code)
+/* A reference, or NULL if the text does not fit. */
+static struct text *observe_hold(struct observer *observer, struct text *text)
+{
+    if (text_slice(text).length > OBSERVE_TEXTS_MAX - observer->text_bytes)
+        return NULL;
+    observer->text_bytes += text_slice(text).length;
+    return text_reference(text);
+}
+
+struct pending *observe_add(struct observer *observer, const char *kind, struct text *text,
+                            struct text *parameters, int code)
 {
     struct pending *pending = NULL;
     if (observer->pending_count < OBSERVE_PENDING_MAX)
@@ -48,22 +55,11 @@ struct pending *observe_add(struct observer *observer, const char *kind, struct 
     }
     pending->kind = kind;
     pending->code = code;
-    if (text != NULL && text->length <= OBSERVE_TEXTS_MAX - observer->text_bytes) {
-        pending->text = text_reference(text);
-        observer->text_bytes += text->length;
-    }
+    pending->text = observe_hold(observer, text);
+    pending->parameters = observe_hold(observer, parameters);
     list_append(&observer->pending, &pending->node);
     observer->pending_count++;
     return pending;
-}
-
-void observe_add_parameters(struct observer *observer, struct pending *pending, struct text *parameters)
-{
-    if (pending == NULL || parameters == NULL ||
-        parameters->length > OBSERVE_TEXTS_MAX - observer->text_bytes)
-        return;
-    pending->parameters = text_reference(parameters);
-    observer->text_bytes += parameters->length;
 }
 
 static struct observation observation_of(const struct pending *pending)
@@ -95,11 +91,10 @@ void observe_tell(struct observer *observer, struct pending *pending)
     observe_drop(observer, OBSERVE_CLIENT);
 }
 
-struct pending *observe_ask(struct observer *observer, const char *kind, struct slice bytes, int code)
+struct pending *observe_ask(struct observer *observer, const char *kind, struct text *text,
+                            struct text *parameters, int code)
 {
-    struct text *text = bytes.length > 0 ? text_create(bytes, OBSERVE_TEXT_MAX) : NULL;
-    struct pending *pending = observe_add(observer, kind, text, code);
-    text_release(text);
+    struct pending *pending = observe_add(observer, kind, text, parameters, code);
     if (pending != NULL)
         observe_tell(observer, pending);
     return pending;
@@ -113,11 +108,10 @@ struct pending *observe_first(const struct observer *observer)
 
 void observe_note_error(struct observer *observer, struct slice error)
 {
-    if (observer->error_length > 0)
+    if (observer->error_length > 0 || error.length == 0)
         return;
     observer->error_length = error.length < OBSERVE_ERROR_MAX ? error.length : OBSERVE_ERROR_MAX;
-    if (observer->error_length > 0)
-        memcpy(observer->error, error.bytes, observer->error_length);
+    memcpy(observer->error, error.bytes, observer->error_length);
 }
 
 void observe_print_error(struct observer *observer, const char *format, ...)
@@ -146,7 +140,7 @@ void observe_answer(struct observer *observer, struct pending *pending)
     observe_forget(observer, pending);
 }
 
-void observe_end(struct observer *observer)
+void observer_end(struct observer *observer)
 {
     struct pending *pending;
     while ((pending = observe_first(observer)) != NULL) {
@@ -164,7 +158,7 @@ void observe_lose(struct observer *observer, const char *why)
 {
     if (observer->is_silent)
         return;
-    observe_end(observer);
+    observer_end(observer);
     observe_drop(observer, OBSERVE_CLIENT);
     observe_drop(observer, OBSERVE_TARGET);
     observer->is_silent = true;
@@ -174,40 +168,37 @@ void observe_lose(struct observer *observer, const char *why)
 
 /* ---- Packets ---- */
 
-bool packet_read_head(struct packet *packet, struct observer *observer, enum observe_side side,
-                      struct slice *input, size_t size)
+bool packet_read_head(struct observer *observer, enum observe_side side, struct slice *input, size_t size)
 {
+    struct packet *packet = &observer->sides[side].packet;
     if (packet->has_head)
         return false;
     size_t count = size - packet->head_length < input->length ? size - packet->head_length : input->length;
     memcpy(packet->head + packet->head_length, input->bytes, count);
-    packet->head_length = (unsigned char)(packet->head_length + count);
+    packet->head_length += count;
     observe_take(observer, side, input, count);
     packet->has_head = packet->head_length == size;
     return packet->has_head;
 }
 
-bool packet_read_body(struct packet *packet, struct observer *observer, enum observe_side side,
-                      struct slice *input, struct slice *body)
+bool packet_read_body(struct observer *observer, enum observe_side side, struct slice *input,
+                      struct slice *body)
 {
+    struct packet *packet = &observer->sides[side].packet;
     if (!packet->has_head)
         return false;
     size_t count = packet->left < input->length ? (size_t)packet->left : input->length;
     size_t room = packet->keep - packet->body.length;
-    struct slice kept = { input->bytes, count < room ? count : room };
+    *body = (struct slice){ input->bytes, count < room ? count : room };
     packet->left -= count;
     observe_take(observer, side, input, count);
     if (packet->left > 0 || packet->body.length > 0) {
-        buffer_append(&packet->body, kept.bytes, kept.length);
-        kept = buffer_slice(&packet->body);
+        buffer_append(&packet->body, body->bytes, body->length);
+        *body = buffer_slice(&packet->body);
     }
-    *body = kept;
-    return packet->left == 0;
-}
-
-void packet_next(struct packet *packet)
-{
+    if (packet->left > 0)
+        return false;
     packet->has_head = false;
     packet->head_length = 0;
-    buffer_free(&packet->body);
+    return true;
 }

@@ -1,5 +1,5 @@
-/* What followers of sessions are, and what the observer does for them. Only followers and
- * their tests include this. */
+/* What followers of sessions are, and what the observer does for them. Only followers and their tests include
+ * this. */
 #ifndef PROTOCOL_OBSERVE_H
 #define PROTOCOL_OBSERVE_H
 
@@ -17,7 +17,7 @@ struct pending {
     const char *kind;
     struct text *text;       /* a reference; NULL: none */
     struct text *parameters; /* likewise */
-    bool is_exchange;        /* asked() was called: it is an exchange, and no mere step towards one */
+    bool is_exchange;        /* asked() was called: it is no mere step towards an exchange */
     uint64_t request_bytes;
     int64_t asked;
     int code;                        /* the follower's own: what answers it */
@@ -25,33 +25,25 @@ struct pending {
     struct protocol_request request; /* of framers */
 };
 
+/* A header that says how long the packet is, and a body. */
+struct packet {
+    unsigned char head[5];
+    size_t head_length;
+    bool has_head;
+    uint64_t left; /* bytes of the body that have to come */
+    size_t keep;   /* how many of its first bytes are kept */
+    struct buffer body;
+};
+
 /* What was taken of one side since its last exchange. */
 struct observed_side {
     uint64_t count;
     struct buffer head;
     size_t limit;
+    struct packet packet; /* of followers that read packets */
 };
 
-struct observer;
-
-/* A way to follow a session. Both functions take all of `input` by observe_take(), or make the observer
- * silent by observe_lose(). */
-struct follower {
-    size_t size; /* of its state; zeroed before open() */
-    void (*open)(struct observer *observer, void *state);
-    void (*close)(struct observer *observer, void *state);
-    void (*client)(struct observer *observer, void *state, struct slice *input);
-    void (*target)(struct observer *observer, void *state, struct slice *input);
-    void (*target_end)(struct observer *observer, void *state); /* NULL: nothing ends by that */
-};
-
-extern const struct follower follower_framer;
-extern const struct follower follower_raw;
-
-/* Bytes of state that the framer of these settings needs beyond the follower's own. */
-size_t observe_framer_size(const struct protocol_settings *settings);
-
-/* Owned by who created it. */
+/* Followers' own states begin with it. Owned by who created it. */
 struct observer {
     const struct protocol_settings *protocol;
     const struct follower *follower;
@@ -67,8 +59,22 @@ struct observer {
     struct observed_side sides[OBSERVE_SIDES];
     char error[OBSERVE_ERROR_MAX]; /* of the response that is being read */
     size_t error_length;
-    uint64_t state[];
 };
+
+/* A way to follow a session. Functions other than bytes() may be NULL. */
+struct follower {
+    size_t size; /* of its state, which is zeroed before open(); the states of the protocol stand behind it */
+    void (*open)(struct observer *observer);
+    void (*close)(struct observer *observer);
+
+    /* Takes all of `input`, which is not empty, by observe_take(), or calls observe_lose(). May be called
+     * again with what it has left. */
+    void (*bytes)(struct observer *observer, enum observe_side side, struct slice *input);
+    void (*target_end)(struct observer *observer);
+};
+
+extern const struct follower follower_framer;
+extern const struct follower follower_raw;
 
 /* Takes bytes off the input, for whatever exchange is told next. */
 void observe_take(struct observer *observer, enum observe_side side, struct slice *input, size_t count);
@@ -76,18 +82,17 @@ void observe_take(struct observer *observer, enum observe_side side, struct slic
 /* What was taken of this side belongs to no exchange. */
 void observe_drop(struct observer *observer, enum observe_side side);
 
-/* A new one at the end of `pending`, with a reference to the text (may be NULL). NULL when there are too
- * many, or memory is short: the observer is silent then. */
-struct pending *observe_add(struct observer *observer, const char *kind, struct text *text, int code);
-
-/* Gives it parameters, with a reference, if they fit. Both may be NULL. */
-void observe_add_parameters(struct observer *observer, struct pending *pending, struct text *parameters);
+/* A new one at the end of `pending`, with references to text and parameters (may be NULL) as far as they fit.
+ * NULL when there are too many, or memory is short: the observer is silent then. */
+struct pending *observe_add(struct observer *observer, const char *kind, struct text *text,
+                            struct text *parameters, int code);
 
 /* It is an exchange, and its request whole: what was taken of the client belongs to it. */
 void observe_tell(struct observer *observer, struct pending *pending);
 
-/* Both in one, for a text of its own. */
-struct pending *observe_ask(struct observer *observer, const char *kind, struct slice text, int code);
+/* Both in one. */
+struct pending *observe_ask(struct observer *observer, const char *kind, struct text *text,
+                            struct text *parameters, int code);
 
 /* The oldest one, or NULL. */
 struct pending *observe_first(const struct observer *observer);
@@ -103,34 +108,15 @@ void observe_answer(struct observer *observer, struct pending *pending);
 /* Frees it, and says nothing. */
 void observe_forget(struct observer *observer, struct pending *pending);
 
-/* The session is over: all exchanges without an answer are said to have none. */
-void observe_end(struct observer *observer);
-
 /* Nothing can be said of this session any more. */
 void observe_lose(struct observer *observer, const char *why);
 
-/* ---- Packets: a header that says how long they are, and a body ---- */
+/* Takes a packet's header of `size` bytes; true when it is there. The caller then sets `left` and `keep`. */
+bool packet_read_head(struct observer *observer, enum observe_side side, struct slice *input, size_t size);
 
-#define PACKET_HEAD_MAX 5
-
-struct packet {
-    unsigned char head[PACKET_HEAD_MAX];
-    unsigned char head_length;
-    bool has_head;
-    uint64_t left; /* bytes of the body that have to come */
-    size_t keep;   /* how many of its first bytes are kept */
-    struct buffer body;
-};
-
-/* Takes a header of `size` bytes; true when it is there. The caller then sets `left` and `keep`. */
-bool packet_read_head(struct packet *packet, struct observer *observer, enum observe_side side,
-                      struct slice *input, size_t size);
-
-/* Takes the body; true when its last byte is there: its beginning is in `body`, until packet_next(). */
-bool packet_read_body(struct packet *packet, struct observer *observer, enum observe_side side,
-                      struct slice *input, struct slice *body);
-
-/* Gets ready for the next packet. */
-void packet_next(struct packet *packet);
+/* Takes the body; true when its last byte is there: its beginning, which the caller frees in the packet
+ * when it has read it, is in `body`. */
+bool packet_read_body(struct observer *observer, enum observe_side side, struct slice *input,
+                      struct slice *body);
 
 #endif

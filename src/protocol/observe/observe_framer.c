@@ -12,78 +12,58 @@
 /* Bytes of a request from which its text is made. */
 #define BEGINNING_MAX OBSERVE_TEXT_MAX
 
-struct framer_state {
+/* The follower of all protocols that can be shared. */
+struct framer {
+    struct observer observer;
     struct protocol_request incoming;
     struct buffer beginning; /* the request's first bytes, as they came */
     struct buffer out;       /* what the framer may still want to change of it */
     struct buffer scratch;   /* what it would answer itself */
     struct buffer answer;    /* a response's first bytes, as the framer gives them */
     struct pending *current; /* with ids: whose response is being read */
-    size_t client_at;        /* places of the framer's own states in `own` */
-    size_t connection_at;
-    uint64_t own[];
+    void *connection;        /* behind `client` */
+    uint64_t client[];       /* the framer's own states */
 };
 
-static size_t round_up(size_t size)
+static void framer_open(struct observer *observer)
 {
-    return (size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
-}
-
-size_t observe_framer_size(const struct protocol_settings *settings)
-{
-    return sizeof(uint64_t) *
-           (round_up(settings->protocol->client_size) + round_up(settings->protocol->connection_size));
-}
-
-static void *framer_client_state(struct framer_state *state)
-{
-    return state->own + state->client_at;
-}
-
-static void *framer_connection_state(struct framer_state *state)
-{
-    return state->own + state->connection_at;
-}
-
-static void framer_open(struct observer *observer, void *data)
-{
-    struct framer_state *state = data;
+    struct framer *framer = (struct framer *)observer;
     const struct protocol *protocol = observer->protocol->protocol;
-    state->connection_at = round_up(protocol->client_size);
+    framer->connection = framer->client + (protocol->client_size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
     if (protocol->open_client != NULL)
-        protocol->open_client(observer->protocol, framer_client_state(state), 0);
+        protocol->open_client(observer->protocol, framer->client, 0);
 }
 
-static void framer_close(struct observer *observer, void *data)
+static void framer_close(struct observer *observer)
 {
-    struct framer_state *state = data;
+    struct framer *framer = (struct framer *)observer;
     const struct protocol *protocol = observer->protocol->protocol;
     if (protocol->release_request != NULL)
-        protocol->release_request(&state->incoming);
+        protocol->release_request(&framer->incoming);
     if (protocol->close_client != NULL)
-        protocol->close_client(framer_client_state(state));
+        protocol->close_client(framer->client);
     if (protocol->close_connection != NULL)
-        protocol->close_connection(framer_connection_state(state));
-    buffer_free(&state->beginning);
-    buffer_free(&state->out);
-    buffer_free(&state->scratch);
-    buffer_free(&state->answer);
+        protocol->close_connection(framer->connection);
+    buffer_free(&framer->beginning);
+    buffer_free(&framer->out);
+    buffer_free(&framer->scratch);
+    buffer_free(&framer->answer);
 }
 
 /* ---- Requests ---- */
 
 /* The id that the client itself has given the request. It stands where the response repeats it, so that the
  * reader of responses finds it. */
-static bool framer_own_id(const struct observer *observer, const struct framer_state *state, uint64_t *id)
+static bool framer_own_id(const struct framer *framer, uint64_t *id)
 {
-    const struct protocol *protocol = observer->protocol->protocol;
-    struct slice bytes = buffer_slice(&state->beginning);
+    const struct protocol_settings *settings = framer->observer.protocol;
+    const struct protocol *protocol = settings->protocol;
+    struct slice bytes = buffer_slice(&framer->beginning);
     struct buffer out = { 0 };
-    void *connection = calloc(1, protocol->connection_size > 0 ? protocol->connection_size : 1);
+    void *connection = calloc(1, protocol->connection_size + 1);
     if (connection == NULL)
         return false;
-    enum protocol_outcome outcome =
-        protocol->read_response(observer->protocol, connection, NULL, &bytes, &out, id);
+    enum protocol_outcome outcome = protocol->read_response(settings, connection, NULL, &bytes, &out, id);
     if (protocol->close_connection != NULL)
         protocol->close_connection(connection);
     free(connection);
@@ -91,67 +71,66 @@ static bool framer_own_id(const struct observer *observer, const struct framer_s
     return outcome == PROTOCOL_WHOSE;
 }
 
-/* What a request that begins with these bytes asks for; NULL when memory is short. */
-static struct text *describe(const struct observer *observer, struct slice bytes, uint64_t size)
+/* Adds a request that begins with these bytes, with what it asks for as its text. */
+static struct pending *framer_ask(struct observer *observer, struct slice bytes, uint64_t size)
 {
-    struct buffer text = { 0 };
-    describe_request(observer->protocol, bytes, &text);
-    struct text *copy = text.failed ? NULL : text_create(buffer_slice(&text), OBSERVE_TEXT_MAX);
-    if (copy != NULL)
-        copy->is_cut = copy->is_cut || describe_is_cut(observer->protocol, bytes, size);
-    buffer_free(&text);
-    return copy;
+    struct buffer description = { 0 };
+    describe_request(observer->protocol, bytes, &description);
+    struct text *text = NULL;
+    if (!description.failed)
+        text = text_create(buffer_slice(&description), OBSERVE_TEXT_MAX);
+    if (text != NULL)
+        text->is_cut = text->is_cut || describe_is_cut(observer->protocol, bytes, size);
+    struct pending *pending = observe_ask(observer, "", text, NULL, 0);
+    text_release(text);
+    buffer_free(&description);
+    return pending;
 }
 
-static void framer_request_complete(struct observer *observer, struct framer_state *state)
+static void framer_request_complete(struct framer *framer)
 {
+    struct observer *observer = &framer->observer;
     const struct protocol *protocol = observer->protocol->protocol;
-    struct protocol_request *request = &state->incoming;
+    struct protocol_request *request = &framer->incoming;
+    struct slice beginning = buffer_slice(&framer->beginning);
     uint64_t id = 0;
-    bool is_followed = !protocol_has_ids(observer->protocol) || framer_own_id(observer, state, &id);
-    if (protocol->observes != NULL)
-        is_followed =
-            is_followed && protocol->observes(observer->protocol, request, buffer_slice(&state->beginning));
+    bool is_followed = !protocol_has_ids(observer->protocol) || framer_own_id(framer, &id);
+    if (is_followed && protocol->observes != NULL)
+        is_followed = protocol->observes(observer->protocol, request, beginning);
     else
         is_followed = is_followed && !request->local;
-    struct text *text =
-        describe(observer, buffer_slice(&state->beginning), observer->sides[OBSERVE_CLIENT].count);
-    struct pending *pending = observe_add(observer, "", text, 0);
-    text_release(text);
+    struct pending *pending = framer_ask(observer, beginning, observer->sides[OBSERVE_CLIENT].count);
     if (pending == NULL)
         return;
     pending->request = *request;
     pending->id = id;
-    observe_tell(observer, pending);
     if (!is_followed)
         observe_lose(observer, "what follows can't be told apart in this protocol");
     else if (request->unanswered && pending == observe_first(observer))
         observe_answer(observer, pending);
     *request = (struct protocol_request){ 0 };
-    buffer_free(&state->beginning);
-    buffer_free(&state->out);
+    buffer_free(&framer->beginning);
+    buffer_free(&framer->out);
 }
 
-static void framer_client(struct observer *observer, void *data, struct slice *input)
+static void framer_client(struct framer *framer, struct slice *input)
 {
-    struct framer_state *state = data;
-    const struct protocol *protocol = observer->protocol->protocol;
+    struct observer *observer = &framer->observer;
     struct slice rest = *input;
-    enum protocol_outcome outcome =
-        protocol->read_request(observer->protocol, framer_client_state(state), &state->incoming, &rest,
-                               &state->out, &state->scratch);
+    enum protocol_outcome outcome = observer->protocol->protocol->read_request(
+        observer->protocol, framer->client, &framer->incoming, &rest, &framer->out, &framer->scratch);
     size_t taken = input->length - rest.length;
-    size_t room = BEGINNING_MAX - state->beginning.length;
-    buffer_append(&state->beginning, input->bytes, taken < room ? taken : room);
-    bool failed = state->out.failed || state->scratch.failed || state->beginning.failed;
-    buffer_free(&state->scratch);
-    if (state->incoming.decided)
-        buffer_truncate(&state->out, 0);
+    size_t room = BEGINNING_MAX - framer->beginning.length;
+    buffer_append(&framer->beginning, input->bytes, taken < room ? taken : room);
+    bool failed = framer->out.failed || framer->scratch.failed || framer->beginning.failed;
+    buffer_free(&framer->scratch);
+    if (framer->incoming.decided)
+        buffer_truncate(&framer->out, 0);
     observe_take(observer, OBSERVE_CLIENT, input, taken);
     if (failed)
         observe_lose(observer, "memory is short");
     else if (outcome == PROTOCOL_COMPLETE)
-        framer_request_complete(observer, state);
+        framer_request_complete(framer);
     else if (outcome == PROTOCOL_BROKEN)
         observe_lose(observer, "a request breaks the protocol");
     else if (taken == 0)
@@ -159,14 +138,6 @@ static void framer_client(struct observer *observer, void *data, struct slice *i
 }
 
 /* ---- Responses ---- */
-
-/* Requests that have no answer are over when those before them are. */
-static void framer_pass_unanswered(struct observer *observer)
-{
-    struct pending *first;
-    while ((first = observe_first(observer)) != NULL && first->request.unanswered)
-        observe_answer(observer, first);
-}
 
 static struct pending *framer_find(const struct observer *observer, uint64_t id)
 {
@@ -179,39 +150,35 @@ static struct pending *framer_find(const struct observer *observer, uint64_t id)
     return NULL;
 }
 
-static void framer_answered(struct observer *observer, struct framer_state *state, struct pending *pending)
+static void framer_answered(struct framer *framer, struct pending *pending)
 {
+    struct observer *observer = &framer->observer;
     const struct protocol *protocol = observer->protocol->protocol;
-    if (protocol->describe_error != NULL) {
-        struct buffer error = { 0 };
-        protocol->describe_error(observer->protocol, buffer_slice(&state->answer), &error);
-        if (!error.failed)
-            observe_note_error(observer, buffer_slice(&error));
-        buffer_free(&error);
-    }
-    buffer_free(&state->answer);
-    state->current = NULL;
-    observe_answer(observer, pending);
-    framer_pass_unanswered(observer);
+    struct buffer error = { 0 };
+    if (protocol->describe_error != NULL)
+        protocol->describe_error(observer->protocol, buffer_slice(&framer->answer), &error);
+    if (!error.failed)
+        observe_note_error(observer, buffer_slice(&error));
+    buffer_free(&error);
+    buffer_free(&framer->answer);
+    framer->current = NULL;
+    /* Requests that have no answer are over when those before them are. */
+    do {
+        observe_answer(observer, pending);
+    } while ((pending = observe_first(observer)) != NULL && pending->request.unanswered);
 }
 
-/* Keeps what the error of a response is read from. */
-static void framer_keep_answer(struct framer_state *state)
+static void framer_follow(struct framer *framer, struct pending *pending, enum protocol_outcome outcome,
+                          uint64_t id)
 {
-    if (state->answer.length > OBSERVE_ERROR_MAX)
-        buffer_truncate(&state->answer, OBSERVE_ERROR_MAX);
-}
-
-static void framer_follow(struct observer *observer, struct framer_state *state, struct pending *pending,
-                          enum protocol_outcome outcome, uint64_t id)
-{
+    struct observer *observer = &framer->observer;
     switch (outcome) {
     case PROTOCOL_MORE:
     case PROTOCOL_INTERIM:
         break;
     case PROTOCOL_COMPLETE:
         if (pending != NULL)
-            framer_answered(observer, state, pending);
+            framer_answered(framer, pending);
         else
             observe_drop(observer, OBSERVE_TARGET); /* a push */
         break;
@@ -219,8 +186,8 @@ static void framer_follow(struct observer *observer, struct framer_state *state,
         observe_drop(observer, OBSERVE_TARGET);
         break;
     case PROTOCOL_WHOSE:
-        state->current = framer_find(observer, id);
-        if (state->current == NULL)
+        framer->current = framer_find(observer, id);
+        if (framer->current == NULL)
             observe_lose(observer, "a response has an unknown id");
         break;
     case PROTOCOL_BROKEN:
@@ -229,85 +196,78 @@ static void framer_follow(struct observer *observer, struct framer_state *state,
     }
 }
 
-static void framer_target(struct observer *observer, void *data, struct slice *input)
+static void framer_target(struct framer *framer, struct slice *input)
 {
-    struct framer_state *state = data;
+    struct observer *observer = &framer->observer;
     const struct protocol *protocol = observer->protocol->protocol;
-    bool has_ids = protocol_has_ids(observer->protocol);
-    struct pending *pending = has_ids ? state->current : observe_first(observer);
-    if (observe_first(observer) == NULL && !protocol->has_pushes) { /* a greeting, or the like */
+    struct pending *pending = observe_first(observer);
+    if (pending == NULL && !protocol->has_pushes) { /* a greeting, or the like */
         observe_take(observer, OBSERVE_TARGET, input, input->length);
         observe_drop(observer, OBSERVE_TARGET);
         return;
     }
+    if (protocol_has_ids(observer->protocol))
+        pending = framer->current;
     struct slice rest = *input;
     uint64_t id = 0;
     enum protocol_outcome outcome =
-        protocol->read_response(observer->protocol, framer_connection_state(state),
-                                pending == NULL ? NULL : &pending->request, &rest, &state->answer, &id);
+        protocol->read_response(observer->protocol, framer->connection,
+                                pending == NULL ? NULL : &pending->request, &rest, &framer->answer, &id);
     size_t taken = input->length - rest.length;
     observe_take(observer, OBSERVE_TARGET, input, taken);
-    if (state->answer.failed)
-        buffer_free(&state->answer);
-    framer_keep_answer(state);
-    framer_follow(observer, state, pending, outcome, id);
+    if (framer->answer.failed)
+        buffer_free(&framer->answer);
+    if (framer->answer.length > OBSERVE_ERROR_MAX) /* the error is read from its beginning */
+        buffer_truncate(&framer->answer, OBSERVE_ERROR_MAX);
+    framer_follow(framer, pending, outcome, id);
     if (taken == 0 && outcome != PROTOCOL_WHOSE)
         observe_lose(observer, "a response can't be read");
 }
 
-static void framer_target_end(struct observer *observer, void *data)
+static void framer_target_end(struct observer *observer)
 {
-    struct framer_state *state = data;
+    struct framer *framer = (struct framer *)observer;
     const struct protocol *protocol = observer->protocol->protocol;
     struct pending *first = observe_first(observer);
-    if (first == NULL || protocol->end_response == NULL)
-        return;
-    if (protocol->end_response(observer->protocol, framer_connection_state(state), &first->request,
-                               &state->answer) == PROTOCOL_COMPLETE)
-        framer_answered(observer, state, first);
+    if (first != NULL && protocol->end_response != NULL &&
+        protocol->end_response(observer->protocol, framer->connection, &first->request, &framer->answer) ==
+            PROTOCOL_COMPLETE)
+        framer_answered(framer, first);
+}
+
+static void framer_bytes(struct observer *observer, enum observe_side side, struct slice *input)
+{
+    struct framer *framer = (struct framer *)observer;
+    if (side == OBSERVE_CLIENT)
+        framer_client(framer, input);
+    else
+        framer_target(framer, input);
 }
 
 const struct follower follower_framer = {
-    .size = sizeof(struct framer_state),
+    .size = sizeof(struct framer),
     .open = framer_open,
     .close = framer_close,
-    .client = framer_client,
-    .target = framer_target,
+    .bytes = framer_bytes,
     .target_end = framer_target_end,
 };
 
 /* ---- Without a protocol ---- */
 
-static void raw_client(struct observer *observer, void *state, struct slice *input)
+static void raw_bytes(struct observer *observer, enum observe_side side, struct slice *input)
 {
-    (void)state;
     struct pending *first = observe_first(observer);
     struct slice chunk = *input;
-    observe_take(observer, OBSERVE_CLIENT, input, input->length);
-    if (first != NULL) { /* the request goes on */
-        first->request_bytes += chunk.length;
-        observe_drop(observer, OBSERVE_CLIENT);
-        return;
-    }
-    struct text *text = describe(observer, chunk, chunk.length);
-    struct pending *pending = observe_add(observer, "", text, 0);
-    text_release(text);
-    if (pending != NULL)
-        observe_tell(observer, pending);
-}
-
-static void raw_target(struct observer *observer, void *state, struct slice *input)
-{
-    (void)state;
-    struct pending *first = observe_first(observer);
-    observe_take(observer, OBSERVE_TARGET, input, input->length);
-    if (first != NULL)
+    observe_take(observer, side, input, input->length);
+    if (side == OBSERVE_CLIENT && first == NULL) {
+        framer_ask(observer, chunk, chunk.length);
+    } else if (side == OBSERVE_TARGET && first != NULL) {
         observe_answer(observer, first);
-    else
-        observe_drop(observer, OBSERVE_TARGET);
+    } else {
+        if (first != NULL) /* the request goes on */
+            first->request_bytes += chunk.length;
+        observe_drop(observer, side);
+    }
 }
 
-const struct follower follower_raw = {
-    .client = raw_client,
-    .target = raw_target,
-};
+const struct follower follower_raw = { .size = sizeof(struct observer), .bytes = raw_bytes };

@@ -1,24 +1,16 @@
-#include "protocol/observe/observer.h"
-
 #include "protocol/observe/observe.h"
 
 #include <stdlib.h>
 
-static const struct follower *observer_follower(const struct protocol *protocol)
-{
-    if (protocol == NULL || protocol->turn_gap != NULL)
-        return &follower_raw;
-    return protocol->follower != NULL ? protocol->follower : &follower_framer;
-}
-
 struct observer *observer_create(const struct observer_settings *settings, const struct observer_hooks *hooks,
                                  void *owner)
 {
-    const struct follower *follower = observer_follower(settings->protocol->protocol);
-    size_t size = follower->size;
-    if (follower == &follower_framer)
-        size += observe_framer_size(settings->protocol);
-    struct observer *observer = calloc(1, sizeof *observer + size);
+    const struct protocol *protocol = settings->protocol->protocol;
+    const struct follower *follower = protocol->turn_gap != NULL   ? &follower_raw
+                                      : protocol->follower != NULL ? protocol->follower
+                                                                   : &follower_framer;
+    struct observer *observer =
+        calloc(1, follower->size + protocol->client_size + sizeof(uint64_t) + protocol->connection_size);
     if (observer == NULL)
         return NULL;
     observer->protocol = settings->protocol;
@@ -30,7 +22,7 @@ struct observer *observer_create(const struct observer_settings *settings, const
     observer->sides[OBSERVE_TARGET].limit = settings->response_limit;
     list_init(&observer->pending);
     if (follower->open != NULL)
-        follower->open(observer, observer->state);
+        follower->open(observer);
     return observer;
 }
 
@@ -42,41 +34,34 @@ void observer_destroy(struct observer *observer)
     while ((pending = observe_first(observer)) != NULL)
         observe_forget(observer, pending);
     if (observer->follower->close != NULL)
-        observer->follower->close(observer, observer->state);
-    observe_drop(observer, OBSERVE_CLIENT);
-    observe_drop(observer, OBSERVE_TARGET);
+        observer->follower->close(observer);
+    for (enum observe_side side = OBSERVE_CLIENT; side < OBSERVE_SIDES; side++) {
+        observe_drop(observer, side);
+        buffer_free(&observer->sides[side].packet.body);
+    }
     free(observer);
+}
+
+static void observer_bytes(struct observer *observer, enum observe_side side, struct slice input, int64_t now)
+{
+    observer->now = now;
+    while (input.length > 0 && !observer->is_silent)
+        observer->follower->bytes(observer, side, &input);
 }
 
 void observer_client_bytes(struct observer *observer, const char *bytes, size_t length, int64_t now)
 {
-    struct slice input = { bytes, length };
-    observer->now = now;
-    while (input.length > 0 && !observer->is_silent)
-        observer->follower->client(observer, observer->state, &input);
+    observer_bytes(observer, OBSERVE_CLIENT, (struct slice){ bytes, length }, now);
 }
 
 void observer_target_bytes(struct observer *observer, const char *bytes, size_t length, int64_t now)
 {
-    struct slice input = { bytes, length };
-    observer->now = now;
-    while (input.length > 0 && !observer->is_silent)
-        observer->follower->target(observer, observer->state, &input);
+    observer_bytes(observer, OBSERVE_TARGET, (struct slice){ bytes, length }, now);
 }
 
 void observer_target_end(struct observer *observer, int64_t now)
 {
     observer->now = now;
     if (!observer->is_silent && observer->follower->target_end != NULL)
-        observer->follower->target_end(observer, observer->state);
-}
-
-void observer_end(struct observer *observer)
-{
-    observe_end(observer);
-}
-
-bool observer_is_silent(const struct observer *observer)
-{
-    return observer->is_silent;
+        observer->follower->target_end(observer);
 }

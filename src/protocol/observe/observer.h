@@ -2,10 +2,9 @@
  * and logs. It changes nothing and holds nothing up: it is shown the bytes of both directions in the order in
  * which they came, and says where requests and responses end.
  *
- * How it does that depends on the protocol: framers that can be shared are used as they are, with what they
- * write thrown away; mysql and postgresql have followers of their own; without a protocol (raw) a chunk from
- * the client is a request, together with those that follow it before the target says anything, and the next
- * chunk from the target is its response.
+ * The framers of the shared modes are used as they are, with what they write thrown away; mysql and postgresql
+ * have followers of their own. Without a protocol (raw) what comes from the client before the target says
+ * anything is a request, and the next chunk from the target is its response.
  *
  * What can't be followed (TLS, compression, a protocol broken or left) makes it silent for the rest of the
  * session. Pure: no socket, no clock, no log; memory is bounded whatever passes. */
@@ -54,21 +53,20 @@ struct observer_hooks {
     void (*asked)(void *owner, const struct observation *observation);
     void (*answered)(void *owner, const struct observation *observation);
     void (*unanswered)(void *owner, const struct observation *observation);
-    /* It is silent from now on; at most once. What was pending is told as unanswered before. */
-    void (*lost)(void *owner, const char *why);
+    void (*lost)(void *owner, const char *why); /* it is silent from now on; at most once. May be NULL */
 };
 
+/* Limits are bytes that are kept of each. */
 struct observer_settings {
     const struct protocol_settings *protocol;
-    size_t request_limit; /* bytes that are kept of a request, for asked() */
+    size_t request_limit;
     size_t response_limit;
-    size_t
-        parameter_limit; /* bytes that are kept of the values of a statement; 0: they are not read at all */
+    size_t parameter_limit; /* of the values of a statement; 0: they are not read at all */
 };
 
 struct observer;
 
-/* `settings->protocol` and `hooks` must outlive it. NULL when memory is short. */
+/* `settings->protocol` must outlive it. NULL when memory is short. */
 struct observer *observer_create(const struct observer_settings *settings, const struct observer_hooks *hooks,
                                  void *owner);
 
@@ -84,8 +82,5 @@ void observer_target_end(struct observer *observer, int64_t now);
 
 /* The session is over: tells what is pending as unanswered. */
 void observer_end(struct observer *observer);
-
-/* Whether there is any use in showing it more. */
-bool observer_is_silent(const struct observer *observer);
 
 #endif

@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-bool parameters_take_more(const struct parameters *parameters)
-{
-    return !parameters->is_cut && !parameters->text.failed;
-}
-
 static void add(struct parameters *parameters, const char *bytes, size_t length)
 {
     size_t room = parameters->limit - parameters->text.length;
@@ -53,12 +48,6 @@ void parameters_add_string(struct parameters *parameters, struct slice value, bo
         add(parameters, "...", 3);
 }
 
-void parameters_add_word(struct parameters *parameters, const char *word)
-{
-    begin(parameters);
-    add(parameters, word, strlen(word));
-}
-
 void parameters_print(struct parameters *parameters, const char *format, ...)
 {
     char text[64];
@@ -66,38 +55,31 @@ void parameters_print(struct parameters *parameters, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    parameters_add_word(parameters, text);
+    begin(parameters);
+    add(parameters, text, strlen(text));
 }
 
-/* The shortest that reads back as the same number. */
-static void print_double(char *text, size_t size, double value, bool is_float)
+void parameters_add_float(struct parameters *parameters, uint64_t bits, size_t size, bool is_quoted)
 {
+    uint32_t low = (uint32_t)bits;
+    double value;
+    float single;
+    char text[40];
+    memcpy(&value, &bits, sizeof value);
+    memcpy(&single, &low, sizeof single);
+    if (size == sizeof single)
+        value = (double)single;
+    bool is_float = size == sizeof single && is_quoted;
     int most = is_float ? 9 : 17;
     for (int digits = is_float ? 6 : 15; digits <= most; digits++) {
-        snprintf(text, size, "%.*g", digits, value);
-        if (is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (is_float ? strtof(text, NULL) == single : strtod(text, NULL) == value)
             break;
     }
-}
-
-void parameters_add_double(struct parameters *parameters, double value)
-{
-    char text[40];
-    print_double(text, sizeof text, value, false);
     char *exponent = strchr(text, 'e');
-    if (isfinite(value) && exponent != NULL) /* MySQL: 1e20, PostgreSQL: 1e+20 */
+    if (!is_quoted && exponent != NULL) /* MySQL: 1e20, PostgreSQL: 1e+20 */
         snprintf(exponent, sizeof text - (size_t)(exponent - text), "e%d", atoi(exponent + 1));
-    if (isfinite(value))
-        parameters_add_word(parameters, text);
-    else
-        parameters_add_string(parameters, (struct slice){ text, strlen(text) }, false);
-}
-
-void parameters_add_quoted_double(struct parameters *parameters, double value, bool is_float)
-{
-    char text[40];
-    print_double(text, sizeof text, value, is_float);
-    parameters_add_string(parameters, (struct slice){ text, strlen(text) }, false);
+    parameters_print(parameters, is_quoted || !isfinite(value) ? "'%s'" : "%s", text);
 }
 
 void parameters_add_hex(struct parameters *parameters, struct slice value)

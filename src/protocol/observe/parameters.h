@@ -6,6 +6,8 @@
 #include "base/buffer.h"
 #include "protocol/observe/text.h"
 
+#include <stdint.h>
+
 /* Bytes of one value that are shown, so that those behind a long one are seen as well. */
 #define PARAMETER_MAX ((size_t)1024)
 
@@ -19,18 +21,20 @@ struct parameters {
 };
 
 /* Whether it takes anything more. */
-bool parameters_take_more(const struct parameters *parameters);
+static inline bool parameters_take_more(const struct parameters *parameters)
+{
+    return !parameters->is_cut && !parameters->text.failed;
+}
 
 /* Each adds a value. A string stands in quotes, those within it doubled, with three dots behind it if there
- * is more of it, or too much; what is known to be a number, or a word, stands as it is. */
+ * is more of it, or too much. What is printed, at most 63 bytes, stands as it is. */
 void parameters_add_string(struct parameters *parameters, struct slice value, bool is_cut);
-void parameters_add_word(struct parameters *parameters, const char *word);
 void parameters_print(struct parameters *parameters, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The shortest digits that say exactly this number: as MySQL writes it, and as PostgreSQL does, in quotes. */
-void parameters_add_double(struct parameters *parameters, double value);
-void parameters_add_quoted_double(struct parameters *parameters, double value, bool is_float);
+/* A floating-point number of `size` bytes, in the shortest digits that say exactly it: as PostgreSQL writes
+ * it, in quotes; or as MySQL does, which takes a FLOAT for the DOUBLE that is nearest. */
+void parameters_add_float(struct parameters *parameters, uint64_t bits, size_t size, bool is_quoted);
 
 /* Bytes as PostgreSQL writes them: '\x00ff'. */
 void parameters_add_hex(struct parameters *parameters, struct slice value);

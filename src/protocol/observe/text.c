@@ -31,11 +31,6 @@ void text_release(struct text *text)
         free(text);
 }
 
-struct slice text_slice(const struct text *text)
-{
-    return text == NULL ? SLICE("") : (struct slice){ text->bytes, text->length };
-}
-
 struct entry {
     struct list_node node;
     struct list_node in_bucket;
@@ -45,15 +40,10 @@ struct entry {
     char name[];
 };
 
-static size_t attached_size(const struct text *text)
-{
-    return text == NULL ? 0 : sizeof *text + text->length;
-}
-
 static size_t entry_size(const struct entry *entry)
 {
     return sizeof *entry + entry->name_length + sizeof(struct text) + entry->text->length +
-           attached_size(entry->attached);
+           (entry->attached == NULL ? 0 : sizeof(struct text) + entry->attached->length);
 }
 
 /* FNV-1a. */
@@ -94,8 +84,7 @@ static void drop_excess(struct text_store *store)
 
 void text_store_init(struct text_store *store, size_t limit)
 {
-    store->size = 0;
-    store->limit = limit;
+    *store = (struct text_store){ .limit = limit };
     list_init(&store->entries);
     for (size_t i = 0; i < TEXT_BUCKETS; i++)
         list_init(&store->buckets[i]);
@@ -140,10 +129,10 @@ void text_store_attach(struct text_store *store, const struct text *text, struct
     if (node == &store->entries.head)
         return;
     struct entry *entry = list_entry(node, struct entry, node);
-    store->size -= attached_size(entry->attached);
+    store->size -= entry_size(entry);
     text_release(entry->attached);
     entry->attached = text_reference(attached);
-    store->size += attached_size(attached);
+    store->size += entry_size(entry);
     drop_excess(store);
 }
 

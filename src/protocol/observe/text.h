@@ -24,7 +24,10 @@ struct text *text_reference(struct text *text); /* NULL is allowed, and returned
 void text_release(struct text *text);           /* NULL is allowed */
 
 /* Its bytes; NULL has none. */
-struct slice text_slice(const struct text *text);
+static inline struct slice text_slice(const struct text *text)
+{
+    return text == NULL ? SLICE("") : (struct slice){ text->bytes, text->length };
+}
 
 /* Longest name that is kept; texts with a longer one are not found again. */
 #define TEXT_NAME_MAX 255
@@ -41,12 +44,11 @@ struct text_store {
 
 void text_store_init(struct text_store *store, size_t limit);
 
-/* Adds or replaces. Takes references of its own. What does not fit, or when memory is short, is not there
- * afterwards. Both may be NULL; nothing is kept without a text. */
+/* Adds or replaces, with references of its own; both may be NULL. What has no text, does not fit, or finds
+ * memory short is not there afterwards. */
 void text_store_put(struct text_store *store, struct slice name, struct text *text, struct text *attached);
 
-/* The text of that name, without a reference, or NULL; what is attached to it likewise, unless nobody
- * wants to know (NULL). */
+/* The text of that name and what is attached to it, without references, or NULL. `attached` may be NULL. */
 struct text *text_store_get(struct text_store *store, struct slice name, struct text **attached);
 
 /* Replaces what is attached to this very text, if it is still there; quick for those that were used last. */

@@ -41,172 +41,165 @@ enum postgresql_step {
     STEP_SYNC,
 };
 
+/* The types of messages by which the server says that a step of an extended query is done. */
+static const char *const done[] = {
+    [STEP_PARSE] = "1", [STEP_BIND] = "2", [STEP_DESCRIBE] = "Tn", [STEP_EXECUTE] = "CIs", [STEP_CLOSE] = "3",
+};
+
 struct postgresql {
+    struct observer observer;
     enum postgresql_phase phase;
-    struct packet packets[OBSERVE_SIDES];
     bool is_skipping; /* the server does, up to a Sync that has not come yet */
     bool is_copying;  /* the client sends data in an extended query: its Syncs mean nothing meanwhile */
     struct text_store statements;
     struct text_store portals;
 };
 
-/* Takes a string that a zero ends. One that is not whole is all there is. */
-static struct slice next_string(struct slice *rest)
-{
-    struct slice string = *rest;
-    const char *end = rest->length > 0 ? memchr(rest->bytes, '\0', rest->length) : NULL;
-    if (end != NULL)
-        string.length = (size_t)(end - rest->bytes);
-    slice_skip(rest, end != NULL ? string.length + 1 : rest->length);
-    return string;
-}
-
 /* ---- Requests ---- */
 
-static void begin_step(struct observer *observer, struct postgresql *session, struct pending *pending,
-                       bool is_exchange)
+static void add_step(struct postgresql *session, const char *kind, struct text *text, struct text *parameters,
+                     enum postgresql_step step, bool is_exchange)
 {
-    if (pending != NULL && is_exchange)
+    struct observer *observer = &session->observer;
+    struct pending *pending = observe_add(observer, kind, text, parameters, (int)step);
+    if (pending == NULL)
+        return;
+    if (is_exchange)
         observe_tell(observer, pending);
-    if (pending == NULL || !session->is_skipping)
+    if (!session->is_skipping)
         return;
     if (is_exchange)
         observe_note_error(observer, SLICE("skipped after an error"));
     observe_answer(observer, pending);
 }
 
-static void add_step(struct observer *observer, struct postgresql *session, const char *kind,
-                     struct text *text, enum postgresql_step step, bool is_exchange)
+/* Types of parameters, which stand behind their count; NULL: nobody wants to know. */
+static struct text *read_types(const struct postgresql *session, struct reader *body)
 {
-    begin_step(observer, session, observe_add(observer, kind, text, (int)step), is_exchange);
+    reader_big(body, 2);
+    if (session->observer.parameter_limit == 0 || body->rest.length == 0)
+        return NULL;
+    return text_create(body->rest, TYPES_KEEP);
 }
 
-static void client_parse(struct observer *observer, struct postgresql *session, struct slice body)
+static void client_query(struct postgresql *session, struct reader *body)
 {
-    struct slice name = next_string(&body);
-    struct slice query = next_string(&body);
-    struct text *text = text_create(query, OBSERVE_TEXT_MAX);
-    struct text *types = NULL;
-    if (observer->parameter_limit > 0 && body.length > 2) /* behind their count */
-        types = text_create((struct slice){ body.bytes + 2, body.length - 2 }, TYPES_KEEP);
-    text_store_put(&session->statements, name, text, types);
-    text_release(types);
-    add_step(observer, session, "prepare", text, STEP_PARSE, name.length > 0);
+    struct text *text = text_create(reader_string(body), OBSERVE_TEXT_MAX);
+    add_step(session, "query", text, NULL, STEP_QUERY, true);
     text_release(text);
 }
 
-static void client_bind(struct observer *observer, struct postgresql *session, struct slice body)
+static void client_function(struct postgresql *session, struct reader *)
 {
-    struct slice portal = next_string(&body);
+    add_step(session, "function", NULL, NULL, STEP_FUNCTION, true);
+}
+
+static void client_parse(struct postgresql *session, struct reader *body)
+{
+    struct slice name = reader_string(body);
+    struct text *text = text_create(reader_string(body), OBSERVE_TEXT_MAX);
+    struct text *types = read_types(session, body);
+    text_store_put(&session->statements, name, text, types);
+    text_release(types);
+    add_step(session, "prepare", text, NULL, STEP_PARSE, name.length > 0);
+    text_release(text);
+}
+
+static void client_bind(struct postgresql *session, struct reader *body)
+{
+    size_t limit = session->observer.parameter_limit;
+    struct slice portal = reader_string(body);
     struct text *types, *parameters = NULL;
-    struct text *text = text_store_get(&session->statements, next_string(&body), &types);
-    if (observer->parameter_limit > 0 && text != NULL)
-        parameters = postgresql_parameters(body, text_slice(types), observer->parameter_limit);
+    struct text *text = text_store_get(&session->statements, reader_string(body), &types);
+    if (limit > 0 && text != NULL)
+        parameters = postgresql_parameters(body, text_slice(types), limit);
     text_store_put(&session->portals, portal, text, parameters);
     text_release(parameters);
-    add_step(observer, session, "bind", text, STEP_BIND, false);
+    add_step(session, "bind", text, NULL, STEP_BIND, false);
 }
 
 /* A statement's description tells the types of its parameters that the client has not said itself. */
-static void client_describe(struct observer *observer, struct postgresql *session, struct slice body)
+static void client_describe(struct postgresql *session, struct reader *body)
 {
     struct text *text = NULL;
-    bool is_statement = body.length > 0 && body.bytes[0] == 'S';
-    if (body.length > 0)
-        slice_skip(&body, 1);
-    if (is_statement)
-        text = text_store_get(&session->statements, next_string(&body), NULL);
-    add_step(observer, session, "describe", text, STEP_DESCRIBE, false);
+    if (reader_big(body, 1) == 'S')
+        text = text_store_get(&session->statements, reader_string(body), NULL);
+    add_step(session, "describe", text, NULL, STEP_DESCRIBE, false);
 }
 
-static void client_execute(struct observer *observer, struct postgresql *session, struct slice body)
+static void client_execute(struct postgresql *session, struct reader *body)
 {
     struct text *parameters;
-    struct text *text = text_store_get(&session->portals, next_string(&body), &parameters);
-    struct pending *pending = observe_add(observer, "execute", text, STEP_EXECUTE);
-    observe_add_parameters(observer, pending, parameters);
-    begin_step(observer, session, pending, true);
+    struct text *text = text_store_get(&session->portals, reader_string(body), &parameters);
+    add_step(session, "execute", text, parameters, STEP_EXECUTE, true);
 }
 
-static void client_close(struct observer *observer, struct postgresql *session, struct slice body)
+static void client_close(struct postgresql *session, struct reader *body)
 {
-    bool is_portal = body.length > 0 && body.bytes[0] == 'P';
-    if (body.length > 0)
-        slice_skip(&body, 1);
-    text_store_remove(is_portal ? &session->portals : &session->statements, next_string(&body));
-    add_step(observer, session, "", NULL, STEP_CLOSE, false);
+    bool is_portal = reader_big(body, 1) == 'P';
+    text_store_remove(is_portal ? &session->portals : &session->statements, reader_string(body));
+    add_step(session, "", NULL, NULL, STEP_CLOSE, false);
 }
 
-static void client_sync(struct observer *observer, struct postgresql *session)
+/* Passwords, and the end. */
+static void client_other(struct postgresql *session, struct reader *)
+{
+    observe_drop(&session->observer, OBSERVE_CLIENT);
+}
+
+static void client_sync(struct postgresql *session, struct reader *body)
 {
     if (!session->is_copying) {
         session->is_skipping = false;
-        observe_add(observer, "", NULL, STEP_SYNC);
+        observe_add(&session->observer, "", NULL, NULL, STEP_SYNC);
     }
-    observe_drop(observer, OBSERVE_CLIENT);
+    client_other(session, body);
 }
 
 /* Data of a COPY belong to its query. */
-static void client_copy(struct observer *observer, struct postgresql *session, char type)
+static void client_copy(struct postgresql *session, struct reader *body)
 {
-    struct pending *first = observe_first(observer);
+    struct pending *first = observe_first(&session->observer);
     if (first != NULL && first->is_exchange)
-        first->request_bytes += observer->sides[OBSERVE_CLIENT].count;
-    observe_drop(observer, OBSERVE_CLIENT);
-    if (type != 'd')
-        session->is_copying = false;
+        first->request_bytes += session->observer.sides[OBSERVE_CLIENT].count;
+    client_other(session, body);
 }
 
-static void client_message(struct observer *observer, struct postgresql *session, char type,
-                           struct slice body)
+static void client_copy_end(struct postgresql *session, struct reader *body)
 {
-    switch (type) {
-    case 'Q': {
-        struct text *text = text_create(next_string(&body), OBSERVE_TEXT_MAX);
-        add_step(observer, session, "query", text, STEP_QUERY, true);
-        text_release(text);
-        break;
-    }
-    case 'F':
-        add_step(observer, session, "function", NULL, STEP_FUNCTION, true);
-        break;
-    case 'P':
-        client_parse(observer, session, body);
-        break;
-    case 'B':
-        client_bind(observer, session, body);
-        break;
-    case 'D':
-        client_describe(observer, session, body);
-        break;
-    case 'E':
-        client_execute(observer, session, body);
-        break;
-    case 'C':
-        client_close(observer, session, body);
-        break;
-    case 'S':
-        client_sync(observer, session);
-        break;
-    case 'd':
-    case 'c':
-    case 'f':
-        client_copy(observer, session, type);
-        break;
-    case 'H': /* Flush */
-        break;
-    case 'p': /* passwords */
-    case 'X': /* Terminate */
-        observe_drop(observer, OBSERVE_CLIENT);
-        break;
-    default:
-        observe_lose(observer, "the client sends a message of unknown type");
-    }
+    client_copy(session, body);
+    session->is_copying = false;
 }
 
-static void startup_message(struct observer *observer, struct postgresql *session, struct slice body)
+/* Belongs to what comes next. */
+static void client_flush(struct postgresql *, struct reader *)
 {
-    uint32_t code = body.length >= 4 ? postgresql_integer(body.bytes) : 0;
+}
+
+static void client_message(struct postgresql *session, char type, struct reader *body)
+{
+    static const struct {
+        char type;
+        void (*read)(struct postgresql *session, struct reader *body);
+    } messages[] = {
+        { 'Q', client_query },    { 'F', client_function }, { 'P', client_parse },    { 'B', client_bind },
+        { 'D', client_describe }, { 'E', client_execute },  { 'C', client_close },    { 'S', client_sync },
+        { 'd', client_copy },     { 'c', client_copy_end }, { 'f', client_copy_end }, { 'H', client_flush },
+        { 'p', client_other },    { 'X', client_other },
+    };
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        if (messages[i].type == type) {
+            messages[i].read(session, body);
+            return;
+        }
+    }
+    observe_lose(&session->observer, "the client sends a message of unknown type");
+}
+
+static void startup_message(struct postgresql *session, struct reader *body)
+{
+    struct observer *observer = &session->observer;
+    uint32_t code = (uint32_t)reader_big(body, 4);
     observe_drop(observer, OBSERVE_CLIENT);
     if (code == CODE_SSL || code == CODE_GSS)
         session->phase = POSTGRESQL_ASKED;
@@ -221,13 +214,12 @@ static void startup_message(struct observer *observer, struct postgresql *sessio
 /* ---- Responses ---- */
 
 /* An error's fields, each a letter and a string: severity, code, message. */
-static void note_error(struct observer *observer, struct slice body)
+static void note_error(struct observer *observer, struct reader *body)
 {
     struct slice severity = SLICE(""), code = SLICE(""), message = SLICE("");
-    while (body.length > 1 && body.bytes[0] != '\0') {
-        char field = body.bytes[0];
-        slice_skip(&body, 1);
-        struct slice value = next_string(&body);
+    uint64_t field;
+    while (body->rest.length > 1 && (field = reader_big(body, 1)) != '\0') {
+        struct slice value = reader_string(body);
         if (field == 'S')
             severity = value;
         else if (field == 'C')
@@ -239,9 +231,15 @@ static void note_error(struct observer *observer, struct slice body)
                         code.bytes, (int)message.length, message.bytes);
 }
 
-static bool is_first(const struct pending *first, enum postgresql_step step)
+static bool is_step(const struct pending *pending, enum postgresql_step step)
 {
-    return first != NULL && first->code == (int)step;
+    return pending != NULL && pending->code == (int)step;
+}
+
+/* Requests whose answer ends with ReadyForQuery. */
+static bool is_simple(const struct pending *pending)
+{
+    return is_step(pending, STEP_QUERY) || is_step(pending, STEP_FUNCTION);
 }
 
 /* Whether anything up to the next Sync is an exchange, which can be said to have failed. */
@@ -256,40 +254,40 @@ static bool has_exchange(const struct observer *observer)
     return false;
 }
 
-static void server_error(struct observer *observer, struct postgresql *session, struct slice body)
+static void server_error(struct postgresql *session, struct reader *body)
 {
+    struct observer *observer = &session->observer;
     struct pending *first = observe_first(observer);
     session->is_copying = false;
     if (first == NULL) { /* such as that the server shuts down */
         observe_drop(observer, OBSERVE_TARGET);
         return;
     }
-    if (is_first(first, STEP_SYNC)) /* the end of an implicit transaction */
+    if (is_step(first, STEP_SYNC)) /* the end of an implicit transaction */
         return;
     note_error(observer, body);
-    if (is_first(first, STEP_QUERY) || is_first(first, STEP_FUNCTION))
+    if (is_simple(first))
         return;
     if (!has_exchange(observer))
         observe_tell(observer, first);
-    session->is_skipping = true;
-    while ((first = observe_first(observer)) != NULL && !is_first(first, STEP_SYNC)) {
+    for (; first != NULL && !is_step(first, STEP_SYNC); first = observe_first(observer)) {
         if (first->is_exchange)
             observe_note_error(observer, SLICE("skipped after an error"));
         observe_answer(observer, first);
     }
-    if (first != NULL)
-        session->is_skipping = false;
+    session->is_skipping = first == NULL;
 }
 
-static void server_ready(struct observer *observer, struct postgresql *session)
+static void server_ready(struct postgresql *session)
 {
+    struct observer *observer = &session->observer;
     struct pending *first = observe_first(observer);
     if (session->phase == POSTGRESQL_LOGIN) {
         session->phase = POSTGRESQL_READY;
         observe_drop(observer, OBSERVE_TARGET);
-    } else if (is_first(first, STEP_QUERY) || is_first(first, STEP_FUNCTION)) {
+    } else if (is_simple(first)) {
         observe_answer(observer, first);
-    } else if (is_first(first, STEP_SYNC)) {
+    } else if (is_step(first, STEP_SYNC)) {
         observe_answer(observer, first);
         observe_drop(observer, OBSERVE_TARGET);
         observer->error_length = 0;
@@ -298,83 +296,69 @@ static void server_ready(struct observer *observer, struct postgresql *session)
     }
 }
 
-/* One of the steps of an extended query is done. */
-static void server_step(struct observer *observer, enum postgresql_step step)
-{
-    struct pending *first = observe_first(observer);
-    if (is_first(first, step))
-        observe_answer(observer, first);
-    else if (!is_first(first, STEP_QUERY))
-        observe_lose(observer, "requests and answers are out of step");
-}
-
 /* The types of parameters, of the statement that is being described. */
-static void server_types(struct observer *observer, struct postgresql *session, struct slice body)
+static void server_types(struct postgresql *session, struct reader *body)
 {
-    const struct pending *first = observe_first(observer);
-    if (observer->parameter_limit == 0 || body.length <= 2 || !is_first(first, STEP_DESCRIBE) ||
-        first->text == NULL)
-        return;
-    struct text *types = text_create((struct slice){ body.bytes + 2, body.length - 2 }, TYPES_KEEP);
-    text_store_attach(&session->statements, first->text, types);
+    const struct pending *first = observe_first(&session->observer);
+    struct text *types = read_types(session, body);
+    if (types != NULL && is_step(first, STEP_DESCRIBE) && first->text != NULL)
+        text_store_attach(&session->statements, first->text, types);
     text_release(types);
 }
 
 /* In an extended query the Syncs that the client has sent behind it are passed over while it sends its data. */
-static void server_copy_in(struct observer *observer, struct postgresql *session)
+static void server_copy_in(struct postgresql *session)
 {
-    const struct pending *first = observe_first(observer);
-    if (!is_first(first, STEP_EXECUTE))
+    struct observer *observer = &session->observer;
+    if (!is_step(observe_first(observer), STEP_EXECUTE))
         return;
     session->is_copying = true;
     list_foreach(&observer->pending, node)
     {
         struct pending *pending = list_entry(node, struct pending, node);
-        if (pending->code == STEP_SYNC)
+        if (is_step(pending, STEP_SYNC))
             observe_answer(observer, pending);
     }
 }
 
-static void server_message(struct observer *observer, struct postgresql *session, char type,
-                           struct slice body)
+/* Rows, data, notices, and whatever later versions add to them; or a step of an extended query is done. */
+static void server_other(struct observer *observer, char type)
+{
+    struct pending *first = observe_first(observer);
+    size_t step = 0;
+    while (step < sizeof done / sizeof done[0] &&
+           (done[step] == NULL || type == '\0' || strchr(done[step], type) == NULL))
+        step++;
+    if (step == sizeof done / sizeof done[0]) {
+        if (first == NULL)
+            observe_drop(observer, OBSERVE_TARGET);
+    } else if (is_step(first, (enum postgresql_step)step)) {
+        observe_answer(observer, first);
+    } else if (!is_step(first, STEP_QUERY)) {
+        observe_lose(observer, "requests and answers are out of step");
+    }
+}
+
+static void server_message(struct postgresql *session, char type, struct reader *body)
 {
     switch (type) {
     case 'Z':
-        server_ready(observer, session);
+        server_ready(session);
         break;
     case 'E':
-        server_error(observer, session, body);
-        break;
-    case 'C':
-    case 'I':
-    case 's':
-        server_step(observer, STEP_EXECUTE);
-        break;
-    case '1':
-        server_step(observer, STEP_PARSE);
-        break;
-    case '2':
-        server_step(observer, STEP_BIND);
-        break;
-    case '3':
-        server_step(observer, STEP_CLOSE);
-        break;
-    case 'T':
-    case 'n':
-        server_step(observer, STEP_DESCRIBE);
+        server_error(session, body);
         break;
     case 't':
-        server_types(observer, session, body);
+        server_types(session, body);
         break;
     case 'G':
-        server_copy_in(observer, session);
+        server_copy_in(session);
         break;
     case 'W':
-        observe_lose(observer, "the session turns to replication");
+        observe_lose(&session->observer, "the session turns to replication");
         break;
-    default: /* rows, data, notices, and whatever later versions add to them */
-        if (observe_first(observer) == NULL)
-            observe_drop(observer, OBSERVE_TARGET);
+    default:
+        server_other(&session->observer, type);
     }
 }
 
@@ -391,46 +375,32 @@ static size_t bytes_to_keep(const struct observer *observer, enum observe_side s
 }
 
 /* Reads a message's head. False if there is none yet, or it can't be one. */
-static bool read_head(struct observer *observer, struct packet *packet, enum observe_side side, bool has_type,
-                      struct slice *input)
+static bool read_head(struct observer *observer, enum observe_side side, bool has_type, struct slice *input)
 {
-    size_t at = has_type ? 1 : 0;
-    if (!packet_read_head(packet, observer, side, input, at + 4))
+    struct packet *packet = &observer->sides[side].packet;
+    struct reader head = { .rest = { (const char *)packet->head, has_type ? 5 : 4 } };
+    if (!packet_read_head(observer, side, input, head.rest.length))
         return packet->has_head;
-    uint32_t length = postgresql_integer((const char *)packet->head + at);
+    char type = has_type ? (char)reader_little(&head, 1) : '\0';
+    uint64_t length = reader_big(&head, 4);
     if (length < 4 || length > (has_type ? MESSAGE_MAX : STARTUP_MAX)) {
         observe_lose(observer, "the session is no longer one of PostgreSQL, or turns to TLS");
         return false;
     }
     packet->left = length - 4;
-    packet->keep = bytes_to_keep(observer, side, has_type ? (char)packet->head[0] : '\0');
+    packet->keep = bytes_to_keep(observer, side, type);
     return true;
 }
 
-static void postgresql_client(struct observer *observer, void *state, struct slice *input)
+/* The byte of the server that says whether the session will be encrypted. */
+static void read_verdict(struct postgresql *session, enum observe_side side, struct slice *input)
 {
-    struct postgresql *session = state;
-    struct packet *packet = &session->packets[OBSERVE_CLIENT];
-    bool has_type = session->phase != POSTGRESQL_STARTUP;
-    struct slice body;
-    if (session->phase == POSTGRESQL_ASKED) {
+    struct observer *observer = &session->observer;
+    char verdict = input->bytes[0];
+    if (side == OBSERVE_CLIENT) {
         observe_lose(observer, "the client does not wait for the answer about encryption");
         return;
     }
-    if (!read_head(observer, packet, OBSERVE_CLIENT, has_type, input) ||
-        !packet_read_body(packet, observer, OBSERVE_CLIENT, input, &body))
-        return;
-    if (has_type)
-        client_message(observer, session, (char)packet->head[0], body);
-    else
-        startup_message(observer, session, body);
-    packet_next(packet);
-}
-
-/* The byte that says whether the session will be encrypted. */
-static void read_verdict(struct observer *observer, struct postgresql *session, struct slice *input)
-{
-    char verdict = input->bytes[0];
     observe_take(observer, OBSERVE_TARGET, input, 1);
     observe_drop(observer, OBSERVE_TARGET);
     if (verdict == 'N')
@@ -439,46 +409,46 @@ static void read_verdict(struct observer *observer, struct postgresql *session, 
         observe_lose(observer, verdict == 'S' ? "the session turns to TLS" : "the session is encrypted");
 }
 
-static void postgresql_target(struct observer *observer, void *state, struct slice *input)
+static void postgresql_bytes(struct observer *observer, enum observe_side side, struct slice *input)
 {
-    struct postgresql *session = state;
-    struct packet *packet = &session->packets[OBSERVE_TARGET];
-    struct slice body;
+    struct postgresql *session = (struct postgresql *)observer;
+    struct packet *packet = &observer->sides[side].packet;
+    bool has_type = side == OBSERVE_TARGET || session->phase != POSTGRESQL_STARTUP;
+    struct reader body = { .failed = false };
     if (session->phase == POSTGRESQL_ASKED) {
-        read_verdict(observer, session, input);
+        read_verdict(session, side, input);
         return;
     }
-    if (!read_head(observer, packet, OBSERVE_TARGET, true, input) ||
-        !packet_read_body(packet, observer, OBSERVE_TARGET, input, &body))
+    if (!read_head(observer, side, has_type, input) || !packet_read_body(observer, side, input, &body.rest))
         return;
-    server_message(observer, session, (char)packet->head[0], body);
-    packet_next(packet);
+    if (side == OBSERVE_TARGET)
+        server_message(session, (char)packet->head[0], &body);
+    else if (has_type)
+        client_message(session, (char)packet->head[0], &body);
+    else
+        startup_message(session, &body);
+    buffer_free(&packet->body);
 }
 
-static void postgresql_open(struct observer *observer, void *state)
+static void postgresql_open(struct observer *observer)
 {
-    struct postgresql *session = state;
-    (void)observer;
+    struct postgresql *session = (struct postgresql *)observer;
     text_store_init(&session->statements, OBSERVE_TEXTS_MAX / 2);
     text_store_init(&session->portals, OBSERVE_TEXTS_MAX / 2);
 }
 
-static void postgresql_close(struct observer *observer, void *state)
+static void postgresql_close(struct observer *observer)
 {
-    struct postgresql *session = state;
-    (void)observer;
+    struct postgresql *session = (struct postgresql *)observer;
     text_store_clear(&session->statements);
     text_store_clear(&session->portals);
-    for (int i = 0; i < OBSERVE_SIDES; i++)
-        packet_next(&session->packets[i]);
 }
 
 static const struct follower postgresql_follower = {
     .size = sizeof(struct postgresql),
     .open = postgresql_open,
     .close = postgresql_close,
-    .client = postgresql_client,
-    .target = postgresql_target,
+    .bytes = postgresql_bytes,
 };
 
 const struct protocol protocol_postgresql = { .name = "postgresql", .follower = &postgresql_follower };

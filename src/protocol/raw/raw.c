@@ -7,13 +7,10 @@
 
 #include <inttypes.h>
 
-static enum protocol_outcome raw_read_request(const struct protocol_settings *settings, void *client,
+static enum protocol_outcome raw_read_request(const struct protocol_settings *, void *,
                                               struct protocol_request *request, struct slice *input,
-                                              struct buffer *out, struct buffer *answer)
+                                              struct buffer *out, struct buffer *)
 {
-    (void)settings;
-    (void)client;
-    (void)answer;
     if (input->length == 0)
         return PROTOCOL_MORE;
     pass(input, input->length, out);
@@ -21,14 +18,10 @@ static enum protocol_outcome raw_read_request(const struct protocol_settings *se
     return PROTOCOL_COMPLETE;
 }
 
-static enum protocol_outcome raw_read_response(const struct protocol_settings *settings, void *connection,
-                                               struct protocol_request *request, struct slice *input,
-                                               struct buffer *out, uint64_t *id)
+static enum protocol_outcome raw_read_response(const struct protocol_settings *, void *,
+                                               struct protocol_request *, struct slice *input,
+                                               struct buffer *out, uint64_t *)
 {
-    (void)settings;
-    (void)connection;
-    (void)request;
-    (void)id;
     if (input->length == 0)
         return PROTOCOL_MORE;
     pass(input, input->length, out);

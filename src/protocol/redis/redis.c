@@ -7,9 +7,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-static void open_client(const struct protocol_settings *settings, void *client, uint64_t number)
+static void open_client(const struct protocol_settings *, void *client, uint64_t number)
 {
-    (void)settings;
     ((struct redis_client *)client)->number = number;
 }
 
@@ -18,24 +17,28 @@ static void close_client(void *client)
     free(((struct redis_client *)client)->name);
 }
 
-static bool write_error(const struct protocol_settings *settings, const struct protocol_request *request,
+static bool write_error(const struct protocol_settings *, const struct protocol_request *request,
                         enum reason reason, struct buffer *out)
 {
-    (void)settings;
     if (request->begun)
         return false;
     buffer_print(out, "-ERR proximux: %s\r\n", reason_phrase(reason));
     return true;
 }
 
-/* Moves a word from the text to `name`, in lower case; returns its length, at most REDIS_NAME_MAX. */
-static size_t copy_word(struct slice *text, char *name)
+/* The class of the command that a description begins with. */
+static enum redis_class class_of(char *text)
 {
-    size_t length = 0;
-    for (; length < text->length && length < REDIS_NAME_MAX && text->bytes[length] != ' '; length++)
-        name[length] = (char)tolower((unsigned char)text->bytes[length]);
-    slice_skip(text, length < text->length ? length + 1 : length);
-    return length;
+    for (char *c = text; *c != '\0'; c++)
+        *c = (char)tolower((unsigned char)*c);
+    char *rest = text;
+    const char *name = strsep(&rest, " ");
+    enum redis_class class = redis_command_class(name);
+    if (rest == NULL || !redis_has_subcommands(class))
+        return class;
+    rest[-1] = '|';
+    strsep(&rest, " ");
+    return redis_command_class(name);
 }
 
 /* In proxy mode the target answers also what is refused or answered here in shared modes, but not always
@@ -44,34 +47,24 @@ static bool observes(const struct protocol_settings *settings, struct protocol_r
                      struct slice bytes)
 {
     struct buffer text = { 0 };
-    char name[REDIS_NAME_MAX + 1 + REDIS_NAME_MAX + 1];
     if (bytes.length > 4 * REDIS_NAME_MAX) /* the first two words are enough */
         bytes.length = 4 * REDIS_NAME_MAX;
     redis_describe(settings, bytes, &text);
-    struct slice words = text.length > 0 ? buffer_slice(&text) : SLICE("");
-    size_t length = copy_word(&words, name);
-    name[length] = '\0';
-    enum redis_class class = redis_command_class(name);
-    if (redis_has_subcommands(class)) {
-        name[length] = '|';
-        name[length + 1 + copy_word(&words, name + length + 1)] = '\0';
-        class = redis_command_class(name);
-    }
+    buffer_append(&text, "", 1);
+    bool is_paired = text.failed || class_of(buffer_bytes(&text)) != REDIS_UNPAIRED;
     buffer_free(&text);
     request->local = false;
-    return class != REDIS_UNPAIRED;
+    return is_paired;
 }
 
 /* A name, or the beginning of one with an asterisk. */
 static bool is_command(const char *text)
 {
-    size_t length = strlen(text);
-    if (length > 0 && text[length - 1] == '*')
-        length--;
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)text[i] <= ' ' || (unsigned char)text[i] > '~' || text[i] == '*')
-            return false;
-    return *text != '\0';
+    const char *end = text;
+    while (isgraph((unsigned char)*end) && *end != '*')
+        end++;
+    end += *end == '*';
+    return *end == '\0' && end > text;
 }
 
 static const struct key redis_keys[] = {
@@ -88,10 +81,9 @@ static const struct key redis_keys[] = {
                            "character"),
 };
 
-static void check(const struct protocol_settings *settings, bool is_shared, const struct key_report *report)
+static void check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
     const struct redis_settings *own = redis_own(settings);
-    (void)is_shared;
     if (own->username.length > 0 && own->password.length == 0)
         key_error(report, "username", "needs a password");
     if (!own->client_auth && own->password.length == 0)

@@ -43,29 +43,43 @@ struct redis_number {
     bool ended; /* the CR was seen */
 };
 
-enum redis_step { REDIS_MORE, REDIS_DONE, REDIS_BAD };
-
-/* Takes one more byte of a number. As strict as Redis is with clients: no plus sign, no leading zero. DONE
- * after the LF; then `value` counts. */
-enum redis_step redis_number_read(struct redis_number *number, char c);
+/* Takes one more byte of a number. As strict as Redis is with clients: no plus sign, no leading zero.
+ * COMPLETE after the LF; then `value` counts. */
+enum protocol_outcome redis_number_read(struct redis_number *number, char c);
 
 /* Reads a whole string as number, in the same way; false if it is none. */
 bool redis_number_parse(struct slice text, int64_t *value);
 
-/* Appends text from outside to an error: what is not printable as \xNN, cut after so many bytes. */
+/* Takes a type, its number and their CRLF off the bytes. False: there is no such type, or none that is not negative. */
+bool redis_number_take(struct slice *bytes, char type, int64_t *value);
+
+/* Appends a bulk string. */
+void redis_append_bulk(struct buffer *buffer, struct slice text);
+
+/* Appends text: what is not printable as \xNN, the `quoted` characters behind a backslash. */
+void redis_append_escaped(struct buffer *buffer, struct slice text, const char *quoted);
+
+/* Appends text from outside to an error: escaped, cut after so many bytes. */
 #define REDIS_ESCAPED_MAX ((size_t)100)
-void redis_append_escaped(struct buffer *buffer, struct slice text);
+void redis_append_cited(struct buffer *buffer, struct slice text);
+
+#define REDIS_INLINE_BIG "-ERR Protocol error: too big inline request"
+
+/* Takes the quotes off the words of `line` (without its end, and without NUL) as Redis does, and appends them
+ * to `array` as an array of bulk strings of at most `limit` bytes; nothing if there is no word. Returns NULL, or the
+ * error. */
+const char *redis_inline_convert(struct slice line, size_t limit, struct buffer *array);
 
 /* ---- Commands (redis_commands.c) ---------------------------------------------------------------------- */
 
 /* What becomes of a command; redis_commands.c says what each means, and which commands it has. */
 enum redis_class {
     REDIS_UNKNOWN,
+    REDIS_LOCAL,
     REDIS_SHARED,
     REDIS_OPTIONS,
     REDIS_PARTLY,
     REDIS_CONTAINER,
-    REDIS_LOCAL,
     REDIS_STATE,
     REDIS_BLOCKS,
     REDIS_STOPS,
@@ -76,8 +90,8 @@ enum redis_class {
 /* The class of the command of that name: lower case, ended by a zero; subcommands as "client|id". */
 enum redis_class redis_command_class(const char *name);
 
-/* Why commands of the class are refused, to follow the command's name; NULL: they are not. */
-const char *redis_class_refusal(enum redis_class class);
+/* Why commands of a class are refused, to follow the command's name; NULL: they are not. */
+extern const char *const redis_refusals[REDIS_FORBIDDEN + 1];
 
 /* Whether the class of a command depends on its second word. */
 static inline bool redis_has_subcommands(enum redis_class class)
@@ -85,17 +99,12 @@ static inline bool redis_has_subcommands(enum redis_class class)
     return class == REDIS_CONTAINER || class == REDIS_PARTLY;
 }
 
+/* Whether the command of that name is answered here (redis_local.c). */
+bool redis_is_local(const char *name);
+
 /* Whether the operator admits the command: one of redis_settings.commands names it, or is its beginning
  * followed by '*'. */
 bool redis_command_admitted(const struct protocol_settings *settings, struct slice name);
-
-/* ---- Inline commands (redis_inline.c) ----------------------------------------------------------------- */
-
-enum redis_inline { REDIS_INLINE_ARRAY, REDIS_INLINE_EMPTY, REDIS_INLINE_UNBALANCED, REDIS_INLINE_BIG };
-
-/* Takes the quotes off the words of `line` (without its end, and without NUL) as Redis does, and appends them
- * to `array` as an array of bulk strings, unless that would have more than `limit` bytes. */
-enum redis_inline redis_inline_convert(struct slice line, size_t limit, struct buffer *array);
 
 /* ---- Requests (redis_request.c, redis_local.c) -------------------------------------------------------- */
 
@@ -117,7 +126,6 @@ enum redis_way { REDIS_UNDECIDED, REDIS_FORWARD, REDIS_ANSWER, REDIS_REFUSE };
 struct redis_client {
     uint64_t number;
     char *name; /* owned; NULL: it has given itself none */
-    size_t name_length;
     bool authenticated;
     uint64_t looked_at; /* bytes, as often as they are looked at: for a test */
 
@@ -131,15 +139,15 @@ struct redis_client {
         int64_t count;  /* arguments in all, the name included */
         int64_t index;  /* of the present one */
         int64_t length; /* of the present one, in bytes */
-        int64_t left;   /* bytes of it that have to come */
+        uint64_t left;  /* bytes of it that have to come */
         unsigned skip;  /* arguments that belong to an option */
-        size_t written; /* bytes of the present argument that were kept */
+        size_t word_length;
+        size_t option_length;
         enum redis_class class;
     } reading;
 
-    /* The name, then "name|subcommand", in lower case and ended by a zero. */
+    /* The name, then "name|subcommand", in lower case and ended by a zero; and the present option, likewise. */
     char word[REDIS_NAME_MAX + 1 + REDIS_NAME_MAX + 1];
-    size_t word_length;
     char option[REDIS_OPTION_MAX + 1];
 };
 
@@ -178,7 +186,7 @@ struct redis_connection {
     bool is_push;
     bool begins_stream; /* behind the '?' that stands for a number */
     struct redis_number number;
-    int64_t left; /* bytes of a bulk string that have to come; characters of a word that came */
+    uint64_t left; /* bytes of a bulk string that have to come; whether a word has characters */
     /* Elements that have to come, however deep they lie: in all, and within each streamed aggregate. */
     int64_t open[REDIS_STREAMED_DEPTH_MAX + 1];
     unsigned depth;
@@ -197,11 +205,7 @@ enum protocol_outcome redis_read_handshake(const struct protocol_settings *setti
 
 /* ---- Descriptions (redis_describe.c) ------------------------------------------------------------------ */
 
-/* The describe() of struct protocol: the command with its arguments, quoted where they need it, long ones
- * cut. */
 void redis_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
-
-/* The describe_error() of struct protocol. */
 void redis_describe_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 
 #endif

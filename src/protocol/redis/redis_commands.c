@@ -13,10 +13,11 @@
  * unpaired   is not followed by one answer, so that all later ones would reach the wrong clients
  * forbidden  no command: a browser was made to speak to Redis, which closes then
  *
- * Each list is sorted by strcmp(). The key `commands` admits what is refused, but for unpaired. */
+ * Each list is sorted by strcmp(). Those that are local stand in redis_local.c. The key `commands` admits what is refused, but for unpaired. */
 #include "protocol/redis/redis.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 /* clang-format off */
 static const char *const shared[] = {
@@ -50,10 +51,6 @@ static const char *const shared[] = {
 static const char *const options[] = { "xread", "xreadgroup" };
 static const char *const partly[] = { "cluster" };
 static const char *const containers[] = { "client", "script" };
-static const char *const local[] = {
-    "auth", "client|getname", "client|id", "client|setinfo", "client|setname", "hello", "quit", "reset",
-    "select",
-};
 static const char *const state[] = {
     "asking", "client|caching", "client|no-evict", "client|no-touch", "client|tracking", "discard", "exec",
     "multi", "readonly", "readwrite", "unwatch", "watch",
@@ -75,21 +72,22 @@ static const char *const forbidden[] = { "host:", "post" };
 
 /* The first list is that of the commands that are asked for most. */
 static const struct {
-    enum redis_class class;
-    const char *refusal; /* NULL: it is not refused for its class */
     const char *const *names;
     size_t count;
-} classes[] = {
-    { REDIS_SHARED, NULL, NAMES(shared) },
-    { REDIS_OPTIONS, NULL, NAMES(options) },
-    { REDIS_PARTLY, NULL, NAMES(partly) },
-    { REDIS_CONTAINER, NULL, NAMES(containers) },
-    { REDIS_LOCAL, NULL, NAMES(local) },
-    { REDIS_STATE, "changes the state of its connection, which others share", NAMES(state) },
-    { REDIS_BLOCKS, "blocks its connection, which others share", NAMES(blocks) },
-    { REDIS_STOPS, "stops the target, which others share", NAMES(stops) },
-    { REDIS_UNPAIRED, "needs a connection of its own, and this one is shared", NAMES(unpaired) },
-    { REDIS_FORBIDDEN, NULL, NAMES(forbidden) },
+} lists[] = {
+    [REDIS_SHARED] = { NAMES(shared) },       [REDIS_OPTIONS] = { NAMES(options) },
+    [REDIS_PARTLY] = { NAMES(partly) },       [REDIS_CONTAINER] = { NAMES(containers) },
+    [REDIS_STATE] = { NAMES(state) },         [REDIS_BLOCKS] = { NAMES(blocks) },
+    [REDIS_STOPS] = { NAMES(stops) },         [REDIS_UNPAIRED] = { NAMES(unpaired) },
+    [REDIS_FORBIDDEN] = { NAMES(forbidden) },
+};
+
+const char *const redis_refusals[REDIS_FORBIDDEN + 1] = {
+    [REDIS_UNKNOWN] = "is not known here; the key \"commands\" can admit it",
+    [REDIS_STATE] = "changes the state of its connection, which others share",
+    [REDIS_BLOCKS] = "blocks its connection, which others share",
+    [REDIS_STOPS] = "stops the target, which others share",
+    [REDIS_UNPAIRED] = "needs a connection of its own, and this one is shared",
 };
 
 static int compare_names(const void *name, const void *element)
@@ -99,43 +97,21 @@ static int compare_names(const void *name, const void *element)
 
 enum redis_class redis_command_class(const char *name)
 {
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (bsearch(name, classes[i].names, classes[i].count, sizeof(char *), compare_names) != NULL)
-            return classes[i].class;
-    return REDIS_UNKNOWN;
-}
-
-const char *redis_class_refusal(enum redis_class class)
-{
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (classes[i].class == class)
-            return classes[i].refusal;
-    return "is not known here; the key \"commands\" can admit it";
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool begins_with(struct slice name, struct slice beginning)
-{
-    if (name.length < beginning.length)
-        return false;
-    for (size_t i = 0; i < beginning.length; i++)
-        if (lower(name.bytes[i]) != lower(beginning.bytes[i]))
-            return false;
-    return true;
+    for (enum redis_class of = REDIS_SHARED; of <= REDIS_FORBIDDEN; of++)
+        if (bsearch(name, lists[of].names, lists[of].count, sizeof(char *), compare_names) != NULL)
+            return of;
+    return redis_is_local(name) ? REDIS_LOCAL : REDIS_UNKNOWN;
 }
 
 bool redis_command_admitted(const struct protocol_settings *settings, struct slice name)
 {
     for (size_t i = 0; i < redis_own(settings)->commands.count; i++) {
         struct slice entry = redis_own(settings)->commands.slices[i];
-        bool is_prefix = entry.length > 0 && entry.bytes[entry.length - 1] == '*';
+        bool is_prefix = slice_ends_with(entry, SLICE("*"));
         if (is_prefix)
             entry.length--;
-        if (begins_with(name, entry) && (is_prefix || name.length == entry.length))
+        if ((is_prefix ? name.length >= entry.length : name.length == entry.length) &&
+            strncasecmp(name.bytes, entry.bytes, entry.length) == 0)
             return true;
     }
     return false;

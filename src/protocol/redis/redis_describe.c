@@ -15,62 +15,29 @@ static bool is_word(struct slice argument)
     return argument.length > 0;
 }
 
-static void append_quoted(struct buffer *text, struct slice argument)
-{
-    buffer_append_text(text, "\"");
-    for (size_t i = 0; i < argument.length; i++) {
-        unsigned char byte = (unsigned char)argument.bytes[i];
-        if (byte < ' ' || byte > '~')
-            buffer_print(text, "\\x%02x", byte);
-        else if (byte == '"' || byte == '\\')
-            buffer_append(text, (const char[]){ '\\', (char)byte }, 2);
-        else
-            buffer_append(text, argument.bytes + i, 1);
-    }
-    buffer_append_text(text, "\"");
-}
-
 static void append_argument(struct buffer *text, struct slice argument, bool is_cut)
 {
     if (argument.length > ARGUMENT_MAX) {
         argument.length = ARGUMENT_MAX;
         is_cut = true;
     }
-    if (text->length > 0)
-        buffer_append_text(text, " ");
-    if (is_word(argument))
+    buffer_append_text(text, text->length > 0 ? " " : "");
+    if (is_word(argument)) {
         buffer_append(text, argument.bytes, argument.length);
-    else
-        append_quoted(text, argument);
-    if (is_cut)
-        buffer_append_text(text, "...");
-}
-
-/* Reads a number behind its sign; false if it is not there or is none. */
-static bool next_number(struct slice *bytes, char sign, int64_t *value)
-{
-    struct redis_number number = { 0 };
-    if (bytes->length == 0 || bytes->bytes[0] != sign)
-        return false;
-    for (size_t i = 1; i < bytes->length; i++) {
-        enum redis_step step = redis_number_read(&number, bytes->bytes[i]);
-        if (step == REDIS_BAD)
-            return false;
-        if (step == REDIS_MORE)
-            continue;
-        *value = number.value;
-        slice_skip(bytes, i + 1);
-        return number.value >= 0;
+    } else {
+        buffer_append_text(text, "\"");
+        redis_append_escaped(text, argument, "\"\\");
+        buffer_append_text(text, "\"");
     }
-    return false;
+    buffer_append_text(text, is_cut ? "..." : "");
 }
 
 static void describe_array(struct slice bytes, struct buffer *text)
 {
     int64_t count, length;
-    if (!next_number(&bytes, '*', &count))
+    if (!redis_number_take(&bytes, '*', &count))
         return;
-    for (int64_t i = 0; i < count && next_number(&bytes, '$', &length); i++) {
+    for (int64_t i = 0; i < count && redis_number_take(&bytes, '$', &length); i++) {
         if (i == ARGUMENTS_MAX) {
             buffer_print(text, " ... (%lld more)", (long long)(count - i));
             return;
@@ -89,7 +56,7 @@ static void describe_inline(const struct protocol_settings *settings, struct sli
 {
     struct buffer array = { 0 }, line = { 0 };
     describe_first_line(settings, bytes, &line);
-    if (redis_inline_convert(buffer_slice(&line), SIZE_MAX, &array) == REDIS_INLINE_ARRAY)
+    if (redis_inline_convert(buffer_slice(&line), SIZE_MAX, &array) == NULL && array.length > 0)
         describe_array(buffer_slice(&array), text);
     else
         buffer_append(text, buffer_bytes(&line), line.length);
@@ -100,7 +67,7 @@ static void describe_inline(const struct protocol_settings *settings, struct sli
 
 void redis_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text)
 {
-    while (bytes.length >= 2 && memcmp(bytes.bytes, "\r\n", 2) == 0)
+    while (slice_begins_with(bytes, SLICE("\r\n")))
         slice_skip(&bytes, 2);
     if (bytes.length > 0 && bytes.bytes[0] != '*')
         describe_inline(settings, bytes, text);

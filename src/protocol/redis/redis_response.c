@@ -1,27 +1,11 @@
 /* Responses: where they end, however deep they are nested; and the handshake of a new target connection. */
+#include "protocol/pass.h"
 #include "protocol/redis/redis.h"
 
 #include <stdio.h>
 
 /* Most elements of a response: far from where sums would overflow. */
 #define ELEMENTS_MAX (INT64_C(1) << 60)
-
-/* A call of redis_read_response(). */
-struct reader {
-    struct redis_connection *connection;
-    struct slice *input;
-    const char *start; /* of the bytes that were not given out yet */
-    struct buffer *out;
-    bool is_expected; /* there is a request */
-};
-
-/* Appends what was read to `out`, but for pushes. */
-static void give_out(struct reader *reader)
-{
-    if (!reader->connection->is_push)
-        buffer_append(reader->out, reader->start, (size_t)(reader->input->bytes - reader->start));
-    reader->start = reader->input->bytes;
-}
 
 /* ---- Elements ------------------------------------------------------------------------------------------ */
 
@@ -31,25 +15,20 @@ static bool is_streamed_level(const struct redis_connection *connection)
 }
 
 /* Ends an element. COMPLETE if it is the last one of a response. */
-static enum protocol_outcome end_element(struct reader *reader)
+static enum protocol_outcome end_element(struct redis_connection *connection)
 {
-    struct redis_connection *connection = reader->connection;
     connection->phase = REDIS_RESPONSE_TYPE;
     connection->open[connection->depth]--;
     if (connection->depth > 0 || connection->open[0] > 0)
         return PROTOCOL_MORE;
-    bool was_push = connection->is_push;
-    give_out(reader);
     connection->is_active = false;
-    connection->is_push = false;
-    return was_push ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
+    return connection->is_push ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
 }
 
 /* An aggregate of so many elements begins. That of an attribute belongs to the element that follows, and is
  * none itself. */
-static enum protocol_outcome begin_aggregate(struct reader *reader, int64_t count)
+static enum protocol_outcome begin_aggregate(struct redis_connection *connection, int64_t count)
 {
-    struct redis_connection *connection = reader->connection;
     int64_t each = connection->type == '%' || connection->type == '|' ? 2 : 1;
     if (count < 0 && (count != -1 || connection->type != '*'))
         return PROTOCOL_BROKEN;
@@ -58,331 +37,250 @@ static enum protocol_outcome begin_aggregate(struct reader *reader, int64_t coun
     if (count > 0)
         connection->open[connection->depth] += count * each;
     connection->phase = REDIS_RESPONSE_TYPE;
-    return connection->type == '|' ? PROTOCOL_MORE : end_element(reader);
+    return connection->type == '|' ? PROTOCOL_MORE : end_element(connection);
 }
 
 /* Begins an aggregate or string without a length: an aggregate ends with a '.'. */
-static enum protocol_outcome begin_streamed(struct reader *reader)
+static enum protocol_outcome begin_streamed(struct redis_connection *connection)
 {
-    struct redis_connection *connection = reader->connection;
-    if (connection->type == '$') {
-        connection->phase = REDIS_RESPONSE_CHUNK;
+    connection->begins_stream = false;
+    connection->phase = connection->type == '$' ? REDIS_RESPONSE_CHUNK : REDIS_RESPONSE_TYPE;
+    if (connection->type == '$')
         return PROTOCOL_MORE;
-    }
     if (connection->depth == REDIS_STREAMED_DEPTH_MAX)
         return PROTOCOL_BROKEN;
     connection->open[++connection->depth] = 0;
-    connection->phase = REDIS_RESPONSE_TYPE;
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome end_streamed(struct reader *reader)
-{
-    reader->connection->depth--;
-    return end_element(reader);
-}
-
 /* Begins the string whose length was read. */
-static enum protocol_outcome begin_string(struct reader *reader, int64_t length)
+static enum protocol_outcome begin_string(struct redis_connection *connection, int64_t length)
 {
-    struct redis_connection *connection = reader->connection;
-    if (length == -1 && connection->type == '$')
-        return end_element(reader);
+    bool is_null = length == -1 && connection->type == '$';
+    bool is_last_chunk = length == 0 && connection->type == ';';
+    if (is_null || is_last_chunk)
+        return end_element(connection);
     if (length < 0)
         return PROTOCOL_BROKEN;
-    if (length == 0 && connection->type == ';')
-        return end_element(reader);
-    connection->left = length;
+    connection->left = (uint64_t)length;
     connection->phase = length > 0 ? REDIS_RESPONSE_DATA : REDIS_RESPONSE_CR;
     return PROTOCOL_MORE;
 }
 
 /* ---- Bytes --------------------------------------------------------------------------------------------- */
 
-/* Begins the response or push whose first byte this is. False if it is neither. */
-static bool begin_response(struct reader *reader, char c)
+/* What follows a type; REDIS_RESPONSE_TYPE: there is no such type. */
+static const unsigned char phases[256] = {
+    ['+'] = REDIS_RESPONSE_TEXT,   ['-'] = REDIS_RESPONSE_TEXT,   [':'] = REDIS_RESPONSE_WORD,
+    [','] = REDIS_RESPONSE_WORD,   ['('] = REDIS_RESPONSE_WORD,   ['#'] = REDIS_RESPONSE_WORD,
+    ['_'] = REDIS_RESPONSE_WORD,   ['$'] = REDIS_RESPONSE_LENGTH, ['!'] = REDIS_RESPONSE_LENGTH,
+    ['='] = REDIS_RESPONSE_LENGTH, ['*'] = REDIS_RESPONSE_LENGTH, ['~'] = REDIS_RESPONSE_LENGTH,
+    ['%'] = REDIS_RESPONSE_LENGTH, ['|'] = REDIS_RESPONSE_LENGTH, ['>'] = REDIS_RESPONSE_LENGTH,
+    ['.'] = REDIS_RESPONSE_CR,
+};
+
+/* Takes the next byte if it is that one. */
+static bool take_byte(struct slice *input, char c)
 {
-    struct redis_connection *connection = reader->connection;
-    if (c != '>' && !reader->is_expected)
-        return false;
-    connection->is_active = true;
-    connection->is_push = c == '>';
-    connection->depth = 0;
-    connection->open[0] = 1;
-    return true;
+    bool is_there = input->bytes[0] == c;
+    slice_skip(input, is_there);
+    return is_there;
 }
 
-static enum redis_response_phase phase_of(char type)
+static enum protocol_outcome read_type(struct redis_connection *connection, struct slice *input,
+                                       bool is_expected)
 {
-    switch (type) {
-    case '+':
-    case '-':
-        return REDIS_RESPONSE_TEXT;
-    case ':':
-    case ',':
-    case '(':
-    case '#':
-    case '_':
-        return REDIS_RESPONSE_WORD;
-    case '.':
-        return REDIS_RESPONSE_CR;
-    default:
-        return REDIS_RESPONSE_LENGTH;
+    char c = input->bytes[0];
+    bool is_first = !connection->is_active, is_push = c == '>';
+    connection->phase = phases[(unsigned char)c];
+    if (connection->phase == REDIS_RESPONSE_TYPE || (is_push && !is_first) ||
+        (is_first && !is_push && !is_expected))
+        return PROTOCOL_BROKEN;
+    if (is_first) {
+        connection->is_active = true;
+        connection->is_push = is_push;
+        connection->depth = 0;
+        connection->open[0] = 1;
     }
-}
-
-static enum protocol_outcome read_type(struct reader *reader)
-{
-    struct redis_connection *connection = reader->connection;
-    char c = reader->input->bytes[0];
-    bool is_first = !connection->is_active;
-    if (c == '\0' || strchr("+-:,(#_$!=*~%|>.", c) == NULL)
-        return PROTOCOL_BROKEN;
-    if (is_first && !begin_response(reader, c))
-        return PROTOCOL_BROKEN;
-    if (c == '>' && !is_first)
-        return PROTOCOL_BROKEN;
     if (c == '.' && !is_streamed_level(connection))
         return PROTOCOL_BROKEN;
     if (c != '.' && is_streamed_level(connection))
         connection->open[connection->depth] = 1;
     connection->type = c;
-    connection->phase = phase_of(c);
     connection->number = (struct redis_number){ 0 };
     connection->left = 0;
-    slice_skip(reader->input, 1);
+    slice_skip(input, 1);
     return PROTOCOL_MORE;
 }
 
-/* Status and error: any bytes up to CRLF, as client libraries read it. */
-static enum protocol_outcome read_text(struct reader *reader)
+static enum protocol_outcome read_length(struct redis_connection *connection, struct slice *input)
 {
-    struct slice *input = reader->input;
-    const char *end = memchr(input->bytes, '\r', input->length);
-    if (end == NULL) {
-        slice_skip(input, input->length);
-        return PROTOCOL_MORE;
-    }
-    slice_skip(input, (size_t)(end - input->bytes) + 1);
-    reader->connection->phase = REDIS_RESPONSE_TEXT_LF;
-    return PROTOCOL_MORE;
-}
-
-static enum protocol_outcome read_text_end(struct reader *reader)
-{
-    char c = reader->input->bytes[0];
-    slice_skip(reader->input, 1);
-    if (c == '\n')
-        return end_element(reader);
-    if (c != '\r')
-        reader->connection->phase = REDIS_RESPONSE_TEXT;
-    return PROTOCOL_MORE;
-}
-
-/* Numbers, booleans, null: any word, which the client is to understand. */
-static enum protocol_outcome read_word(struct reader *reader)
-{
-    struct redis_connection *connection = reader->connection;
-    struct slice *input = reader->input;
-    bool is_null = connection->type == '_';
-    while (input->length > 0 && input->bytes[0] != '\r') {
-        if (input->bytes[0] <= ' ' || input->bytes[0] > '~' || is_null)
-            return PROTOCOL_BROKEN;
-        connection->left = 1;
-        slice_skip(input, 1);
-    }
-    if (input->length == 0)
-        return PROTOCOL_MORE;
-    if (connection->left == 0 && !is_null)
-        return PROTOCOL_BROKEN;
-    connection->phase = REDIS_RESPONSE_CR;
-    return PROTOCOL_MORE;
-}
-
-static enum protocol_outcome read_length(struct reader *reader)
-{
-    struct redis_connection *connection = reader->connection;
-    char c = reader->input->bytes[0];
-    if (c == '?' && connection->number.digits == 0 && !connection->number.negative) {
-        if (strchr("$*~%", connection->type) == NULL)
-            return PROTOCOL_BROKEN;
-        slice_skip(reader->input, 1);
+    bool is_at_start = connection->number.digits == 0 && !connection->number.negative;
+    if (is_at_start && strchr("$*~%", connection->type) != NULL && take_byte(input, '?')) {
         connection->begins_stream = true;
         connection->phase = REDIS_RESPONSE_CR;
         return PROTOCOL_MORE;
     }
-    enum redis_step step = redis_number_read(&connection->number, c);
-    if (step == REDIS_BAD)
+    enum protocol_outcome outcome = redis_number_read(&connection->number, input->bytes[0]);
+    if (outcome == PROTOCOL_BROKEN)
         return PROTOCOL_BROKEN;
-    slice_skip(reader->input, 1);
-    if (step == REDIS_MORE)
+    slice_skip(input, 1);
+    if (outcome == PROTOCOL_MORE)
         return PROTOCOL_MORE;
-    return strchr("$!=;", connection->type) != NULL ? begin_string(reader, connection->number.value)
-                                                    : begin_aggregate(reader, connection->number.value);
+    return strchr("$!=;", connection->type) != NULL ? begin_string(connection, connection->number.value)
+                                                    : begin_aggregate(connection, connection->number.value);
 }
 
-static enum protocol_outcome read_chunk(struct reader *reader)
+/* Ends what `type` names. */
+static enum protocol_outcome read_line_feed(struct redis_connection *connection, struct slice *input)
 {
-    struct redis_connection *connection = reader->connection;
-    if (reader->input->bytes[0] != ';')
+    if (!take_byte(input, '\n'))
         return PROTOCOL_BROKEN;
-    slice_skip(reader->input, 1);
-    connection->type = ';';
-    connection->number = (struct redis_number){ 0 };
-    connection->phase = REDIS_RESPONSE_LENGTH;
-    return PROTOCOL_MORE;
-}
-
-static enum protocol_outcome read_data(struct reader *reader)
-{
-    struct redis_connection *connection = reader->connection;
-    size_t length = reader->input->length;
-    if ((int64_t)length > connection->left)
-        length = (size_t)connection->left;
-    slice_skip(reader->input, length);
-    connection->left -= (int64_t)length;
-    if (connection->left == 0)
-        connection->phase = REDIS_RESPONSE_CR;
-    return PROTOCOL_MORE;
-}
-
-static enum protocol_outcome read_end(struct reader *reader)
-{
-    struct redis_connection *connection = reader->connection;
-    bool is_cr = connection->phase == REDIS_RESPONSE_CR;
-    if (reader->input->bytes[0] != (is_cr ? '\r' : '\n'))
-        return PROTOCOL_BROKEN;
-    slice_skip(reader->input, 1);
-    if (is_cr) {
-        connection->phase = REDIS_RESPONSE_LF;
-        return PROTOCOL_MORE;
-    }
-    if (connection->begins_stream) {
-        connection->begins_stream = false;
-        return begin_streamed(reader);
-    }
+    if (connection->begins_stream)
+        return begin_streamed(connection);
     if (connection->type == '.')
-        return end_streamed(reader);
+        connection->depth--;
     if (connection->type != ';')
-        return end_element(reader);
+        return end_element(connection);
     connection->phase = REDIS_RESPONSE_CHUNK;
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome read_step(struct reader *reader)
+/* Status and error: any bytes up to CRLF, as client libraries read it. */
+static enum protocol_outcome read_text(struct redis_connection *connection, struct slice *input)
 {
-    switch (reader->connection->phase) {
-    case REDIS_RESPONSE_TYPE:
-        return read_type(reader);
-    case REDIS_RESPONSE_TEXT:
-        return read_text(reader);
-    case REDIS_RESPONSE_TEXT_LF:
-        return read_text_end(reader);
-    case REDIS_RESPONSE_WORD:
-        return read_word(reader);
-    case REDIS_RESPONSE_LENGTH:
-        return read_length(reader);
-    case REDIS_RESPONSE_DATA:
-        return read_data(reader);
-    case REDIS_RESPONSE_CHUNK:
-        return read_chunk(reader);
-    case REDIS_RESPONSE_CR:
-    case REDIS_RESPONSE_LF:
-        break;
-    }
-    return read_end(reader);
+    const char *end = memchr(input->bytes, '\r', input->length);
+    if (end != NULL)
+        connection->phase = REDIS_RESPONSE_TEXT_LF;
+    slice_skip(input, end != NULL ? (size_t)(end - input->bytes) + 1 : input->length);
+    return PROTOCOL_MORE;
 }
 
-enum protocol_outcome redis_read_response(const struct protocol_settings *settings, void *connection,
-                                          struct protocol_request *request, struct slice *input,
-                                          struct buffer *out, uint64_t *id)
+/* Numbers, booleans, null: any word, which the client is to understand. */
+static enum protocol_outcome read_word(struct redis_connection *connection, struct slice *input)
 {
-    (void)settings;
-    (void)id;
-    struct reader reader = {
-        .connection = connection,
-        .input = input,
-        .start = input->bytes,
-        .out = out,
-        .is_expected = request != NULL,
-    };
-    size_t length = input->length;
+    bool is_null = connection->type == '_';
+    for (; input->length > 0 && input->bytes[0] != '\r'; slice_skip(input, 1)) {
+        if (input->bytes[0] <= ' ' || input->bytes[0] > '~' || is_null)
+            return PROTOCOL_BROKEN;
+        connection->left = 1;
+    }
+    if (input->length == 0)
+        return PROTOCOL_MORE;
+    connection->phase = REDIS_RESPONSE_CR;
+    return connection->left > 0 || is_null ? PROTOCOL_MORE : PROTOCOL_BROKEN;
+}
+
+static enum protocol_outcome read_step(struct redis_connection *connection, struct slice *input,
+                                       bool is_expected)
+{
+    switch (connection->phase) {
+    case REDIS_RESPONSE_TYPE:
+        return read_type(connection, input, is_expected);
+    case REDIS_RESPONSE_TEXT:
+        return read_text(connection, input);
+    case REDIS_RESPONSE_TEXT_LF:
+        if (take_byte(input, '\n'))
+            return end_element(connection);
+        if (!take_byte(input, '\r'))
+            connection->phase = REDIS_RESPONSE_TEXT;
+        return PROTOCOL_MORE;
+    case REDIS_RESPONSE_WORD:
+        return read_word(connection, input);
+    case REDIS_RESPONSE_LENGTH:
+        return read_length(connection, input);
+    case REDIS_RESPONSE_DATA:
+        if (pass_rest(&connection->left, input, NULL) == PROTOCOL_COMPLETE)
+            connection->phase = REDIS_RESPONSE_CR;
+        return PROTOCOL_MORE;
+    case REDIS_RESPONSE_CHUNK:
+        connection->type = ';';
+        connection->number = (struct redis_number){ 0 };
+        connection->phase = REDIS_RESPONSE_LENGTH;
+        return take_byte(input, ';') ? PROTOCOL_MORE : PROTOCOL_BROKEN;
+    case REDIS_RESPONSE_CR:
+        connection->phase = REDIS_RESPONSE_LF;
+        return take_byte(input, '\r') ? PROTOCOL_MORE : PROTOCOL_BROKEN;
+    default:
+        return read_line_feed(connection, input);
+    }
+}
+
+enum protocol_outcome redis_read_response(const struct protocol_settings *, void *state,
+                                          struct protocol_request *request, struct slice *input,
+                                          struct buffer *out, uint64_t *)
+{
+    struct redis_connection *connection = state;
     enum protocol_outcome outcome = PROTOCOL_MORE;
-    while (input->length > 0 && outcome == PROTOCOL_MORE)
-        outcome = read_step(&reader);
-    if (outcome != PROTOCOL_COMPLETE)
-        give_out(&reader);
-    reader.connection->looked_at += length - input->length;
+    const char *first = input->bytes, *start = first;
+    while (input->length > 0 && outcome == PROTOCOL_MORE) {
+        if (!connection->is_active)
+            start = input->bytes; /* a push that has ended is left out */
+        outcome = read_step(connection, input, request != NULL);
+    }
+    if (!connection->is_push)
+        buffer_append(out, start, (size_t)(input->bytes - start));
+    connection->looked_at += (size_t)(input->bytes - first);
     return outcome;
 }
 
-/* ---- Greeting ------------------------------------------------------------------------------------------ */
+/* ---- Handshake ----------------------------------------------------------------------------------------- */
 
-static void append_argument(struct buffer *out, struct slice argument)
+void redis_write_handshake(const struct protocol_settings *settings, void *, struct buffer *out)
 {
-    buffer_print(out, "$%zu\r\n", argument.length);
-    buffer_append(out, argument.bytes, argument.length);
-    buffer_append_text(out, "\r\n");
-}
-
-void redis_write_handshake(const struct protocol_settings *settings, void *connection, struct buffer *out)
-{
-    (void)connection;
-    struct slice username = redis_own(settings)->username;
-    if (redis_own(settings)->password.length > 0) {
-        buffer_append_text(out, username.length > 0 ? "*3\r\n$4\r\nAUTH\r\n" : "*2\r\n$4\r\nAUTH\r\n");
-        if (username.length > 0)
-            append_argument(out, username);
-        append_argument(out, redis_own(settings)->password);
+    const struct redis_settings *own = redis_own(settings);
+    if (own->password.length > 0) {
+        buffer_print(out, "*%d\r\n$4\r\nAUTH\r\n", own->username.length > 0 ? 3 : 2);
+        if (own->username.length > 0)
+            redis_append_bulk(out, own->username);
+        redis_append_bulk(out, own->password);
     }
-    if (redis_own(settings)->database != 0) {
+    if (own->database != 0) {
         char number[24];
-        int length = snprintf(number, sizeof number, "%lld", (long long)redis_own(settings)->database);
+        int length = snprintf(number, sizeof number, "%lld", (long long)own->database);
         buffer_append_text(out, "*2\r\n$6\r\nSELECT\r\n");
-        append_argument(out, (struct slice){ number, (size_t)length });
+        redis_append_bulk(out, (struct slice){ number, (size_t)length });
     }
 }
 
 /* Takes the answer to the next command of the handshake: a line, or as much of it as fits. */
-static enum protocol_outcome take_greeting(const struct protocol_settings *settings,
-                                           struct redis_connection *connection, struct buffer *error)
+static enum protocol_outcome take_greeting(struct redis_connection *connection, const char *command,
+                                           struct buffer *error)
 {
-    bool is_login = redis_own(settings)->password.length > 0 && connection->greeted == 0;
-    const char *command = is_login ? "AUTH" : "SELECT";
     struct slice line = { connection->line, connection->line_length };
     if (slice_equal(line, SLICE("+OK\r\n"))) {
         connection->greeted++;
         connection->line_length = 0;
         return PROTOCOL_COMPLETE;
     }
-    if (line.bytes[0] == '-') {
-        buffer_print(error, "it refuses our %s: ", command);
-        slice_skip(&line, 1);
-        while (line.length > 0 &&
-               (line.bytes[line.length - 1] == '\n' || line.bytes[line.length - 1] == '\r'))
-            line.length--;
-        redis_append_escaped(error, line);
-    } else {
+    if (line.bytes[0] != '-') {
         buffer_print(error, "its answer to our %s is not understood", command);
+        return PROTOCOL_BROKEN;
     }
+    buffer_print(error, "it refuses our %s: ", command);
+    slice_skip(&line, 1);
+    while (slice_ends_with(line, SLICE("\n")) || slice_ends_with(line, SLICE("\r")))
+        line.length--;
+    redis_append_cited(error, line);
     return PROTOCOL_BROKEN;
 }
 
-enum protocol_outcome redis_read_handshake(const struct protocol_settings *settings, void *connection,
+enum protocol_outcome redis_read_handshake(const struct protocol_settings *settings, void *state,
                                            struct slice *input, struct buffer *error)
 {
-    struct redis_connection *redis = connection;
-    unsigned expected =
-        (redis_own(settings)->password.length > 0 ? 1U : 0U) + (redis_own(settings)->database != 0 ? 1U : 0U);
-    while (input->length > 0 && redis->greeted < expected) {
+    struct redis_connection *connection = state;
+    bool logs_in = redis_own(settings)->password.length > 0, selects = redis_own(settings)->database != 0;
+    unsigned expected = (unsigned)logs_in + (unsigned)selects;
+    while (input->length > 0 && connection->greeted < expected) {
         char c = input->bytes[0];
         slice_skip(input, 1);
-        redis->line[redis->line_length++] = c;
-        redis->looked_at++;
-        if (c != '\n' && redis->line_length < REDIS_GREETING_MAX)
+        connection->line[connection->line_length++] = c;
+        connection->looked_at++;
+        if (c != '\n' && connection->line_length < REDIS_GREETING_MAX)
             continue;
-        if (take_greeting(settings, redis, error) == PROTOCOL_BROKEN)
+        const char *command = logs_in && connection->greeted == 0 ? "AUTH" : "SELECT";
+        if (take_greeting(connection, command, error) == PROTOCOL_BROKEN)
             return PROTOCOL_BROKEN;
     }
-    return redis->greeted == expected ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
+    return connection->greeted == expected ? PROTOCOL_COMPLETE : PROTOCOL_MORE;
 }

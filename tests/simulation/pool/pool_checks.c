@@ -438,7 +438,7 @@ void check_connection_ended(const struct connection *connection)
     struct world *world = connection->generation->world;
     size_t address = pool_settings_address(connection->pooled.target->settings);
     bool left = connection->closed_by_server && !connection->was_reset;
-    int64_t rest = world->now + connection->pooled.target->set->settings->reconnect_delay * 1000;
+    int64_t rest = world->now + connection->pooled.target->set->settings.reconnect_delay * 1000;
     if (rest > world->rest_until[address])
         world->rest_until[address] = rest;
     world->settle_until[address] = left ? 0 : world->now + SETTLE_SPAN;

@@ -16,7 +16,7 @@ static void attempt_try(struct attempt *attempt)
 {
     struct world *world = world_of(attempt->target);
     const struct server *server = &world->servers[attempt->candidates[attempt->next]];
-    int64_t timeout = attempt->target->set->settings->connect_timeout;
+    int64_t timeout = attempt->target->set->settings.connect_timeout;
     int64_t limit = timeout < 0 ? KERNEL_GIVES_UP : timeout * 1000;
     attempt->hangs = server->mood == MOOD_HANGS;
     attempt->succeeds = !attempt->hangs && server->mood != MOOD_REFUSES;

@@ -115,8 +115,9 @@ static void generation_create(struct world *world, struct listener_settings *set
     struct mux_settings plain = generation_plain(generation);
     generation->mux = mux_create(&plain, &hooks, generation);
     stream_pool_init(&generation->pool, &made_up_pool, generation, generation->mux, settings);
-    bool opened = target_set_open(&generation->set, &made_up_driver, &stream_pool_hooks, &generation->pool,
-                                  &world->slots, random_next(&world->random), settings);
+    bool opened =
+        target_set_open(&generation->set, &made_up_driver, &stream_pool_hooks, &generation->pool,
+                        &world->slots, random_next(&world->random), listener_settings_targets(settings));
     world_require(world, opened && generation->mux != NULL, "no memory");
     generation->pool.targets = &generation->set;
     world_trace(world, "generation %u begins", generation->number);
