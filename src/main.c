@@ -27,7 +27,6 @@ struct command_line {
     enum action action;
     bool asks_running; /* the running instance is what is asked */
     bool json;
-    struct config_source source;
     struct server_options server;
 };
 
@@ -85,8 +84,8 @@ static int parse_command_line(int count, char **arguments, struct command_line *
     while ((option = getopt_long(count, arguments, "c:tTsdp:l:Vh", options, NULL)) != -1) {
         switch (option) {
         case 'c':
-            command->source.file = optarg;
-            command->source.file_optional = false;
+            command->server.source.file = optarg;
+            command->server.source.file_optional = false;
             break;
         case 't':
         case 'T':
@@ -107,7 +106,7 @@ static int parse_command_line(int count, char **arguments, struct command_line *
             command->server.pid_file = optarg;
             break;
         case 'l':
-            command->source.log_level = optarg;
+            command->server.source.log_level = optarg;
             break;
         case 'V':
             print_version();
@@ -189,7 +188,6 @@ static int act(struct command_line *command, struct config *config, struct event
     if (config->errors > 0 || command->action != ACTION_RUN)
         config_print_problems(config, stderr);
     if (config->errors == 0 && command->action == ACTION_RUN) {
-        command->server.source = command->source;
         command->server.events = events;
         return server_run(config, &command->server);
     }
@@ -206,8 +204,10 @@ static int act(struct command_line *command, struct config *config, struct event
 int main(int count, char **arguments)
 {
     struct command_line command = {
-        .source = { .file = SYSCONFDIR "/proximux.conf", .file_optional = true, .environment = environ },
-        .server = { .arguments = arguments },
+        .server = {
+            .arguments = arguments,
+            .source = { .file = SYSCONFDIR "/proximux.conf", .file_optional = true, .environment = environ },
+        },
     };
     /* Writing to a terminal or pipe that has gone is an error to report, not a reason to die. */
     signal(SIGPIPE, SIG_IGN);
@@ -217,7 +217,7 @@ int main(int count, char **arguments)
     if (command.action == ACTION_RUN && !command.asks_running)
         server_hold_signals();
     struct config config;
-    config_load(&command.source, &config);
+    config_load(&command.server.source, &config);
     status =
         command.asks_running ? ask_instance(&command, &config) : act(&command, &config, events_load(&config));
     config_free(&config);

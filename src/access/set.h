@@ -6,8 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The widest numbers, in bytes. */
-#define ACCESS_SET_WIDTH_MAX 16
+#define ACCESS_SET_WIDTH_MAX 16 /* bytes of the widest numbers */
 
 /* Owned by whoever embeds it. */
 struct access_set {

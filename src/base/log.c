@@ -116,7 +116,7 @@ static void log_file_free(struct log_file *file)
 /* An announcement alone is no reason to try an output that has just failed: it goes with the next line. */
 static bool log_file_has_work(const struct log_file *file)
 {
-    return file->reopen || file->length > 0 || (file->lost_before + file->lost_after > 0 && !file->failed);
+    return file->length > 0 || (file->lost_before + file->lost_after > 0 && !file->failed);
 }
 
 /* Accounts for lines that were accepted and are not written. */

@@ -1,26 +1,23 @@
 #include "base/timeout.h"
 
-/* The longest duration in milliseconds, some 146,000 years: half of what the clock can count, so that the
- * moment when a timeout is due can always be expressed. */
+/* In milliseconds: half of what the clock can count, so that the moment when a timeout is due can be expressed. */
 #define DURATION_MAX (INT64_MAX / 2 / 1000)
 
-static int64_t duration_of(int64_t milliseconds)
+static int64_t timeout_duration(int64_t milliseconds)
 {
-    if (milliseconds > DURATION_MAX)
-        milliseconds = DURATION_MAX;
-    return milliseconds < 0 ? -1 : milliseconds * 1000;
+    return milliseconds < 0 ? -1 : milliseconds < DURATION_MAX ? milliseconds * 1000 : DURATION_MAX * 1000;
 }
 
 void timeout_list_init(struct timeout_list *list, int64_t milliseconds)
 {
-    *list = (struct timeout_list){ .duration = duration_of(milliseconds) };
+    *list = (struct timeout_list){ .duration = timeout_duration(milliseconds) };
     list_init(&list->entries);
 }
 
 void timeout_list_change(struct timeout_list *list, int64_t milliseconds, bool keep, int64_t now)
 {
     int64_t before = list->duration;
-    list->duration = duration_of(milliseconds);
+    list->duration = timeout_duration(milliseconds);
     list_foreach(&list->entries, node)
     {
         struct timeout *timeout = list_entry(node, struct timeout, node);

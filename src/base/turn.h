@@ -1,19 +1,7 @@
-/* One turn of the event loop: what the kernel reported and what follows from it, in this order.
- *
- *   callbacks            of the loop: descriptors, timers, signals. Listeners and proxy mode work here; the
- *                        shared modes only enter the object that something happened to in a pass
- *   TURN_READ_TARGETS    target connections are read: what a target sent, or that it closed, is known
- *                        before anything is written to it
- *   TURN_READ_CLIENTS    clients are read. Both passes keep the order in which the kernel reported
- *   TURN_WORK            services: pool and multiplexer, which enter what has changed for writing
- *   TURN_WRITE_TARGETS   target connections are written to, watched, or ended
- *   TURN_WRITE_CLIENTS   likewise clients
- *   TURN_TIME            services: timeouts, and the timer for the next one. Last, because nobody is overdue
- *                        whose bytes have come, or could be written, but were looked at late
- *   TURN_FREE            the memory of what has ended: no function above returns into a freed object
- *
- * The passes from TURN_READ_TARGETS to TURN_WRITE_CLIENTS are repeated until nothing is entered in them, and
- * again after TURN_TIME. The time is taken when a turn begins, and again after every few steps of it. */
+/* One turn of the event loop: first the loop's callbacks, in which listeners and proxy mode work and the shared modes
+ * only enter the object that something happened to in a pass; then the passes. Those up to TURN_WRITE_CLIENTS are
+ * repeated until nothing is entered in them, and again after TURN_TIME. The time is taken when a turn begins, and again
+ * after every few steps of it. */
 #ifndef BASE_TURN_H
 #define BASE_TURN_H
 
@@ -26,14 +14,15 @@
 /* Reads and writes between two readings of the clock. */
 #define TURN_STEPS 8
 
+/* In this order. */
 enum turn_pass {
-    TURN_READ_TARGETS,
-    TURN_READ_CLIENTS,
-    TURN_WORK,
-    TURN_WRITE_TARGETS,
-    TURN_WRITE_CLIENTS,
-    TURN_TIME,
-    TURN_FREE,
+    TURN_READ_TARGETS,  /* what a target sent, or that it closed, is known before anything is written to it */
+    TURN_READ_CLIENTS,  /* like targets in the order in which the kernel reported them */
+    TURN_WORK,          /* services: pool and multiplexer, which enter what has changed for writing */
+    TURN_WRITE_TARGETS, /* target connections are written to, watched, or ended */
+    TURN_WRITE_CLIENTS, /* likewise clients */
+    TURN_TIME,          /* services: timeouts. Nobody is overdue whose bytes have come, or could be written */
+    TURN_FREE,          /* the memory of what has ended: no function above returns into a freed object */
     TURN_PASSES,
 };
 

@@ -4,18 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int hex_digit(char c)
-{
-    return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-}
-
 /* Reads the escape at `text`, which begins with a backslash. Returns how long it is; 0: it is none. */
 static size_t bytes_escape(const char *text, char *byte)
 {
     static const char letters[] = "nrt0\\";
     static const char meanings[] = "\n\r\t\0\\";
     if (text[1] == 'x' && isxdigit((unsigned char)text[2]) && isxdigit((unsigned char)text[3])) {
-        *byte = (char)(hex_digit(text[2]) << 4 | hex_digit(text[3]));
+        *byte = (char)strtoul((char[]){ text[2], text[3], '\0' }, NULL, 16);
         return 4;
     }
     const char *letter = text[1] == '\0' ? NULL : strchr(letters, text[1]);

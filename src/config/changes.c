@@ -6,12 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a configuration has of one listener. */
-struct side {
-    const struct parsed_group *group;
-    const struct listener_settings *settings;
-};
-
 /* Appends to a list of names, "" to begin with, which is freed when memory is short. */
 static char *name_add(char *names, const char *name)
 {
@@ -66,15 +60,17 @@ static bool contents_differ(const struct listener_settings *a, const struct list
 }
 
 /* The keys that differ; those outside of listeners have no settings of one. NULL when memory is short. */
-static char *name_keys(struct side before, struct side after)
+static char *name_keys(const struct parsed_group *before, const struct parsed_group *after,
+                       const struct listener_settings *settings_before,
+                       const struct listener_settings *settings_after)
 {
     const struct key *key;
     char *names = strdup("");
-    keys_foreach(before.group->scope, i, key)
+    keys_foreach(before->scope, i, key)
     {
-        if (!value_equal(&before.group->values[i], &after.group->values[i]) ||
-            (strcmp(key->name, "targets") == 0 && !children_equal(before.group, after.group)) ||
-            (before.settings != NULL && contents_differ(before.settings, after.settings, key)))
+        if (!value_equal(&before->values[i], &after->values[i]) ||
+            (strcmp(key->name, "targets") == 0 && !children_equal(before, after)) ||
+            (settings_before != NULL && contents_differ(settings_before, settings_after, key)))
             names = name_add(names, key->name);
     }
     return names;
@@ -104,20 +100,12 @@ static bool modules_equal(const struct parsed_configuration *a, const struct par
 static char *name_outside(const struct parsed_configuration *a, const struct parsed_configuration *b,
                           bool admin)
 {
-    const struct side before = { .group = a->global };
-    const struct side after = { .group = b->global };
-    char *names = name_keys(before, after);
+    char *names = name_keys(a->global, b->global, NULL, NULL);
     if (!group_equal(a->log, b->log))
         names = name_add(names, "log");
     if (admin)
         names = name_add(names, "admin");
     return modules_equal(a, b) ? names : name_add(names, "modules");
-}
-
-/* In a configuration without errors parsed listeners and those of the settings are the same. */
-static struct side side_of(const struct config *config, size_t index)
-{
-    return (struct side){ config->parsed->listeners[index], config->settings->listeners[index] };
 }
 
 /* A listener's place in its configuration. */
@@ -132,6 +120,7 @@ static int place_compare(const void *a, const void *b)
     return strcmp(one->name, other->name);
 }
 
+/* Without errors the parsed listeners and those of the settings are the same. */
 static bool compare_listeners(const struct config *before, const struct config *after,
                               struct config_changes *changes)
 {
@@ -149,7 +138,8 @@ static bool compare_listeners(const struct config *before, const struct config *
         listener->before = found == NULL ? SIZE_MAX : found->index;
         if (found == NULL)
             continue;
-        listener->keys = name_keys(side_of(before, found->index), side_of(after, i));
+        listener->keys = name_keys(before->parsed->listeners[found->index], after->parsed->listeners[i],
+                                   before->settings->listeners[found->index], after->settings->listeners[i]);
         success = listener->keys != NULL;
     }
     free(sorted);

@@ -13,6 +13,7 @@ struct check {
     struct parsed_group *group; /* a listener's, or one of those that there are once */
     const char *name;           /* of the listener; "?" if it has none. NULL: it is no listener */
     struct listener_settings *settings;
+    char mode[64]; /* of the listener, as errors name it; from check_mode() on */
 };
 
 /* Notes a problem of a key in `group`: the check's, or one inside it. `origin` NULL: where the key has its value
@@ -22,9 +23,6 @@ void check_report(const struct check *check, bool is_error, const struct parsed_
 
 #define check_error(check, key, ...)   check_report(check, true, (check)->group, key, NULL, __VA_ARGS__)
 #define check_warning(check, key, ...) check_report(check, false, (check)->group, key, NULL, __VA_ARGS__)
-
-/* Whether this listener itself asks for something else than the default; `group` as above. */
-bool check_is_asked_for(const struct parsed_group *group, const struct key *key);
 
 /* Look up the user or group that a key names, by name or number, if it is set. `group` may be NULL; it gets the
  * user's own group. */
@@ -37,7 +35,7 @@ bool check_store(const struct check *check, const struct parsed_group *group, vo
 
 /* Sets the mode; "auto" becomes one of the others, unless something that it depends on is wrong, which has
  * been said. Wants the targets to be there. */
-void check_mode(const struct check *check);
+void check_mode(struct check *check);
 
 /* Says what the mode can't do with the targets and the protocol, what it ignores, and what is unsafe. Wants
  * everything else to be there. */

@@ -31,19 +31,15 @@ static bool is_listened_on(const struct listener_settings *settings, const struc
     return false;
 }
 
-static bool parse_listen(const char *text, struct endpoint *endpoint, char *reason, size_t size)
-{
-    if (strncmp(text, "systemd:", 8) == 0)
-        return endpoint_make_systemd(text + 8, endpoint, reason, size);
-    return endpoint_parse(text, endpoint, reason, size);
-}
-
 static void check_listen_item(const struct check *check, const struct parsed_item *item)
 {
     struct listener_settings *settings = check->settings;
     char reason[REASON_SIZE];
     struct endpoint endpoint = { 0 };
-    if (!parse_listen(item->text, &endpoint, reason, sizeof reason)) {
+    bool is_right = strncmp(item->text, "systemd:", 8) == 0
+                        ? endpoint_make_systemd(item->text + 8, &endpoint, reason, sizeof reason)
+                        : endpoint_parse(item->text, &endpoint, reason, sizeof reason);
+    if (!is_right) {
         check_report(check, true, check->group, "listen", &item->origin, "%s", reason);
     } else if (is_listened_on(settings, &endpoint)) {
         check_report(check, true, check->group, "listen", &item->origin, "\"%.200s\" is named twice",
@@ -60,12 +56,9 @@ static void check_listen(const struct check *check)
     const struct parsed_value *listen = parsed_get(check->group, "listen");
     if (listen->faulty || !listen->set)
         return;
-    if (listen->count == 0) {
-        check_error(check, "listen", "there is no address in the list");
-        return;
-    }
-    if (listen->count > SETTINGS_MAX_LISTEN) {
-        check_error(check, "listen", "more than 64 addresses");
+    if (listen->count == 0 || listen->count > SETTINGS_MAX_LISTEN) {
+        check_error(check, "listen",
+                    listen->count == 0 ? "there is no address in the list" : "more than 64 addresses");
         return;
     }
     settings->listen = calloc(listen->count, sizeof *settings->listen);
@@ -113,7 +106,7 @@ static void check_idle_keys(const struct check *check)
         return;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++) {
         const struct key *key = keys_find(scope, idle[i].key, NULL);
-        if (key != NULL && !effective[idle[i].kind] && check_is_asked_for(check->group, key))
+        if (key != NULL && !effective[idle[i].kind] && parsed_is_asked_for(check->group, key))
             check_warning(check, key->name, "has no effect: there %s in %slisten",
                           idle[i].kind == OF_UNIX_SOCKETS ? "is no unix socket"
                           : scope == &keys_listener       ? "are only unix sockets"

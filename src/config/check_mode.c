@@ -1,11 +1,9 @@
-/* The mode of a listener, and what does or does not go with it. */
+/* The mode and the protocol of a listener, and what does or does not go with them. */
 #include "config/check.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define MODE_TEXT_SIZE 64
 
 /* The original's rule: as many clients as target connections means that each gets its own. */
 static enum listener_mode mode_of_auto(const struct listener_settings *settings)
@@ -45,7 +43,7 @@ static void take_mode_defaults(const struct check *check)
     }
 }
 
-void check_mode(const struct check *check)
+void check_mode(struct check *check)
 {
     struct listener_settings *settings = check->settings;
     settings->mode = (enum listener_mode)parsed_get(check->group, "mode")->number;
@@ -55,42 +53,33 @@ void check_mode(const struct check *check)
         settings->mode_was_auto = true;
     }
     take_mode_defaults(check);
-}
-
-/* The mode as errors name it. */
-static const char *describe_mode(const struct check *check, char text[MODE_TEXT_SIZE])
-{
-    snprintf(text, MODE_TEXT_SIZE, "\"%s\"%s", settings_mode_name(check->settings->mode),
-             check->settings->mode_was_auto ? " (\"auto\" means that here)" : "");
-    return text;
+    snprintf(check->mode, sizeof check->mode, "\"%s\"%s", settings_mode_name(settings->mode),
+             settings->mode_was_auto ? " (\"auto\" means that here)" : "");
 }
 
 /* One connection, or two clients' requests could overtake each other. */
 static void check_fifo(const struct check *check)
 {
     const struct listener_settings *settings = check->settings;
-    char mode[MODE_TEXT_SIZE];
     size_t working = 0;
     if (!is_countable(check))
         return;
-    describe_mode(check, mode);
     for (size_t i = 0; i < settings->target_count; i++) {
         const struct parsed_group *target = check->group->children[i];
         working += !settings->targets[i].backup;
         if (settings->targets[i].connections != 1)
             check_report(check, true, target, "connections", NULL,
-                         "mode %s has one target connection; \"funnel\" has more", mode);
+                         "mode %s has one target connection; \"funnel\" has more", check->mode);
     }
     if (working != 1)
         check_error(check, "targets",
                     "mode %s has exactly one target that is no backup, not %zu; further ones can be "
                     "backups, or mode = \"funnel\" uses all",
-                    mode, working);
+                    check->mode, working);
 }
 
 static void check_can_be_shared(const struct check *check)
 {
-    char mode[MODE_TEXT_SIZE];
     if (parsed_get(check->group, "protocol")->faulty ||
         protocol_is_shared(check->settings->protocol.protocol))
         return;
@@ -98,26 +87,19 @@ static void check_can_be_shared(const struct check *check)
         check, "protocol",
         "\"%s\" can't be shared, which mode %s would do: transactions, prepared statements, settings and "
         "the login belong to a connection; mode = \"proxy\" gives each client its own",
-        check->settings->protocol.protocol->name, describe_mode(check, mode));
-}
-
-static bool has_effect(const struct check *check, const struct key *key)
-{
-    return key->use == USE_ALWAYS || (key->use == USE_PROXY) == (check->settings->mode == MODE_PROXY);
+        check->settings->protocol.protocol->name, check->mode);
 }
 
 /* Warns of keys of a group that have no effect in this mode. */
 static void check_ignored(const struct check *check, const struct parsed_group *group)
 {
-    char mode[MODE_TEXT_SIZE];
     const struct key *key;
     keys_foreach(group->scope, i, key)
     {
         /* the rule of "auto" counts them */
         bool is_counted = check->settings->mode_was_auto && strcmp(key->name, "connections") == 0;
-        if (!has_effect(check, key) && !is_counted && check_is_asked_for(group, key))
-            check_report(check, false, group, key->name, NULL, "has no effect in mode %s",
-                         describe_mode(check, mode));
+        if (!settings_has_effect(check->settings, key) && !is_counted && parsed_is_asked_for(group, key))
+            check_report(check, false, group, key->name, NULL, "has no effect in mode %s", check->mode);
     }
 }
 
@@ -176,4 +158,56 @@ void check_mode_fits(const struct check *check)
         return;
     check_can_be_shared(check);
     check_mixes(check);
+}
+
+/* How a protocol's own rules say what is wrong. */
+struct protocol_report {
+    struct key_report report;
+    const struct check *check;
+    const struct parsed_group *group;
+};
+
+static void say(const struct key_report *report, bool is_error, const char *key, const char *message)
+{
+    const struct protocol_report *to = (const struct protocol_report *)report;
+    const struct parsed_group *group = key == NULL ? to->check->group : to->group;
+    const char *name = key == NULL ? "protocol" : key;
+    check_report(to->check, is_error, group, name, NULL, "%s", message);
+}
+
+/* Keys of other protocols. */
+static bool check_belonging(const struct check *check, const struct parsed_group *group,
+                            const struct protocol *protocol)
+{
+    bool all_belong = true;
+    char owners[KEYS_TEXT_SIZE];
+    const struct key *key;
+    keys_foreach(&keys_protocol, i, key)
+    {
+        const struct parsed_value *value = &group->values[i];
+        if (i < keys_protocol.count || !value->set || keys_of_protocol(protocol, key->name) != NULL)
+            continue;
+        check_report(check, true, group, key->name, NULL, "belongs to %s; the type here is \"%s\"",
+                     keys_owners(key->name, owners, sizeof owners), protocol->name);
+        all_belong = false;
+    }
+    return all_belong;
+}
+
+void check_protocol(const struct check *check)
+{
+    const struct parsed_value *value = parsed_get(check->group, "protocol");
+    struct listener_settings *listener = check->settings;
+    struct protocol_settings *settings = &listener->protocol;
+    if (value->faulty || value->group == NULL)
+        return;
+    const struct protocol_report report = { .report.say = say, .check = check, .group = value->group };
+    settings->protocol = parsed_protocol(value->group);
+    settings->is_async = listener->async;
+    settings->head_limit = (size_t)listener->buffer_limit;
+    settings->max_message = listener->max_message;
+    bool all_belong = check_belonging(check, value->group, settings->protocol);
+    bool is_shared = listener->mode == MODE_FIFO || listener->mode == MODE_FUNNEL;
+    if (check_store(check, value->group, settings->own) && all_belong && settings->protocol->check != NULL)
+        settings->protocol->check(settings, is_shared, &report.report);
 }

@@ -25,12 +25,6 @@ void check_report(const struct check *check, bool is_error, const struct parsed_
     va_end(arguments);
 }
 
-bool check_is_asked_for(const struct parsed_group *group, const struct key *key)
-{
-    const struct parsed_value *value = parsed_get(group, key->name);
-    return value->set && !value->inherited && !parsed_is_standard(group, key);
-}
-
 static bool is_number(const char *text)
 {
     return *text != '\0' && strlen(text) < 10 && strspn(text, "0123456789") == strlen(text);

@@ -8,34 +8,22 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The command line's level wins over everything. */
-static void apply_log_level(struct parsed_configuration *parsed, const char *level)
+static void config_read_sources(const struct config_source *source, struct parsed_configuration *parsed)
 {
-    const struct origin origin = { .kind = ORIGIN_COMMAND_LINE, .name = parsed_name(parsed, "--log-level") };
-    if (level != NULL)
-        parsed_read(parsed, keys_find(&keys_log, "level", NULL), level, &origin,
-                    parsed_get(parsed->log, "level"));
-}
-
-/* Whether the main file is to be read: the default one may be missing. */
-static bool has_file(const struct config_source *source)
-{
-    return !source->file_optional || access(source->file, F_OK) == 0 || errno != ENOENT;
-}
-
-static void read_sources(const struct config_source *source, struct parsed_configuration *parsed)
-{
-    const struct origin origin = { .kind = ORIGIN_FILE, .name = source->file };
-    bool file = has_file(source);
-    if (file)
+    const struct origin file = { .kind = ORIGIN_FILE, .name = source->file };
+    const struct origin option = { .kind = ORIGIN_COMMAND_LINE, .name = "--log-level" };
+    bool is_there = !source->file_optional || access(source->file, F_OK) == 0 || errno != ENOENT;
+    if (is_there)
         parsed_read_file(parsed, source->file);
     parsed_read_environment(parsed, source->environment);
-    apply_log_level(parsed, source->log_level);
-    if (!file && parsed->listener_count == 0) {
-        parsed->is_unreadable = true;
-        problem_error(parsed->problems, &origin, NULL,
-                      "there is no such file, and the environment defines no listener");
-    }
+    if (source->log_level != NULL)
+        parsed_read(parsed, keys_find(&keys_log, "level", NULL), source->log_level, &option,
+                    parsed_get(parsed->log, "level"));
+    if (is_there || parsed->listener_count > 0)
+        return;
+    parsed->is_unreadable = true;
+    problem_error(parsed->problems, &file, NULL,
+                  "there is no such file, and the environment defines no listener");
 }
 
 void config_load(const struct config_source *source, struct config *config)
@@ -47,7 +35,7 @@ void config_load(const struct config_source *source, struct config *config)
     }
     config->parsed = parsed_create(config->problems);
     if (config->parsed != NULL) {
-        read_sources(source, config->parsed);
+        config_read_sources(source, config->parsed);
         if (!config->parsed->is_unreadable) {
             parsed_complete(config->parsed);
             config->settings = check_configuration(config->parsed);

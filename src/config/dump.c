@@ -52,63 +52,54 @@ static void dump_string(const struct dump *dump, const char *text)
     fputc('"', dump->stream);
 }
 
-/* The comment at the end of a line; `note` adds to it. */
-static void dump_origin(const struct dump *dump, const struct origin *origin, const char *note)
+/* The comment at the end of a line, without its end. */
+static void dump_origin(const struct dump *dump, const struct origin *origin)
 {
     char text[512];
     origin_print(origin, text, sizeof text);
     for (char *c = text; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20) /* a file's name must not end the comment */
             *c = '?';
-    fprintf(dump->stream, "  # %s%s\n", text, note);
+    fprintf(dump->stream, "  # %s", text);
 }
 
-static void dump_items(const struct dump *dump, const struct key *key, const struct parsed_value *value)
+static void dump_items(struct dump *dump, const struct key *key, const struct parsed_value *value)
 {
-    dump_indent(dump);
-    fprintf(dump->stream, "%s = [", key->name);
     if (value->count == 0) {
-        fputs("];", dump->stream);
-        dump_origin(dump, &value->origin, "");
+        dump_indent(dump);
+        fprintf(dump->stream, "%s = [];", key->name);
+        dump_origin(dump, &value->origin);
+        fputc('\n', dump->stream);
         return;
     }
-    fputc('\n', dump->stream);
+    dump_open(dump, key->name, " = [");
     for (size_t i = 0; i < value->count; i++) {
         dump_indent(dump);
-        fputs("    ", dump->stream);
         dump_string(dump, value->items[i].text);
         if (i + 1 < value->count)
             fputc(',', dump->stream);
-        dump_origin(dump, &value->items[i].origin, "");
+        dump_origin(dump, &value->items[i].origin);
+        fputc('\n', dump->stream);
     }
-    dump_indent(dump);
-    fputs("];\n", dump->stream);
-}
-
-static bool is_effective(const struct dump *dump, const struct key *key)
-{
-    return key->use == USE_ALWAYS || dump->listener == NULL ||
-           (key->use == USE_PROXY) == (dump->listener->mode == MODE_PROXY);
+    dump_close(dump, "];");
 }
 
 /* The remark on a value that follows its origin. */
-static const char *value_note(const struct dump *dump, const struct key *key,
-                              const struct parsed_value *value, char *text, size_t size)
+static void dump_note(const struct dump *dump, const struct key *key, const struct parsed_value *value)
 {
-    bool is_mode = key == keys_find(&keys_listener, "mode", NULL);
-    bool by_protocol = key->protocol_default != 0 && value->origin.kind == ORIGIN_DEFAULT;
-    text[0] = '\0';
-    if (is_mode && dump->listener != NULL && dump->listener->mode_was_auto)
-        snprintf(text, size, ", which means \"%s\" here", settings_mode_name(dump->listener->mode));
-    else
-        snprintf(text, size, "%s%s", by_protocol ? " by protocol" : "",
-                 is_effective(dump, key) ? "" : ", without effect in this mode");
-    return text;
+    const struct listener_settings *listener = dump->listener;
+    if (listener != NULL && listener->mode_was_auto && strcmp(key->name, "mode") == 0) {
+        fprintf(dump->stream, ", which means \"%s\" here", settings_mode_name(listener->mode));
+        return;
+    }
+    if (key->protocol_default != 0 && value->origin.kind == ORIGIN_DEFAULT)
+        fputs(" by protocol", dump->stream);
+    if (listener != NULL && !settings_has_effect(listener, key))
+        fputs(", without effect in this mode", dump->stream);
 }
 
-static void dump_value(const struct dump *dump, const struct key *key, const struct parsed_value *value)
+static void dump_value(struct dump *dump, const struct key *key, const struct parsed_value *value)
 {
-    char note[80];
     if (key->type == KEY_STRINGS) {
         dump_items(dump, key, value);
         return;
@@ -124,7 +115,9 @@ static void dump_value(const struct dump *dump, const struct key *key, const str
     else
         fprintf(dump->stream, "%" PRId64 "%s", value->number, value->number > INT32_MAX ? "L" : "");
     fputc(';', dump->stream);
-    dump_origin(dump, &value->origin, value_note(dump, key, value, note, sizeof note));
+    dump_origin(dump, &value->origin);
+    dump_note(dump, key, value);
+    fputc('\n', dump->stream);
 }
 
 /* Whether a group has no key but `type`, so that the name of the choice says the same. */

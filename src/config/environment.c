@@ -8,12 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX         "PROXIMUX_"
-#define LISTENER_NAME  "default"
-#define VARIABLE_SIZE  80
-#define TARGET_HOST    "TARGET_HOST_%zu"
-#define TARGET_PORT    "TARGET_PORT_%zu"
-#define TARGET_KEEPING "TARGET_CONN_%zu_KEEP_ALIVE"
+#define PREFIX        "PROXIMUX_"
+#define LISTENER_NAME "default"
+#define VARIABLE_SIZE 80
 
 /* The original's variables, but for those of single targets. Those of the scope of listeners make or change the
  * listener "default"; what has no key goes together with others. */
@@ -305,9 +302,9 @@ static void apply_target(struct reading *reading, size_t number)
     struct origin origin;
     struct parsed_configuration *parsed = reading->parsed;
     struct parsed_group *listener = reading->listener;
-    snprintf(host, sizeof host, TARGET_HOST, number);
-    snprintf(port, sizeof port, TARGET_PORT, number);
-    snprintf(keep_alive, sizeof keep_alive, TARGET_KEEPING, number);
+    snprintf(host, sizeof host, "TARGET_HOST_%zu", number);
+    snprintf(port, sizeof port, "TARGET_PORT_%zu", number);
+    snprintf(keep_alive, sizeof keep_alive, "TARGET_CONN_%zu_KEEP_ALIVE", number);
     bool has_host = is_given(reading, host, ": PROXY_CONNECTIONS_CNT asks for it");
     bool has_port = is_given(reading, port, ": PROXY_CONNECTIONS_CNT asks for it");
     bool has_keep_alive = is_given(reading, keep_alive, ": PROXY_CONNECTIONS_CNT asks for it");
@@ -357,9 +354,8 @@ static void report_spare_targets(struct reading *reading, size_t count)
 
 static void apply_targets(struct reading *reading)
 {
-    static const struct key count_key = { .type = KEY_INTEGER,
-                                          .minimum = 1,
-                                          .maximum = SETTINGS_MAX_TARGETS };
+    static const struct key count_key =
+        INTEGER_KEY("count", UNIT_NONE, 1, SETTINGS_MAX_TARGETS, NULL, "targets");
     static const char name[] = "PROXY_CONNECTIONS_CNT";
     const char *text = variable_value(reading, name);
     struct parsed_value count = { 0 };

@@ -97,23 +97,16 @@ const char *keys_owners(const char *name, char *text, size_t size)
                                  owners[i]);
     return text;
 }
+
 static const char *type_name(const struct key *key)
 {
-    switch (key->type) {
-    case KEY_STRING:
-        return "string";
-    case KEY_CHOICE:
-        return key->members != NULL ? "string or group" : "string";
-    case KEY_INTEGER:
-        return "integer";
-    case KEY_BOOLEAN:
-        return "boolean";
-    case KEY_STRINGS:
-        return "list of strings";
-    case KEY_STRUCTURE:
-        break;
-    }
-    return key->is_list ? "list" : "group";
+    static const char *const names[] = {
+        [KEY_STRING] = "string",   [KEY_CHOICE] = "string",           [KEY_INTEGER] = "integer",
+        [KEY_BOOLEAN] = "boolean", [KEY_STRINGS] = "list of strings", [KEY_STRUCTURE] = "group",
+    };
+    if (key->type == KEY_CHOICE && key->members != NULL)
+        return "string or group";
+    return key->is_list ? "list" : names[key->type];
 }
 
 static const char *unit_name(enum key_unit unit)
@@ -160,26 +153,18 @@ static void describe_choices(const struct key *key, char *text, size_t size)
 
 const char *keys_expectation(const struct key *key, char *text, size_t size)
 {
-    switch (key->type) {
-    case KEY_STRING:
-        snprintf(text, size, "a string");
-        break;
-    case KEY_INTEGER:
+    static const char *const words[] = {
+        [KEY_STRING] = "a string",
+        [KEY_BOOLEAN] = "true or false",
+        [KEY_STRINGS] = "a string or a list of strings",
+        [KEY_STRUCTURE] = "a group: { ... }",
+    };
+    if (key->type == KEY_INTEGER)
         snprintf(text, size, "an integer from %" PRId64 " to %" PRId64 "%s", key->minimum, key->maximum,
                  key->can_disable ? " (or -1: none)" : "");
-        break;
-    case KEY_BOOLEAN:
-        snprintf(text, size, "true or false");
-        break;
-    case KEY_CHOICE:
+    else if (key->type == KEY_CHOICE)
         describe_choices(key, text, size);
-        break;
-    case KEY_STRINGS:
-        snprintf(text, size, "a string or a list of strings");
-        break;
-    case KEY_STRUCTURE:
-        snprintf(text, size, "%s", key->is_list ? "a list: ( ... )" : "a group: { ... }");
-        break;
-    }
+    else
+        snprintf(text, size, "%s", key->is_list ? "a list: ( ... )" : words[key->type]);
     return text;
 }

@@ -26,13 +26,23 @@ static void *parsed_allocate(struct parsed_configuration *parsed, size_t size)
     return block->bytes;
 }
 
-/* An array of `count` elements with room for one more: the same, or another one that is twice as large. */
-static void *parsed_grow(struct parsed_configuration *parsed, void *array, size_t count, size_t size)
+/* Appends a copy of an element to an array, whose address `array` is; an array that is full becomes one that is
+ * twice as large. Returns the copy. */
+static void *parsed_push(struct parsed_configuration *parsed, void *array, size_t *count, const void *element,
+                         size_t size)
 {
-    if ((count & (count - 1)) != 0)
-        return array;
-    void *grown = parsed_allocate(parsed, (count == 0 ? 1 : 2 * count) * size);
-    return grown == NULL || count == 0 ? grown : memcpy(grown, array, count * size);
+    char *elements;
+    memcpy(&elements, array, sizeof elements);
+    if ((*count & (*count - 1)) == 0) {
+        char *grown = parsed_allocate(parsed, (*count == 0 ? 1 : 2 * *count) * size);
+        if (grown == NULL)
+            return NULL;
+        if (*count > 0)
+            memcpy(grown, elements, *count * size);
+        elements = grown;
+        memcpy(array, &elements, sizeof elements);
+    }
+    return memcpy(elements + (*count)++ * size, element, size);
 }
 
 const char *parsed_copy(struct parsed_configuration *parsed, const char *text)
@@ -89,35 +99,26 @@ struct parsed_group *parsed_group_add(struct parsed_configuration *parsed, const
                                       size_t *count)
 {
     struct parsed_group *group = parsed_group_create(parsed, scope, origin);
-    struct parsed_group **grown = parsed_grow(parsed, *groups, *count, sizeof(struct parsed_group *));
-    if (group == NULL || grown == NULL)
-        return NULL;
-    *groups = grown;
-    return grown[(*count)++] = group;
+    return group != NULL && parsed_push(parsed, groups, count, &group, sizeof group) != NULL ? group : NULL;
 }
 
 struct parsed_module *parsed_add_module(struct parsed_configuration *parsed, const struct origin *origin)
 {
-    struct parsed_group *group = parsed_group_create(parsed, &keys_module, origin);
-    struct parsed_module *grown = parsed_grow(parsed, parsed->modules, parsed->module_count, sizeof *grown);
-    if (group == NULL || grown == NULL)
+    const struct parsed_module module = { .group = parsed_group_create(parsed, &keys_module, origin) };
+    if (module.group == NULL)
         return NULL;
-    parsed->modules = grown;
-    grown[parsed->module_count] = (struct parsed_module){ .group = group };
-    return &grown[parsed->module_count++];
+    return parsed_push(parsed, &parsed->modules, &parsed->module_count, &module, sizeof module);
 }
 
 struct parsed_value *parsed_add_extra(struct parsed_configuration *parsed, const char *name,
                                       enum key_type type)
 {
     struct parsed_module *module = &parsed->modules[parsed->module_count - 1];
-    struct parsed_extra *grown = parsed_grow(parsed, module->extras, module->extra_count, sizeof *grown);
-    const char *copy = parsed_copy(parsed, name);
-    if (grown == NULL || copy == NULL)
-        return NULL;
-    module->extras = grown;
-    grown[module->extra_count] = (struct parsed_extra){ .name = copy, .type = type };
-    return &grown[module->extra_count++].value;
+    const struct parsed_extra extra = { .name = parsed_copy(parsed, name), .type = type };
+    struct parsed_extra *added = NULL;
+    if (extra.name != NULL)
+        added = parsed_push(parsed, &module->extras, &module->extra_count, &extra, sizeof extra);
+    return added == NULL ? NULL : &added->value;
 }
 
 /* Appends a copy to an array of texts; returns it. */
@@ -125,11 +126,7 @@ static const char *parsed_append(struct parsed_configuration *parsed, const char
                                  const char *text)
 {
     const char *copy = parsed_copy(parsed, text);
-    const char **grown = parsed_grow(parsed, *texts, *count, sizeof(const char *));
-    if (grown == NULL || copy == NULL)
-        return NULL;
-    *texts = grown;
-    return grown[(*count)++] = copy;
+    return copy != NULL && parsed_push(parsed, texts, count, &copy, sizeof copy) != NULL ? copy : NULL;
 }
 
 const char *parsed_name(struct parsed_configuration *parsed, const char *name)
@@ -197,13 +194,8 @@ void parsed_set_number(struct parsed_value *value, const struct origin *origin, 
 bool parsed_add_item(struct parsed_configuration *parsed, struct parsed_value *value,
                      const struct origin *origin, const char *text)
 {
-    struct parsed_item *grown = parsed_grow(parsed, value->items, value->count, sizeof *grown);
-    const char *copy = parsed_copy(parsed, text);
-    if (grown == NULL || copy == NULL)
-        return false;
-    value->items = grown;
-    grown[value->count++] = (struct parsed_item){ .text = copy, .origin = *origin };
-    return true;
+    const struct parsed_item item = { .text = parsed_copy(parsed, text), .origin = *origin };
+    return item.text != NULL && parsed_push(parsed, &value->items, &value->count, &item, sizeof item) != NULL;
 }
 
 bool parsed_set_item(struct parsed_configuration *parsed, struct parsed_value *value,
@@ -242,27 +234,20 @@ bool parsed_fits(const struct key *key, int64_t *number)
 static bool parse_integer(const char *text, int64_t *number)
 {
     char *end;
-    if (*text == '\0' || strspn(text, "-0123456789") != strlen(text))
-        return false;
     errno = 0;
     *number = strtoll(text, &end, 10);
-    return *end == '\0' && errno == 0;
+    return *text != '\0' && strspn(text, "-0123456789") == strlen(text) && *end == '\0' && errno == 0;
 }
 
 static bool parse_number(const struct key *key, const char *text, int64_t *number)
 {
-    switch (key->type) {
-    case KEY_INTEGER:
+    static const char *const booleans[] = { "false", "true", NULL };
+    if (key->type == KEY_INTEGER)
         return parse_integer(text, number) && parsed_fits(key, number);
-    case KEY_BOOLEAN:
-        *number = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
-        return *number == 1 || strcmp(text, "0") == 0 || strcmp(text, "false") == 0;
-    default:
-        break;
-    }
-    for (*number = 0; key->choices[*number] != NULL; (*number)++)
-        if (strcmp(text, key->choices[*number]) == 0 ||
-            (key->numbered && text[0] == '0' + *number && text[1] == '\0'))
+    const char *const *words = key->type == KEY_BOOLEAN ? booleans : key->choices;
+    bool is_numbered = key->type == KEY_BOOLEAN || key->numbered;
+    for (*number = 0; words[*number] != NULL; (*number)++)
+        if (strcmp(text, words[*number]) == 0 || (is_numbered && text[0] == '0' + *number && text[1] == '\0'))
             return true;
     return false;
 }
@@ -304,4 +289,117 @@ const char *parsed_subject(const struct parsed_group *group, const char *listene
         snprintf(text, PARSED_SUBJECT_SIZE, "%s%s%s", keys_is_of_listener(group->scope) ? "listener: " : "",
                  group->scope->subject, key);
     return text;
+}
+
+/* ---- From parsed values to those in force: `defaults` and the table's own values fill the gaps ---- */
+
+static void inherit_all(struct parsed_configuration *parsed, const struct parsed_group *from,
+                        struct parsed_group *to)
+{
+    for (size_t i = 0; i < from->value_count; i++)
+        if (from->values[i].set || from->values[i].faulty)
+            parsed_inherit(parsed, &from->values[i], &to->values[i]);
+}
+
+void parsed_inherit(struct parsed_configuration *parsed, const struct parsed_value *from,
+                    struct parsed_value *to)
+{
+    *to = *from;
+    to->inherited = true;
+    if (from->group == NULL)
+        return;
+    to->group = parsed_group_create(parsed, from->group->scope, &from->group->origin);
+    if (to->group != NULL)
+        inherit_all(parsed, from->group, to->group);
+}
+
+static void inherit_children(struct parsed_configuration *parsed, const struct parsed_group *from,
+                             struct parsed_group *to)
+{
+    parsed_get(to, "targets")->faulty = parsed_get(from, "targets")->faulty;
+    for (size_t i = 0; i < from->child_count; i++) {
+        const struct parsed_group *child = from->children[i];
+        struct parsed_group *copy =
+            parsed_group_add(parsed, child->scope, &child->origin, &to->children, &to->child_count);
+        if (copy == NULL)
+            return;
+        inherit_all(parsed, child, copy);
+    }
+}
+
+static void complete_group(struct parsed_configuration *parsed, const struct parsed_group *defaults,
+                           struct parsed_group *group)
+{
+    static const struct origin origin = { .kind = ORIGIN_DEFAULT };
+    const struct key *key;
+    struct parsed_value *value;
+    for (size_t i = 0; (value = parsed_at(group, i, &key)) != NULL; i++) {
+        bool is_faulty = value->faulty || (defaults != NULL && !value->set && defaults->values[i].faulty);
+        if (!value->set && defaults != NULL && defaults->values[i].set)
+            parsed_inherit(parsed, &defaults->values[i], value);
+        else if (!value->set && key->fallback != NULL)
+            parsed_read(parsed, key, key->fallback, &origin, value);
+        value->faulty = is_faulty;
+    }
+}
+
+/* A protocol given by its name becomes a group that has this type. */
+static void complete_protocol(struct parsed_configuration *parsed, struct parsed_group *listener)
+{
+    struct parsed_value *value = parsed_get(listener, "protocol");
+    struct parsed_group *group = parsed_open_group(parsed, listener, "protocol", &value->origin);
+    if (group == NULL)
+        return;
+    complete_group(parsed, NULL, group);
+    value->number = parsed_get(group, "type")->number;
+    value->faulty = value->faulty || parsed_get(group, "type")->faulty;
+}
+
+/* What a key that has its default from the protocol is without being set. */
+static bool standard_of_protocol(const struct parsed_group *listener, const struct key *key)
+{
+    const struct protocol *protocol = protocols_all()[parsed_get(listener, "protocol")->number];
+    return *(const bool *)((const char *)protocol + key->protocol_default);
+}
+
+static void complete_by_protocol(struct parsed_group *listener)
+{
+    const struct key *key;
+    struct parsed_value *value;
+    for (size_t i = 0; (value = parsed_at(listener, i, &key)) != NULL; i++) {
+        if (key->protocol_default == 0 || value->set)
+            continue;
+        value->set = true;
+        value->number = standard_of_protocol(listener, key);
+    }
+}
+
+bool parsed_is_asked_for(const struct parsed_group *group, const struct key *key)
+{
+    const struct parsed_value *value = parsed_get(group, key->name);
+    if (!value->set || value->inherited || value->origin.kind == ORIGIN_DEFAULT)
+        return false;
+    if (key->protocol_default != 0)
+        return (value->number != 0) != standard_of_protocol(group, key);
+    if (key->fallback == NULL || value->items != NULL)
+        return true;
+    return value->string != NULL ? strcmp(value->string, key->fallback) != 0
+                                 : !parsed_equals(key, value->number, key->fallback);
+}
+
+void parsed_complete(struct parsed_configuration *parsed)
+{
+    complete_group(parsed, NULL, parsed->global);
+    complete_group(parsed, NULL, parsed->log);
+    complete_group(parsed, NULL, parsed->admin);
+    for (size_t i = 0; i < parsed->listener_count; i++) {
+        struct parsed_group *listener = parsed->listeners[i];
+        complete_group(parsed, parsed->defaults, listener);
+        complete_protocol(parsed, listener);
+        complete_by_protocol(listener);
+        if (parsed_get(listener, "targets")->inherited)
+            inherit_children(parsed, parsed->defaults, listener);
+        for (size_t k = 0; k < listener->child_count; k++)
+            complete_group(parsed, NULL, listener->children[k]);
+    }
 }

@@ -150,8 +150,8 @@ bool parsed_equals(const struct key *key, int64_t number, const char *text);
 /* The protocol that a listener's group `protocol` is about, once its `type` is complete. */
 const struct protocol *parsed_protocol(const struct parsed_group *protocol);
 
-/* Whether a completed listener's value is what it would be if nobody had set it. */
-bool parsed_is_standard(const struct parsed_group *group, const struct key *key);
+/* Whether a completed listener itself, not `defaults`, asks for something else than the key's default. */
+bool parsed_is_asked_for(const struct parsed_group *group, const struct key *key);
 
 /* Whether a number fits an integer key; negative ones become -1 where the key can be disabled. */
 bool parsed_fits(const struct key *key, int64_t *number);

@@ -13,6 +13,11 @@ const char *settings_mode_name(enum listener_mode mode)
     return names[mode];
 }
 
+bool settings_has_effect(const struct listener_settings *settings, const struct key *key)
+{
+    return key->use == USE_ALWAYS || (key->use == USE_PROXY) == (settings->mode == MODE_PROXY);
+}
+
 int64_t settings_count_connections(const struct listener_settings *settings)
 {
     int64_t connections = 0;

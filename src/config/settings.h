@@ -76,6 +76,9 @@ struct listener_settings {
     bool unix_peers_are_proxies;   /* unix peers too */
 };
 
+/* Whether a key of the listener, or of a group in it, has an effect in its mode. */
+bool settings_has_effect(const struct listener_settings *settings, const struct key *key);
+
 /* The name of a mode that settings can have. */
 const char *settings_mode_name(enum listener_mode mode);
 

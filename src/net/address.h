@@ -9,11 +9,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* The size of every text of address_print(). */
-#define ADDRESS_TEXT_SIZE 80
-
-/* The most bytes of an IP address. */
-#define ADDRESS_WIDTH_MAX 16
+#define ADDRESS_TEXT_SIZE 80 /* of every text of address_print() */
+#define ADDRESS_WIDTH_MAX 16 /* bytes of an IP address */
 
 /* An IP address with its port. Family AF_UNIX stands for "a peer on a unix socket", which has no address;
  * AF_UNSPEC (all zero) for none at all. */

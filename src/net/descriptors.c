@@ -3,8 +3,7 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
-/* For look-ups, the hosts file, reopening logs and whatever a library opens in passing. */
-#define DESCRIPTORS_MARGIN 12
+#define DESCRIPTORS_MARGIN 12 /* for look-ups, reopening logs and whatever a library opens in passing */
 
 static size_t count_open(void)
 {

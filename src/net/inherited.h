@@ -8,11 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The first descriptor that is passed; the others follow it. */
-#define INHERITED_FIRST 3
-
-/* The name of a socket that an upgrade passes. */
-#define INHERITED_BY_ADDRESS "(address)"
+#define INHERITED_FIRST      3           /* the first descriptor that is passed; the others follow it */
+#define INHERITED_BY_ADDRESS "(address)" /* the name of a socket that an upgrade passes */
 
 struct inherited_socket {
     int descriptor; /* -1: it was claimed */
@@ -38,7 +35,7 @@ struct inherited_socket *inherited_named(struct inherited *inherited, const char
 struct inherited_socket *inherited_at(struct inherited *inherited, const struct address *address,
                                       const char *path);
 
-/* Gives the descriptor to the caller; the socket is claimed then. */
+/* Claims the socket: its descriptor is the caller's then. */
 int inherited_claim(struct inherited_socket *socket);
 
 /* Logs each unclaimed socket. */

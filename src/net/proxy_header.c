@@ -153,7 +153,7 @@ enum proxy_header_result proxy_header_read(struct proxy_header *header, const ch
 
 /* ---- writing ---- */
 
-/* Writes both addresses in one family: IPv4 beside IPv6 is mapped. Returns the size of each, 0 if one is no IP address. */
+/* Writes both in one family: IPv4 beside IPv6 is mapped. Returns the size of each, 0 if one is no IP address. */
 static size_t write_addresses(const struct address *source, const struct address *destination,
                               unsigned char *bytes)
 {

@@ -49,11 +49,8 @@ struct resolver_name {
     resolver_callback *callback;
     void *data;
     struct resolver_query *query; /* pending, or NULL */
-    struct address *addresses;
-    size_t count;
-    int64_t fresh_until; /* microseconds */
-    char failure[128];   /* empty: the last look-up went well */
-    ev_timer limit;      /* active: a look-up is under way; pending, fed with an event: one has ended */
+    struct resolver_answer answer;
+    ev_timer limit; /* active: a look-up is under way; pending, fed with an event: one has ended */
 };
 
 static void resolver_set_timer(struct resolver *resolver)
@@ -171,11 +168,11 @@ void resolver_destroy(struct resolver *resolver)
 
 static void resolver_name_failed(struct resolver_name *name, const char *reason)
 {
-    if (name->failure[0] == '\0' && name->count > 0)
+    if (name->answer.failure[0] == '\0' && name->answer.count > 0)
         log_warning(name->source, "%s can't be looked up: %s; its last addresses stay in use", name->host,
                     reason);
-    snprintf(name->failure, sizeof name->failure, "%s", reason);
-    name->fresh_until = turn_now(name->resolver->loop) + RETRY_FAILED_SECONDS * 1000000;
+    snprintf(name->answer.failure, sizeof name->answer.failure, "%s", reason);
+    name->answer.fresh_until = turn_now(name->resolver->loop) + RETRY_FAILED_SECONDS * 1000000;
 }
 
 static void resolver_name_answered(struct resolver_name *name, const struct ares_addrinfo_node *nodes)
@@ -194,15 +191,15 @@ static void resolver_name_answered(struct resolver_name *name, const struct ares
         resolver_name_failed(name, count == 0 ? "it has no address" : strerror(ENOMEM));
         return;
     }
-    if (name->failure[0] != '\0' && name->count > 0)
+    if (name->answer.failure[0] != '\0' && name->answer.count > 0)
         log_info(name->source, "%s can be looked up again", name->host);
-    name->failure[0] = '\0';
-    free(name->addresses);
-    name->addresses = addresses;
-    name->count = count;
+    name->answer.failure[0] = '\0';
+    free(name->answer.addresses);
+    name->answer.addresses = addresses;
+    name->answer.count = count;
     for (const struct ares_addrinfo_node *node = nodes; node != NULL; node = node->ai_next)
         address_from_socket(node->ai_addr, addresses++);
-    name->fresh_until = turn_now(name->resolver->loop) + (int64_t)ttl * 1000000;
+    name->answer.fresh_until = turn_now(name->resolver->loop) + (int64_t)ttl * 1000000;
 }
 
 /* The look-up of `name` is over. c-ares says so at any time, also inside the question for another name: the
@@ -290,24 +287,22 @@ void resolver_renew(struct resolver *resolver)
  * the resolver fails just now, these are its last addresses. False when memory is short. */
 static bool resolver_name_inherit(struct resolver_name *name)
 {
-    const struct resolver_name *best = NULL;
+    const struct resolver_answer *best = NULL;
     list_foreach(&name->resolver->names, node)
     {
         const struct resolver_name *other = list_entry(node, struct resolver_name, node);
-        if (other->count > 0 && strcmp(other->host, name->host) == 0 &&
-            (best == NULL || other->fresh_until > best->fresh_until))
-            best = other;
+        if (other->answer.count > 0 && strcmp(other->host, name->host) == 0 &&
+            (best == NULL || other->answer.fresh_until > best->fresh_until))
+            best = &other->answer;
     }
     if (best == NULL)
         return true;
-    name->addresses = calloc(best->count, sizeof *name->addresses);
-    if (name->addresses == NULL)
-        return false;
-    memcpy(name->addresses, best->addresses, best->count * sizeof *name->addresses);
-    memcpy(name->failure, best->failure, sizeof name->failure);
-    name->count = best->count;
-    name->fresh_until = best->fresh_until;
-    return true;
+    size_t size = best->count * sizeof *best->addresses;
+    name->answer = *best;
+    name->answer.addresses = malloc(size);
+    if (name->answer.addresses != NULL)
+        memcpy(name->answer.addresses, best->addresses, size);
+    return name->answer.addresses != NULL;
 }
 
 struct resolver_name *resolver_add(struct resolver *resolver, const char *source, const char *host,
@@ -336,7 +331,7 @@ void resolver_remove(struct resolver_name *name)
     resolver_name_forget_query(name);
     ev_timer_stop(name->resolver->loop, &name->limit);
     list_remove(&name->node);
-    free(name->addresses);
+    free(name->answer.addresses);
     free(name);
 }
 
@@ -344,7 +339,7 @@ bool resolver_lookup(struct resolver_name *name)
 {
     struct ev_loop *loop = name->resolver->loop;
     if (name->query == NULL) {
-        if (turn_now(loop) < name->fresh_until)
+        if (turn_now(loop) < name->answer.fresh_until)
             return true;
         if (resolver_note_configuration(name->resolver))
             resolver_renew(name->resolver);
@@ -356,21 +351,10 @@ bool resolver_lookup(struct resolver_name *name)
             ev_clear_pending(loop, &name->limit); /* the return from here says it */
     }
     /* While the resolver fails, nobody waits for it who has addresses: it is asked in the background. */
-    return name->query == NULL || (name->failure[0] != '\0' && name->count > 0);
+    return name->query == NULL || (name->answer.failure[0] != '\0' && name->answer.count > 0);
 }
 
-const struct address *resolver_addresses(const struct resolver_name *name, size_t *count)
+const struct resolver_answer *resolver_answer(const struct resolver_name *name)
 {
-    *count = name->count;
-    return name->addresses;
-}
-
-int64_t resolver_fresh_until(const struct resolver_name *name)
-{
-    return name->fresh_until;
-}
-
-const char *resolver_failure(const struct resolver_name *name)
-{
-    return name->failure[0] == '\0' ? NULL : name->failure;
+    return &name->answer;
 }

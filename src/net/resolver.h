@@ -15,6 +15,14 @@ struct resolver;
 /* A name that is connected to again and again. Owned by the caller of resolver_add(). */
 struct resolver_name;
 
+/* What is known of a name. */
+struct resolver_answer {
+    struct address *addresses; /* ports 0 */
+    size_t count;
+    int64_t fresh_until; /* microseconds; a moment from now if the look-up failed */
+    char failure[128];   /* of the last look-up; "": the addresses are its answer */
+};
+
 /* Called from the loop, never from inside another function of this file, when a look-up has ended, well or not. */
 typedef void resolver_callback(void *data);
 
@@ -39,13 +47,7 @@ void resolver_remove(struct resolver_name *name);
  * look-up is under way and the callback will be called, within five seconds. */
 bool resolver_lookup(struct resolver_name *name);
 
-/* The last answer, ports 0; valid until the loop runs again. */
-const struct address *resolver_addresses(const struct resolver_name *name, size_t *count);
-
-/* Until when the last answer is valid, microseconds; a moment from now if the look-up failed. */
-int64_t resolver_fresh_until(const struct resolver_name *name);
-
-/* Why the last look-up failed, or NULL if it did not. */
-const char *resolver_failure(const struct resolver_name *name);
+/* The last answer; valid until the loop runs again. */
+const struct resolver_answer *resolver_answer(const struct resolver_name *name);
 
 #endif

@@ -39,16 +39,24 @@ static inline enum protocol_outcome pass_head(const struct protocol_settings *se
     return out->failed || count < wanted ? PROTOCOL_MORE : PROTOCOL_COMPLETE;
 }
 
-/* Keeps the next bytes in `head`, of which `*length` are there, up to `size`. False if more have to come. */
-static inline bool pass_collect(unsigned char *head, size_t *length, size_t size, struct slice *input)
+/* Keeps the next bytes of an answer's head, of which `*length` are there, up to `size`. As long as the request is not
+ * known the last one is looked at but not taken: so there is something to call for again even where the head is all
+ * of the answer. False if more have to come. */
+static inline bool pass_collect(unsigned char *head, size_t *length, size_t size, bool is_known,
+                                struct slice *input)
 {
-    size_t wanted = size > *length ? size - *length : 0;
+    size_t end = is_known ? size : size - 1;
+    size_t wanted = end > *length ? end - *length : 0;
     size_t count = pass_available(input, wanted);
     if (count > 0)
         memcpy(head + *length, input->bytes, count);
     *length += count;
     slice_skip(input, count);
-    return count == wanted;
+    if (is_known || count < wanted)
+        return count == wanted;
+    if (input->length > 0)
+        head[end] = (unsigned char)input->bytes[0];
+    return input->length > 0;
 }
 
 #endif

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ERROR_SIZE 320
-
 /* One listener of the new configuration. */
 struct plan_entry {
     struct listener_settings *settings;
@@ -27,7 +25,6 @@ struct plan_socket {
     const struct listener *listener;
 };
 
-/* Owned by the reload. */
 struct reload_plan {
     struct server *server;
     struct reload_found *found;
@@ -35,8 +32,8 @@ struct reload_plan {
     bool has_new_events;
     struct plan_entry *entries;
     size_t count;
-    size_t errors;
-    struct plan_socket *sockets; /* all that run, in the order of plan_compare() */
+    const struct listener *binding; /* whose sockets are being bound; NULL: a new one */
+    struct plan_socket *sockets;    /* all that run, in the order of plan_compare() */
     size_t socket_count;
     size_t wanted;         /* sockets there will be */
     size_t descriptors;    /* reserved for sockets that come in addition */
@@ -46,7 +43,7 @@ struct reload_plan {
 
 static void plan_fail(struct reload_plan *plan, const char *source, const char *error)
 {
-    plan->errors++;
+    plan->found->errors++;
     log_error(source, "%s", error);
 }
 
@@ -132,17 +129,11 @@ static void plan_want(const struct reload_plan *plan, struct plan_entry *entry)
         bound->sockets[i].is_taken = true;
 }
 
-/* What a socket that is being bound needs to know. */
-struct plan_binding {
-    struct reload_plan *plan;
-    const struct listener *listener;
-};
-
 static struct bound_socket *plan_find(void *data, const struct listener_settings *settings,
                                       const struct bind_wish *wish)
 {
-    const struct plan_binding *binding = data;
-    const struct plan_socket *found = plan_search(binding->plan, binding->listener, settings, wish, true);
+    const struct reload_plan *plan = data;
+    const struct plan_socket *found = plan_search(plan, plan->binding, settings, wish, true);
     if (found == NULL)
         return NULL;
     found->socket->is_taken = true;
@@ -151,11 +142,10 @@ static struct bound_socket *plan_find(void *data, const struct listener_settings
 
 static bool plan_make_way(void *data, const struct bind_wish *wish)
 {
-    const struct plan_binding *binding = data;
     struct bound_socket like = { .address = wish->address };
     bool is_made = false;
     size_t count;
-    const struct plan_socket *range = plan_range(binding->plan, &like, &count);
+    const struct plan_socket *range = plan_range(data, &like, &count);
     for (size_t i = 0; i < count; i++) {
         if (range[i].socket->is_wanted)
             continue;
@@ -180,8 +170,7 @@ static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
 {
     const struct settings *settings = plan->server->config->settings; /* `user` stays who it was */
     struct inherited none = { 0 };
-    struct plan_binding binding = { plan, entry->is_new ? NULL : entry->listener };
-    const struct bind_running running = { .find = plan_find, .make_way = plan_make_way, .data = &binding };
+    const struct bind_running running = { .find = plan_find, .make_way = plan_make_way, .data = plan };
     const struct bind_means means = {
         .user = privileges_user(settings),
         .group = privileges_group(settings),
@@ -189,6 +178,7 @@ static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
         .running = &running,
     };
     char error[ERROR_SIZE];
+    plan->binding = entry->listener;
     if (!bind_open(entry->settings, entry->wishes, &means, &entry->bound, error, sizeof error))
         plan_fail(plan, entry->settings->name, error);
 }
@@ -271,7 +261,7 @@ static void plan_make_shared(struct reload_plan *plan)
     char error[ERROR_SIZE];
     if (!log_prepare(&plan->found->config.settings->log, &plan->log, error, sizeof error))
         plan_fail(plan, NULL, error);
-    if (plan->errors > 0)
+    if (plan->found->errors > 0)
         return;
     plan->events = events_reference(plan->has_new_events ? plan->found->events : plan->server->events);
     if (plan->has_new_events && !events_start(plan->events, error, sizeof error))
@@ -289,21 +279,12 @@ static void plan_make_all(struct reload_plan *plan)
         if (!plan->entries[i].is_kept)
             plan_bind(plan, &plan->entries[i]);
     plan_make_shared(plan);
-    if (plan->errors > 0)
+    if (plan->found->errors > 0)
         return;
     plan_reserve(plan);
     for (size_t i = 0; i < plan->count; i++)
         if (!plan->entries[i].is_kept)
             plan_prepare(plan, &plan->entries[i]);
-}
-
-static void plan_free(struct reload_plan *plan)
-{
-    events_release(plan->events);
-    free(plan->entries);
-    free(plan->sockets);
-    free(plan->all);
-    free(plan);
 }
 
 static void plan_roll_back(struct reload_plan *plan)
@@ -319,27 +300,6 @@ static void plan_roll_back(struct reload_plan *plan)
     plan_forget_sockets(plan);
     descriptors_return(&plan->server->runtime.descriptors, plan->descriptors);
     log_file_close(plan->log);
-    plan_free(plan);
-}
-
-struct reload_plan *reload_plan_make(struct server *server, struct reload_found *found, size_t *errors)
-{
-    struct reload_plan *plan = calloc(1, sizeof *plan);
-    if (plan == NULL) {
-        log_error(NULL, "%s", strerror(errno));
-        ++*errors;
-        return NULL;
-    }
-    plan->server = server;
-    plan->found = found;
-    plan->count = found->count;
-    plan->has_new_events = !events_are_equal(server->events, found->events);
-    plan_make_all(plan);
-    if (plan->errors == 0)
-        return plan;
-    *errors += plan->errors;
-    plan_roll_back(plan);
-    return NULL;
 }
 
 /* ---- Carrying it out ---- */
@@ -414,10 +374,28 @@ static void plan_replace_listeners(struct reload_plan *plan)
     }
 }
 
-void reload_plan_commit(struct reload_plan *plan)
+/* Warns of changes that take effect at the next start only. */
+static void plan_warn(const struct settings *before, const struct settings *after,
+                      const struct config_changes *changes)
+{
+    static const char text[] = "reload: %s stays as it was until the next start";
+    if (!text_equal(before->user, after->user) || !text_equal(before->group, after->group))
+        log_warning(NULL, text, "user and group");
+    if (!text_equal(before->pid_file, after->pid_file))
+        log_warning(NULL, text, "pid_file");
+    if (changes->admin)
+        log_warning(NULL, text, "admin");
+}
+
+static void plan_commit(struct reload_plan *plan)
 {
     struct server *server = plan->server;
-    log_commit(&plan->found->config.settings->log, plan->log);
+    struct reload_found *found = plan->found;
+    config_log_problems(&found->config, false);
+    plan_warn(server->config->settings, found->config.settings, &found->changes);
+    if (found->changes.keys[0] != '\0')
+        log_info(NULL, "reload: changed: %s", found->changes.keys);
+    log_commit(&found->config.settings->log, plan->log);
     plan_take_over(plan);
     for (size_t i = 0; i < plan->count; i++)
         plan_commit_listener(plan, i);
@@ -427,7 +405,27 @@ void reload_plan_commit(struct reload_plan *plan)
     events_release(server->events);
     server->events = events_reference(plan->events);
     struct config before = *server->config;
-    *server->config = plan->found->config;
-    plan->found->config = before; /* to be freed with what was found */
-    plan_free(plan);
+    *server->config = found->config;
+    found->config = before; /* to be freed with what was found */
+}
+
+bool reload_plan_run(struct server *server, struct reload_found *found)
+{
+    struct reload_plan plan = {
+        .server = server,
+        .found = found,
+        .count = found->count,
+        .has_new_events = !events_are_equal(server->events, found->events),
+    };
+    plan_make_all(&plan);
+    bool success = found->errors == 0;
+    if (success)
+        plan_commit(&plan);
+    else
+        plan_roll_back(&plan);
+    events_release(plan.events);
+    free(plan.entries);
+    free(plan.sockets);
+    free(plan.all);
+    return success;
 }

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ERROR_SIZE 320
-
 /* Time that a new process has until it is ready: enough for long lists and slow name servers. */
 #define UPGRADE_SECONDS 30.0
 

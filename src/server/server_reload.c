@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ERROR_SIZE 320
-
 /* The thread that reads a configuration. Owned by the loop until it is abandoned, then by the thread. */
 struct reload_job {
     pthread_t thread;
@@ -147,19 +145,6 @@ static void reload_job_abandon(struct reload_job *job)
 
 /* ---- What follows in the loop ---- */
 
-/* Warns of changes that take effect at the next start only. */
-static void reload_warn(const struct settings *before, const struct settings *after,
-                        const struct config_changes *changes)
-{
-    static const char text[] = "reload: %s stays as it was until the next start";
-    if (!text_equal(before->user, after->user) || !text_equal(before->group, after->group))
-        log_warning(NULL, text, "user and group");
-    if (!text_equal(before->pid_file, after->pid_file))
-        log_warning(NULL, text, "pid_file");
-    if (changes->admin)
-        log_warning(NULL, text, "admin");
-}
-
 static void reload_refuse(struct reload *reload, size_t errors)
 {
     char state[120];
@@ -170,23 +155,6 @@ static void reload_refuse(struct reload *reload, size_t errors)
     snprintf(state, sizeof state, "READY=1\nSTATUS=running; the last reload was refused: %zu %s", errors,
              noun);
     notify_send(state);
-}
-
-static void reload_carry_out(struct server *server, struct reload_plan *plan, struct reload_found *found)
-{
-    struct reload *reload = &server->reload;
-    config_log_problems(&found->config, false);
-    reload_warn(server->config->settings, found->config.settings, &found->changes);
-    if (found->changes.keys[0] != '\0')
-        log_info(NULL, "reload: changed: %s", found->changes.keys);
-    reload_plan_commit(plan);
-    turn_refresh(&server->runtime.turn); /* the swap may have taken long */
-    resolver_renew(server->runtime.resolver);
-    reload->done++;
-    reload->was_refused = false;
-    reload->loaded = clock_wall();
-    log_info(NULL, "reloaded: %zu listeners", found->count);
-    notify_send(NOTIFY_RUNNING);
 }
 
 /* Whether the process is stopping, or being replaced by a new one; the log says so then. */
@@ -205,20 +173,26 @@ static bool reload_comes_late(struct server *server)
 
 static void reload_apply(struct server *server, struct reload_found *found)
 {
-    size_t errors = found->config.errors + found->errors;
+    struct reload *reload = &server->reload;
     if (reload_comes_late(server)) {
         if (server->drain.stage == DRAIN_RUNNING)
             notify_send(NOTIFY_RUNNING);
         return;
     }
-    if (found->config.settings == NULL && errors == 0)
-        errors = 1; /* memory was short */
+    if (found->config.settings == NULL && found->config.errors + found->errors == 0)
+        found->errors = 1; /* memory was short */
     config_log_problems(&found->config, true);
-    struct reload_plan *plan = errors == 0 ? reload_plan_make(server, found, &errors) : NULL;
-    if (plan == NULL)
-        reload_refuse(&server->reload, errors);
-    else
-        reload_carry_out(server, plan, found);
+    if (found->config.errors + found->errors > 0 || !reload_plan_run(server, found)) {
+        reload_refuse(reload, found->config.errors + found->errors);
+        return;
+    }
+    turn_refresh(&server->runtime.turn); /* the swap may have taken long */
+    resolver_renew(server->runtime.resolver);
+    reload->done++;
+    reload->was_refused = false;
+    reload->loaded = clock_wall();
+    log_info(NULL, "reloaded: %zu listeners", found->count);
+    notify_send(NOTIFY_RUNNING);
 }
 
 static void reload_finished(struct ev_loop *, ev_async *watcher, int)

@@ -14,6 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a text that says why something failed. */
+#define ERROR_SIZE 320
+
 /* All listeners: those that a reload has taken out of the configuration, until their last client has gone, and
  * those that it has. */
 struct listeners {
@@ -153,14 +156,11 @@ struct reload_found {
     struct events *events;         /* loaded, not started; NULL where something is wrong */
     struct bind_wishes *wishes;    /* one a listener of it; NULL if it has errors */
     size_t count;                  /* of these */
-    size_t errors;                 /* of looking addresses up; each was written to the log */
+    size_t errors;                 /* beyond those of the configuration; each was written to the log */
 };
 
-/* Binds and makes all that is needed; what fails is written to the log, all of it, and counted in `errors`.
- * NULL if anything did: then all is as it was. */
-struct reload_plan *reload_plan_make(struct server *server, struct reload_found *found, size_t *errors);
-
-/* Listeners and configuration are from now on what was found. Frees the plan, and empties `found`. */
-void reload_plan_commit(struct reload_plan *plan);
+/* Listeners and configuration are from now on what was found. What fails is written to the log, all of it, and counted
+ * in `found`: false, then all is as it was. What is to be freed is in `found`. */
+bool reload_plan_run(struct server *server, struct reload_found *found);
 
 #endif

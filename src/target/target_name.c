@@ -18,7 +18,7 @@ struct target_name {
 
 static void name_arm_refresh(struct target_name *name)
 {
-    double left = (double)(resolver_fresh_until(name->resolved) - turn_now(name->loop)) / 1e6;
+    double left = (double)(resolver_answer(name->resolved)->fresh_until - turn_now(name->loop)) / 1e6;
     ev_timer_stop(name->loop, &name->refresh);
     ev_timer_set(&name->refresh, left > REFRESH_MIN_SECONDS ? left : REFRESH_MIN_SECONDS, 0.0);
     ev_timer_start(name->loop, &name->refresh);
@@ -33,7 +33,7 @@ static void name_refreshed(struct target_name *name)
     if (!set->hooks->keeps_connections || target_is_retired(target))
         return;
     name_arm_refresh(name);
-    const struct address *addresses = resolver_addresses(name->resolved, &count);
+    const struct address *addresses = target_name_addresses(name, &count);
     set->hooks->looked_up(set->owner, target, addresses, count, turn_now(name->loop));
 }
 
@@ -99,12 +99,14 @@ bool target_name_wait(struct target_name *name, struct target_name_waiter *waite
 
 const struct address *target_name_addresses(const struct target_name *name, size_t *count)
 {
-    return resolver_addresses(name->resolved, count);
+    *count = resolver_answer(name->resolved)->count;
+    return resolver_answer(name->resolved)->addresses;
 }
 
 const char *target_name_failure(const struct target_name *name)
 {
-    return resolver_failure(name->resolved);
+    const char *failure = resolver_answer(name->resolved)->failure;
+    return failure[0] == '\0' ? NULL : failure;
 }
 
 void target_name_keep_fresh(struct target_name *name)

@@ -17,7 +17,7 @@ struct http_context {
 
 static_assert(sizeof(struct http_context) <= PROTOCOL_CONTEXT_SIZE, "the context has to fit");
 
-static struct http_context *context_of(struct protocol_request *request)
+static struct http_context *http_context(struct protocol_request *request)
 {
     return (struct http_context *)request->context;
 }
@@ -38,7 +38,8 @@ struct http_error {
     const char *why;    /* a few words for people */
 };
 
-static void write_error(const struct protocol_request *request, struct http_error error, struct buffer *out)
+static void http_error_write(const struct protocol_request *request, struct http_error error,
+                             struct buffer *out)
 {
     const struct http_context *context = (const struct http_context *)request->context;
     size_t length = strlen(error.status) + strlen(": \n") + strlen(error.why);
@@ -52,7 +53,8 @@ static void write_error(const struct protocol_request *request, struct http_erro
 
 /* Makes of the head at the end of `out`, from `start` on, what the other side is to see: without the fields of one
  * connection only, and with the one that is given. */
-static void rewrite_head(const struct http_head *head, const char *field, size_t start, struct buffer *out)
+static void http_rewrite_head(const struct http_head *head, const char *field, size_t start,
+                              struct buffer *out)
 {
     size_t length = out->length - start;
     if (out->failed)
@@ -67,17 +69,17 @@ static void rewrite_head(const struct http_head *head, const char *field, size_t
 /* ---- Requests ----------------------------------------------------------------------------------------- */
 
 /* The request can't be read: nobody knows where the next one begins. */
-static enum protocol_outcome break_request(struct protocol_request *request, const char *status,
-                                           const char *why, struct buffer *answer)
+static enum protocol_outcome http_break_request(struct protocol_request *request, const char *status,
+                                                const char *why, struct buffer *answer)
 {
     request->closes_client = true;
     if (!request->begun)
-        write_error(request, (struct http_error){ status, why }, answer);
+        http_error_write(request, (struct http_error){ status, why }, answer);
     return PROTOCOL_BROKEN;
 }
 
 /* Takes one empty line before a request line, as RFC 9112 §2.2 advises. COMPLETE: what follows is the request. */
-static enum protocol_outcome skip_blank(struct http_client *client, struct slice *input)
+static enum protocol_outcome http_skip_blank(struct http_client *client, struct slice *input)
 {
     while (input->length > 0 && client->blank < HTTP_BLANK_DONE) {
         if (input->bytes[0] == "\r\n"[client->blank]) {
@@ -93,7 +95,8 @@ static enum protocol_outcome skip_blank(struct http_client *client, struct slice
 }
 
 /* What is well-formed and still not for the target. */
-static struct http_error find_refusal(const struct protocol_settings *settings, const struct http_head *head)
+static struct http_error http_find_refusal(const struct protocol_settings *settings,
+                                           const struct http_head *head)
 {
     if (slice_equal(head->method, SLICE("CONNECT")))
         return (struct http_error){ http_501, "CONNECT needs a connection of its own" };
@@ -110,32 +113,32 @@ static struct http_error find_refusal(const struct protocol_settings *settings, 
     return (struct http_error){ NULL, NULL };
 }
 
-static enum protocol_outcome accept_request(const struct protocol_settings *settings,
-                                            struct http_client *client, struct protocol_request *request,
-                                            struct buffer *out, struct buffer *answer)
+static enum protocol_outcome http_accept_request(const struct protocol_settings *settings,
+                                                 struct http_client *client, struct protocol_request *request,
+                                                 struct buffer *out, struct buffer *answer)
 {
     struct http_head head;
     client->scanner.looked_at += out->length;
     const char *fault = http_read_request_head(buffer_slice(out), &head);
     if (fault != NULL)
-        return break_request(request, http_400, fault, answer);
-    *context_of(request) = (struct http_context){ .is_head = slice_equal(head.method, SLICE("HEAD")),
-                                                  .is_old = head.minor == 0 };
+        return http_break_request(request, http_400, fault, answer);
+    *http_context(request) = (struct http_context){ .is_head = slice_equal(head.method, SLICE("HEAD")),
+                                                    .is_old = head.minor == 0 };
     if (head.closes || (head.minor == 0 && !head.keeps_alive))
         request->closes_client = true;
-    struct http_error refusal = find_refusal(settings, &head);
+    struct http_error refusal = http_find_refusal(settings, &head);
     if (refusal.status != NULL) {
         request->local = true;
         request->refused = true;
         /* The rest of a request that has a body is not waited for. */
         if (head.chunked || head.compressed || head.length > 0 || slice_equal(head.method, SLICE("CONNECT")))
             request->closes_client = true;
-        write_error(request, refusal, answer);
+        http_error_write(request, refusal, answer);
         buffer_truncate(out, 0);
         return PROTOCOL_COMPLETE;
     }
     /* The connection to the target is for others too, so its end is not the client's to choose. */
-    rewrite_head(&head, head.minor == 0 ? http_stays : "", 0, out);
+    http_rewrite_head(&head, head.minor == 0 ? http_stays : "", 0, out);
     request->decided = true;
     if (!head.chunked && head.length == 0)
         return PROTOCOL_COMPLETE;
@@ -147,27 +150,29 @@ static enum protocol_outcome accept_request(const struct protocol_settings *sett
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome read_request_head(const struct protocol_settings *settings,
-                                               struct http_client *client, struct protocol_request *request,
-                                               struct slice *input, struct buffer *out, struct buffer *answer)
+static enum protocol_outcome http_collect_request_head(const struct protocol_settings *settings,
+                                                       struct http_client *client,
+                                                       struct protocol_request *request, struct slice *input,
+                                                       struct buffer *out, struct buffer *answer)
 {
     struct slice piece;
     size_t room = settings->head_limit > out->length ? settings->head_limit - out->length : 0;
-    enum protocol_outcome outcome = skip_blank(client, input);
+    enum protocol_outcome outcome = http_skip_blank(client, input);
     if (outcome == PROTOCOL_BROKEN)
-        return break_request(request, http_400, "a line that does not end with CRLF", answer);
+        return http_break_request(request, http_400, "a line that does not end with CRLF", answer);
     if (outcome == PROTOCOL_MORE)
         return PROTOCOL_MORE;
     outcome = http_scan(&client->scanner, input, room, &piece);
     buffer_append(out, piece.bytes, piece.length);
     if (outcome == PROTOCOL_BROKEN)
-        return break_request(request, http_400, "a control byte, or a line that does not end with CRLF",
-                             answer);
+        return http_break_request(request, http_400, "a control byte, or a line that does not end with CRLF",
+                                  answer);
     if (outcome == PROTOCOL_MORE && input->length > 0)
-        return break_request(request, "431 Request Header Fields Too Large", "the head is too long", answer);
+        return http_break_request(request, "431 Request Header Fields Too Large", "the head is too long",
+                                  answer);
     if (out->failed)
         return PROTOCOL_BROKEN;
-    return outcome == PROTOCOL_COMPLETE ? accept_request(settings, client, request, out, answer)
+    return outcome == PROTOCOL_COMPLETE ? http_accept_request(settings, client, request, out, answer)
                                         : PROTOCOL_MORE;
 }
 
@@ -178,11 +183,11 @@ static enum protocol_outcome http_read_request(const struct protocol_settings *s
     struct http_client *client = state;
     enum protocol_outcome outcome = PROTOCOL_MORE;
     if (!client->in_body)
-        outcome = read_request_head(settings, client, request, input, out, answer);
+        outcome = http_collect_request_head(settings, client, request, input, out, answer);
     if (client->in_body && outcome == PROTOCOL_MORE) {
         outcome = http_body_read(&client->body, input, out);
         if (outcome == PROTOCOL_BROKEN)
-            return break_request(request, http_400, "a malformed chunk or trailer", answer);
+            return http_break_request(request, http_400, "a malformed chunk or trailer", answer);
     }
     if (outcome == PROTOCOL_COMPLETE) {
         client->blank = 0;
@@ -194,7 +199,7 @@ static enum protocol_outcome http_read_request(const struct protocol_settings *s
 /* ---- Responses ---------------------------------------------------------------------------------------- */
 
 /* Something else than HTTP is noticed by its first bytes: it may never send an end of a line. */
-static bool begins_well(size_t there, struct slice input)
+static bool http_begins_well(size_t there, struct slice input)
 {
     struct slice beginning = SLICE("HTTP/1.");
     if (there >= beginning.length)
@@ -205,8 +210,8 @@ static bool begins_well(size_t there, struct slice input)
 }
 
 /* How the answer's body comes; NONE if it has none. False: the rules are broken. */
-static bool find_body(const struct http_context *context, const struct http_head *head,
-                      enum http_body_kind *kind)
+static bool http_find_body(const struct http_context *context, const struct http_head *head,
+                           enum http_body_kind *kind)
 {
     bool is_empty = head->status < 200 || head->status == 204;
     *kind = HTTP_BODY_NONE;
@@ -228,8 +233,8 @@ static bool find_body(const struct http_context *context, const struct http_head
 }
 
 /* Appends the target's head as the client is to see it. */
-static void answer_head(const struct protocol_request *request, const struct http_context *context,
-                        struct slice bytes, const struct http_head *head, struct buffer *out)
+static void http_answer_head(const struct protocol_request *request, const struct http_context *context,
+                             struct slice bytes, const struct http_head *head, struct buffer *out)
 {
     size_t start = out->length;
     const char *field = "";
@@ -238,25 +243,25 @@ static void answer_head(const struct protocol_request *request, const struct htt
     else if (head->status >= 200 && (context->is_old || head->minor == 0))
         field = http_stays;
     buffer_append(out, bytes.bytes, bytes.length);
-    rewrite_head(head, field, start, out);
+    http_rewrite_head(head, field, start, out);
 }
 
 /* MORE: what comes next is a body, or another head. */
-static enum protocol_outcome accept_response(struct http_connection *connection,
-                                             struct protocol_request *request, struct slice bytes,
-                                             struct buffer *out)
+static enum protocol_outcome http_accept_response(struct http_connection *connection,
+                                                  struct protocol_request *request, struct slice bytes,
+                                                  struct buffer *out)
 {
-    struct http_context *context = context_of(request);
+    struct http_context *context = http_context(request);
     struct http_head head;
     enum http_body_kind kind;
     connection->scanner.looked_at += bytes.length;
-    if (http_read_response_head(bytes, &head) != NULL || !find_body(context, &head, &kind))
+    if (http_read_response_head(bytes, &head) != NULL || !http_find_body(context, &head, &kind))
         return PROTOCOL_BROKEN;
     if (head.status < 200) {
         /* A 100 of the target answers nothing: what the client expected was said here. */
         if (head.status == 100 || context->is_old)
             return PROTOCOL_MORE;
-        answer_head(request, context, bytes, &head, out);
+        http_answer_head(request, context, bytes, &head, out);
         return PROTOCOL_INTERIM;
     }
     if (head.closes || (head.minor == 0 && !head.keeps_alive))
@@ -265,7 +270,7 @@ static enum protocol_outcome accept_response(struct http_connection *connection,
         request->closes_target = true;
         request->closes_client = true;
     }
-    answer_head(request, context, bytes, &head, out);
+    http_answer_head(request, context, bytes, &head, out);
     if (kind == HTTP_BODY_NONE)
         return PROTOCOL_COMPLETE;
     http_body_start(&connection->body, kind, head.length);
@@ -273,15 +278,15 @@ static enum protocol_outcome accept_response(struct http_connection *connection,
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome read_response_head(const struct protocol_settings *settings,
-                                                struct http_connection *connection,
-                                                struct protocol_request *request, struct slice *input,
-                                                struct buffer *out)
+static enum protocol_outcome http_collect_response_head(const struct protocol_settings *settings,
+                                                        struct http_connection *connection,
+                                                        struct protocol_request *request, struct slice *input,
+                                                        struct buffer *out)
 {
     struct buffer *head = &connection->head;
     struct slice piece;
     size_t room = settings->head_limit > head->length ? settings->head_limit - head->length : 0;
-    if (!begins_well(head->length, *input))
+    if (!http_begins_well(head->length, *input))
         return PROTOCOL_BROKEN;
     enum protocol_outcome outcome = http_scan(&connection->scanner, input, room, &piece);
     if (outcome == PROTOCOL_BROKEN || (outcome == PROTOCOL_MORE && input->length > 0))
@@ -294,7 +299,7 @@ static enum protocol_outcome read_response_head(const struct protocol_settings *
     }
     if (outcome == PROTOCOL_MORE)
         return PROTOCOL_MORE;
-    outcome = accept_response(connection, request, piece, out);
+    outcome = http_accept_response(connection, request, piece, out);
     buffer_free(head);
     return outcome;
 }
@@ -304,9 +309,9 @@ static enum protocol_outcome http_read_response(const struct protocol_settings *
                                                 struct buffer *out, uint64_t *)
 {
     struct http_connection *connection = state;
-    context_of(request)->answered = true;
+    http_context(request)->answered = true;
     while (!connection->in_body && input->length > 0) {
-        enum protocol_outcome outcome = read_response_head(settings, connection, request, input, out);
+        enum protocol_outcome outcome = http_collect_response_head(settings, connection, request, input, out);
         if (outcome != PROTOCOL_MORE)
             return outcome;
     }
@@ -354,7 +359,7 @@ static bool http_write_error(const struct protocol_settings *, const struct prot
         error = (struct http_error){ http_400, "a malformed request" };
     if (request->begun || error.status == NULL)
         return false;
-    write_error(request, error, out);
+    http_error_write(request, error, out);
     return true;
 }
 

@@ -36,16 +36,16 @@ void http_body_start(struct http_body *body, enum http_body_kind kind, uint64_t 
 /* All steps return the next one, or -1 if the byte must not be there. */
 
 /* After a size, or an extension that may end here. */
-static int after_size(unsigned char c)
+static int http_body_after_size(unsigned char c)
 {
     return c == '\r' ? SIZE_LF : c == ';' ? EXTENSION_NAME_FIRST : -1;
 }
 
-static int step_size(struct http_body *body, unsigned char c)
+static int http_body_step_size(struct http_body *body, unsigned char c)
 {
     int value = number_hex_digit((char)c);
     if (value < 0)
-        return body->digits > 0 ? after_size(c) : -1;
+        return body->digits > 0 ? http_body_after_size(c) : -1;
     /* 16 digits, 2^63 - 1 at most: more is never meant, and some would wrap. */
     if (body->digits == 16 || body->left > (uint64_t)INT64_MAX >> 4)
         return -1;
@@ -55,7 +55,7 @@ static int step_size(struct http_body *body, unsigned char c)
 }
 
 /* A trailer must not say what only a head may: some would believe it. */
-static int step_trailer_name(struct http_body *body, unsigned char c)
+static int http_body_step_trailer_name(struct http_body *body, unsigned char c)
 {
     if (http_token_bytes[c]) {
         if (body->name_length < sizeof body->name)
@@ -69,22 +69,22 @@ static int step_trailer_name(struct http_body *body, unsigned char c)
     return c == ':' && !is_known ? TRAILER_VALUE : -1;
 }
 
-static int next_step(struct http_body *body, unsigned char c)
+static int http_body_next_step(struct http_body *body, unsigned char c)
 {
     bool is_token = http_token_bytes[c], is_text = http_text_bytes[c];
     switch (body->step) {
     case DATA_CR:
         return c == '\r' ? DATA_LF : -1;
     case SIZE:
-        return step_size(body, c);
+        return http_body_step_size(body, c);
     case EXTENSION_NAME_FIRST:
         return is_token ? EXTENSION_NAME : -1;
     case EXTENSION_NAME:
-        return is_token ? EXTENSION_NAME : c == '=' ? EXTENSION_VALUE_FIRST : after_size(c);
+        return is_token ? EXTENSION_NAME : c == '=' ? EXTENSION_VALUE_FIRST : http_body_after_size(c);
     case EXTENSION_VALUE_FIRST:
         return c == '"' ? EXTENSION_QUOTED : is_token ? EXTENSION_VALUE : -1;
     case EXTENSION_VALUE:
-        return is_token ? EXTENSION_VALUE : after_size(c);
+        return is_token ? EXTENSION_VALUE : http_body_after_size(c);
     case EXTENSION_QUOTED:
         if (c == '"' || c == '\\')
             return c == '"' ? EXTENSION_END : EXTENSION_ESCAPED;
@@ -92,16 +92,16 @@ static int next_step(struct http_body *body, unsigned char c)
     case EXTENSION_ESCAPED:
         return is_text ? EXTENSION_QUOTED : -1;
     case EXTENSION_END:
-        return after_size(c);
+        return http_body_after_size(c);
     case SIZE_LF:
         body->digits = 0;
         body->extra = 0;
         return c != '\n' ? -1 : body->left > 0 ? DATA : TRAILER_FIRST;
     case TRAILER_FIRST:
         body->name_length = 0;
-        return c == '\r' ? LAST_LF : is_token ? step_trailer_name(body, c) : -1;
+        return c == '\r' ? LAST_LF : is_token ? http_body_step_trailer_name(body, c) : -1;
     case TRAILER_NAME:
-        return step_trailer_name(body, c);
+        return http_body_step_trailer_name(body, c);
     case TRAILER_VALUE:
         return is_text ? TRAILER_VALUE : c == '\r' ? TRAILER_LF : -1;
     case TRAILER_LF:
@@ -111,11 +111,11 @@ static int next_step(struct http_body *body, unsigned char c)
     }
 }
 
-static enum protocol_outcome step(struct http_body *body, unsigned char c)
+static enum protocol_outcome http_body_step(struct http_body *body, unsigned char c)
 {
     bool is_last = body->step == LAST_LF;
     body->looked_at++;
-    int next = body->extra++ < HTTP_BODY_EXTRA_MAX ? next_step(body, c) : -1;
+    int next = body->extra++ < HTTP_BODY_EXTRA_MAX ? http_body_next_step(body, c) : -1;
     if (next < 0)
         return PROTOCOL_BROKEN;
     body->step = (unsigned char)next;
@@ -123,7 +123,7 @@ static enum protocol_outcome step(struct http_body *body, unsigned char c)
 }
 
 /* Takes data, at most `available` bytes. */
-static size_t take_data(struct http_body *body, size_t available, enum protocol_outcome *result)
+static size_t http_body_take_data(struct http_body *body, size_t available, enum protocol_outcome *result)
 {
     size_t count = body->left < available ? (size_t)body->left : available;
     if (body->kind == HTTP_BODY_UNTIL_CLOSE)
@@ -142,9 +142,9 @@ enum protocol_outcome http_body_read(struct http_body *body, struct slice *input
     size_t taken = 0;
     while (taken < input->length && result == PROTOCOL_MORE) {
         if (body->step == DATA)
-            taken += take_data(body, input->length - taken, &result);
+            taken += http_body_take_data(body, input->length - taken, &result);
         else {
-            result = step(body, (unsigned char)input->bytes[taken]);
+            result = http_body_step(body, (unsigned char)input->bytes[taken]);
             taken += result != PROTOCOL_BROKEN ? 1 : 0;
         }
     }

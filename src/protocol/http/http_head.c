@@ -50,7 +50,7 @@ static const struct slice names[] = {
 };
 
 /* Whether they are the same but for case and "_" for "-". */
-static bool is_alike(struct slice name, struct slice word)
+static bool http_is_alike(struct slice name, struct slice word)
 {
     size_t i = 0;
     while (i < name.length && i < word.length &&
@@ -63,25 +63,24 @@ static bool is_alike(struct slice name, struct slice word)
 enum http_name http_name_of(struct slice name)
 {
     for (enum http_name known = HTTP_OTHER + 1; known < HTTP_DISGUISED; known++)
-        if (is_alike(name, names[known]))
+        if (http_is_alike(name, names[known]))
             return memchr(name.bytes, '_', name.length) == NULL ? known : HTTP_DISGUISED;
     return HTTP_OTHER;
 }
 
-/* Whether the field is for the next hop only. */
-static bool is_hop(enum http_name name)
+static bool http_is_hop(enum http_name name)
 {
     return name == HTTP_CONNECTION || (name >= HTTP_KEEP_ALIVE && name <= HTTP_HTTP2_SETTINGS);
 }
 
 /* Whether the field is not passed on: what Expect asks for is done here. */
-static bool is_kept_back(enum http_name name)
+static bool http_is_kept_back(enum http_name name)
 {
-    return is_hop(name) || name == HTTP_EXPECT;
+    return http_is_hop(name) || name == HTTP_EXPECT;
 }
 
 /* How many bytes there are before one that is not in the set. */
-static size_t span(struct slice text, const bool set[256])
+static size_t http_span(struct slice text, const bool set[256])
 {
     size_t length = 0;
     while (length < text.length && set[(unsigned char)text.bytes[length]])
@@ -89,8 +88,7 @@ static size_t span(struct slice text, const bool set[256])
     return length;
 }
 
-/* The text without spaces and tabs around it. */
-static struct slice trim(struct slice text)
+static struct slice http_trim(struct slice text)
 {
     while (text.length > 0 && memchr(" \t", text.bytes[0], 2) != NULL)
         slice_skip(&text, 1);
@@ -101,12 +99,12 @@ static struct slice trim(struct slice text)
 
 /* Takes the next element off a comma-separated list that has no quoted strings; empty ones are left out. False
  * at the end. */
-static bool next_element(struct slice *list, struct slice *element)
+static bool http_next_element(struct slice *list, struct slice *element)
 {
     while (list->length > 0) {
         const char *comma = memchr(list->bytes, ',', list->length);
         size_t length = comma != NULL ? (size_t)(comma - list->bytes) : list->length;
-        *element = trim((struct slice){ list->bytes, length });
+        *element = http_trim((struct slice){ list->bytes, length });
         slice_skip(list, comma != NULL ? length + 1 : length);
         if (element->length > 0)
             return true;
@@ -115,12 +113,12 @@ static bool next_element(struct slice *list, struct slice *element)
 }
 
 /* How many bytes of the text are an IP literal in brackets, or a name or address; 0: neither. */
-static size_t host_length(struct slice text)
+static size_t http_host_length(struct slice text)
 {
     size_t i = 0;
     if (slice_begins_with(text, SLICE("["))) {
         slice_skip(&text, 1);
-        i = span(text, literal_bytes);
+        i = http_span(text, literal_bytes);
         return i > 0 && i < text.length && text.bytes[i] == ']' ? i + 2 : 0;
     }
     while (i < text.length) {
@@ -137,9 +135,9 @@ static size_t host_length(struct slice text)
 
 /* host [":" port] as in Host, the host not empty (RFC 9110 §7.2, RFC 3986 §3.2.2). No comma, which could be two of
  * them put together. */
-static bool is_authority(struct slice text)
+static bool http_is_authority(struct slice text)
 {
-    size_t length = host_length(text);
+    size_t length = http_host_length(text);
     uint64_t port;
     slice_skip(&text, length);
     if (length == 0 || text.length == 0 || text.bytes[0] != ':')
@@ -153,7 +151,7 @@ static bool is_authority(struct slice text)
 enum { LINE_START, LINE, LINE_CR, LAST_CR };
 
 /* The state after a byte that is not amid a line's text; -1 if it must not be there. */
-static int next_state(unsigned state, unsigned char c)
+static int http_scan_next_state(unsigned state, unsigned char c)
 {
     switch (state) {
     case LINE_START:
@@ -174,7 +172,7 @@ enum protocol_outcome http_scan(struct http_scanner *scanner, struct slice *inpu
         unsigned char c = (unsigned char)input->bytes[i++];
         if (scanner->state == LINE && http_text_bytes[c])
             continue;
-        int next = next_state(scanner->state, c);
+        int next = http_scan_next_state(scanner->state, c);
         if (next < 0)
             outcome = PROTOCOL_BROKEN;
         else if (scanner->state == LAST_CR)
@@ -188,7 +186,7 @@ enum protocol_outcome http_scan(struct http_scanner *scanner, struct slice *inpu
 }
 
 /* Takes the next line off a head, without its CRLF. False at the empty one. */
-static bool next_line(struct slice *head, struct slice *line)
+static bool http_next_line(struct slice *head, struct slice *line)
 {
     const char *end = memchr(head->bytes, '\n', head->length);
     if (end == NULL || end - head->bytes < 2)
@@ -200,24 +198,24 @@ static bool next_line(struct slice *head, struct slice *line)
 
 /* ---- Fields ------------------------------------------------------------------------------------------- */
 
-/* Splits a field line. NULL, or what is wrong. */
-static const char *split_field(struct slice line, struct slice *name, struct slice *value)
+/* NULL, or what is wrong. */
+static const char *http_split_field(struct slice line, struct slice *name, struct slice *value)
 {
-    size_t length = span(line, http_token_bytes);
+    size_t length = http_span(line, http_token_bytes);
     if (length == 0 && (line.bytes[0] == ' ' || line.bytes[0] == '\t'))
         return "a folded field";
     if (length == 0 || length == line.length || line.bytes[length] != ':')
         return "a malformed field name";
     *name = (struct slice){ line.bytes, length };
     slice_skip(&line, length + 1);
-    *value = trim(line);
+    *value = http_trim(line);
     return NULL;
 }
 
-static const char *read_connection(struct slice value, struct http_head *head)
+static const char *http_read_connection(struct slice value, struct http_head *head)
 {
     struct slice option;
-    while (next_element(&value, &option)) {
+    while (http_next_element(&value, &option)) {
         if (slice_is_word(option, "close")) {
             head->closes = true;
             continue;
@@ -225,13 +223,13 @@ static const char *read_connection(struct slice value, struct http_head *head)
         enum http_name name = http_name_of(option);
         if (name == HTTP_KEEP_ALIVE)
             head->keeps_alive = true;
-        else if (name == HTTP_CONNECTION || !is_hop(name))
+        else if (name == HTTP_CONNECTION || !http_is_hop(name))
             return "Connection names a field that is not its own";
     }
     return NULL;
 }
 
-static const char *read_content_length(struct slice value, struct http_head *head)
+static const char *http_read_content_length(struct slice value, struct http_head *head)
 {
     if (head->has_length)
         return "more than one Content-Length";
@@ -241,14 +239,14 @@ static const char *read_content_length(struct slice value, struct http_head *hea
     return NULL;
 }
 
-static bool is_compression(struct slice coding)
+static bool http_is_compression(struct slice coding)
 {
     return slice_is_word(coding, "gzip") || slice_is_word(coding, "x-gzip") ||
            slice_is_word(coding, "compress") || slice_is_word(coding, "x-compress") ||
            slice_is_word(coding, "deflate");
 }
 
-static const char *read_transfer_encoding(struct slice value, struct http_head *head)
+static const char *http_read_transfer_encoding(struct slice value, struct http_head *head)
 {
     struct slice coding;
     if (head->chunked || head->compressed)
@@ -257,17 +255,17 @@ static const char *read_transfer_encoding(struct slice value, struct http_head *
         head->chunked = true;
         return NULL;
     }
-    while (next_element(&value, &coding) && is_compression(coding))
+    while (http_next_element(&value, &coding) && http_is_compression(coding))
         head->compressed = true;
     if (!head->compressed || !slice_is_word(coding, "chunked") || value.length > 0)
         return "a malformed Transfer-Encoding";
     return NULL;
 }
 
-static void read_expect(struct slice value, struct http_head *head)
+static void http_read_expect(struct slice value, struct http_head *head)
 {
     struct slice expectation;
-    while (next_element(&value, &expectation)) {
+    while (http_next_element(&value, &expectation)) {
         if (slice_is_word(expectation, "100-continue"))
             head->expects_continue = true;
         else
@@ -275,35 +273,35 @@ static void read_expect(struct slice value, struct http_head *head)
     }
 }
 
-static const char *read_field(struct slice line, struct http_head *head)
+static const char *http_read_field(struct slice line, struct http_head *head)
 {
     struct slice field, value;
-    const char *fault = split_field(line, &field, &value);
+    const char *fault = http_split_field(line, &field, &value);
     if (fault != NULL)
         return fault;
     enum http_name name = http_name_of(field);
-    head->has_hops = head->has_hops || is_kept_back(name);
+    head->has_hops = head->has_hops || http_is_kept_back(name);
     /* Some parsers take a tab behind the value for a part of it. */
     if ((name == HTTP_CONTENT_LENGTH || name == HTTP_TRANSFER_ENCODING) &&
         memchr(line.bytes, '\t', line.length) != NULL)
         return "a tab in Content-Length or Transfer-Encoding";
     switch (name) {
     case HTTP_CONNECTION:
-        return read_connection(value, head);
+        return http_read_connection(value, head);
     case HTTP_CONTENT_LENGTH:
-        return read_content_length(value, head);
+        return http_read_content_length(value, head);
     case HTTP_TRANSFER_ENCODING:
-        return read_transfer_encoding(value, head);
+        return http_read_transfer_encoding(value, head);
     case HTTP_HOST:
         head->host = value;
         head->host_count++;
         return NULL;
     case HTTP_EXPECT:
-        read_expect(value, head);
+        http_read_expect(value, head);
         return NULL;
     case HTTP_AUTHORIZATION:
     case HTTP_PROXY_AUTHORIZATION:
-        value.length = span(value, http_token_bytes);
+        value.length = http_span(value, http_token_bytes);
         if (slice_is_word(value, "NTLM") || slice_is_word(value, "Negotiate"))
             head->logs_in_connection = true;
         return NULL;
@@ -317,11 +315,11 @@ static const char *read_field(struct slice line, struct http_head *head)
     }
 }
 
-static const char *read_fields(struct slice lines, struct http_head *head)
+static const char *http_read_fields(struct slice lines, struct http_head *head)
 {
     struct slice line;
-    while (next_line(&lines, &line)) {
-        const char *fault = read_field(line, head);
+    while (http_next_line(&lines, &line)) {
+        const char *fault = http_read_field(line, head);
         if (fault != NULL)
             return fault;
     }
@@ -333,7 +331,7 @@ static const char *read_fields(struct slice lines, struct http_head *head)
     return NULL;
 }
 
-static bool read_version(struct slice text, struct http_head *head)
+static bool http_read_version(struct slice text, struct http_head *head)
 {
     head->minor = slice_equal(text, SLICE("HTTP/1.1")) ? 1 : 0;
     return head->minor == 1 || slice_equal(text, SLICE("HTTP/1.0"));
@@ -349,7 +347,7 @@ static const bool target_bytes[256] = {
 };
 
 /* Takes what stands before the next space, and the space. */
-static bool take_word(struct slice *line, struct slice *word)
+static bool http_take_word(struct slice *line, struct slice *word)
 {
     const char *space = memchr(line->bytes, ' ', line->length);
     if (space == NULL)
@@ -359,16 +357,16 @@ static bool take_word(struct slice *line, struct slice *word)
     return true;
 }
 
-static const char *read_request_line(struct slice line, struct http_head *head)
+static const char *http_read_request_line(struct slice line, struct http_head *head)
 {
-    if (!take_word(&line, &head->method) || head->method.length == 0 ||
-        span(head->method, http_token_bytes) < head->method.length)
+    if (!http_take_word(&line, &head->method) || head->method.length == 0 ||
+        http_span(head->method, http_token_bytes) < head->method.length)
         return "a malformed method";
-    if (!take_word(&line, &head->target) || head->target.length == 0)
+    if (!http_take_word(&line, &head->target) || head->target.length == 0)
         return "a malformed request line";
-    if (span(head->target, target_bytes) < head->target.length)
+    if (http_span(head->target, target_bytes) < head->target.length)
         return "a malformed request target";
-    if (!read_version(line, head))
+    if (!http_read_version(line, head))
         return "not HTTP/1.0 or HTTP/1.1";
     /* A target that is not strict takes these for the methods whose answers have a body, or none. */
     if ((slice_is_word(head->method, "HEAD") && !slice_equal(head->method, SLICE("HEAD"))) ||
@@ -378,7 +376,7 @@ static const char *read_request_line(struct slice line, struct http_head *head)
 }
 
 /* The authority without the port that its scheme has anyway. */
-static struct slice without_default_port(struct slice authority, struct slice port)
+static struct slice http_without_default_port(struct slice authority, struct slice port)
 {
     if (slice_ends_with(authority, port))
         authority.length -= port.length;
@@ -389,7 +387,7 @@ static struct slice without_default_port(struct slice authority, struct slice po
 
 /* Where the whole URI is the target, Host has to name the same authority, since some look at the one, some at the
  * other (RFC 9112 §3.2.2). */
-static const char *check_target(const struct http_head *head)
+static const char *http_check_target(const struct http_head *head)
 {
     if (slice_equal(head->method, SLICE("CONNECT")) || head->target.bytes[0] == '/' ||
         (slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS"))))
@@ -404,10 +402,10 @@ static const char *check_target(const struct http_head *head)
     struct slice authority = { rest.bytes, 0 };
     while (authority.length < rest.length && strchr("/?", rest.bytes[authority.length]) == NULL)
         authority.length++;
-    if (!is_authority(authority))
+    if (!http_is_authority(authority))
         return "a malformed request target";
-    struct slice wanted = without_default_port(authority, port);
-    struct slice host = without_default_port(head->host, port);
+    struct slice wanted = http_without_default_port(authority, port);
+    struct slice host = http_without_default_port(head->host, port);
     if (head->host_count > 0 &&
         (host.length != wanted.length || strncasecmp(host.bytes, wanted.bytes, host.length) != 0))
         return "Host is not that of the request target";
@@ -418,29 +416,29 @@ const char *http_read_request_head(struct slice bytes, struct http_head *head)
 {
     struct slice line;
     *head = (struct http_head){ 0 };
-    if (!next_line(&bytes, &line))
+    if (!http_next_line(&bytes, &line))
         return "no request line";
-    const char *fault = read_request_line(line, head);
+    const char *fault = http_read_request_line(line, head);
     if (fault == NULL)
-        fault = read_fields(bytes, head);
+        fault = http_read_fields(bytes, head);
     if (fault != NULL)
         return fault;
     if (head->host_count > 1)
         return "more than one Host";
     if (head->host_count == 0 && head->minor == 1)
         return "no Host";
-    if (head->host.length > 0 && !is_authority(head->host))
+    if (head->host.length > 0 && !http_is_authority(head->host))
         return "a malformed Host";
-    return check_target(head);
+    return http_check_target(head);
 }
 
 /* ---- Responses ---------------------------------------------------------------------------------------- */
 
 /* The space behind the status may be missing where there is no phrase: nobody is misled by that. */
-static const char *read_status_line(struct slice line, struct http_head *head)
+static const char *http_read_status_line(struct slice line, struct http_head *head)
 {
     struct slice version;
-    if (!take_word(&line, &version) || !read_version(version, head))
+    if (!http_take_word(&line, &version) || !http_read_version(version, head))
         return "not HTTP/1.0 or HTTP/1.1";
     if (line.length < 3 || (line.length > 3 && line.bytes[3] != ' ') || line.bytes[0] == '0' ||
         !number_parse((struct slice){ line.bytes, 3 }, 999, &head->status))
@@ -452,10 +450,10 @@ const char *http_read_response_head(struct slice bytes, struct http_head *head)
 {
     struct slice line;
     *head = (struct http_head){ 0 };
-    if (!next_line(&bytes, &line))
+    if (!http_next_line(&bytes, &line))
         return "no status line";
-    const char *fault = read_status_line(line, head);
-    return fault != NULL ? fault : read_fields(bytes, head);
+    const char *fault = http_read_status_line(line, head);
+    return fault != NULL ? fault : http_read_fields(bytes, head);
 }
 
 size_t http_strip_head(char *bytes, size_t length)
@@ -463,9 +461,9 @@ size_t http_strip_head(char *bytes, size_t length)
     struct slice rest = { bytes, length };
     struct slice line, field, value;
     size_t kept = 0;
-    while (next_line(&rest, &line)) {
-        bool is_field = kept > 0 && split_field(line, &field, &value) == NULL;
-        if (is_field && is_kept_back(http_name_of(field)))
+    while (http_next_line(&rest, &line)) {
+        bool is_field = kept > 0 && http_split_field(line, &field, &value) == NULL;
+        if (is_field && http_is_kept_back(http_name_of(field)))
             continue;
         memmove(bytes + kept, line.bytes, line.length + 2);
         kept += line.length + 2;

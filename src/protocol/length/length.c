@@ -82,39 +82,23 @@ static enum protocol_outcome length_read_request(const struct protocol_settings 
     return pass_rest(&client->remaining, input, out);
 }
 
-/* Says whose answer it is. The last byte of the header is looked at but not taken: so there is something to
- * call for again even where the header is all of the answer. */
-static enum protocol_outcome length_say_whose(const struct protocol_settings *settings,
-                                              struct length_connection *connection, struct slice *input,
-                                              uint64_t *id)
-{
-    size_t head_size = length_head_size(settings);
-    uint64_t remaining;
-    if (!pass_collect(connection->head, &connection->head_length, head_size - 1, input) || input->length == 0)
-        return PROTOCOL_MORE;
-    connection->head[head_size - 1] = (unsigned char)input->bytes[0];
-    if (!length_read_head(settings, connection->head, head_size, &remaining) ||
-        !number_read(length_format(settings), connection->head + length_own(settings)->id_offset,
-                     length_id_width(settings), id))
-        return PROTOCOL_BROKEN;
-    return PROTOCOL_WHOSE;
-}
-
 static enum protocol_outcome length_read_response(const struct protocol_settings *settings,
                                                   void *connection_state, struct protocol_request *request,
                                                   struct slice *input, struct buffer *out, uint64_t *id)
 {
     struct length_connection *connection = connection_state;
     if (!connection->in_body) {
-        if (request == NULL)
-            return length_say_whose(settings, connection, input, id);
-        if (!pass_collect(connection->head, &connection->head_length, length_head_size(settings), input))
+        size_t size = length_head_size(settings), id_width = length_id_width(settings);
+        unsigned char *own_id = connection->head + length_own(settings)->id_offset;
+        if (!pass_collect(connection->head, &connection->head_length, size, request != NULL, input))
             return PROTOCOL_MORE;
-        if (!length_read_head(settings, connection->head, connection->head_length, &connection->remaining))
+        if (!length_read_head(settings, connection->head, size, &connection->remaining))
             return PROTOCOL_BROKEN;
-        memcpy(connection->head + length_own(settings)->id_offset, request->context,
-               length_id_width(settings));
-        buffer_append(out, (const char *)connection->head, connection->head_length);
+        if (request == NULL)
+            return number_read(length_format(settings), own_id, id_width, id) ? PROTOCOL_WHOSE
+                                                                              : PROTOCOL_BROKEN;
+        memcpy(own_id, request->context, id_width);
+        buffer_append(out, (const char *)connection->head, size);
         connection->in_body = true;
     }
     if (pass_rest(&connection->remaining, input, out) == PROTOCOL_MORE)
@@ -179,26 +163,21 @@ static const struct key length_keys[] = {
     ERROR_REPLY_KEY,
 };
 
-static void length_check_width(const struct length_settings *own, const struct key_report *report)
+static void length_check(const struct protocol_settings *settings, bool, const struct key_report *report)
 {
+    const struct length_settings *own = length_own(settings);
+    int64_t end = own->offset + own->width, id_end = own->id_offset + own->id_width;
     if (own->encoding == NUMBER_BINARY && own->width > 4 && own->width != 8)
         key_error(report, "width", "a binary length has 1, 2, 3, 4 or 8 bytes");
     else if (own->encoding == NUMBER_BCD && own->width > DIGITS_MAX / 2)
         key_error(report, "width", "a bcd length has 1 to %d bytes, with two digits each", DIGITS_MAX / 2);
-    if (own->offset + own->width > LENGTH_HEAD_MAX)
-        key_error(report, "width", "the length ends after %" PRId64 " bytes; a header has %d at most",
-                  own->offset + own->width, LENGTH_HEAD_MAX);
-}
-
-static void length_check(const struct protocol_settings *settings, bool, const struct key_report *report)
-{
-    const struct length_settings *own = length_own(settings);
-    int64_t id_end = own->id_offset + own->id_width;
-    length_check_width(own, report);
+    if (end > LENGTH_HEAD_MAX)
+        key_error(report, "width", "the length ends after %" PRId64 " bytes; a header has %d at most", end,
+                  LENGTH_HEAD_MAX);
     if (id_end > LENGTH_HEAD_MAX)
         key_error(report, "id", "the id ends after %" PRId64 " bytes; a header has %d at most", id_end,
                   LENGTH_HEAD_MAX);
-    if (own->id_width > 0 && own->id_offset < own->offset + own->width && own->offset < id_end)
+    if (own->id_width > 0 && own->id_offset < end && own->offset < id_end)
         key_error(report, "id", "the id overlaps the length");
     if (own->little_endian && own->encoding != NUMBER_BINARY)
         key_error(report, "endian",

@@ -59,8 +59,6 @@ static struct slice mllp_field(struct slice bytes, unsigned number)
     }
 }
 
-/* ---- Acknowledgments ---- */
-
 static void mllp_append_field(struct buffer *out, char separator, struct slice field)
 {
     buffer_append(out, &separator, 1);
@@ -103,8 +101,6 @@ static bool mllp_write_error(const struct protocol_settings *, const struct prot
     mllp_acknowledge(mllp_head(request), "AE", reason_phrase(reason), out);
     return true;
 }
-
-/* ---- Both directions ---- */
 
 /* Passes over what may stand between messages, and takes a message's first byte. BROKEN: it is none. */
 static enum protocol_outcome mllp_begin(enum mllp_phase *phase, struct slice *input, struct buffer *out)
@@ -170,7 +166,6 @@ static void mllp_accept(struct mllp_client *client, struct protocol_request *req
         buffer_truncate(out, 0);
 }
 
-/* Reads up to the end of MSH-12. */
 static enum protocol_outcome mllp_read_head(const struct protocol_settings *settings,
                                             struct mllp_client *client, struct protocol_request *request,
                                             struct slice *input, struct buffer *out)
@@ -243,16 +238,6 @@ static bool mllp_scan_answer(struct mllp_connection *connection, size_t at, char
     return connection->has_msh || index >= 3 || c == "MSH"[index];
 }
 
-/* Whether what is held answers the request. */
-static bool mllp_answers(const struct mllp_connection *connection, const struct protocol_request *request)
-{
-    struct slice id = buffer_slice(&connection->held);
-    if (request == NULL || connection->id_at == 0)
-        return false;
-    slice_skip(&id, connection->id_at);
-    return slice_equal(id, mllp_field(mllp_head(request), MLLP_CONTROL_ID));
-}
-
 /* Holds an answer until MSA-2 says whose it is. */
 static enum protocol_outcome mllp_hold(const struct protocol_settings *settings,
                                        struct mllp_connection *connection,
@@ -271,7 +256,10 @@ static enum protocol_outcome mllp_hold(const struct protocol_settings *settings,
         return PROTOCOL_BROKEN;
     if (!ends)
         return PROTOCOL_MORE;
-    connection->is_discarded = !mllp_answers(connection, request);
+    struct slice id = buffer_slice(held);
+    slice_skip(&id, connection->id_at);
+    connection->is_discarded = request == NULL || connection->id_at == 0 ||
+                               !slice_equal(id, mllp_field(mllp_head(request), MLLP_CONTROL_ID));
     if (!connection->is_discarded)
         buffer_append(out, buffer_bytes(held), held->length);
     buffer_truncate(held, 0);
@@ -305,8 +293,6 @@ static void mllp_close_connection(void *state)
 {
     buffer_free(&((struct mllp_connection *)state)->held);
 }
-
-/* ---- For people ---- */
 
 /* "ADT^A01 MSG00001": what kind of message it is, and its control id. */
 static void mllp_describe(const struct protocol_settings *, struct slice bytes, struct buffer *text)

@@ -206,18 +206,16 @@ static void modbus_set_id(const struct protocol_settings *, struct protocol_requ
     bytes[1] = (char)id;
 }
 
-/* Reads an answer's head. Without a request all but its last byte is taken, to say whose answer it is: so there is
- * something to call for again even where the head is all of the answer. */
+/* Without a request it says whose answer it is. */
 static enum protocol_outcome modbus_read_answer_head(struct modbus_connection *connection,
                                                      const struct protocol_request *request,
                                                      struct slice *input, uint64_t *id)
 {
     unsigned char *head = connection->head;
-    size_t size = request == NULL ? MODBUS_HEAD - 1 : MODBUS_HEAD;
-    bool is_there = pass_collect(head, &connection->head_length, size, input);
+    bool is_there = pass_collect(head, &connection->head_length, MODBUS_HEAD, request != NULL, input);
     if (!modbus_head_is_right(head, connection->head_length))
         return PROTOCOL_BROKEN;
-    if (!is_there || (request == NULL && input->length == 0))
+    if (!is_there)
         return PROTOCOL_MORE;
     if (request == NULL) {
         *id = modbus_word(head);

@@ -17,21 +17,16 @@ struct redis_settings {
 
 PROTOCOL_OWN(redis)
 
-/* Longest name of a command that is known or can be admitted; of subcommands likewise. */
-#define REDIS_NAME_MAX ((size_t)48)
-
-/* Longest name that a client may give itself by CLIENT SETNAME. */
+/* Bytes at most: of the names of commands and of subcommands that are known or can be admitted, of the name that a
+ * client gives itself, of an option that is compared, and of a line that answers the handshake. */
+#define REDIS_NAME_MAX        ((size_t)48)
 #define REDIS_CLIENT_NAME_MAX ((size_t)256)
-
-/* Bytes of an option that are compared: more than the longest option has. */
-#define REDIS_OPTION_MAX ((size_t)9)
+#define REDIS_OPTION_MAX      ((size_t)9)
+#define REDIS_GREETING_MAX    ((size_t)512)
 
 /* Deepest nesting of streamed aggregates ("*?"), which Redis itself never sends. Those with a length, which
  * any client can have made by EVAL, may lie at any depth: one counter is enough for them. */
 #define REDIS_STREAMED_DEPTH_MAX 8
-
-/* Longest line of an answer to the handshake. */
-#define REDIS_GREETING_MAX ((size_t)512)
 
 /* ---- Numbers and text (redis_text.c) ------------------------------------------------------------------ */
 
@@ -52,6 +47,9 @@ bool redis_number_parse(struct slice text, int64_t *value);
 
 /* Takes a type, its number and their CRLF off the bytes. False: there is no such type, or none that is not negative. */
 bool redis_number_take(struct slice *bytes, char type, int64_t *value);
+
+/* Whether all characters are printable, and none is a space. */
+bool redis_is_plain(struct slice text);
 
 /* Appends a bulk string. */
 void redis_append_bulk(struct buffer *buffer, struct slice text);
@@ -203,7 +201,7 @@ void redis_write_handshake(const struct protocol_settings *settings, void *conne
 enum protocol_outcome redis_read_handshake(const struct protocol_settings *settings, void *connection,
                                            struct slice *input, struct buffer *error);
 
-/* ---- Descriptions (redis_describe.c) ------------------------------------------------------------------ */
+/* ---- Descriptions (redis.c) ---------------------------------------------------------------------------- */
 
 void redis_describe(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
 void redis_describe_error(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);

@@ -90,7 +90,7 @@ const char *const redis_refusals[REDIS_FORBIDDEN + 1] = {
     [REDIS_UNPAIRED] = "needs a connection of its own, and this one is shared",
 };
 
-static int compare_names(const void *name, const void *element)
+static int redis_compare_names(const void *name, const void *element)
 {
     return strcmp(name, *(const char *const *)element);
 }
@@ -98,7 +98,7 @@ static int compare_names(const void *name, const void *element)
 enum redis_class redis_command_class(const char *name)
 {
     for (enum redis_class of = REDIS_SHARED; of <= REDIS_FORBIDDEN; of++)
-        if (bsearch(name, lists[of].names, lists[of].count, sizeof(char *), compare_names) != NULL)
+        if (bsearch(name, lists[of].names, lists[of].count, sizeof(char *), redis_compare_names) != NULL)
             return of;
     return redis_is_local(name) ? REDIS_LOCAL : REDIS_UNKNOWN;
 }

@@ -19,14 +19,13 @@ struct call {
     struct buffer *answer;
 };
 
-static const char *refuse(struct call *call, const char *error)
+static const char *redis_refuse_call(struct call *call, const char *error)
 {
     call->request->refused = true;
     return error;
 }
 
-/* Takes the next argument; there is one. */
-static struct slice take_argument(struct call *call)
+static struct slice redis_take_argument(struct call *call)
 {
     int64_t length = 0;
     redis_number_take(&call->bytes, '$', &length);
@@ -46,7 +45,7 @@ bool redis_must_authenticate(const struct protocol_settings *settings, const str
 }
 
 /* Compares in a time that depends on the guess only. */
-static bool equals_secret(struct slice guess, struct slice secret)
+static bool redis_equals_secret(struct slice guess, struct slice secret)
 {
     volatile unsigned difference = guess.length != secret.length;
     for (size_t i = 0; i < guess.length; i++)
@@ -56,44 +55,36 @@ static bool equals_secret(struct slice guess, struct slice secret)
 }
 
 /* Logs in. Without the key `password`, any password is right for the only user. Returns NULL, or the error. */
-static const char *log_in(struct call *call, struct slice username, struct slice password)
+static const char *redis_log_in(struct call *call, struct slice username, struct slice password)
 {
     const struct redis_settings *own = redis_own(call->settings);
-    bool is_user = equals_secret(username, own->username.length > 0 ? own->username : SLICE("default"));
-    bool is_password = equals_secret(password, own->password);
+    bool is_user = redis_equals_secret(username, own->username.length > 0 ? own->username : SLICE("default"));
+    bool is_password = redis_equals_secret(password, own->password);
     if (!is_user || (!is_password && own->password.length > 0))
-        return refuse(call, "-WRONGPASS invalid username-password pair or user is disabled.");
+        return redis_refuse_call(call, "-WRONGPASS invalid username-password pair or user is disabled.");
     call->client->authenticated = true;
     return NULL;
 }
 
-static const char *answer_auth(struct call *call)
+static const char *redis_answer_auth(struct call *call)
 {
     struct slice username = SLICE("default");
     if (call->argument_left > 2)
         return "-ERR syntax error";
     if (call->argument_left == 2)
-        username = take_argument(call);
+        username = redis_take_argument(call);
     else if (redis_own(call->settings)->password.length == 0)
         return "-ERR AUTH <password> called without any password configured for the default user. "
                "Are you sure your configuration is correct?";
-    return log_in(call, username, take_argument(call)) ?: "+OK";
+    return redis_log_in(call, username, redis_take_argument(call)) ?: "+OK";
 }
 
 /* ---- Names --------------------------------------------------------------------------------------------- */
 
-static bool is_plain(struct slice text)
-{
-    for (size_t i = 0; i < text.length; i++)
-        if (text.bytes[i] < '!' || text.bytes[i] > '~')
-            return false;
-    return true;
-}
-
 /* Returns NULL, or the error. */
-static const char *set_name(struct redis_client *client, struct slice name)
+static const char *redis_set_name(struct redis_client *client, struct slice name)
 {
-    if (!is_plain(name))
+    if (!redis_is_plain(name))
         return "-ERR Client names cannot contain spaces, newlines or special characters.";
     if (name.length > REDIS_CLIENT_NAME_MAX)
         return "-ERR proximux: this name is too long";
@@ -105,12 +96,12 @@ static const char *set_name(struct redis_client *client, struct slice name)
     return NULL;
 }
 
-static const char *answer_setname(struct call *call)
+static const char *redis_answer_setname(struct call *call)
 {
-    return set_name(call->client, take_argument(call)) ?: "+OK";
+    return redis_set_name(call->client, redis_take_argument(call)) ?: "+OK";
 }
 
-static const char *answer_getname(struct call *call)
+static const char *redis_answer_getname(struct call *call)
 {
     const char *name = call->client->name;
     if (name == NULL)
@@ -119,22 +110,22 @@ static const char *answer_getname(struct call *call)
     return name;
 }
 
-static const char *answer_setinfo(struct call *call)
+static const char *redis_answer_setinfo(struct call *call)
 {
-    struct slice option = take_argument(call);
+    struct slice option = redis_take_argument(call);
     if (!slice_is_word(option, "lib-name") && !slice_is_word(option, "lib-ver")) {
         buffer_append_text(call->answer, "-ERR Unrecognized option '");
         redis_append_cited(call->answer, option);
         return "'";
     }
-    if (is_plain(take_argument(call)))
+    if (redis_is_plain(redis_take_argument(call)))
         return "+OK";
     buffer_append_text(call->answer, "-ERR ");
     redis_append_cited(call->answer, option);
     return " cannot contain spaces, newlines or special characters.";
 }
 
-static const char *answer_id(struct call *call)
+static const char *redis_answer_id(struct call *call)
 {
     buffer_print(call->answer, ":%llu", (unsigned long long)call->client->number);
     return "";
@@ -142,43 +133,43 @@ static const char *answer_id(struct call *call)
 
 /* ---- The connection ------------------------------------------------------------------------------------ */
 
-static const char *answer_quit(struct call *call)
+static const char *redis_answer_quit(struct call *call)
 {
     call->request->closes_client = true;
     return "+OK";
 }
 
-static const char *answer_reset(struct call *call)
+static const char *redis_answer_reset(struct call *call)
 {
-    set_name(call->client, SLICE(""));
+    redis_set_name(call->client, SLICE(""));
     call->client->authenticated = false;
     return "+RESET";
 }
 
-static const char *answer_select(struct call *call)
+static const char *redis_answer_select(struct call *call)
 {
     int64_t database, ours = redis_own(call->settings)->database;
-    if (!redis_number_parse(take_argument(call), &database))
+    if (!redis_number_parse(redis_take_argument(call), &database))
         return "-ERR value is not an integer or out of range";
     if (database == ours)
         return "+OK";
     buffer_print(call->answer, "-ERR proximux: the database is %lld", (long long)ours);
-    return refuse(call, ", for all who share the connection");
+    return redis_refuse_call(call, ", for all who share the connection");
 }
 
 /* Takes the options of HELLO. Returns NULL, or the error. */
-static const char *take_hello_options(struct call *call)
+static const char *redis_take_hello_options(struct call *call)
 {
     struct slice username = { 0 }, password = { 0 }, name = { 0 };
     bool logs_in = false, sets_name = false;
     while (call->argument_left > 0) {
-        struct slice option = take_argument(call);
+        struct slice option = redis_take_argument(call);
         if (slice_is_word(option, "auth") && call->argument_left >= 2) {
-            username = take_argument(call);
-            password = take_argument(call);
+            username = redis_take_argument(call);
+            password = redis_take_argument(call);
             logs_in = true;
         } else if (slice_is_word(option, "setname") && call->argument_left >= 1) {
-            name = take_argument(call);
+            name = redis_take_argument(call);
             sets_name = true;
         } else {
             buffer_append_text(call->answer, "-ERR Syntax error in HELLO option '");
@@ -186,25 +177,26 @@ static const char *take_hello_options(struct call *call)
             return "'";
         }
     }
-    const char *error = logs_in ? log_in(call, username, password) : NULL;
+    const char *error = logs_in ? redis_log_in(call, username, password) : NULL;
     if (error != NULL)
         return error;
     if (redis_must_authenticate(call->settings, call->client))
-        return refuse(call, "-NOAUTH HELLO must be called with the client already authenticated, otherwise "
-                            "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "
-                            "client and select the RESP protocol version at the same time");
-    return sets_name ? set_name(call->client, name) : NULL;
+        return redis_refuse_call(
+            call, "-NOAUTH HELLO must be called with the client already authenticated, otherwise "
+                  "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "
+                  "client and select the RESP protocol version at the same time");
+    return sets_name ? redis_set_name(call->client, name) : NULL;
 }
 
-static const char *answer_hello(struct call *call)
+static const char *redis_answer_hello(struct call *call)
 {
     int64_t version = 2;
-    if (call->argument_left > 0 && !redis_number_parse(take_argument(call), &version))
+    if (call->argument_left > 0 && !redis_number_parse(redis_take_argument(call), &version))
         return "-ERR Protocol version is not an integer or out of range";
     /* Connections to targets speak RESP2, and answers are passed on as they come. */
     if (version != 2)
         return "-NOPROTO unsupported protocol version";
-    const char *error = take_hello_options(call);
+    const char *error = redis_take_hello_options(call);
     if (error != NULL)
         return error;
     buffer_print(call->answer,
@@ -221,14 +213,14 @@ static const struct answerer {
     int64_t most;
     const char *(*answer)(struct call *call);
 } answerers[] = {
-    { "auth", 2, INT64_MAX, answer_auth },      { "client|getname", 2, 2, answer_getname },
-    { "client|id", 2, 2, answer_id },           { "client|setinfo", 4, 4, answer_setinfo },
-    { "client|setname", 3, 3, answer_setname }, { "hello", 1, INT64_MAX, answer_hello },
-    { "quit", 1, INT64_MAX, answer_quit },      { "reset", 1, 1, answer_reset },
-    { "select", 2, 2, answer_select },
+    { "auth", 2, INT64_MAX, redis_answer_auth },      { "client|getname", 2, 2, redis_answer_getname },
+    { "client|id", 2, 2, redis_answer_id },           { "client|setinfo", 4, 4, redis_answer_setinfo },
+    { "client|setname", 3, 3, redis_answer_setname }, { "hello", 1, INT64_MAX, redis_answer_hello },
+    { "quit", 1, INT64_MAX, redis_answer_quit },      { "reset", 1, 1, redis_answer_reset },
+    { "select", 2, 2, redis_answer_select },
 };
 
-static const struct answerer *find_answerer(const char *name)
+static const struct answerer *redis_find_answerer(const char *name)
 {
     for (size_t i = 0; i < sizeof answerers / sizeof *answerers; i++)
         if (strcmp(answerers[i].name, name) == 0)
@@ -238,13 +230,13 @@ static const struct answerer *find_answerer(const char *name)
 
 bool redis_is_local(const char *name)
 {
-    return find_answerer(name) != NULL;
+    return redis_find_answerer(name) != NULL;
 }
 
 void redis_answer(const struct protocol_settings *settings, struct redis_client *client,
                   struct protocol_request *request, struct slice bytes, struct buffer *answer)
 {
-    const struct answerer *answerer = find_answerer(client->word);
+    const struct answerer *answerer = redis_find_answerer(client->word);
     struct call call = {
         .settings = settings,
         .client = client,
@@ -257,9 +249,9 @@ void redis_answer(const struct protocol_settings *settings, struct redis_client 
         buffer_print(answer, "-ERR wrong number of arguments for '%s' command\r\n", answerer->name);
         return;
     }
-    take_argument(&call);
+    redis_take_argument(&call);
     if (strchr(answerer->name, '|') != NULL)
-        take_argument(&call);
+        redis_take_argument(&call);
     buffer_append_text(answer, answerer->answer(&call));
     buffer_append_text(answer, "\r\n");
 }

@@ -9,13 +9,13 @@
 
 /* ---- Elements ------------------------------------------------------------------------------------------ */
 
-static bool is_streamed_level(const struct redis_connection *connection)
+static bool redis_is_streamed_level(const struct redis_connection *connection)
 {
     return connection->depth > 0 && connection->open[connection->depth] == 0;
 }
 
 /* Ends an element. COMPLETE if it is the last one of a response. */
-static enum protocol_outcome end_element(struct redis_connection *connection)
+static enum protocol_outcome redis_end_element(struct redis_connection *connection)
 {
     connection->phase = REDIS_RESPONSE_TYPE;
     connection->open[connection->depth]--;
@@ -27,7 +27,7 @@ static enum protocol_outcome end_element(struct redis_connection *connection)
 
 /* An aggregate of so many elements begins. That of an attribute belongs to the element that follows, and is
  * none itself. */
-static enum protocol_outcome begin_aggregate(struct redis_connection *connection, int64_t count)
+static enum protocol_outcome redis_begin_aggregate(struct redis_connection *connection, int64_t count)
 {
     int64_t each = connection->type == '%' || connection->type == '|' ? 2 : 1;
     if (count < 0 && (count != -1 || connection->type != '*'))
@@ -37,11 +37,11 @@ static enum protocol_outcome begin_aggregate(struct redis_connection *connection
     if (count > 0)
         connection->open[connection->depth] += count * each;
     connection->phase = REDIS_RESPONSE_TYPE;
-    return connection->type == '|' ? PROTOCOL_MORE : end_element(connection);
+    return connection->type == '|' ? PROTOCOL_MORE : redis_end_element(connection);
 }
 
 /* Begins an aggregate or string without a length: an aggregate ends with a '.'. */
-static enum protocol_outcome begin_streamed(struct redis_connection *connection)
+static enum protocol_outcome redis_begin_streamed(struct redis_connection *connection)
 {
     connection->begins_stream = false;
     connection->phase = connection->type == '$' ? REDIS_RESPONSE_CHUNK : REDIS_RESPONSE_TYPE;
@@ -53,13 +53,12 @@ static enum protocol_outcome begin_streamed(struct redis_connection *connection)
     return PROTOCOL_MORE;
 }
 
-/* Begins the string whose length was read. */
-static enum protocol_outcome begin_string(struct redis_connection *connection, int64_t length)
+static enum protocol_outcome redis_begin_string(struct redis_connection *connection, int64_t length)
 {
     bool is_null = length == -1 && connection->type == '$';
     bool is_last_chunk = length == 0 && connection->type == ';';
     if (is_null || is_last_chunk)
-        return end_element(connection);
+        return redis_end_element(connection);
     if (length < 0)
         return PROTOCOL_BROKEN;
     connection->left = (uint64_t)length;
@@ -80,15 +79,15 @@ static const unsigned char phases[256] = {
 };
 
 /* Takes the next byte if it is that one. */
-static bool take_byte(struct slice *input, char c)
+static bool redis_take_byte(struct slice *input, char c)
 {
     bool is_there = input->bytes[0] == c;
     slice_skip(input, is_there);
     return is_there;
 }
 
-static enum protocol_outcome read_type(struct redis_connection *connection, struct slice *input,
-                                       bool is_expected)
+static enum protocol_outcome redis_read_type(struct redis_connection *connection, struct slice *input,
+                                             bool is_expected)
 {
     char c = input->bytes[0];
     bool is_first = !connection->is_active, is_push = c == '>';
@@ -102,9 +101,9 @@ static enum protocol_outcome read_type(struct redis_connection *connection, stru
         connection->depth = 0;
         connection->open[0] = 1;
     }
-    if (c == '.' && !is_streamed_level(connection))
+    if (c == '.' && !redis_is_streamed_level(connection))
         return PROTOCOL_BROKEN;
-    if (c != '.' && is_streamed_level(connection))
+    if (c != '.' && redis_is_streamed_level(connection))
         connection->open[connection->depth] = 1;
     connection->type = c;
     connection->number = (struct redis_number){ 0 };
@@ -113,10 +112,10 @@ static enum protocol_outcome read_type(struct redis_connection *connection, stru
     return PROTOCOL_MORE;
 }
 
-static enum protocol_outcome read_length(struct redis_connection *connection, struct slice *input)
+static enum protocol_outcome redis_read_length(struct redis_connection *connection, struct slice *input)
 {
     bool is_at_start = connection->number.digits == 0 && !connection->number.negative;
-    if (is_at_start && strchr("$*~%", connection->type) != NULL && take_byte(input, '?')) {
+    if (is_at_start && strchr("$*~%", connection->type) != NULL && redis_take_byte(input, '?')) {
         connection->begins_stream = true;
         connection->phase = REDIS_RESPONSE_CR;
         return PROTOCOL_MORE;
@@ -127,27 +126,27 @@ static enum protocol_outcome read_length(struct redis_connection *connection, st
     slice_skip(input, 1);
     if (outcome == PROTOCOL_MORE)
         return PROTOCOL_MORE;
-    return strchr("$!=;", connection->type) != NULL ? begin_string(connection, connection->number.value)
-                                                    : begin_aggregate(connection, connection->number.value);
+    return strchr("$!=;", connection->type) != NULL
+               ? redis_begin_string(connection, connection->number.value)
+               : redis_begin_aggregate(connection, connection->number.value);
 }
 
-/* Ends what `type` names. */
-static enum protocol_outcome read_line_feed(struct redis_connection *connection, struct slice *input)
+static enum protocol_outcome redis_read_line_feed(struct redis_connection *connection, struct slice *input)
 {
-    if (!take_byte(input, '\n'))
+    if (!redis_take_byte(input, '\n'))
         return PROTOCOL_BROKEN;
     if (connection->begins_stream)
-        return begin_streamed(connection);
+        return redis_begin_streamed(connection);
     if (connection->type == '.')
         connection->depth--;
     if (connection->type != ';')
-        return end_element(connection);
+        return redis_end_element(connection);
     connection->phase = REDIS_RESPONSE_CHUNK;
     return PROTOCOL_MORE;
 }
 
 /* Status and error: any bytes up to CRLF, as client libraries read it. */
-static enum protocol_outcome read_text(struct redis_connection *connection, struct slice *input)
+static enum protocol_outcome redis_read_text(struct redis_connection *connection, struct slice *input)
 {
     const char *end = memchr(input->bytes, '\r', input->length);
     if (end != NULL)
@@ -157,7 +156,7 @@ static enum protocol_outcome read_text(struct redis_connection *connection, stru
 }
 
 /* Numbers, booleans, null: any word, which the client is to understand. */
-static enum protocol_outcome read_word(struct redis_connection *connection, struct slice *input)
+static enum protocol_outcome redis_read_word(struct redis_connection *connection, struct slice *input)
 {
     bool is_null = connection->type == '_';
     for (; input->length > 0 && input->bytes[0] != '\r'; slice_skip(input, 1)) {
@@ -171,24 +170,24 @@ static enum protocol_outcome read_word(struct redis_connection *connection, stru
     return connection->left > 0 || is_null ? PROTOCOL_MORE : PROTOCOL_BROKEN;
 }
 
-static enum protocol_outcome read_step(struct redis_connection *connection, struct slice *input,
-                                       bool is_expected)
+static enum protocol_outcome redis_read_response_step(struct redis_connection *connection,
+                                                      struct slice *input, bool is_expected)
 {
     switch (connection->phase) {
     case REDIS_RESPONSE_TYPE:
-        return read_type(connection, input, is_expected);
+        return redis_read_type(connection, input, is_expected);
     case REDIS_RESPONSE_TEXT:
-        return read_text(connection, input);
+        return redis_read_text(connection, input);
     case REDIS_RESPONSE_TEXT_LF:
-        if (take_byte(input, '\n'))
-            return end_element(connection);
-        if (!take_byte(input, '\r'))
+        if (redis_take_byte(input, '\n'))
+            return redis_end_element(connection);
+        if (!redis_take_byte(input, '\r'))
             connection->phase = REDIS_RESPONSE_TEXT;
         return PROTOCOL_MORE;
     case REDIS_RESPONSE_WORD:
-        return read_word(connection, input);
+        return redis_read_word(connection, input);
     case REDIS_RESPONSE_LENGTH:
-        return read_length(connection, input);
+        return redis_read_length(connection, input);
     case REDIS_RESPONSE_DATA:
         if (pass_rest(&connection->left, input, NULL) == PROTOCOL_COMPLETE)
             connection->phase = REDIS_RESPONSE_CR;
@@ -197,12 +196,12 @@ static enum protocol_outcome read_step(struct redis_connection *connection, stru
         connection->type = ';';
         connection->number = (struct redis_number){ 0 };
         connection->phase = REDIS_RESPONSE_LENGTH;
-        return take_byte(input, ';') ? PROTOCOL_MORE : PROTOCOL_BROKEN;
+        return redis_take_byte(input, ';') ? PROTOCOL_MORE : PROTOCOL_BROKEN;
     case REDIS_RESPONSE_CR:
         connection->phase = REDIS_RESPONSE_LF;
-        return take_byte(input, '\r') ? PROTOCOL_MORE : PROTOCOL_BROKEN;
+        return redis_take_byte(input, '\r') ? PROTOCOL_MORE : PROTOCOL_BROKEN;
     default:
-        return read_line_feed(connection, input);
+        return redis_read_line_feed(connection, input);
     }
 }
 
@@ -216,7 +215,7 @@ enum protocol_outcome redis_read_response(const struct protocol_settings *, void
     while (input->length > 0 && outcome == PROTOCOL_MORE) {
         if (!connection->is_active)
             start = input->bytes; /* a push that has ended is left out */
-        outcome = read_step(connection, input, request != NULL);
+        outcome = redis_read_response_step(connection, input, request != NULL);
     }
     if (!connection->is_push)
         buffer_append(out, start, (size_t)(input->bytes - start));
@@ -244,8 +243,8 @@ void redis_write_handshake(const struct protocol_settings *settings, void *, str
 }
 
 /* Takes the answer to the next command of the handshake: a line, or as much of it as fits. */
-static enum protocol_outcome take_greeting(struct redis_connection *connection, const char *command,
-                                           struct buffer *error)
+static enum protocol_outcome redis_take_greeting(struct redis_connection *connection, const char *command,
+                                                 struct buffer *error)
 {
     struct slice line = { connection->line, connection->line_length };
     if (slice_equal(line, SLICE("+OK\r\n"))) {
@@ -279,7 +278,7 @@ enum protocol_outcome redis_read_handshake(const struct protocol_settings *setti
         if (c != '\n' && connection->line_length < REDIS_GREETING_MAX)
             continue;
         const char *command = logs_in && connection->greeted == 0 ? "AUTH" : "SELECT";
-        if (take_greeting(connection, command, error) == PROTOCOL_BROKEN)
+        if (redis_take_greeting(connection, command, error) == PROTOCOL_BROKEN)
             return PROTOCOL_BROKEN;
     }
     return connection->greeted == expected ? PROTOCOL_COMPLETE : PROTOCOL_MORE;

@@ -54,6 +54,14 @@ bool redis_number_take(struct slice *bytes, char type, int64_t *value)
     return redis_number_parse(text, value) && *value >= 0;
 }
 
+bool redis_is_plain(struct slice text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        if (text.bytes[i] < '!' || text.bytes[i] > '~')
+            return false;
+    return true;
+}
+
 void redis_append_bulk(struct buffer *buffer, struct slice text)
 {
     buffer_print(buffer, "$%zu\r\n", text.length);
@@ -76,11 +84,11 @@ void redis_append_escaped(struct buffer *buffer, struct slice text, const char *
 
 void redis_append_cited(struct buffer *buffer, struct slice text)
 {
-    bool is_cut = text.length > REDIS_ESCAPED_MAX;
-    if (is_cut)
+    bool is_truncated = text.length > REDIS_ESCAPED_MAX;
+    if (is_truncated)
         text.length = REDIS_ESCAPED_MAX;
     redis_append_escaped(buffer, text, "");
-    buffer_append_text(buffer, is_cut ? "..." : "");
+    buffer_append_text(buffer, is_truncated ? "..." : "");
 }
 
 /* ---- Inline commands ----------------------------------------------------------------------------------- */
@@ -92,13 +100,13 @@ void redis_append_cited(struct buffer *buffer, struct slice text)
  *   - '...' knows \' only
  *   - quotes may begin inside a word, but a word ends with them: white space or nothing has to follow */
 
-static bool is_space(char c)
+static bool redis_is_space(char c)
 {
     return isspace((unsigned char)c) != 0;
 }
 
 /* Takes an escape of double quotes, whose backslash is the first byte and not the last, off the line. */
-static char take_escape(struct slice *line)
+static char redis_take_escape(struct slice *line)
 {
     static const char letters[] = "nrtba", meanings[] = "\n\r\t\b\a";
     const char *bytes = line->bytes, *letter = strchr(letters, bytes[1]);
@@ -113,16 +121,16 @@ static char take_escape(struct slice *line)
 
 /* Takes the inside of quotes and the closing one, off the line. False if that is missing, or something
  * follows it. */
-static bool take_quoted(struct slice *line, char quote, struct buffer *word)
+static bool redis_take_quoted(struct slice *line, char quote, struct buffer *word)
 {
     while (line->length > 0) {
         char c = line->bytes[0];
         if (c == quote) {
             slice_skip(line, 1);
-            return line->length == 0 || is_space(line->bytes[0]);
+            return line->length == 0 || redis_is_space(line->bytes[0]);
         }
         if (c == '\\' && quote == '"' && line->length >= 2) {
-            c = take_escape(line);
+            c = redis_take_escape(line);
         } else if (c == '\\' && quote == '\'' && line->length >= 2 && line->bytes[1] == '\'') {
             c = '\'';
             slice_skip(line, 2);
@@ -135,21 +143,21 @@ static bool take_quoted(struct slice *line, char quote, struct buffer *word)
 }
 
 /* False if nothing is left then. */
-static bool skip_space(struct slice *line)
+static bool redis_skip_space(struct slice *line)
 {
-    while (line->length > 0 && is_space(line->bytes[0]))
+    while (line->length > 0 && redis_is_space(line->bytes[0]))
         slice_skip(line, 1);
     return line->length > 0;
 }
 
 /* Takes a word off the line; there is one. False as above. */
-static bool take_word(struct slice *line, struct buffer *word)
+static bool redis_take_inline_word(struct slice *line, struct buffer *word)
 {
     while (line->length > 0 && memchr(" \t\n\r", line->bytes[0], 4) == NULL) {
         char c = line->bytes[0];
         slice_skip(line, 1);
         if (c == '"' || c == '\'')
-            return take_quoted(line, c, word);
+            return redis_take_quoted(line, c, word);
         buffer_append(word, &c, 1);
     }
     return true;
@@ -160,9 +168,9 @@ const char *redis_inline_convert(struct slice line, size_t limit, struct buffer 
     struct buffer word = { 0 };
     unsigned count = 0;
     bool is_balanced = true;
-    while (is_balanced && skip_space(&line)) {
+    while (is_balanced && redis_skip_space(&line)) {
         buffer_truncate(&word, 0);
-        is_balanced = take_word(&line, &word);
+        is_balanced = redis_take_inline_word(&line, &word);
         redis_append_bulk(array, buffer_slice(&word));
         count++;
     }
