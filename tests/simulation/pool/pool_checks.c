@@ -193,7 +193,7 @@ static void shadow_follow(struct generation *generation, const struct target *ta
     if (shadow->delay < settings->retry_min || target->state == TARGET_UP)
         shadow->delay = settings->retry_min;
     if (target->state == TARGET_DOWN && shadow->state != TARGET_DOWN) {
-        bool failed = shadow->state != TARGET_RETRY; /* else nobody has tried it */
+        bool failed = failures != shadow->failures; /* else nobody has tried it, or a reload gave that up */
         shadow->is_trial_early = false;
         shadow->down = world->now;
         shadow->earliest = world->now + (failed ? SHORTEST(shadow->delay) : 0);
