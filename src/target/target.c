@@ -155,7 +155,7 @@ void target_set_commit(struct target_set *set, int64_t now)
         target_state_reconfigure(target, now);
     }
     set->driver->committed(set);
-    set->driver->wake(set); /* a new target may have the address of one that is at rest */
+    target_set_note_usable(set); /* there may be more slots, or a target whose address is at rest */
     target_set_reap(set);
 }
 
@@ -172,6 +172,7 @@ bool target_set_open(struct target_set *set, const struct target_driver *driver,
     if (!target_set_prepare(set, settings))
         return false;
     target_set_commit(set, 0);
+    set->has_usable = false;
     return true;
 }
 

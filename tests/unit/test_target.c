@@ -319,6 +319,7 @@ static void scene_fail(struct scene *scene, struct target *target)
 /* The back-off lasts so many milliseconds, give or take a quarter; it passes. */
 static void scene_wait(struct scene *scene, int64_t milliseconds)
 {
+    target_set_tick(&scene->set, scene->now);
     int64_t due = target_set_due(&scene->set) - scene->now;
     assert_in_range(due, milliseconds * 750, milliseconds * 1250);
     target_set_tick(&scene->set, scene->now + due - 1);
