@@ -1,4 +1,5 @@
-#include "admin/ask.h"
+/* Asks a running instance at its admin address. */
+#include "admin/admin.h"
 
 #include "base/clock.h"
 #include "net/socket.h"
@@ -164,8 +165,7 @@ static bool ask_endpoint(struct ask *ask, const struct endpoint *endpoint)
     return ask_by_name(ask, endpoint->host, endpoint->port);
 }
 
-bool ask_running(const struct listener_settings *admin, const char *path, struct buffer *body, char *error,
-                 size_t error_size)
+bool admin_ask(const struct listener_settings *admin, const char *path, struct buffer *body, char *error)
 {
     struct ask ask = { .path = path };
     bool success = false;
@@ -174,9 +174,10 @@ bool ask_running(const struct listener_settings *admin, const char *path, struct
     for (size_t i = 0; i < admin->listen_count && !success; i++) {
         char address[160];
         success = ask_endpoint(&ask, &admin->listen[i]);
-        if (!success && used < error_size)
-            used += (size_t)snprintf(error + used, error_size - used, "%s%s: %s", i == 0 ? "" : "; ",
-                                     endpoint_print(&admin->listen[i], address, sizeof address), ask.reason);
+        if (!success && used < ADMIN_ASK_ERROR_SIZE)
+            used +=
+                (size_t)snprintf(error + used, ADMIN_ASK_ERROR_SIZE - used, "%s%s: %s", i == 0 ? "" : "; ",
+                                 endpoint_print(&admin->listen[i], address, sizeof address), ask.reason);
     }
     if (success)
         buffer_move(body, &ask.answer);
