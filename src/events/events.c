@@ -145,13 +145,6 @@ bool events_listener_create(struct events *events, struct listener_settings *set
     return true;
 }
 
-struct events_listener *events_listener_reference(struct events_listener *listener)
-{
-    if (listener != NULL)
-        listener->references++;
-    return listener;
-}
-
 void events_listener_release(struct events_listener *listener)
 {
     if (listener == NULL || --listener->references > 0)
@@ -429,7 +422,8 @@ struct events_client *events_client_open(struct events_listener *listener, const
     *reason = REASON_INTERNAL;
     if (client == NULL)
         return NULL;
-    client->listener = events_listener_reference(listener);
+    client->listener = listener;
+    listener->references++;
     client->reason = REASON_PROTOCOL_ERROR; /* of exchanges that can't be followed any more */
     client->turn = turn;
     client->accepted = turn->now;
