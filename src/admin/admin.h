@@ -10,9 +10,6 @@
 #include "net/runtime.h"
 #include "net/service.h"
 
-/* Clients at a time. */
-#define ADMIN_CLIENTS 32
-
 /* The service of admin. It reserves descriptors for all its clients, so that admin answers when all others are
  * in use. Holds a reference to `settings`; copies `owner` and `source`. NULL with errno when
  * memory or descriptors (EMFILE) are short. */

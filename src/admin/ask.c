@@ -82,17 +82,10 @@ static bool ask_receive(struct ask *ask)
     }
 }
 
-/* The number in the field Content-Length of a head that ends with a zero byte; -1 if it has none. */
-static long long ask_content_length(const char *head)
-{
-    static const char name[] = "\r\nContent-Length:";
-    const char *field = strcasestr(head, name);
-    return field == NULL ? -1 : strtoll(field + sizeof name - 1, NULL, 10);
-}
-
 /* Cuts the answer down to its body, and sees that all of that is there. */
 static bool ask_take_body(struct ask *ask)
 {
+    static const char field[] = "\r\nContent-Length:";
     int status = 0;
     buffer_append(&ask->answer, "", 1); /* ends the text */
     if (ask->answer.failed)
@@ -102,7 +95,8 @@ static bool ask_take_body(struct ask *ask)
     if (end == NULL || sscanf(text, "HTTP/1.%*1[01] %d", &status) != 1)
         return ask_fail(ask, "what answers there is not Proximux");
     end[2] = '\0';
-    long long length = ask_content_length(text);
+    const char *found = strcasestr(text, field);
+    long long length = found == NULL ? -1 : strtoll(found + sizeof field - 1, NULL, 10);
     buffer_consume(&ask->answer, (size_t)(end + 4 - text));
     buffer_truncate(&ask->answer, ask->answer.length - 1);
     if (status == 403 || status == 404) /* another program, or a version that does not know the path */

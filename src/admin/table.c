@@ -84,21 +84,15 @@ static void table_add_time(struct table *table, const struct histogram *histogra
         table_add_real(table, (double)microseconds / 1e3, 3);
 }
 
-static void table_append_blanks(struct buffer *out, size_t count)
-{
-    while (count-- > 0)
-        buffer_append_text(out, " ");
-}
-
 /* `width` is at least that of the text. */
 static void table_print_cell(struct buffer *out, const char *text, size_t width, bool is_number, bool is_last)
 {
-    size_t blanks = width - strlen(text);
+    if (!is_number)
+        buffer_append_text(out, text);
+    for (size_t i = strlen(text); i < width && (is_number || !is_last); i++)
+        buffer_append_text(out, " ");
     if (is_number)
-        table_append_blanks(out, blanks);
-    buffer_append_text(out, text);
-    if (!is_number && !is_last)
-        table_append_blanks(out, blanks);
+        buffer_append_text(out, text);
     buffer_append_text(out, is_last ? "\n" : "  ");
 }
 
