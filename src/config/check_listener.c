@@ -1,8 +1,6 @@
 /* One listener: from its keys, each right by itself, to settings that make sense together. */
 #include "config/check.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
