@@ -46,7 +46,7 @@ enum postgresql_step {
 };
 
 /* The types of messages by which the server says that a step of an extended query is done. */
-static const char *const done[] = {
+static const char *const step_messages[] = {
     [STEP_PARSE] = "1", [STEP_BIND] = "2", [STEP_DESCRIBE] = "Tn", [STEP_EXECUTE] = "CIs", [STEP_CLOSE] = "3",
 };
 
@@ -429,10 +429,10 @@ static void server_other(struct observer *observer, char type)
 {
     struct pending *first = observe_first(observer);
     size_t step = 0;
-    while (step < sizeof done / sizeof done[0] &&
-           (done[step] == NULL || type == '\0' || strchr(done[step], type) == NULL))
+    while (step < sizeof step_messages / sizeof step_messages[0] &&
+           (step_messages[step] == NULL || type == '\0' || strchr(step_messages[step], type) == NULL))
         step++;
-    if (step == sizeof done / sizeof done[0]) {
+    if (step == sizeof step_messages / sizeof step_messages[0]) {
         if (first == NULL)
             observe_drop(observer, OBSERVE_TARGET);
     } else if (is_step(first, (enum postgresql_step)step)) {
