@@ -13,8 +13,7 @@ enum redaction redact_kind(const char *protocol)
     return strcmp(protocol, "redis") == 0 ? REDACT_REDIS : REDACT_NOTHING;
 }
 
-/* ---- SQL ------------------------------------------------------------------------------------------------
- */
+/* ---- SQL ---- */
 
 /* Where reading and writing are. */
 struct copy {
@@ -29,6 +28,11 @@ struct copy {
 static char next(const struct copy *copy, size_t ahead)
 {
     return copy->at + ahead < copy->length ? copy->text[copy->at + ahead] : '\0';
+}
+
+static bool begins(const struct copy *copy, const char *two)
+{
+    return next(copy, 0) == two[0] && next(copy, 1) == two[1];
 }
 
 static void keep(struct copy *copy)
@@ -126,7 +130,7 @@ static void skip_number(struct copy *copy)
 /* To MySQL two dashes begin a comment only if a blank follows. */
 static bool begins_line_comment(const struct copy *copy)
 {
-    bool has_dashes = next(copy, 0) == '-' && next(copy, 1) == '-';
+    bool has_dashes = begins(copy, "--");
     if (copy->kind == REDACT_POSTGRESQL)
         return has_dashes;
     return next(copy, 0) == '#' ||
@@ -152,12 +156,11 @@ static void skip_block_comment(struct copy *copy)
     size_t depth = 0;
     size_t start = copy->at + 2;
     do {
-        bool begins =
-            next(copy, 0) == '/' && next(copy, 1) == '*' && (depth == 0 || copy->kind == REDACT_POSTGRESQL);
-        bool ends = !begins && next(copy, 0) == '*' && next(copy, 1) == '/';
-        depth += begins;
-        depth -= ends;
-        copy->at += begins || ends ? 2 : 1;
+        bool opens = begins(copy, "/*") && (depth == 0 || copy->kind == REDACT_POSTGRESQL);
+        bool closes = begins(copy, "*/");
+        depth += opens;
+        depth -= closes;
+        copy->at += opens || closes ? 2 : 1;
     } while (depth > 0 && copy->at < copy->length);
     if (copy->kind == REDACT_MYSQL && start < copy->at &&
         is_unsure_comment(copy->text + start, copy->text + copy->at))
@@ -175,24 +178,18 @@ static bool skip_comment(struct copy *copy)
             give_up(copy);
         return true;
     }
-    if (next(copy, 0) != '/' || next(copy, 1) != '*')
-        return false;
-    skip_block_comment(copy);
-    return true;
-}
-
-static void keep_word(struct copy *copy)
-{
-    while (copy->at < copy->length && (redact_is_word(next(copy, 0)) || next(copy, 0) == '$'))
-        keep(copy);
+    bool is_block = begins(copy, "/*");
+    if (is_block)
+        skip_block_comment(copy);
+    return is_block;
 }
 
 /* `name`, which is no literal. */
 static void keep_name(struct copy *copy)
 {
-    keep(copy);
-    while (copy->at < copy->length && next(copy, 0) != '`')
+    do {
         keep(copy);
+    } while (copy->at < copy->length && next(copy, 0) != '`');
     if (copy->at < copy->length)
         keep(copy);
 }
@@ -215,10 +212,11 @@ static size_t redact_sql(struct copy *copy)
                 keep(copy);
         } else if (skip_comment(copy))
             continue;
-        else if (redact_is_word(c))
-            keep_word(copy);
-        else
+        else {
             keep(copy);
+            while (redact_is_word(c) && (redact_is_word(next(copy, 0)) || next(copy, 0) == '$'))
+                keep(copy);
+        }
     }
     return copy->used;
 }
@@ -246,8 +244,7 @@ static const char plain_commands[] =
 static const char *const storing_commands[] = {
     [1] = " auth echo eval eval_ro ping ",
     [3] = " config hincrby hincrbyfloat hmset hset hsetnx linsert lrem lset psetex restore setbit setex "
-          "setrange "
-          "xadd ",
+          "setrange xadd ",
     [4] = " migrate ",
 };
 
@@ -326,15 +323,10 @@ static size_t redact_redis(struct copy *copy)
 size_t redact(enum redaction kind, const char *text, size_t length, char *out)
 {
     struct copy copy = { .kind = kind, .text = text, .length = length, .out = out };
-    switch (kind) {
-    case REDACT_MYSQL:
-    case REDACT_POSTGRESQL:
-        return redact_sql(&copy);
-    case REDACT_REDIS:
+    if (kind == REDACT_REDIS)
         return redact_redis(&copy);
-    case REDACT_NOTHING:
-        break;
-    }
+    if (kind != REDACT_NOTHING)
+        return redact_sql(&copy);
     memcpy(out, text, length);
     return length;
 }

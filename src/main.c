@@ -1,5 +1,5 @@
 /* The command line. */
-#include "admin/ask.h"
+#include "admin/admin.h"
 #include "config/config.h"
 #include "config/parsed.h"
 #include "events/events.h"
@@ -160,7 +160,7 @@ static int end_of_output(void)
 static int ask_instance(const struct command_line *command, const struct config *config)
 {
     struct buffer body = { 0 };
-    char error[ASK_ERROR_SIZE];
+    char error[ADMIN_ASK_ERROR_SIZE];
     const char *path = command->action == ACTION_DUMP ? "/config"
                        : command->json                ? "/status.json"
                                                       : "/status.txt";
@@ -171,7 +171,7 @@ static int ask_instance(const struct command_line *command, const struct config 
         fputs("proximux: no instance can be asked: the configuration has no admin.listen\n", stderr);
         return EXIT_FAILURE;
     }
-    bool success = ask_running(admin, path, &body, error, sizeof error);
+    bool success = admin_ask(admin, path, &body, error);
     if (success)
         fwrite(buffer_bytes(&body), 1, body.length, stdout);
     else

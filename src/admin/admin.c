@@ -15,7 +15,8 @@
 /* What libmicrohttpd may use for one client: request heads of browsers that carry many cookies fit. */
 #define CLIENT_MEMORY ((size_t)32768)
 
-/* Reserved: one for each client, and epoll's. */
+/* Clients at a time; what is reserved: one for each, and epoll's. */
+#define ADMIN_CLIENTS     32
 #define ADMIN_DESCRIPTORS (ADMIN_CLIENTS + 1)
 
 static struct admin_service *admin_of(struct service *service)

@@ -47,18 +47,18 @@ static void answer_say(struct answer *answer, unsigned status, const char *text)
 }
 
 /* Any answer at all shows that the loop turns. */
-static void make_health(struct answer *answer)
+static void http_make_health(struct answer *answer)
 {
     answer_say(answer, MHD_HTTP_OK, "ok\n");
 }
 
-static void make_metrics(struct answer *answer)
+static void http_make_metrics(struct answer *answer)
 {
     metrics_print(&answer->admin->source, &answer->body);
 }
 
 /* Only script and style that carry the nonce may run. */
-static void make_page(struct answer *answer)
+static void http_make_page(struct answer *answer)
 {
     unsigned char bytes[16];
     char nonce[2 * sizeof bytes + 1];
@@ -81,7 +81,7 @@ static void make_page(struct answer *answer)
 }
 
 /* All listeners, or the one that the path names. */
-static void make_readiness(struct answer *answer)
+static void http_make_readiness(struct answer *answer)
 {
     const struct admin_source *source = &answer->admin->source;
     const char *rest = answer->rest;
@@ -107,7 +107,7 @@ static void make_readiness(struct answer *answer)
         answer_say(answer, MHD_HTTP_OK, "ready\n");
 }
 
-static void make_configuration(struct answer *answer)
+static void http_make_configuration(struct answer *answer)
 {
     const struct admin_source *source = &answer->admin->source;
     char *text = NULL;
@@ -123,18 +123,18 @@ static void make_configuration(struct answer *answer)
 }
 
 static const struct route routes[] = {
-    { "/", "text/html; charset=utf-8", .make = make_page },
+    { "/", "text/html; charset=utf-8", .make = http_make_page },
     { "/status.json", json_type, .print = status_print },
     { "/history.json", json_type, .print = status_print_history },
     { "/status.txt", text_type, .print = status_print_table },
-    { "/metrics", "text/plain; version=0.0.4; charset=utf-8", .make = make_metrics },
-    { "/healthz", text_type, .make = make_health, .is_quick = true },
-    { "/readyz", text_type, .make = make_readiness, .is_quick = true },
-    { READY_PREFIX, text_type, .make = make_readiness, .is_quick = true, .is_prefix = true },
-    { "/config", text_type, .make = make_configuration },
+    { "/metrics", "text/plain; version=0.0.4; charset=utf-8", .make = http_make_metrics },
+    { "/healthz", text_type, .make = http_make_health, .is_quick = true },
+    { "/readyz", text_type, .make = http_make_readiness, .is_quick = true },
+    { READY_PREFIX, text_type, .make = http_make_readiness, .is_quick = true, .is_prefix = true },
+    { "/config", text_type, .make = http_make_configuration },
 };
 
-static const struct route *find_route(const char *url, const char **rest)
+static const struct route *http_find_route(const char *url, const char **rest)
 {
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         size_t length = strlen(routes[i].path);
@@ -148,7 +148,7 @@ static const struct route *find_route(const char *url, const char **rest)
 
 /* Whether a Host names this machine by an address, or as localhost. A foreign web page whose name resolves to
  * this machine can thus not read what admin shows (DNS rebinding). */
-static bool is_host_allowed(const char *host)
+static bool http_is_host_allowed(const char *host)
 {
     char text[80];
     char *name = text;
@@ -168,13 +168,13 @@ static bool is_host_allowed(const char *host)
 }
 
 /* A web page can reach TCP only. Browsers always send a Host; HTTP/1.0 has none. */
-static bool is_allowed(struct MHD_Connection *connection)
+static bool http_is_allowed(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
     bool is_unix = info != NULL && info->client_addr->sa_family == AF_UNIX;
-    return is_unix || host == NULL || is_host_allowed(host);
+    return is_unix || host == NULL || http_is_host_allowed(host);
 }
 
 bool admin_http_reads(const char *method)
@@ -182,11 +182,11 @@ bool admin_http_reads(const char *method)
     return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 }
 
-static void make_answer(struct MHD_Connection *connection, const char *url, const char *method,
-                        struct answer *answer)
+static void http_make_answer(struct MHD_Connection *connection, const char *url, const char *method,
+                             struct answer *answer)
 {
-    const struct route *route = find_route(url, &answer->rest);
-    if (!is_allowed(connection)) {
+    const struct route *route = http_find_route(url, &answer->rest);
+    if (!http_is_allowed(connection)) {
         answer_say(answer, MHD_HTTP_FORBIDDEN,
                    "ask for an address or localhost: other names are not answered\n");
     } else if (route == NULL) {
@@ -202,7 +202,7 @@ static void make_answer(struct MHD_Connection *connection, const char *url, cons
     }
 }
 
-static bool add_headers(struct MHD_Response *response, const struct answer *answer)
+static bool http_add_headers(struct MHD_Response *response, const struct answer *answer)
 {
     const char *const headers[][2] = {
         { "Content-Type", answer->type },
@@ -220,28 +220,10 @@ static bool add_headers(struct MHD_Response *response, const struct answer *answ
     return true;
 }
 
-static enum MHD_Result send_answer(struct MHD_Connection *connection, struct answer *answer)
-{
-    enum MHD_Result result = MHD_NO;
-    struct slice body = buffer_slice(&answer->body);
-    struct MHD_Response *response =
-        answer->body.failed
-            ? NULL
-            : MHD_create_response_from_buffer(body.length, (void *)body.bytes, MHD_RESPMEM_MUST_FREE);
-    if (response == NULL) {
-        buffer_free(&answer->body);
-        return MHD_NO; /* closes the connection */
-    }
-    if (add_headers(response, answer))
-        result = MHD_queue_response(connection, answer->status, response);
-    MHD_destroy_response(response);
-    return result;
-}
-
 bool admin_http_is_quick(const char *url)
 {
     const char *rest;
-    const struct route *route = find_route(url, &rest);
+    const struct route *route = http_find_route(url, &rest);
     return route == NULL || route->is_quick;
 }
 
@@ -249,8 +231,19 @@ enum MHD_Result admin_http_answer(const struct admin_service *admin, struct MHD_
                                   const char *url, const char *method)
 {
     struct answer answer = { .admin = admin, .status = MHD_HTTP_OK, .type = text_type };
-    make_answer(connection, url, method, &answer);
-    enum MHD_Result result = send_answer(connection, &answer);
+    struct MHD_Response *response = NULL;
+    enum MHD_Result result = MHD_NO;
+    http_make_answer(connection, url, method, &answer);
+    struct slice body = buffer_slice(&answer.body);
+    if (!answer.body.failed)
+        response = MHD_create_response_from_buffer(body.length, (void *)body.bytes, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        buffer_free(&answer.body);
+    } else {
+        if (http_add_headers(response, &answer))
+            result = MHD_queue_response(connection, answer.status, response);
+        MHD_destroy_response(response);
+    }
     if (result != MHD_YES)
         shortage_note(&admin->runtime->shortage, admin->settings->name);
     return result;

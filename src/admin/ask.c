@@ -1,4 +1,5 @@
-#include "admin/ask.h"
+/* Asks a running instance at its admin address. */
+#include "admin/admin.h"
 
 #include "base/clock.h"
 #include "net/socket.h"
@@ -81,17 +82,10 @@ static bool ask_receive(struct ask *ask)
     }
 }
 
-/* The number in the field Content-Length of a head that ends with a zero byte; -1 if it has none. */
-static long long ask_content_length(const char *head)
-{
-    static const char name[] = "\r\nContent-Length:";
-    const char *field = strcasestr(head, name);
-    return field == NULL ? -1 : strtoll(field + sizeof name - 1, NULL, 10);
-}
-
 /* Cuts the answer down to its body, and sees that all of that is there. */
 static bool ask_take_body(struct ask *ask)
 {
+    static const char field[] = "\r\nContent-Length:";
     int status = 0;
     buffer_append(&ask->answer, "", 1); /* ends the text */
     if (ask->answer.failed)
@@ -101,7 +95,8 @@ static bool ask_take_body(struct ask *ask)
     if (end == NULL || sscanf(text, "HTTP/1.%*1[01] %d", &status) != 1)
         return ask_fail(ask, "what answers there is not Proximux");
     end[2] = '\0';
-    long long length = ask_content_length(text);
+    const char *found = strcasestr(text, field);
+    long long length = found == NULL ? -1 : strtoll(found + sizeof field - 1, NULL, 10);
     buffer_consume(&ask->answer, (size_t)(end + 4 - text));
     buffer_truncate(&ask->answer, ask->answer.length - 1);
     if (status == 403 || status == 404) /* another program, or a version that does not know the path */
@@ -164,8 +159,7 @@ static bool ask_endpoint(struct ask *ask, const struct endpoint *endpoint)
     return ask_by_name(ask, endpoint->host, endpoint->port);
 }
 
-bool ask_running(const struct listener_settings *admin, const char *path, struct buffer *body, char *error,
-                 size_t error_size)
+bool admin_ask(const struct listener_settings *admin, const char *path, struct buffer *body, char *error)
 {
     struct ask ask = { .path = path };
     bool success = false;
@@ -174,9 +168,10 @@ bool ask_running(const struct listener_settings *admin, const char *path, struct
     for (size_t i = 0; i < admin->listen_count && !success; i++) {
         char address[160];
         success = ask_endpoint(&ask, &admin->listen[i]);
-        if (!success && used < error_size)
-            used += (size_t)snprintf(error + used, error_size - used, "%s%s: %s", i == 0 ? "" : "; ",
-                                     endpoint_print(&admin->listen[i], address, sizeof address), ask.reason);
+        if (!success && used < ADMIN_ASK_ERROR_SIZE)
+            used +=
+                (size_t)snprintf(error + used, ADMIN_ASK_ERROR_SIZE - used, "%s%s: %s", i == 0 ? "" : "; ",
+                                 endpoint_print(&admin->listen[i], address, sizeof address), ask.reason);
     }
     if (success)
         buffer_move(body, &ask.answer);

@@ -7,11 +7,10 @@
 #define HISTORY_TURN (300 / HISTORY_SECONDS)
 
 /* Shared modes count failed requests; proxy mode knows of clients' ends only, of which these are in order. */
-static uint64_t history_faults(const struct admin_listener *view)
+static uint64_t history_faults(const struct admin_listener *view, const struct counters *counters)
 {
     static const enum reason in_order[] = { REASON_CLIENT_CLOSED, REASON_CLIENT_RESET, REASON_CLIENT_IDLE,
                                             REASON_TARGET_CLOSED, REASON_INACTIVITY,   REASON_DRAINED };
-    const struct counters *counters = view->counters;
     if (strcmp(view->mode, "proxy") != 0)
         return counters->refused + counters_sum(counters->failures);
     uint64_t faults = counters_sum(counters->ends);
@@ -45,26 +44,27 @@ static void history_quantiles(const struct histogram *now, const struct histogra
 }
 
 static void history_take(struct history *history, const struct admin_listener *view,
-                         const struct history_sums *sums, double seconds)
+                         const struct history_times *times, double seconds)
 {
-    const struct history_sums *last = &history->last;
+    const struct counters *now = view->counters;
+    const struct counters *last = &history->last;
     struct history_sample *sample = &history->samples[history->count++ % HISTORY_SAMPLES];
     *sample = (struct history_sample){
         .clients = (float)view->gauges.clients,
         .waiting = (float)view->gauges.waiting,
         .in_flight = (float)view->gauges.in_flight,
-        .clients_rate = history_rate(sums->accepted, last->accepted, seconds),
-        .requests_rate = history_rate(sums->requests, last->requests, seconds),
-        .faults_rate = history_rate(sums->faults, last->faults, seconds),
-        .received_rate = history_rate(sums->received, last->received, seconds),
-        .sent_rate = history_rate(sums->sent, last->sent, seconds),
+        .clients_rate = history_rate(now->accepted, last->accepted, seconds),
+        .requests_rate = history_rate(now->requests, last->requests, seconds),
+        .faults_rate = history_rate(history_faults(view, now), history_faults(view, last), seconds),
+        .received_rate = history_rate(now->bytes_from_clients, last->bytes_from_clients, seconds),
+        .sent_rate = history_rate(now->bytes_to_clients, last->bytes_to_clients, seconds),
     };
-    history_quantiles(&sums->times.wait, &last->times.wait, &sample->wait_p50, &sample->wait_p99);
-    history_quantiles(&sums->times.service, &last->times.service, &sample->service_p50, &sample->service_p99);
+    history_quantiles(&now->wait, &last->wait, &sample->wait_p50, &sample->wait_p99);
+    history_quantiles(&times->service, &history->last_service, &sample->service_p50, &sample->service_p99);
     if (history->count % HISTORY_TURN != 0)
         return;
     history->before[0] = history->before[1];
-    history->before[1] = sums->times;
+    history->before[1] = *times;
 }
 
 static struct history *history_open(struct history_book *book, const char *name)
@@ -104,17 +104,11 @@ static void history_sample_listener(struct history_book *book, const struct admi
     struct history *history = history_open(book, view.name);
     if (history == NULL)
         return;
-    const struct history_sums sums = {
-        .accepted = view.counters->accepted,
-        .requests = view.counters->requests,
-        .faults = history_faults(&view),
-        .received = view.counters->bytes_from_clients,
-        .sent = view.counters->bytes_to_clients,
-        .times = history_times(source, listener, &view),
-    };
+    const struct history_times times = history_times(source, listener, &view);
     if (seconds > 0)
-        history_take(history, &view, &sums, seconds);
-    history->last = sums;
+        history_take(history, &view, &times, seconds);
+    history->last = *view.counters;
+    history->last_service = times.service;
     history->is_present = true;
 }
 

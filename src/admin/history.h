@@ -15,7 +15,7 @@ struct history_sample {
     float in_flight;
     float clients_rate; /* accepted ones */
     float requests_rate;
-    float faults_rate;
+    float faults_rate;   /* clients refused; requests that failed; in proxy mode, clients that ended badly */
     float received_rate; /* bytes, from clients */
     float sent_rate;
     float wait_p50;
@@ -29,24 +29,15 @@ struct history_times {
     struct histogram service; /* of all targets */
 };
 
-/* The counters from which rates are made. */
-struct history_sums {
-    uint64_t accepted;
-    uint64_t requests;
-    uint64_t faults; /* clients refused; requests that failed; in proxy mode, clients that ended badly */
-    uint64_t received;
-    uint64_t sent;
-    struct history_times times;
-};
-
 /* Of one listener. Owned by its book. */
 struct history {
     struct list_node node;
     char name[72];
     bool is_present; /* the listener had a part in the last sample */
     struct history_sample samples[HISTORY_SAMPLES];
-    uint64_t count; /* of samples ever taken; the last ones are in the ring */
-    struct history_sums last;
+    uint64_t count;       /* of samples ever taken; the last ones are in the ring */
+    struct counters last; /* at the last sample, like `last_service` */
+    struct histogram last_service;
     struct history_times before[2]; /* at the last two turns of five minutes, for those of the last minutes */
 };
 

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-static void begin_value(struct json *json, const char *key)
+static void json_begin(struct json *json, const char *key)
 {
     if (json->follows)
         buffer_append_text(json->out, ",");
@@ -16,7 +16,7 @@ static void begin_value(struct json *json, const char *key)
 
 void json_open(struct json *json, const char *key, char bracket)
 {
-    begin_value(json, key);
+    json_begin(json, key);
     buffer_append(json->out, &bracket, 1);
     json->follows = false;
 }
@@ -44,25 +44,25 @@ void json_print_text(struct buffer *out, const char *text)
 
 void json_text(struct json *json, const char *key, const char *text)
 {
-    begin_value(json, key);
+    json_begin(json, key);
     json_print_text(json->out, text);
 }
 
 void json_integer(struct json *json, const char *key, int64_t number)
 {
-    begin_value(json, key);
+    json_begin(json, key);
     buffer_print(json->out, "%" PRId64, number);
 }
 
 void json_boolean(struct json *json, const char *key, bool value)
 {
-    begin_value(json, key);
+    json_begin(json, key);
     buffer_append_text(json->out, value ? "true" : "false");
 }
 
 void json_real(struct json *json, const char *key, double number)
 {
-    begin_value(json, key);
+    json_begin(json, key);
     if (isfinite(number))
         buffer_print(json->out, "%.6g", number);
     else

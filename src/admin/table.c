@@ -15,16 +15,11 @@
 /* How many of the last errors are shown. */
 #define ERRORS_SHOWN 5
 
-/* One column: its title, and on which side its cells stand. */
-struct column {
-    const char *title;
-    bool is_number;
-};
-
-/* Cells are texts that end with a zero byte, row after row. */
+/* Cells are texts that end with a zero byte, row after row; the titles are the first. */
 struct table {
-    const struct column *columns;
-    size_t count;
+    size_t columns;
+    bool is_number[COLUMNS_MAX]; /* the column is to stand on the right */
+    size_t count;                /* of cells */
     struct buffer cells;
 };
 
@@ -39,17 +34,23 @@ static void table_append_escaped(struct buffer *out, const char *text)
     }
 }
 
-static void table_add_text(struct table *table, const char *text)
+static void table_add(struct table *table, const char *text, bool is_number)
 {
+    table->is_number[table->count++ % table->columns] = is_number;
     table_append_escaped(&table->cells, *text == '\0' ? "-" : text);
     buffer_append(&table->cells, "", 1);
+}
+
+static void table_add_text(struct table *table, const char *text)
+{
+    table_add(table, text, false);
 }
 
 static void table_add_number(struct table *table, uint64_t number)
 {
     char text[32];
     snprintf(text, sizeof text, "%" PRIu64, number);
-    table_add_text(table, text);
+    table_add(table, text, true);
 }
 
 /* With one digit behind the point, or `decimals` of what is less than one, and none from one hundred on. */
@@ -57,7 +58,7 @@ static void table_add_real(struct table *table, double number, int decimals)
 {
     char text[32];
     snprintf(text, sizeof text, "%.*f", number >= 100 ? 0 : number >= 1 ? 1 : decimals, number);
-    table_add_text(table, text);
+    table_add(table, text, true);
 }
 
 /* Bytes, rounded to at most four digits. */
@@ -70,7 +71,7 @@ static void table_add_bytes(struct table *table, uint64_t bytes)
     for (; number >= 9999.5 && unit + 1 < sizeof units / sizeof units[0]; unit++)
         number /= 1000;
     snprintf(text, sizeof text, "%.0f%s", number, units[unit]);
-    table_add_text(table, text);
+    table_add(table, text, true);
 }
 
 /* Milliseconds. */
@@ -78,34 +79,28 @@ static void table_add_time(struct table *table, const struct histogram *histogra
 {
     int64_t microseconds = histogram_quantile(histogram, share);
     if (microseconds < 0)
-        table_add_text(table, "");
+        table_add(table, "", true);
     else
         table_add_real(table, (double)microseconds / 1e3, 3);
-}
-
-static void table_append_blanks(struct buffer *out, size_t count)
-{
-    while (count-- > 0)
-        buffer_append_text(out, " ");
 }
 
 /* `width` is at least that of the text. */
 static void table_print_cell(struct buffer *out, const char *text, size_t width, bool is_number, bool is_last)
 {
-    size_t blanks = width - strlen(text);
+    if (!is_number)
+        buffer_append_text(out, text);
+    for (size_t i = strlen(text); i < width && (is_number || !is_last); i++)
+        buffer_append_text(out, " ");
     if (is_number)
-        table_append_blanks(out, blanks);
-    buffer_append_text(out, text);
-    if (!is_number && !is_last)
-        table_append_blanks(out, blanks);
+        buffer_append_text(out, text);
     buffer_append_text(out, is_last ? "\n" : "  ");
 }
 
-static struct table table_begin(const struct column *columns, size_t count)
+static struct table table_begin(const char *const *titles, size_t columns)
 {
-    struct table table = { .columns = columns, .count = count };
-    for (size_t i = 0; i < count; i++)
-        table_add_text(&table, columns[i].title);
+    struct table table = { .columns = columns };
+    for (size_t i = 0; i < columns; i++)
+        table_add_text(&table, titles[i]);
     return table;
 }
 
@@ -117,13 +112,12 @@ static void table_print(struct table *table, struct buffer *out)
     const char *end = cells + table->cells.length;
     size_t place = 0;
     for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++)
-        if (strlen(cell) > widths[place % table->count])
-            widths[place % table->count] = strlen(cell);
+        if (strlen(cell) > widths[place % table->columns])
+            widths[place % table->columns] = strlen(cell);
     place = 0;
     for (const char *cell = cells; cell < end; cell += strlen(cell) + 1, place++) {
-        size_t column = place % table->count;
-        table_print_cell(out, cell, widths[column], table->columns[column].is_number,
-                         column + 1 == table->count);
+        size_t column = place % table->columns;
+        table_print_cell(out, cell, widths[column], table->is_number[column], column + 1 == table->columns);
     }
     out->failed = out->failed || table->cells.failed;
     buffer_free(&table->cells);
@@ -156,13 +150,10 @@ static void table_print_process(const struct admin_process *process, struct buff
 static void table_print_listeners(const struct admin_source *source, const struct history_book *book,
                                   size_t count, struct buffer *out)
 {
-    static const struct column columns[] = {
-        { "LISTENER", false },   { "MODE", false },    { "PROTOCOL", false }, { "STATE", false },
-        { "CLIENTS", true },     { "WAITING", true },  { "IN FLIGHT", true }, { "CLIENTS/S", true },
-        { "REQUESTS/S", true },  { "FAULTS/S", true }, { "WAIT P50", true },  { "P99", true },
-        { "SERVICE P50", true }, { "P99", true },
-    };
-    struct table table = table_begin(columns, sizeof columns / sizeof columns[0]);
+    static const char *const titles[] = { "LISTENER", "MODE",      "PROTOCOL",    "STATE",      "CLIENTS",
+                                          "WAITING",  "IN FLIGHT", "CLIENTS/S",   "REQUESTS/S", "FAULTS/S",
+                                          "WAIT P50", "P99",       "SERVICE P50", "P99" };
+    struct table table = table_begin(titles, sizeof titles / sizeof titles[0]);
     for (size_t i = 0; i < count; i++) {
         const struct admin_listener view = source->listener(source->owner, i);
         const struct history *history = history_find(book, view.name);
@@ -188,11 +179,9 @@ static void table_print_listeners(const struct admin_source *source, const struc
 
 static void table_print_totals(const struct admin_source *source, size_t count, struct buffer *out)
 {
-    static const struct column columns[] = {
-        { "LISTENER", false }, { "ACCEPTED", true }, { "REFUSED", true },  { "REQUESTS", true },
-        { "ANSWERED", true },  { "FAILED", true },   { "RECEIVED", true }, { "SENT", true },
-    };
-    struct table table = table_begin(columns, sizeof columns / sizeof columns[0]);
+    static const char *const titles[] = { "LISTENER", "ACCEPTED", "REFUSED",  "REQUESTS",
+                                          "ANSWERED", "FAILED",   "RECEIVED", "SENT" };
+    struct table table = table_begin(titles, sizeof titles / sizeof titles[0]);
     for (size_t i = 0; i < count; i++) {
         const struct admin_listener view = source->listener(source->owner, i);
         const struct counters *counters = view.counters;
@@ -228,12 +217,10 @@ static void table_add_target(struct table *table, const struct admin_source *sou
 
 static void table_print_targets(const struct admin_source *source, size_t count, struct buffer *out)
 {
-    static const struct column columns[] = {
-        { "LISTENER", false }, { "TARGET", false },     { "STATE", false },        { "CONNECTIONS", true },
-        { "IN FLIGHT", true }, { "OPENED", true },      { "NOT OPENED", true },    { "ANSWERED", true },
-        { "FAILED", true },    { "CONNECT P50", true }, { "LAST FAILURE", false },
-    };
-    struct table table = table_begin(columns, sizeof columns / sizeof columns[0]);
+    static const char *const titles[] = { "LISTENER",  "TARGET",      "STATE",       "CONNECTIONS",
+                                          "IN FLIGHT", "OPENED",      "NOT OPENED",  "ANSWERED",
+                                          "FAILED",    "CONNECT P50", "LAST FAILURE" };
+    struct table table = table_begin(titles, sizeof titles / sizeof titles[0]);
     for (size_t i = 0; i < count; i++) {
         const struct admin_listener view = source->listener(source->owner, i);
         for (size_t k = 0; k < view.targets; k++) {

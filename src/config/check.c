@@ -50,38 +50,32 @@ static void check_names(struct parsed_configuration *parsed)
 
 /* A listener, or admin, on an address of another one: an error unless both say that the address may be shared; a
  * path never can. */
-static void check_overlap(const struct check *check, const struct listener_settings *other)
+static void check_overlap(struct parsed_configuration *parsed, struct parsed_group *group,
+                          const struct listener_settings *settings, const struct listener_settings *other)
 {
     char text[300];
-    const struct listener_settings *settings = check->settings;
+    const struct check check = { .parsed = parsed,
+                                 .group = group,
+                                 .name = group == parsed->admin ? NULL : settings->name };
     bool shared = other->reuse_port && settings->reuse_port;
     for (size_t i = 0; i < settings->listen_count; i++)
         for (size_t k = 0; k < other->listen_count; k++)
             if (endpoint_equal(&other->listen[k], &settings->listen[i]) &&
                 (!shared || settings->listen[i].kind == ENDPOINT_UNIX ||
                  settings->listen[i].kind == ENDPOINT_SYSTEMD))
-                check_report(check, true, check->group, "listen",
-                             &parsed_get(check->group, "listen")->items[i].origin,
+                check_report(&check, true, group, "listen", &parsed_get(group, "listen")->items[i].origin,
                              "%s is already listened on by \"%s\"",
                              endpoint_print(&settings->listen[i], text, sizeof text), other->name);
 }
 
 static void check_overlaps(struct parsed_configuration *parsed, const struct settings *settings)
 {
-    struct check check = { .parsed = parsed };
-    for (size_t i = 0; settings->listener_count == parsed->listener_count && i < parsed->listener_count;
-         i++) {
-        check.group = parsed->listeners[i];
-        check.settings = settings->listeners[i];
-        check.name = check.settings->name;
+    size_t count = settings->listener_count;
+    for (size_t i = 0; count == parsed->listener_count && i < count; i++)
         for (size_t k = 0; k < i; k++)
-            check_overlap(&check, settings->listeners[k]);
-    }
-    if (settings->admin == NULL)
-        return;
-    check = (struct check){ .parsed = parsed, .group = parsed->admin, .settings = settings->admin };
-    for (size_t i = 0; i < settings->listener_count; i++)
-        check_overlap(&check, settings->listeners[i]);
+            check_overlap(parsed, parsed->listeners[i], settings->listeners[i], settings->listeners[k]);
+    for (size_t i = 0; settings->admin != NULL && i < count; i++)
+        check_overlap(parsed, parsed->admin, settings->admin, settings->listeners[i]);
 }
 
 /* Makes all listeners; those after a wrong one are checked as well. */

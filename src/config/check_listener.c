@@ -1,8 +1,6 @@
 /* One listener: from its keys, each right by itself, to settings that make sense together. */
 #include "config/check.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,18 +305,13 @@ static void check_times(const struct check *check)
                      "is longer than retry_max");
 }
 
-static struct listener_settings *check_new_listener(struct parsed_configuration *parsed, const char *name)
+static struct listener_settings *check_new_listener(struct parsed_configuration *parsed)
 {
     struct listener_settings *settings = calloc(1, sizeof *settings);
-    char *copy = strdup(name);
-    if (settings == NULL || copy == NULL) {
+    if (settings == NULL)
         problem_memory(parsed->problems);
-        free(settings);
-        free(copy);
-        return NULL;
-    }
-    settings->references = 1;
-    settings->name = copy;
+    else
+        settings->references = 1;
     return settings;
 }
 
@@ -327,7 +320,7 @@ struct listener_settings *check_listener(struct parsed_configuration *parsed, st
     size_t errors = parsed->problems->errors;
     const char *name = parsed_get(listener, "name")->string;
     struct check check = { .parsed = parsed, .group = listener, .name = name == NULL ? "?" : name };
-    check.settings = check_new_listener(parsed, check.name);
+    check.settings = check_new_listener(parsed);
     if (check.settings == NULL)
         return NULL;
     check_name(&check);
@@ -368,10 +361,13 @@ static void check_admin_reach(const struct check *check)
 struct listener_settings *check_admin(struct parsed_configuration *parsed)
 {
     size_t errors = parsed->problems->errors;
-    struct listener_settings *settings = check_new_listener(parsed, "admin");
+    struct listener_settings *settings = check_new_listener(parsed);
     const struct check check = { .parsed = parsed, .group = parsed->admin, .settings = settings };
     if (settings == NULL)
         return NULL;
+    settings->name = strdup("admin");
+    if (settings->name == NULL)
+        problem_memory(parsed->problems);
     settings->backlog = ADMIN_BACKLOG;
     settings->max_connections = -1;
     settings->max_connections_per_address = -1;

@@ -11,6 +11,7 @@
 #define PREFIX        "PROXIMUX_"
 #define LISTENER_NAME "default"
 #define VARIABLE_SIZE 80
+#define ADDRESS_SIZE  320
 
 /* The original's variables, but for those of single targets. Those of the scope of listeners make or change the
  * listener "default"; what has no key goes together with others. */
@@ -251,75 +252,68 @@ static struct parsed_group *find_or_make_listener(struct reading *reading)
     return listener;
 }
 
-/* "HOST:PORT" out of two variables, under the name of both. */
-static void join_address(struct reading *reading, const char *host_variable, const char *port_variable,
-                         char *text, size_t size, struct origin *origin)
+/* "HOST:PORT" out of two texts. */
+static void join_address(const char *host, const char *port, char text[ADDRESS_SIZE])
 {
-    char name[2 * VARIABLE_SIZE];
-    const char *host = variable_value(reading, host_variable);
-    const char *port = variable_value(reading, port_variable);
-    snprintf(name, sizeof name, "%s, %s", host_variable, port_variable);
-    *origin = variable_origin(reading, name);
-    bool brackets = host != NULL && strchr(host, ':') != NULL && host[0] != '[';
-    snprintf(text, size, brackets ? "[%s]:%s" : "%s:%s", host == NULL ? "" : host, port == NULL ? "" : port);
+    bool brackets = strchr(host, ':') != NULL && host[0] != '[';
+    snprintf(text, ADDRESS_SIZE, brackets ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-/* False (a problem) if the variable is missing or empty. */
-static bool is_given(struct reading *reading, const char *name, const char *because)
+/* The value of a variable; NULL (a problem) if it is missing or empty. */
+static const char *wanted_value(struct reading *reading, const char *name, const char *because)
 {
     const char *text = variable_value(reading, name);
     struct origin origin = variable_origin(reading, name);
     if (text != NULL && *text != '\0')
-        return true;
+        return text;
     problem_error(reading->parsed->problems, &origin, NULL, "%s%s", text == NULL ? "is missing" : "is empty",
                   because);
-    return false;
+    return NULL;
 }
 
 static void apply_listen(struct reading *reading)
 {
-    char text[320];
-    struct origin origin;
+    char text[ADDRESS_SIZE];
     if (variable_value(reading, "LOCAL_HOST") == NULL && variable_value(reading, "LOCAL_PORT") == NULL)
         return;
-    bool host = is_given(reading, "LOCAL_HOST", ": it goes with LOCAL_PORT");
-    bool port = is_given(reading, "LOCAL_PORT", ": it goes with LOCAL_HOST");
+    const char *host = wanted_value(reading, "LOCAL_HOST", ": it goes with LOCAL_PORT");
+    const char *port = wanted_value(reading, "LOCAL_PORT", ": it goes with LOCAL_HOST");
+    struct origin origin = variable_origin(reading, "LOCAL_HOST, LOCAL_PORT");
     struct parsed_value *listen = parsed_get(reading->listener, "listen");
-    if (!host || !port) {
+    if (host == NULL || port == NULL) {
         listen->faulty = true;
         return;
     }
-    join_address(reading, "LOCAL_HOST", "LOCAL_PORT", text, sizeof text, &origin);
+    join_address(host, port, text);
     parsed_set_item(reading->parsed, listen, &origin, text);
 }
 
 static void apply_target(struct reading *reading, size_t number)
 {
-    char host[VARIABLE_SIZE];
-    char port[VARIABLE_SIZE];
-    char keep_alive[VARIABLE_SIZE];
-    char text[320];
-    struct origin origin;
+    static const char because[] = ": PROXY_CONNECTIONS_CNT asks for it";
+    char name[VARIABLE_SIZE];
+    char text[ADDRESS_SIZE];
     struct parsed_configuration *parsed = reading->parsed;
     struct parsed_group *listener = reading->listener;
-    snprintf(host, sizeof host, "TARGET_HOST_%zu", number);
-    snprintf(port, sizeof port, "TARGET_PORT_%zu", number);
-    snprintf(keep_alive, sizeof keep_alive, "TARGET_CONN_%zu_KEEP_ALIVE", number);
-    bool has_host = is_given(reading, host, ": PROXY_CONNECTIONS_CNT asks for it");
-    bool has_port = is_given(reading, port, ": PROXY_CONNECTIONS_CNT asks for it");
-    bool has_keep_alive = is_given(reading, keep_alive, ": PROXY_CONNECTIONS_CNT asks for it");
-    if (!has_host || !has_port || !has_keep_alive) {
+    snprintf(name, sizeof name, "TARGET_HOST_%zu", number);
+    const char *host = wanted_value(reading, name, because);
+    snprintf(name, sizeof name, "TARGET_PORT_%zu", number);
+    const char *port = wanted_value(reading, name, because);
+    snprintf(name, sizeof name, "TARGET_HOST_%zu, TARGET_PORT_%zu", number, number);
+    struct origin origin = variable_origin(reading, name);
+    snprintf(name, sizeof name, "TARGET_CONN_%zu_KEEP_ALIVE", number);
+    const char *keep_alive = wanted_value(reading, name, because);
+    if (host == NULL || port == NULL || keep_alive == NULL) {
         parsed_get(listener, "targets")->faulty = true;
         return;
     }
-    join_address(reading, host, port, text, sizeof text, &origin);
     struct parsed_group *target =
         parsed_group_add(parsed, &keys_target, &origin, &listener->children, &listener->child_count);
     if (target == NULL)
         return;
+    join_address(host, port, text);
     parsed_set_string(parsed, parsed_get(target, "address"), &origin, text);
-    apply(reading, target, keys_find(&keys_target, "keep_alive", NULL), keep_alive,
-          variable_value(reading, keep_alive));
+    apply(reading, target, keys_find(&keys_target, "keep_alive", NULL), name, keep_alive);
 }
 
 /* The number in TARGET_HOST_n, TARGET_PORT_n or TARGET_CONN_n_KEEP_ALIVE; 0 if the entry is none of these. */

@@ -63,7 +63,7 @@ static const struct key admin_keys[] = {
 };
 
 static const struct key listener_keys[] = {
-    STRING_KEY("name", NULL, "unique name", .required = true),
+    STRING_KEY("name", NULL, "unique name", .required = true, LISTENER(name)),
     STRINGS_KEY("listen", "addresses to listen on", .required = true),
     BOOLEAN_KEY("ipv6_only", "false", "IPv6 addresses take no IPv4 clients", LISTENER(ipv6_only)),
     INTEGER_KEY("backlog", UNIT_CLIENTS, 1, 65535, "4096", "clients the kernel holds until accepted",

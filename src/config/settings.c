@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 const char *settings_mode_name(enum listener_mode mode)
 {
@@ -74,7 +73,7 @@ void listener_settings_release(struct listener_settings *settings)
     access_list_release(settings->blocklist);
     access_list_release(settings->allowlist);
     access_list_release(settings->proxies);
-    free(settings->name);
+    key_fields_release(keys_listener.keys, keys_listener.count, settings);
     free(settings);
 }
 

@@ -103,7 +103,7 @@ void events_release(struct events *events)
 
 /* ---- A listener ---- */
 
-static size_t larger(size_t a, size_t b)
+static size_t events_larger(size_t a, size_t b)
 {
     return a > b ? a : b;
 }
@@ -117,11 +117,11 @@ static void listener_add(struct events_listener *listener, struct module *module
     listener->wants_exchanges |= wants_exchanges;
     listener->wants_requests |= functions->request != NULL;
     if (functions->request != NULL)
-        listener->request_bytes = larger(listener->request_bytes, functions->request_bytes);
+        listener->request_bytes = events_larger(listener->request_bytes, functions->request_bytes);
     if (functions->response != NULL)
-        listener->response_bytes = larger(listener->response_bytes, functions->response_bytes);
+        listener->response_bytes = events_larger(listener->response_bytes, functions->response_bytes);
     if (wants_exchanges)
-        listener->parameter_bytes = larger(listener->parameter_bytes, functions->parameter_bytes);
+        listener->parameter_bytes = events_larger(listener->parameter_bytes, functions->parameter_bytes);
 }
 
 bool events_listener_create(struct events *events, struct listener_settings *settings,
@@ -145,13 +145,6 @@ bool events_listener_create(struct events *events, struct listener_settings *set
     return true;
 }
 
-struct events_listener *events_listener_reference(struct events_listener *listener)
-{
-    if (listener != NULL)
-        listener->references++;
-    return listener;
-}
-
 void events_listener_release(struct events_listener *listener)
 {
     if (listener == NULL || --listener->references > 0)
@@ -163,12 +156,15 @@ void events_listener_release(struct events_listener *listener)
 
 size_t events_request_bytes(const struct events_listener *listener)
 {
-    return listener != NULL && listener->wants_exchanges ? larger(listener->request_bytes, TEXT_BYTES) : 0;
+    return listener != NULL && listener->wants_exchanges ? events_larger(listener->request_bytes, TEXT_BYTES)
+                                                         : 0;
 }
 
 size_t events_response_bytes(const struct events_listener *listener)
 {
-    return listener != NULL && listener->wants_exchanges ? larger(listener->response_bytes, ERROR_BYTES) : 0;
+    return listener != NULL && listener->wants_exchanges
+               ? events_larger(listener->response_bytes, ERROR_BYTES)
+               : 0;
 }
 
 /* ---- Exchanges ---- */
@@ -429,7 +425,8 @@ struct events_client *events_client_open(struct events_listener *listener, const
     *reason = REASON_INTERNAL;
     if (client == NULL)
         return NULL;
-    client->listener = events_listener_reference(listener);
+    client->listener = listener;
+    listener->references++;
     client->reason = REASON_PROTOCOL_ERROR; /* of exchanges that can't be followed any more */
     client->turn = turn;
     client->accepted = turn->now;

@@ -38,8 +38,7 @@ struct events_listener;
 /* Stores NULL if the listener has neither. False (with errno) when memory is short. */
 bool events_listener_create(struct events *events, struct listener_settings *settings,
                             struct events_listener **listener);
-struct events_listener *events_listener_reference(struct events_listener *listener); /* NULL is allowed */
-void events_listener_release(struct events_listener *listener);                      /* NULL is allowed */
+void events_listener_release(struct events_listener *listener); /* NULL is allowed */
 
 /* How many of the first bytes of requests and of responses are wanted in shared modes: at least those that the
  * text of a request is made from. 0: exchanges are not wanted at all. */

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <argz.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -87,20 +88,16 @@ static bool is_trusted(const struct loading *loading)
     }
     if (geteuid() != 0)
         return true;
-    if (others_may_write(file, S_IWGRP | S_IWOTH)) {
+    const char *what = NULL;
+    if (others_may_write(file, S_IWGRP | S_IWOTH))
+        what = "it";
+    else if (others_may_write(path, 0) || others_may_replace(file) || others_may_replace(path))
+        what = "its folder, or to one above it";
+    if (what != NULL)
         module_fail(loading, origin, "path",
-                    "%s is refused: others than root may write to it, and the program runs as root", path);
-        return false;
-    }
-    if (others_may_write(path, 0) || others_may_replace(file) || others_may_replace(path)) {
-        module_fail(
-            loading, origin, "path",
-            "%s is refused: others than root may write to its folder, or to one above it, and the program "
-            "runs as root",
-            path);
-        return false;
-    }
-    return true;
+                    "%s is refused: others than root may write to %s, and the program runs as root", path,
+                    what);
+    return what == NULL;
 }
 
 static bool find_file(const struct loading *loading)
@@ -259,22 +256,15 @@ static void take_fallback(const struct loading *loading, const struct proximux_k
     if (key->fallback == NULL)
         return;
     value->is_set = true;
-    switch (key->type) {
-    case PROXIMUX_STRING:
+    if (key->type == PROXIMUX_STRING)
         take_string(loading, key->fallback, value);
-        break;
-    case PROXIMUX_INTEGER:
+    else if (key->type == PROXIMUX_INTEGER)
         value->number = strtoll(key->fallback, NULL, 10);
-        break;
-    case PROXIMUX_BOOLEAN:
+    else if (key->type == PROXIMUX_BOOLEAN)
         value->number = strcmp(key->fallback, "true") == 0;
-        break;
-    case PROXIMUX_CHOICE:
-        if (!take_choice(key, key->fallback, value))
-            module_fail(loading, &loading->path->origin, key->name,
-                        "its default \"%s\" is none of its choices", key->fallback);
-        break;
-    }
+    else if (!take_choice(key, key->fallback, value))
+        module_fail(loading, &loading->path->origin, key->name, "its default \"%s\" is none of its choices",
+                    key->fallback);
 }
 
 static bool is_given(const struct parsed_module *group, const char *name)
@@ -339,29 +329,21 @@ static void take_listeners(const struct loading *loading)
 {
     struct module *module = loading->module;
     const struct parsed_value *value = parsed_get(loading->group->group, "listeners");
-    if (!value->set)
-        return;
-    module->listeners = calloc(value->count + 1, sizeof(char *));
-    if (module->listeners == NULL) {
-        problem_memory(loading->parsed->problems);
-        return;
-    }
+    module->is_for_all = !value->set;
     for (size_t i = 0; i < value->count; i++) {
         check_listener_name(loading, &value->items[i]);
-        module->listeners[module->listener_count] = strdup(value->items[i].text);
-        if (module->listeners[module->listener_count] == NULL)
+        if (argz_add(&module->listeners, &module->listeners_size, value->items[i].text) != 0)
             problem_memory(loading->parsed->problems);
-        else
-            module->listener_count++;
     }
 }
 
 bool module_is_for(const struct module *module, const char *listener)
 {
-    for (size_t i = 0; i < module->listener_count; i++)
-        if (strcmp(module->listeners[i], listener) == 0)
+    const char *name = NULL;
+    while ((name = argz_next(module->listeners, module->listeners_size, name)) != NULL)
+        if (strcmp(name, listener) == 0)
             return true;
-    return module->listeners == NULL;
+    return module->is_for_all;
 }
 
 /* ---- From load to close ---- */
@@ -395,10 +377,9 @@ bool module_load(struct module *module, const struct parsed_configuration *parse
 
 bool module_is_equal(const struct module *a, const struct module *b)
 {
-    bool equal = text_equal(a->path, b->path) && a->module == b->module &&
-                 (a->listeners == NULL) == (b->listeners == NULL) && a->listener_count == b->listener_count;
-    for (size_t i = 0; equal && i < a->listener_count; i++)
-        equal = text_equal(a->listeners[i], b->listeners[i]);
+    bool equal = text_equal(a->path, b->path) && a->module == b->module && a->is_for_all == b->is_for_all &&
+                 slice_equal((struct slice){ a->listeners, a->listeners_size },
+                             (struct slice){ b->listeners, b->listeners_size });
     for (size_t i = 0; equal && i < count_keys(a->module); i++)
         equal = a->values[i].is_set == b->values[i].is_set && a->values[i].number == b->values[i].number &&
                 text_equal(a->values[i].string, b->values[i].string);
@@ -409,14 +390,11 @@ bool module_is_equal(const struct module *a, const struct module *b)
 
 static void host_log(enum proximux_level level, const char *source, const char *text)
 {
-    static const enum log_kind kinds[] = {
-        [PROXIMUX_ERROR] = LOG_KIND_ERROR,
-        [PROXIMUX_WARNING] = LOG_KIND_WARNING,
-        [PROXIMUX_INFO] = LOG_KIND_INFO,
-        [PROXIMUX_DEBUG] = LOG_KIND_DEBUG,
-    };
-    bool is_known = (unsigned)level < sizeof kinds / sizeof kinds[0];
-    log_write(is_known ? kinds[level] : LOG_KIND_INFO, source, "%s", text);
+    _Static_assert((int)PROXIMUX_ERROR == LOG_KIND_ERROR && (int)PROXIMUX_WARNING == LOG_KIND_WARNING &&
+                       (int)PROXIMUX_INFO == LOG_KIND_INFO && (int)PROXIMUX_DEBUG == LOG_KIND_DEBUG,
+                   "levels are kinds");
+    bool is_known = (unsigned)level <= PROXIMUX_DEBUG;
+    log_write(is_known ? (enum log_kind)level : LOG_KIND_INFO, source, "%s", text);
 }
 
 /* Modules know the file as an opaque type, so that their header needs no internal one. */
@@ -455,8 +433,6 @@ void module_close(struct module *module)
         if (module->module->keys[i].type == PROXIMUX_STRING)
             free((char *)module->values[i].string);
     free(module->values);
-    for (size_t i = 0; i < module->listener_count; i++)
-        free(module->listeners[i]);
     free(module->listeners);
     free(module->path);
     if (module->library != NULL)

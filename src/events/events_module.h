@@ -6,17 +6,15 @@
 #include "config/parsed.h"
 #include "proximux/module.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-
 /* Owned by struct events. */
 struct module {
     void *library;
     const struct proximux_module *module; /* in the library */
     char *path;
     struct proximux_value *values; /* one a key of the module */
-    char **listeners;              /* names; NULL: all */
-    size_t listener_count;
+    bool is_for_all;               /* listeners */
+    char *listeners;               /* else their names, each with its zero (see argz_next(3)) */
+    size_t listeners_size;
     void *instance;
     bool started;
 };

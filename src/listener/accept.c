@@ -57,10 +57,15 @@ void listener_resume(struct listener *listener)
     }
 }
 
-void listener_pause(struct listener *listener)
+static void listener_unwatch(struct bound_sockets *bound, struct ev_loop *loop)
 {
-    for (size_t i = 0; i < listener->bound.count; i++)
-        ev_io_stop(listener->runtime->loop, &listener->bound.sockets[i].watcher);
+    for (size_t i = 0; i < bound->count; i++)
+        ev_io_stop(loop, &bound->sockets[i].watcher);
+}
+
+static void listener_pause(struct listener *listener)
+{
+    listener_unwatch(&listener->bound, listener->runtime->loop);
     list_foreach(&listener->closing, node)
         ev_timer_stop(listener->runtime->loop, &list_entry(node, struct closing_sockets, node)->timer);
 }
@@ -243,14 +248,15 @@ void listener_close_gradually(struct listener *listener, struct bound_sockets *b
 {
     struct closing_sockets *closing = listener->for_closing;
     listener->for_closing = NULL;
+    listener_unwatch(bound, listener->runtime->loop);
+    bind_forget_taken(bound);
     *closing = (struct closing_sockets){ .listener = listener, .bound = *bound };
     *bound = (struct bound_sockets){ 0 };
     list_append(&listener->closing, &closing->node);
     ev_init(&closing->timer, closing_expired);
     closing->timer.data = closing;
     for (size_t i = 0; i < closing->bound.count; i++) {
-        struct bound_socket *socket = &closing->bound.sockets[i];
-        ev_io_stop(listener->runtime->loop, &socket->watcher);
+        const struct bound_socket *socket = &closing->bound.sockets[i];
         bind_stop_listening(socket);
         if (socket->path == NULL && socket->systemd_name == NULL)
             closing->rounds = HANDSHAKE_ROUNDS;

@@ -47,7 +47,7 @@ static bool bind_fail(const struct bind_work *work, const char *why)
 
 /* Whether the listener names an IPv4 address on this port (a name may have one), which a socket for both
  * families would collide with. */
-static bool names_ipv4_port(const struct listener_settings *settings, uint16_t port)
+static bool bind_names_ipv4_port(const struct listener_settings *settings, uint16_t port)
 {
     for (size_t i = 0; i < settings->listen_count; i++) {
         const struct endpoint *endpoint = &settings->listen[i];
@@ -59,7 +59,7 @@ static bool names_ipv4_port(const struct listener_settings *settings, uint16_t p
     return false;
 }
 
-static bool is_wished(const struct bind_wishes *wishes, const struct address *address)
+static bool bind_is_wished(const struct bind_wishes *wishes, const struct address *address)
 {
     for (size_t i = 0; i < wishes->count; i++)
         if (address->family != AF_UNIX && address->family != AF_UNSPEC &&
@@ -68,11 +68,11 @@ static bool is_wished(const struct bind_wishes *wishes, const struct address *ad
     return false;
 }
 
-static bool resolve_add(const struct bind_work *work, struct bind_wishes *wishes,
-                        const struct address *address)
+static bool bind_resolve_add(const struct bind_work *work, struct bind_wishes *wishes,
+                             const struct address *address)
 {
     const struct listener_settings *settings = work->settings;
-    if (is_wished(wishes, address))
+    if (bind_is_wished(wishes, address))
         return true;
     struct bind_wish *grown = reallocarray(wishes->wishes, wishes->count + 1, sizeof *grown);
     if (grown == NULL)
@@ -82,22 +82,23 @@ static bool resolve_add(const struct bind_work *work, struct bind_wishes *wishes
         .entry = (size_t)(work->endpoint - settings->listen),
         .address = *address,
         .ipv6_only = address->family == AF_INET6 &&
-                     (settings->ipv6_only || names_ipv4_port(settings, address_port(address))),
+                     (settings->ipv6_only || bind_names_ipv4_port(settings, address_port(address))),
         .may_lack = work->endpoint->kind == ENDPOINT_ANY || work->endpoint->kind == ENDPOINT_NAME,
     };
     return true;
 }
 
-static bool resolve_any(const struct bind_work *work, struct bind_wishes *wishes)
+static bool bind_resolve_any(const struct bind_work *work, struct bind_wishes *wishes)
 {
     struct address v6 = { .family = AF_INET6 }; /* all zeros: any */
     struct address v4 = { .family = AF_INET };
     address_set_port(&v6, work->endpoint->port);
     address_set_port(&v4, work->endpoint->port);
-    return resolve_add(work, wishes, &v6) && (work->settings->ipv6_only || resolve_add(work, wishes, &v4));
+    return bind_resolve_add(work, wishes, &v6) &&
+           (work->settings->ipv6_only || bind_resolve_add(work, wishes, &v4));
 }
 
-static bool resolve_name(const struct bind_work *work, struct bind_wishes *wishes)
+static bool bind_resolve_name(const struct bind_work *work, struct bind_wishes *wishes)
 {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found;
@@ -114,27 +115,27 @@ static bool resolve_name(const struct bind_work *work, struct bind_wishes *wishe
             continue;
         has_address = true;
         address_set_port(&address, work->endpoint->port);
-        success = resolve_add(work, wishes, &address);
+        success = bind_resolve_add(work, wishes, &address);
     }
     freeaddrinfo(found);
     return has_address ? success : bind_fail(work, "it has no IPv6 address");
 }
 
-static bool resolve_entry(const struct bind_work *work, struct bind_wishes *wishes)
+static bool bind_resolve_entry(const struct bind_work *work, struct bind_wishes *wishes)
 {
     switch (work->endpoint->kind) {
     case ENDPOINT_NUMERIC:
-        return resolve_add(work, wishes, &work->endpoint->address);
+        return bind_resolve_add(work, wishes, &work->endpoint->address);
     case ENDPOINT_UNIX:
-        return resolve_add(work, wishes, &(struct address){ .family = AF_UNIX });
+        return bind_resolve_add(work, wishes, &(struct address){ .family = AF_UNIX });
     case ENDPOINT_SYSTEMD:
-        return resolve_add(work, wishes, &(struct address){ .family = AF_UNSPEC });
+        return bind_resolve_add(work, wishes, &(struct address){ .family = AF_UNSPEC });
     case ENDPOINT_ANY:
-        return resolve_any(work, wishes);
+        return bind_resolve_any(work, wishes);
     case ENDPOINT_NAME:
         break;
     }
-    return resolve_name(work, wishes);
+    return bind_resolve_name(work, wishes);
 }
 
 bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *wishes, char *error,
@@ -144,7 +145,7 @@ bool bind_resolve(const struct listener_settings *settings, struct bind_wishes *
     *wishes = (struct bind_wishes){ 0 };
     for (size_t i = 0; i < settings->listen_count; i++) {
         work.endpoint = &settings->listen[i];
-        if (!resolve_entry(&work, wishes)) {
+        if (!bind_resolve_entry(&work, wishes)) {
             bind_wishes_free(wishes);
             return false;
         }
@@ -369,20 +370,16 @@ bool bind_open(const struct listener_settings *settings, const struct bind_wishe
     return true;
 }
 
-/* Whether mode and owner are as wanted: without the rights of root an owner that was set can't be set again. */
-static bool unix_socket_is_as_wanted(const char *path, const struct unix_settings *wanted)
-{
-    struct stat status;
-    return lstat(path, &status) == 0 && (status.st_mode & 07777) == wanted->mode &&
-           (wanted->user == (uid_t)-1 || wanted->user == status.st_uid) &&
-           (wanted->group == (gid_t)-1 || wanted->group == status.st_gid);
-}
-
-/* What is allowed with a unix socket that stays. */
+/* What is allowed with a unix socket that stays. Without the rights of root an owner that was set can't be set
+ * again. */
 static void bind_apply_unix(const struct listener_settings *settings, const struct bound_socket *socket)
 {
     const struct unix_settings *wanted = &settings->unix_socket;
-    if (socket->systemd_name != NULL || unix_socket_is_as_wanted(socket->path, wanted))
+    struct stat status;
+    bool is_as_wanted = lstat(socket->path, &status) == 0 && (status.st_mode & 07777) == wanted->mode &&
+                        (wanted->user == (uid_t)-1 || wanted->user == status.st_uid) &&
+                        (wanted->group == (gid_t)-1 || wanted->group == status.st_gid);
+    if (socket->systemd_name != NULL || is_as_wanted)
         return;
     if (chmod(socket->path, wanted->mode) == -1 || lchown(socket->path, wanted->user, wanted->group) == -1)
         log_warning(settings->name, "unix:%s: its mode or owner can't be set: %s", socket->path,

@@ -26,7 +26,7 @@ static void generation_client_ended(void *owner, const struct address *client,
     descriptors_return(&listener->runtime->descriptors,
                        generation->service->functions->descriptors_per_client);
     if (generation != listener->current && generation_clients(generation) == 0)
-        ev_timer_start(listener->runtime->loop, &listener->sweep);
+        listener_start_timer(listener, &generation->expiry, 0.0);
     listener_check_emptied(listener);
 }
 
@@ -44,17 +44,21 @@ void generation_destroy(struct generation *generation)
 {
     if (generation == NULL)
         return;
-    ev_timer_stop(generation->listener->runtime->loop, &generation->expiry);
     list_remove(&generation->node);
     if (generation->service != NULL)
         generation->service->functions->destroy(generation->service);
+    ev_timer_stop(generation->listener->runtime->loop, &generation->expiry);
     free(generation);
 }
 
-/* The time of the generation has passed: its clients still get the answers to what they have sent. */
+/* Nobody is left, or the time has passed: who is left still gets the answers to what was sent. */
 static void generation_expired(struct ev_loop *, ev_timer *watcher, int)
 {
     struct generation *generation = watcher->data;
+    if (generation_clients(generation) == 0) {
+        generation_destroy(generation);
+        return;
+    }
     log_info(generation->listener->settings->name,
              "shutdown_timeout has passed: %zu clients of before the change of mode or protocol are to go",
              generation_clients(generation));
@@ -103,24 +107,6 @@ void generation_follow(struct generation *generation, int64_t shutdown_timeout)
     list_append(&listener->generations, &generation->node);
     listener->current = generation;
     before->service->functions->leave(before->service);
-    ev_timer_start(listener->runtime->loop, &listener->sweep);
-    listener_start_timer(listener, &before->expiry, (double)shutdown_timeout / 1e3);
-}
-
-static void generation_swept(struct ev_loop *, ev_timer *watcher, int)
-{
-    struct listener *listener = watcher->data;
-    list_foreach(&listener->generations, node)
-    {
-        struct generation *generation = list_entry(node, struct generation, node);
-        if (generation != listener->current && generation_clients(generation) == 0)
-            generation_destroy(generation);
-    }
-}
-
-void generation_init(struct listener *listener)
-{
-    list_init(&listener->generations);
-    ev_timer_init(&listener->sweep, generation_swept, 0.0, 0.0);
-    listener->sweep.data = listener;
+    double seconds = generation_clients(before) == 0 ? 0.0 : (double)shutdown_timeout / 1e3;
+    listener_start_timer(listener, &before->expiry, seconds);
 }

@@ -34,7 +34,7 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     header_waits_init(listener);
     listener_init_accepting(listener);
     listener_init_sockets(listener);
-    generation_init(listener);
+    list_init(&listener->generations);
     ev_init(&listener->expiry, listener_expired);
     listener->expiry.data = listener;
     listener->for_closing = malloc(sizeof *listener->for_closing);
@@ -59,7 +59,6 @@ void listener_destroy(struct listener *listener)
     header_waits_close(listener, REASON_DRAINED);
     listener_close_sockets(listener);
     list_foreach(&listener->generations, node) generation_destroy(list_entry(node, struct generation, node));
-    ev_timer_stop(listener->runtime->loop, &listener->sweep);
     ev_timer_stop(listener->runtime->loop, &listener->expiry);
     events_listener_release(listener->events);
     free(listener->for_closing);
@@ -112,8 +111,6 @@ void listener_hand_over(struct listener *listener)
 void listener_leave(struct listener *listener, int64_t shutdown_timeout)
 {
     struct service *service = listener->current->service;
-    listener_pause(listener);
-    bind_forget_taken(&listener->bound);
     listener_close_gradually(listener, &listener->bound);
     listener->is_draining = true;
     listener_start_timer(listener, &listener->expiry, (double)shutdown_timeout / 1e3);

@@ -21,7 +21,7 @@ struct generation {
     struct list_node node;
     struct listener *listener;
     struct service *service;
-    ev_timer expiry; /* until the clients of an earlier one are to go */
+    ev_timer expiry; /* of an earlier one: until its clients are to go, or it is freed, having none */
 };
 
 /* Sockets that nobody comes to any more: those who have come are still accepted, then they are closed. Owned by
@@ -73,7 +73,6 @@ struct listener {
 
     struct list generations; /* the last one is `current`; the others drain */
     struct generation *current;
-    ev_timer sweep; /* frees those that have become empty */
 };
 
 /* Starts a timer that comes once, anew if it runs; negative seconds: never. */
@@ -133,23 +132,18 @@ void listener_init_accepting(struct listener *listener);
 /* Makes the sockets ready to be watched. */
 void listener_init_sockets(struct listener *listener);
 
-/* Start and stop watching the sockets. */
+/* Start and stop watching the sockets. No timer or descriptor resumes what was stopped. */
 void listener_resume(struct listener *listener);
-void listener_pause(struct listener *listener);
-
-/* Pauses for good: no timer or descriptor resumes it. */
 void listener_stop_accepting(struct listener *listener);
 
-/* Has nobody come to these sockets any more, which are taken over; those who have come are accepted over the next
- * turns of the loop, then the sockets are closed. Uses `for_closing`. */
+/* Has nobody come to these sockets any more, which are taken over, except those that another listener has; those who
+ * have come are accepted over the next turns of the loop, then the sockets are closed. Uses `for_closing`. */
 void listener_close_gradually(struct listener *listener, struct bound_sockets *bound);
 
 /* Stops accepting and closes the sockets. */
 void listener_close_sockets(struct listener *listener);
 
 /* ---- Generations ---- */
-
-void generation_init(struct listener *listener);
 
 /* Makes one that is not the listener's yet; NULL with errno. */
 struct generation *generation_create(struct listener *listener, struct listener_settings *settings,

@@ -90,7 +90,6 @@ static void listener_commit_sockets(struct listener *listener, struct bound_sock
     listener->bound = *bound;
     *bound = (struct bound_sockets){ 0 };
     listener_init_sockets(listener);
-    bind_forget_taken(&before);
     listener_close_gradually(listener, &before);
     listener->for_closing = listener->next.closing;
     listener_resume(listener);

@@ -65,7 +65,7 @@ struct protocol {
     const char *name;
 
     /* What follows the sessions of a protocol that can't be shared, which has nothing else; see
-     * observe/follow.h. NULL: it can be shared. */
+     * observe/observe.h. NULL: it can be shared. */
     const struct follower *follower;
 
     /* The keys of its group, `type` apart; their fields are in its own settings. */

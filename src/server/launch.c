@@ -130,8 +130,8 @@ static void launch_become(struct launch *launch)
 
 /* ---- the starter ---- */
 
-/* Waits for the end of the new process, and reports it. TERM asks for its end. */
-static void starter_watch(pid_t process, int report)
+/* Waits for the end of the new process, and reports it on the pipe, by now descriptor 0. TERM asks for its end. */
+static void starter_watch(pid_t process)
 {
     int status = -1;
     int number = 0;
@@ -142,7 +142,7 @@ static void starter_watch(pid_t process, int report)
     while (waitpid(process, &status, WNOHANG) == 0)
         if (sigwait(&awaited, &number) == 0 && number == SIGTERM)
             kill(process, SIGKILL);
-    _exit(write(report, &status, sizeof status) == sizeof status ? EXIT_SUCCESS : EXIT_FAILURE);
+    _exit(write(0, &status, sizeof status) == sizeof status ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 /* All signals are blocked. The pipe gets the number of the new process, or a negative errno. */
@@ -161,7 +161,7 @@ static void starter_run(struct launch *launch, pid_t parent)
         _exit(EXIT_FAILURE);
     closefrom(1);
     if (write(0, &said, sizeof said) == sizeof said && process != -1)
-        starter_watch(process, 0);
+        starter_watch(process);
     _exit(EXIT_FAILURE);
 }
 

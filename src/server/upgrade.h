@@ -67,6 +67,7 @@ struct upgrade {
 /* Notes how this process was started, before the directory changes. `arguments` has to outlive it. */
 void upgrade_init(struct upgrade *upgrade, char **arguments);
 
+/* From now on an upgrade can be started. `owner` is copied. */
 void upgrade_attach(struct upgrade *upgrade, struct ev_loop *loop, const struct upgrade_owner *owner);
 
 /* Starts an upgrade, or logs why there is none. */

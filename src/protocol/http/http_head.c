@@ -49,21 +49,20 @@ static const struct slice names[] = {
     [HTTP_HTTP2_SETTINGS] = SLICE("http2-settings"),
 };
 
-/* Whether they are the same but for case and "_" for "-". */
-static bool http_is_alike(struct slice name, struct slice word)
+/* Whether they, of one length, are the same but for case and "_" for "-". */
+static bool http_is_alike(struct slice name, const char *word)
 {
     size_t i = 0;
-    while (i < name.length && i < word.length &&
-           (tolower((unsigned char)name.bytes[i]) == word.bytes[i] ||
-            (name.bytes[i] == '_' && word.bytes[i] == '-')))
+    while (i < name.length &&
+           (tolower((unsigned char)name.bytes[i]) == word[i] || (name.bytes[i] == '_' && word[i] == '-')))
         i++;
-    return i == name.length && i == word.length;
+    return i == name.length;
 }
 
 enum http_name http_name_of(struct slice name)
 {
     for (enum http_name known = HTTP_OTHER + 1; known < HTTP_DISGUISED; known++)
-        if (http_is_alike(name, names[known]))
+        if (names[known].length == name.length && http_is_alike(name, names[known].bytes))
             return memchr(name.bytes, '_', name.length) == NULL ? known : HTTP_DISGUISED;
     return HTTP_OTHER;
 }

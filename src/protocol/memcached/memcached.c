@@ -20,8 +20,6 @@
 /* The first byte of the binary protocol's requests. */
 #define BINARY_MAGIC 0x80
 
-#define MN "mn\r\n"
-
 /* ---- Requests ---- */
 
 /* The length of the line that the bytes begin with, its \n included; 0: no end within `limit` bytes. */
@@ -145,7 +143,7 @@ static void extend_run(const struct protocol_settings *settings, struct memcache
         pass(input, count, out);
         length += count;
     }
-    buffer_append_text(out, MN);
+    buffer_append_text(out, "mn\r\n");
     memcpy(request->context, &context, sizeof context);
 }
 

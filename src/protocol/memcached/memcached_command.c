@@ -110,26 +110,15 @@ static void take_noreply(struct memcached_command *command, struct line *line, s
         say(command, MEMCACHED_LOCAL, "");
 }
 
-/* A long key is answered here: memcached (1.6.18 and 1.6.45) answers it with an error and drops its answers
- * to earlier commands that are not sent yet. */
-static void read_keys(struct memcached_command *command, const struct line *line, size_t first_key)
+/* get key..., gat exptime key... A long key is answered here: memcached (1.6.18 and 1.6.45) answers it with an
+ * error and drops its answers to earlier commands that are not sent yet. */
+static void read_keys(struct memcached_command *command, struct line *line, struct slice)
 {
+    size_t first_key = slice_begins_with(line->words[0], SLICE("gat")) ? 2 : 1;
     if (line->count <= first_key)
         say(command, MEMCACHED_LOCAL, UNKNOWN);
     else if (line->has_long_key)
         say(command, MEMCACHED_LOCAL, BAD_FORMAT);
-}
-
-/* name key... */
-static void read_get(struct memcached_command *command, struct line *line, struct slice)
-{
-    read_keys(command, line, 1);
-}
-
-/* name exptime key... */
-static void read_gat(struct memcached_command *command, struct line *line, struct slice)
-{
-    read_keys(command, line, 2);
 }
 
 static bool is_exptime(struct slice word)
@@ -140,10 +129,9 @@ static bool is_exptime(struct slice word)
     return number_parse(word, INT32_MAX, &number);
 }
 
-/* name key flags exptime bytes [unique] [noreply]. If memcached does not understand the line, it takes the data for commands,
- * which somebody else may have chosen. So only a line passes that every version understands (signs, spaces
- * and numbers beyond 32 bits are refused by some), and any other closes the client, since the end of its data
- * is not known. */
+/* name key flags exptime bytes [unique] [noreply]. If memcached does not understand the line, it takes the data
+ * for commands, which somebody else may have chosen. So only a line passes that every version understands (some
+ * refuse signs, spaces, numbers beyond 32 bits); any other closes the client, as the end of its data is unknown. */
 static void read_store(struct memcached_command *command, struct line *line, struct slice text)
 {
     uint64_t number;
@@ -252,46 +240,35 @@ static void read_stats(struct memcached_command *command, struct line *line, str
         command->context.answer = MEMCACHED_SIZES;
 }
 
-static void read_mn(struct memcached_command *command, struct line *, struct slice)
+/* Commands that are answered here, with the same words always. The answer to `watch` never ends, and `shutdown`
+ * would end the target for everybody. */
+static void read_special(struct memcached_command *command, struct line *line, struct slice)
 {
-    command->is_mn = true;
-    say(command, MEMCACHED_LOCAL, "MN\r\n");
-}
-
-static void read_quit(struct memcached_command *command, struct line *, struct slice)
-{
-    command->is_quit = true;
-    say(command, MEMCACHED_LOCAL, "");
-}
-
-/* The answer to `watch` never ends. */
-static void refuse_watch(struct memcached_command *command, struct line *, struct slice)
-{
-    command->is_refused = true;
-    say(command, MEMCACHED_LOCAL, "CLIENT_ERROR watch commands not allowed\r\n");
-}
-
-/* `shutdown` would end the target for everybody. */
-static void refuse_shutdown(struct memcached_command *command, struct line *, struct slice)
-{
-    command->is_refused = true;
-    say(command, MEMCACHED_LOCAL, "ERROR: shutdown not enabled\r\n");
+    command->is_mn = slice_equal(line->words[0], SLICE("mn"));
+    command->is_quit = slice_equal(line->words[0], SLICE("quit"));
+    command->is_refused = !command->is_mn && !command->is_quit;
+    bool is_watch = slice_equal(line->words[0], SLICE("watch"));
+    say(command, MEMCACHED_LOCAL,
+        command->is_mn     ? "MN\r\n"
+        : command->is_quit ? ""
+        : is_watch         ? "CLIENT_ERROR watch commands not allowed\r\n"
+                           : "ERROR: shutdown not enabled\r\n");
 }
 
 /* Every command and what becomes of it; a command that is not here, `misbehave` and `debugtime` of a build
  * for tests included, is answered ERROR here, as memcached answers what it does not know. What is refused is
  * answered in the words of a memcached that does not allow it. */
 static const struct rule rules[] = {
-    { SLICE("get"), MEMCACHED_VALUES, read_get },
+    { SLICE("get"), MEMCACHED_VALUES, read_keys },
     { SLICE("set"), MEMCACHED_STORE, read_store },
     { SLICE("mg"), MEMCACHED_META, read_meta },
     { SLICE("ms"), MEMCACHED_META, read_meta_set },
-    { SLICE("mn"), MEMCACHED_META, read_mn },
+    { SLICE("mn"), MEMCACHED_META, read_special },
     { SLICE("md"), MEMCACHED_META, read_meta },
     { SLICE("ma"), MEMCACHED_META, read_meta },
-    { SLICE("gets"), MEMCACHED_VALUES, read_get },
-    { SLICE("gat"), MEMCACHED_VALUES, read_gat },
-    { SLICE("gats"), MEMCACHED_VALUES, read_gat },
+    { SLICE("gets"), MEMCACHED_VALUES, read_keys },
+    { SLICE("gat"), MEMCACHED_VALUES, read_keys },
+    { SLICE("gats"), MEMCACHED_VALUES, read_keys },
     { SLICE("add"), MEMCACHED_STORE, read_store },
     { SLICE("replace"), MEMCACHED_STORE, read_store },
     { SLICE("append"), MEMCACHED_STORE, read_store },
@@ -302,7 +279,7 @@ static const struct rule rules[] = {
     { SLICE("decr"), MEMCACHED_CHANGE, read_change },
     { SLICE("touch"), MEMCACHED_CHANGE, read_change },
     { SLICE("version"), MEMCACHED_VERSION, NULL },
-    { SLICE("quit"), MEMCACHED_ANY, read_quit },
+    { SLICE("quit"), MEMCACHED_ANY, read_special },
     { SLICE("stats"), MEMCACHED_STATS, read_stats },
     { SLICE("me"), MEMCACHED_DEBUG, NULL },
     { SLICE("flush_all"), MEMCACHED_ANY, read_admin },
@@ -313,8 +290,8 @@ static const struct rule rules[] = {
     { SLICE("lru_crawler"), MEMCACHED_ANY, read_crawler },
     { SLICE("extstore"), MEMCACHED_ANY, read_admin },
     { SLICE("refresh_certs"), MEMCACHED_ANY, read_admin },
-    { SLICE("watch"), MEMCACHED_ANY, refuse_watch },
-    { SLICE("shutdown"), MEMCACHED_ANY, refuse_shutdown },
+    { SLICE("watch"), MEMCACHED_ANY, read_special },
+    { SLICE("shutdown"), MEMCACHED_ANY, read_special },
 };
 
 static const struct rule *find_rule(struct slice name)

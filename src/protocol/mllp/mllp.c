@@ -44,14 +44,14 @@ static struct slice mllp_field(struct slice bytes, unsigned number)
 {
     if (bytes.length <= MLLP_SEPARATOR_AT)
         return (struct slice){ 0 };
-    char separator = bytes.bytes[MLLP_SEPARATOR_AT];
+    const char separator = bytes.bytes[MLLP_SEPARATOR_AT];
+    const char ends[] = { separator, '\r', '\n', MLLP_END };
     slice_skip(&bytes, MLLP_SEPARATOR_AT + 1);
-    for (unsigned field = 2;; field++) {
+    for (;; number--) {
         size_t length = 0;
-        while (length < bytes.length && bytes.bytes[length] != separator &&
-               !mllp_is_line_end(bytes.bytes[length]) && bytes.bytes[length] != MLLP_END)
+        while (length < bytes.length && memchr(ends, bytes.bytes[length], sizeof ends) == NULL)
             length++;
-        if (field == number)
+        if (number == 2)
             return (struct slice){ bytes.bytes, length };
         if (length == bytes.length || bytes.bytes[length] != separator)
             return (struct slice){ 0 };

@@ -35,7 +35,7 @@ static const struct command {
     { 0x01, "quit", MYSQL_NOTHING, TEXT_NONE },
     { 0x02, "init_db", MYSQL_ONE, TEXT_REST },
     { 0x03, "query", MYSQL_RESULT, TEXT_QUERY },
-    { 0x04, "field_list", MYSQL_FIELDS, TEXT_NAME },
+    { 0x04, "field_list", MYSQL_ROWS, TEXT_NAME },
     { 0x05, "create_db", MYSQL_ONE, TEXT_REST },
     { 0x06, "drop_db", MYSQL_ONE, TEXT_REST },
     { 0x07, "refresh", MYSQL_ONE, TEXT_NONE },
@@ -101,15 +101,6 @@ static struct slice command_text(const struct mysql *mysql, enum mysql_text wher
     return rest;
 }
 
-/* The statement that a command is about; `is_last`: the one that was prepared last. */
-static uint32_t statement_id(const struct mysql *mysql, struct slice rest, bool *is_last)
-{
-    struct reader reader = { .rest = rest };
-    uint32_t id = (uint32_t)reader_little(&reader, 4);
-    *is_last = id == LAST_STATEMENT;
-    return *is_last ? mysql->last_statement : id;
-}
-
 /* The text of the statement that was prepared last, of which the server need not have said anything yet. */
 static struct text *unanswered_statement(const struct mysql *mysql)
 {
@@ -118,11 +109,10 @@ static struct text *unanswered_statement(const struct mysql *mysql)
     return pending != NULL && pending->code == MYSQL_PREPARED ? pending->text : NULL;
 }
 
-static void use_statement(struct mysql *mysql, const struct command *command, struct slice rest)
+static void use_statement(struct mysql *mysql, const struct command *command, uint32_t id, bool is_last,
+                          struct slice rest)
 {
-    bool is_last;
     bool is_bulk = command->code == COMMAND_BULK;
-    uint32_t id = statement_id(mysql, rest, &is_last);
     struct text *parameters = NULL;
     struct text *text = is_last ? unanswered_statement(mysql) : NULL;
     if (text == NULL) {
@@ -135,10 +125,8 @@ static void use_statement(struct mysql *mysql, const struct command *command, st
 }
 
 /* What a command has to do with statements beside what it asks for. */
-static void note_statement(struct mysql *mysql, unsigned char code, struct slice rest)
+static void note_statement(struct mysql *mysql, unsigned char code, uint32_t id, struct slice rest)
 {
-    bool is_last;
-    uint32_t id = statement_id(mysql, rest, &is_last);
     if (code == COMMAND_CHANGE_USER || code == COMMAND_RESET_CONNECTION) {
         text_store_clear(&mysql->statements);
         mysql_parameters_clear(mysql);
@@ -163,13 +151,18 @@ static void mysql_command(struct mysql *mysql, struct slice message)
         return;
     }
     slice_skip(&message, 1);
+    uint32_t id =
+        (uint32_t)reader_little(&(struct reader){ .rest = message }, 4); /* if it is about a statement */
+    bool is_last = id == LAST_STATEMENT;
+    if (is_last)
+        id = mysql->last_statement;
     if (observe_first(observer) == NULL) /* else what is being read belongs to the answer before */
         mysql->step = MYSQL_STEP_FIRST;
-    note_statement(mysql, command->code, message);
+    note_statement(mysql, command->code, id, message);
     if (command->answer == MYSQL_NOTHING) {
         observe_drop(observer, OBSERVE_CLIENT);
     } else if (command->text == TEXT_STATEMENT) {
-        use_statement(mysql, command, message);
+        use_statement(mysql, command, id, is_last, message);
     } else {
         struct slice bytes = command_text(mysql, command->text, message);
         struct text *text = bytes.length > 0 ? text_create(bytes, OBSERVE_TEXT_MAX) : NULL;
@@ -268,13 +261,17 @@ static enum mysql_step step_to_rows(const struct mysql *mysql)
     return deprecates_eof(mysql) ? MYSQL_STEP_ROWS : MYSQL_STEP_DEFINED;
 }
 
-/* How many columns the rows have, and whether their definitions follow. */
+/* Whether definitions follow. */
+static bool read_has_definitions(const struct mysql *mysql, struct reader *reader)
+{
+    return !mysql_can(mysql, MYSQL_OPTIONAL_METADATA) || reader_little(reader, 1) != 0;
+}
+
+/* How many columns the rows have. */
 static void begin_rows(struct mysql *mysql, struct slice message)
 {
     struct reader reader = { .rest = message };
-    bool has_definitions = true;
-    if (mysql_can(mysql, MYSQL_OPTIONAL_METADATA))
-        has_definitions = reader_little(&reader, 1) != 0;
+    bool has_definitions = read_has_definitions(mysql, &reader);
     mysql->left = mysql_read_length(&reader);
     if (mysql_can(mysql, MYSQL_CACHE_METADATA))
         has_definitions = reader_little(&reader, 1) != 0;
@@ -293,32 +290,22 @@ static bool is_ok(const struct mysql *mysql, struct slice message)
 
 static void answer_result(struct mysql *mysql, struct slice message)
 {
-    switch (mysql->step) {
-    case MYSQL_STEP_FIRST:
-    case MYSQL_STEP_FILE: /* an error may come before all of the file has */
-        if (is_ok(mysql, message))
-            end_result(mysql, message);
-        else if (mark_of(message) == MARK_FILE)
-            mysql->step = MYSQL_STEP_FILE;
-        else
-            begin_rows(mysql, message);
-        break;
-    case MYSQL_STEP_DEFINITIONS:
+    if (mysql->step == MYSQL_STEP_DEFINITIONS) {
         if (--mysql->left == 0)
             mysql->step = step_to_rows(mysql);
-        break;
-    case MYSQL_STEP_DEFINED: /* with a cursor the rows are fetched later */
+    } else if (mysql->step == MYSQL_STEP_DEFINED) { /* with a cursor the rows are fetched later */
         mysql->step = MYSQL_STEP_ROWS;
         if ((status_of(mysql, message) & STATUS_CURSOR) != 0)
             end_result(mysql, message);
-        break;
-    case MYSQL_STEP_ROWS:
+    } else if (mysql->step == MYSQL_STEP_ROWS) {
         if (is_end(mysql, message))
             end_result(mysql, message);
-        break;
-    case MYSQL_STEP_SKIP:
-    case MYSQL_STEP_USER:
-        break;
+    } else if (is_ok(mysql, message)) { /* it may come before all of a file has, as an error may */
+        end_result(mysql, message);
+    } else if (mark_of(message) == MARK_FILE) {
+        mysql->step = MYSQL_STEP_FILE;
+    } else {
+        begin_rows(mysql, message);
     }
 }
 
@@ -336,9 +323,7 @@ static void answer_prepared(struct mysql *mysql, struct slice message)
     uint64_t columns = reader_little(&reader, 2);
     uint64_t parameters = reader_little(&reader, 2);
     reader_little(&reader, 3);
-    bool has_definitions = true;
-    if (mysql_can(mysql, MYSQL_OPTIONAL_METADATA))
-        has_definitions = reader_little(&reader, 1) != 0;
+    bool has_definitions = read_has_definitions(mysql, &reader);
     if (reader.failed && has_definitions) {
         observe_lose(&mysql->observer, "the server's answer can't be read");
         return;
@@ -354,39 +339,25 @@ static void answer_prepared(struct mysql *mysql, struct slice message)
 
 static void mysql_answer(struct mysql *mysql, struct slice message)
 {
+    enum mysql_answer answer = (enum mysql_answer)observe_first(&mysql->observer)->code;
     if (message.length == 0) {
         observe_lose(&mysql->observer, "the server's answer can't be read");
-        return;
-    }
-    if (mark_of(message) == MARK_ERROR) {
+    } else if (mark_of(message) == MARK_ERROR) {
         answer_error(mysql, message);
-        return;
-    }
-    switch ((enum mysql_answer)observe_first(&mysql->observer)->code) {
-    case MYSQL_NOTHING:
-    case MYSQL_ONE:
-        finish(mysql);
-        break;
-    case MYSQL_RESULT:
+    } else if (answer == MYSQL_RESULT) {
         answer_result(mysql, message);
-        break;
-    case MYSQL_FIELDS:
-    case MYSQL_ROWS:
+    } else if (answer == MYSQL_ROWS) {
         if (is_end(mysql, message))
             finish(mysql);
-        break;
-    case MYSQL_PREPARED:
-        if (mysql->step != MYSQL_STEP_SKIP)
-            answer_prepared(mysql, message);
-        else if (--mysql->left == 0)
+    } else if (answer == MYSQL_PREPARED && mysql->step != MYSQL_STEP_SKIP) {
+        answer_prepared(mysql, message);
+    } else if (answer == MYSQL_PREPARED) {
+        if (--mysql->left == 0)
             finish(mysql);
-        break;
-    case MYSQL_USER:
-        if (mark_of(message) == MARK_OK)
-            finish(mysql);
-        else
-            mysql->step = MYSQL_STEP_USER;
-        break;
+    } else if (answer == MYSQL_USER && mark_of(message) != MARK_OK) {
+        mysql->step = MYSQL_STEP_USER;
+    } else {
+        finish(mysql);
     }
 }
 

@@ -28,8 +28,7 @@ enum mysql_answer {
     MYSQL_NOTHING,
     MYSQL_ONE,    /* one packet */
     MYSQL_RESULT, /* OK, an error, or rows; maybe several of them */
-    MYSQL_FIELDS, /* definitions up to an end */
-    MYSQL_ROWS,   /* rows without definitions */
+    MYSQL_ROWS,   /* rows, or definitions, up to an end */
     MYSQL_PREPARED,
     MYSQL_USER, /* an authentication */
 };

@@ -15,15 +15,21 @@
 /* In one with many sets of values. */
 #define BULK_HAS_TYPES 0x80
 
-/* Kinds of types that are written in a way of their own. */
+/* Types of a size, or written in a way, of their own. */
 #define TYPE_DECIMAL     0x00
+#define TYPE_TINY        0x01
+#define TYPE_SHORT       0x02
+#define TYPE_LONG        0x03
 #define TYPE_FLOAT       0x04
 #define TYPE_DOUBLE      0x05
 #define TYPE_NULL        0x06
 #define TYPE_TIMESTAMP   0x07
+#define TYPE_LONGLONG    0x08
+#define TYPE_INT24       0x09
 #define TYPE_DATE        0x0a
 #define TYPE_TIME        0x0b
 #define TYPE_DATETIME    0x0c
+#define TYPE_YEAR        0x0d
 #define TYPE_NEW_DECIMAL 0xf6
 
 /* What is attached to a statement's text: how many parameters it has, two bytes, and the types that they were
@@ -33,43 +39,24 @@
 
 uint64_t mysql_read_length(struct reader *reader)
 {
+    static const size_t sizes[] = { 2, 3, 8 };
     uint64_t first = reader_little(reader, 1);
-    switch (first) {
-    case 0xfc:
-        return reader_little(reader, 2);
-    case 0xfd:
-        return reader_little(reader, 3);
-    case 0xfe:
-        return reader_little(reader, 8);
-    case 0xfb:
-    case 0xff:
-        reader->failed = true;
-        return 0;
-    default:
+    if (first < 0xfb)
         return first;
-    }
+    if (first >= 0xfc && first <= 0xfe)
+        return reader_little(reader, sizes[first - 0xfc]);
+    reader->failed = true;
+    return 0;
 }
 
 int mysql_value_size(unsigned type)
 {
-    switch (type & 0xff) {
-    case 0x01: /* TINY */
-        return 1;
-    case 0x02: /* SHORT */
-    case 0x0d: /* YEAR */
-        return 2;
-    case 0x03: /* LONG */
-    case 0x04: /* FLOAT */
-    case 0x09: /* INT24 */
-        return 4;
-    case 0x05: /* DOUBLE */
-    case 0x08: /* LONGLONG */
-        return 8;
-    case 0x06: /* NULL */
-        return 0;
-    default:
-        return -1;
-    }
+    static const int sizes[] = { [TYPE_TINY] = 1,  [TYPE_SHORT] = 2, [TYPE_YEAR] = 2,   [TYPE_LONG] = 4,
+                                 [TYPE_FLOAT] = 4, [TYPE_INT24] = 4, [TYPE_DOUBLE] = 8, [TYPE_LONGLONG] = 8 };
+    type &= 0xff;
+    if (type < sizeof sizes / sizeof sizes[0] && sizes[type] > 0)
+        return sizes[type];
+    return type == TYPE_NULL ? 0 : -1;
 }
 
 /* ---- Values that were sent before ---- */
@@ -123,20 +110,6 @@ static struct long_value *find_long_value(const struct mysql *mysql, uint32_t st
     return NULL;
 }
 
-static struct long_value *add_long_value(struct mysql *mysql, uint32_t statement, uint64_t parameter)
-{
-    struct long_value *value = NULL;
-    if (mysql->long_value_count < LONG_VALUES_MAX)
-        value = calloc(1, sizeof *value);
-    if (value == NULL)
-        return NULL;
-    value->statement = statement;
-    value->parameter = parameter;
-    list_append(&mysql->long_values, &value->node);
-    mysql->long_value_count++;
-    return value;
-}
-
 void mysql_parameters_long(struct mysql *mysql, struct slice rest)
 {
     struct reader reader = { .rest = rest };
@@ -145,11 +118,17 @@ void mysql_parameters_long(struct mysql *mysql, struct slice rest)
     if (mysql->observer.parameter_limit == 0 || reader.failed)
         return;
     struct long_value *value = find_long_value(mysql, statement, parameter);
-    if (value == NULL)
-        value = add_long_value(mysql, statement, parameter);
     if (value == NULL) {
-        mysql->long_values_are_lost = true;
-        return;
+        if (mysql->long_value_count < LONG_VALUES_MAX)
+            value = calloc(1, sizeof *value);
+        if (value == NULL) {
+            mysql->long_values_are_lost = true;
+            return;
+        }
+        value->statement = statement;
+        value->parameter = parameter;
+        list_append(&mysql->long_values, &value->node);
+        mysql->long_value_count++;
     }
     size_t room = PARAMETER_MAX - value->bytes.length;
     size_t count = reader.rest.length < room ? reader.rest.length : room;
@@ -169,6 +148,13 @@ static void read_integer_value(struct parameters *list, struct reader *reader, u
         parameters_print(list, "%" PRIu64, value);
     else
         parameters_print(list, "%" PRId64, reader_signed(value, size));
+}
+
+static void read_float_value(struct parameters *list, struct reader *reader, size_t size)
+{
+    uint64_t bits = reader_little(reader, size);
+    if (!reader->failed)
+        parameters_add_float(list, bits, size, false);
 }
 
 /* A date, a time, or both. What is zero at the end may be left out: the parts are there as far as the length
@@ -227,29 +213,17 @@ static void read_string_value(struct parameters *list, struct reader *reader, un
 static void read_value(struct parameters *list, struct reader *reader, unsigned type)
 {
     int size = mysql_value_size(type);
-    switch (type & 0xff) {
-    case TYPE_NULL:
+    unsigned kind = type & 0xff;
+    if (kind == TYPE_NULL)
         parameters_print(list, "NULL");
-        break;
-    case TYPE_FLOAT:
-    case TYPE_DOUBLE: {
-        uint64_t bits = reader_little(reader, (size_t)size);
-        if (!reader->failed)
-            parameters_add_float(list, bits, (size_t)size, false);
-        break;
-    }
-    case TYPE_DATE:
-    case TYPE_DATETIME:
-    case TYPE_TIMESTAMP:
-    case TYPE_TIME:
-        read_time_value(list, reader, type & 0xff);
-        break;
-    default:
-        if (size > 0)
-            read_integer_value(list, reader, type, (size_t)size);
-        else
-            read_string_value(list, reader, type & 0xff);
-    }
+    else if (kind == TYPE_FLOAT || kind == TYPE_DOUBLE)
+        read_float_value(list, reader, (size_t)size);
+    else if (kind == TYPE_DATE || kind == TYPE_DATETIME || kind == TYPE_TIMESTAMP || kind == TYPE_TIME)
+        read_time_value(list, reader, kind);
+    else if (size > 0)
+        read_integer_value(list, reader, type, (size_t)size);
+    else
+        read_string_value(list, reader, kind);
 }
 
 /* ---- Executions ---- */

@@ -73,9 +73,6 @@ struct follower {
     void (*target_end)(struct observer *observer);
 };
 
-extern const struct follower follower_framer;
-extern const struct follower follower_raw;
-
 /* Takes bytes off the input, for whatever exchange is told next. */
 void observe_take(struct observer *observer, enum observe_side side, struct slice *input, size_t count);
 

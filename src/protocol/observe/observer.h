@@ -1,6 +1,5 @@
 /* Sees requests and their responses in what passes between a client and its target in proxy mode, for events
- * and logs. It changes nothing and holds nothing up: it is shown the bytes of both directions in the order in
- * which they came, and says where requests and responses end.
+ * and logs: it is shown the bytes of both directions in the order in which they came.
  *
  * The framers of the shared modes are used as they are, with what they write thrown away; mysql and postgresql
  * have followers of their own. Without a protocol (raw) what comes from the client before the target says
@@ -11,12 +10,7 @@
 #ifndef PROTOCOL_OBSERVER_H
 #define PROTOCOL_OBSERVER_H
 
-#include "base/slice.h"
 #include "protocol/protocol.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 /* Bytes that are kept of the text of one request. */
 #define OBSERVE_TEXT_MAX ((size_t)65536)

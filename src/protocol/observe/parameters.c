@@ -22,8 +22,11 @@ static void begin(struct parameters *parameters)
     parameters->is_begun = true;
 }
 
-static void add_quoted(struct parameters *parameters, struct slice value)
+void parameters_add_string(struct parameters *parameters, struct slice value, bool is_cut)
 {
+    is_cut = is_cut || value.length > PARAMETER_MAX;
+    value.length = value.length < PARAMETER_MAX ? value.length : PARAMETER_MAX;
+    begin(parameters);
     add(parameters, "'", 1);
     while (value.length > 0) {
         const char *quote = memchr(value.bytes, '\'', value.length);
@@ -33,19 +36,7 @@ static void add_quoted(struct parameters *parameters, struct slice value)
             add(parameters, "'", 1);
         slice_skip(&value, count);
     }
-    add(parameters, "'", 1);
-}
-
-void parameters_add_string(struct parameters *parameters, struct slice value, bool is_cut)
-{
-    begin(parameters);
-    if (value.length > PARAMETER_MAX) {
-        value.length = PARAMETER_MAX;
-        is_cut = true;
-    }
-    add_quoted(parameters, value);
-    if (is_cut)
-        add(parameters, "...", 3);
+    add(parameters, "'...", is_cut ? 4 : 1);
 }
 
 void parameters_print(struct parameters *parameters, const char *format, ...)

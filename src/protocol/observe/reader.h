@@ -4,8 +4,6 @@
 
 #include "base/slice.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* What is left of a message. A read beyond its end fails, and takes what there is. */

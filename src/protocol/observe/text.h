@@ -7,9 +7,6 @@
 #include "base/list.h"
 #include "base/slice.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-
 /* Counted by reference. */
 struct text {
     unsigned references;

@@ -3,9 +3,13 @@
  * An exchange is a simple query, an Execute, a function call, or the preparation of a named statement. The
  * other messages are steps that have their place among what is pending, so that it is known which of them an
  * answer, or an error, belongs to. After an error the server passes over everything up to the next Sync. */
-#include "protocol/postgresql/postgresql.h"
 #include "protocol/observe/observe.h"
+#include "protocol/observe/parameters.h"
+#include "protocol/observe/reader.h"
 #include "protocol/protocols.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 #define CODE_VERSION_3 3
 #define CODE_CANCEL    80877102
@@ -42,7 +46,7 @@ enum postgresql_step {
 };
 
 /* The types of messages by which the server says that a step of an extended query is done. */
-static const char *const done[] = {
+static const char *const step_messages[] = {
     [STEP_PARSE] = "1", [STEP_BIND] = "2", [STEP_DESCRIBE] = "Tn", [STEP_EXECUTE] = "CIs", [STEP_CLOSE] = "3",
 };
 
@@ -54,6 +58,109 @@ struct postgresql {
     struct text_store statements;
     struct text_store portals;
 };
+
+/* ---- Values that are bound ----
+ *
+ * Text as it is, and of the binary formats those of simple types; all stand in quotes, as in the server's own
+ * log. */
+
+#define FORMAT_BINARY 1
+#define TYPE_SIZE     4
+
+/* Object ids of types, which never change (pg_type.dat of PostgreSQL). */
+enum {
+    TYPE_BOOL = 16,
+    TYPE_CHAR = 18,
+    TYPE_NAME = 19,
+    TYPE_INT8 = 20,
+    TYPE_INT2 = 21,
+    TYPE_INT4 = 23,
+    TYPE_TEXT = 25,
+    TYPE_OID = 26,
+    TYPE_JSON = 114,
+    TYPE_XML = 142,
+    TYPE_FLOAT4 = 700,
+    TYPE_FLOAT8 = 701,
+    TYPE_UNKNOWN = 705,
+    TYPE_BPCHAR = 1042,
+    TYPE_VARCHAR = 1043,
+    TYPE_UUID = 2950,
+};
+
+static void add_uuid(struct parameters *list, struct slice value)
+{
+    char text[40];
+    size_t length = 0;
+    for (size_t i = 0; i < value.length; i++)
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%02x",
+                                   i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                                   (unsigned)(unsigned char)value.bytes[i]);
+    parameters_print(list, "'%s'", text);
+}
+
+static bool is_text(uint64_t type)
+{
+    return type == TYPE_CHAR || type == TYPE_NAME || type == TYPE_TEXT || type == TYPE_JSON ||
+           type == TYPE_XML || type == TYPE_UNKNOWN || type == TYPE_BPCHAR || type == TYPE_VARCHAR;
+}
+
+static void add_binary(struct parameters *list, struct slice value, uint64_t type)
+{
+    size_t size = value.length;
+    uint64_t number = size > 8 ? 0 : reader_big(&(struct reader){ .rest = value }, size);
+    if (is_text(type))
+        parameters_add_string(list, value, false);
+    else if (type == TYPE_BOOL && size == 1)
+        parameters_print(list, "'%c'", number != 0 ? 't' : 'f');
+    else if ((type == TYPE_INT2 && size == 2) || (type == TYPE_INT4 && size == 4) ||
+             (type == TYPE_INT8 && size == 8))
+        parameters_print(list, "'%" PRId64 "'", reader_signed(number, size));
+    else if (type == TYPE_OID && size == 4)
+        parameters_print(list, "'%" PRIu64 "'", number);
+    else if ((type == TYPE_FLOAT4 && size == 4) || (type == TYPE_FLOAT8 && size == 8))
+        parameters_add_float(list, number, size, true);
+    else if (type == TYPE_UUID && size == 16)
+        add_uuid(list, value);
+    else
+        parameters_add_hex(list, value);
+}
+
+/* No format: all are text; one: it is that of all. */
+static bool is_binary(struct slice formats, size_t i)
+{
+    if (formats.length == 2)
+        i = 0;
+    return formats.length >= 2 * (i + 1) && formats.bytes[2 * i + 1] == FORMAT_BINARY;
+}
+
+static void add_value(struct parameters *list, struct reader *reader, bool is_binary_format, uint64_t type)
+{
+    uint64_t length = reader_big(reader, 4);
+    if (reader->failed)
+        return;
+    if (length == UINT32_MAX) {
+        parameters_print(list, "NULL");
+        return;
+    }
+    struct slice value = reader_bytes(reader, length);
+    if (!is_binary_format)
+        parameters_add_string(list, value, reader->failed);
+    else if (!reader->failed)
+        add_binary(list, value, type);
+}
+
+/* The values of a Bind, from behind its names, to be released; at most `limit` bytes. NULL if there are none, or
+ * memory is short. `types`: object ids, as far as they are known. */
+static struct text *read_parameters(struct reader *reader, struct slice types, size_t limit)
+{
+    struct parameters list = { .limit = limit };
+    struct reader type = { .rest = types };
+    struct slice formats = reader_bytes(reader, 2 * reader_big(reader, 2));
+    uint64_t count = reader_big(reader, 2);
+    for (size_t i = 0; i < count && !reader->failed && parameters_take_more(&list); i++)
+        add_value(&list, reader, is_binary(formats, i), reader_big(&type, TYPE_SIZE));
+    return parameters_finish(&list, reader->failed);
+}
 
 /* ---- Requests ---- */
 
@@ -112,7 +219,7 @@ static void client_bind(struct postgresql *session, struct reader *body)
     struct text *types, *parameters = NULL;
     struct text *text = text_store_get(&session->statements, reader_string(body), &types);
     if (limit > 0 && text != NULL)
-        parameters = postgresql_parameters(body, text_slice(types), limit);
+        parameters = read_parameters(body, text_slice(types), limit);
     text_store_put(&session->portals, portal, text, parameters);
     text_release(parameters);
     add_step(session, "bind", text, NULL, STEP_BIND, false);
@@ -171,11 +278,6 @@ static void client_copy_end(struct postgresql *session, struct reader *body)
     session->is_copying = false;
 }
 
-/* Belongs to what comes next. */
-static void client_flush(struct postgresql *, struct reader *)
-{
-}
-
 static void client_message(struct postgresql *session, char type, struct reader *body)
 {
     static const struct {
@@ -184,14 +286,15 @@ static void client_message(struct postgresql *session, char type, struct reader 
     } messages[] = {
         { 'Q', client_query },    { 'F', client_function }, { 'P', client_parse },    { 'B', client_bind },
         { 'D', client_describe }, { 'E', client_execute },  { 'C', client_close },    { 'S', client_sync },
-        { 'd', client_copy },     { 'c', client_copy_end }, { 'f', client_copy_end }, { 'H', client_flush },
+        { 'd', client_copy },     { 'c', client_copy_end }, { 'f', client_copy_end }, { 'H', NULL },
         { 'p', client_other },    { 'X', client_other },
     };
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
-        if (messages[i].type == type) {
+        if (messages[i].type != type)
+            continue;
+        if (messages[i].read != NULL) /* a Flush belongs to what comes next */
             messages[i].read(session, body);
-            return;
-        }
+        return;
     }
     observe_lose(&session->observer, "the client sends a message of unknown type");
 }
@@ -326,10 +429,10 @@ static void server_other(struct observer *observer, char type)
 {
     struct pending *first = observe_first(observer);
     size_t step = 0;
-    while (step < sizeof done / sizeof done[0] &&
-           (done[step] == NULL || type == '\0' || strchr(done[step], type) == NULL))
+    while (step < sizeof step_messages / sizeof step_messages[0] &&
+           (step_messages[step] == NULL || type == '\0' || strchr(step_messages[step], type) == NULL))
         step++;
-    if (step == sizeof done / sizeof done[0]) {
+    if (step == sizeof step_messages / sizeof step_messages[0]) {
         if (first == NULL)
             observe_drop(observer, OBSERVE_TARGET);
     } else if (is_step(first, (enum postgresql_step)step)) {
@@ -341,25 +444,18 @@ static void server_other(struct observer *observer, char type)
 
 static void server_message(struct postgresql *session, char type, struct reader *body)
 {
-    switch (type) {
-    case 'Z':
+    if (type == 'Z')
         server_ready(session);
-        break;
-    case 'E':
+    else if (type == 'E')
         server_error(session, body);
-        break;
-    case 't':
+    else if (type == 't')
         server_types(session, body);
-        break;
-    case 'G':
+    else if (type == 'G')
         server_copy_in(session);
-        break;
-    case 'W':
+    else if (type == 'W')
         observe_lose(&session->observer, "the session turns to replication");
-        break;
-    default:
+    else
         server_other(&session->observer, type);
-    }
 }
 
 /* ---- Bytes ---- */

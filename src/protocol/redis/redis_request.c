@@ -13,7 +13,6 @@
 #define UNAUTHENTICATED_ARGUMENTS 10
 #define UNAUTHENTICATED_ARGUMENT  16384
 
-#define NO_NAME    "is not the name of a command"
 #define TOO_LONG   "-ERR proximux: these arguments are too long"
 #define BAD_COUNT  "-ERR Protocol error: invalid multibulk length"
 #define BAD_LENGTH "-ERR Protocol error: invalid bulk length"
@@ -164,7 +163,7 @@ static enum protocol_outcome redis_decide_by_word(struct reader *reader)
     if (redis_must_authenticate(reader->settings, reader->client) && !(is_valid && redis_is_open(word.bytes)))
         redis_refuse(reader, "-NOAUTH Authentication required.");
     else if (!is_valid)
-        redis_refuse(reader, NO_NAME);
+        redis_refuse(reader, "is not the name of a command");
     else if (class == REDIS_SHARED || redis_is_admitted(reader, class, container))
         redis_forward(reader);
     else if (class == REDIS_LOCAL)
