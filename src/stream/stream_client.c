@@ -15,22 +15,21 @@ static struct stream_client *stream_client_of(struct turn_entry *entry)
 
 static void stream_client_enter(struct stream_client *client, enum turn_pass pass)
 {
-    turn_enter(&client->service->runtime->turn, pass, &client->entry);
+    turn_enter(&client->hub->runtime->turn, pass, &client->entry);
 }
 
 static void stream_client_watch(struct stream_client *client, int wanted)
 {
-    struct ev_loop *loop = client->service->runtime->loop;
+    struct ev_loop *loop = client->hub->runtime->loop;
     int watched = ev_is_active(&client->watcher) ? client->watcher.events & (EV_READ | EV_WRITE) : 0;
     if (wanted == watched)
         return;
     ev_io_stop(loop, &client->watcher);
     ev_io_set(&client->watcher, client->watcher.fd, wanted);
     if (wanted == 0) {
-        hangup_watch(&client->service->hangups, &client->hangup, client->watcher.fd,
-                     stream_now(client->service));
+        hangup_watch(&client->hub->hangups, &client->hangup, client->watcher.fd, stream_now(client->hub));
     } else {
-        hangup_forget(&client->service->hangups, &client->hangup);
+        hangup_forget(&client->hub->hangups, &client->hangup);
         ev_io_start(loop, &client->watcher);
     }
 }
@@ -38,7 +37,7 @@ static void stream_client_watch(struct stream_client *client, int wanted)
 /* Reads once; returns what recv() does, and counts. */
 static ssize_t stream_client_receive(struct stream_client *client)
 {
-    ssize_t length = recv(client->watcher.fd, client->service->runtime->read_buffer, RUNTIME_READ_SIZE, 0);
+    ssize_t length = recv(client->watcher.fd, client->hub->runtime->read_buffer, RUNTIME_READ_SIZE, 0);
     if (length > 0) {
         client->received += (uint64_t)length;
         client->service->owner.counters->bytes_from_clients += (uint64_t)length;
@@ -51,10 +50,10 @@ static void stream_client_read_request(struct stream_client *client)
 {
     if (!mux_client_wants_bytes(client->mux))
         return;
-    int64_t now = stream_now(client->service);
+    int64_t now = stream_now(client->hub);
     ssize_t length = stream_client_receive(client);
     if (length > 0)
-        mux_client_bytes(client->mux, client->service->runtime->read_buffer, (size_t)length, now);
+        mux_client_bytes(client->mux, client->hub->runtime->read_buffer, (size_t)length, now);
     else if (length == 0)
         mux_client_end(client->mux, now);
     else if (!socket_would_wait(errno))
@@ -85,13 +84,13 @@ static void stream_client_read(struct turn_entry *entry)
     if (reported & EV_WRITE)
         client->is_blocked = false;
     if (reported & EV_ERROR) /* the kernel can't watch it */
-        mux_client_fail(client->mux, REASON_INTERNAL, stream_now(client->service));
+        mux_client_fail(client->mux, REASON_INTERNAL, stream_now(client->hub));
     else if (reported & EV_CUSTOM)
-        mux_client_fail(client->mux, REASON_CLIENT_RESET, stream_now(client->service));
+        mux_client_fail(client->mux, REASON_CLIENT_RESET, stream_now(client->hub));
     else if (reported & EV_READ)
         stream_client_read_request(client);
     stream_client_enter(client, TURN_WRITE_CLIENTS);
-    stream_touch(client->service);
+    stream_touch(client->hub);
 }
 
 static void stream_client_report(struct stream_client *client, int events)
@@ -106,9 +105,8 @@ static void stream_client_ready(struct ev_loop *loop, ev_io *watcher, int events
     stream_client_report(watcher->data, events);
 }
 
-void stream_client_hung_up(void *service, struct hangup *hangup)
+void stream_client_hung_up(void *, struct hangup *hangup)
 {
-    (void)service;
     stream_client_report(list_entry(hangup, struct stream_client, hangup), EV_CUSTOM);
 }
 
@@ -118,7 +116,7 @@ static void stream_client_write(struct stream_client *client)
     struct slice output = mux_client_output(client->mux);
     if (output.length == 0 || client->is_blocked)
         return;
-    int64_t now = stream_now(client->service);
+    int64_t now = stream_now(client->hub);
     ssize_t written = send(client->watcher.fd, output.bytes, output.length, MSG_NOSIGNAL);
     client->is_blocked = written < (ssize_t)output.length;
     if (written > 0) {
@@ -130,7 +128,7 @@ static void stream_client_write(struct stream_client *client)
     } else {
         return;
     }
-    stream_touch(client->service);
+    stream_touch(client->hub);
 }
 
 /* All was written. A client that has not ended its stream may still be sending, and a socket that is closed
@@ -145,13 +143,13 @@ static void stream_client_finish(struct stream_client *client)
         return;
     }
     client->reason = reason;
-    mux_client_close(client->mux, stream_now(service));
+    mux_client_close(client->mux, stream_now(service->hub));
     client->mux = NULL;
-    stream_touch(service);
+    stream_touch(service->hub);
     shutdown(client->watcher.fd, SHUT_WR);
     stream_client_watch(client, EV_READ);
     if (!service->draining)
-        timer_start(&service->linger_timer, &client->timeout, stream_now(service));
+        timer_start(&service->hub->linger_timer, &client->timeout, stream_now(service->hub));
 }
 
 /* Writes what there is for it, and does what the multiplexer wants done with it. */
@@ -185,8 +183,8 @@ void stream_client_drain(struct stream_client *client)
     if (client->mux == NULL)
         return;
     stream_client_read_request(client);
-    mux_client_drain(client->mux, stream_now(client->service));
-    stream_touch(client->service);
+    mux_client_drain(client->mux, stream_now(client->hub));
+    stream_touch(client->hub);
 }
 
 static void stream_client_log_end(const struct stream_client *client, enum reason reason)
@@ -200,28 +198,28 @@ static void stream_client_log_end(const struct stream_client *client, enum reaso
               (unsigned long long)client->number, address_print_client(&client->address, address),
               reason_name(reason), (unsigned long long)client->received, (unsigned long long)client->sent,
               (unsigned long long)client->requests,
-              (long long)((stream_now(client->service) - client->accepted) / 1000));
+              (long long)((stream_now(client->hub) - client->accepted) / 1000));
 }
 
 void stream_client_end(struct stream_client *client, enum reason reason, bool reset)
 {
     struct stream_service *service = client->service;
     if (client->mux != NULL) /* first, because exchanges end in there */
-        mux_client_close(client->mux, stream_now(service));
+        mux_client_close(client->mux, stream_now(service->hub));
     client->mux = NULL;
     stream_client_log_end(client, reason);
     if (client->events != NULL)
         events_client_close(client->events, reason, client->received, client->sent);
     list_remove(&client->node);
     timeout_stop(&client->timeout);
-    hangup_forget(&service->hangups, &client->hangup);
-    ev_io_stop(service->runtime->loop, &client->watcher);
+    hangup_forget(&service->hub->hangups, &client->hangup);
+    ev_io_stop(service->hub->runtime->loop, &client->watcher);
     if (reset)
         socket_close_reset(client->watcher.fd);
     else
         close(client->watcher.fd);
     stream_client_enter(client, TURN_FREE);
-    stream_touch(service);
+    stream_touch(service->hub);
     const struct service_summary summary = {
         .reason = reason,
         .bytes_from_client = client->received,
@@ -235,7 +233,7 @@ void stream_client_cut_off(struct stream_client *client, enum reason reason)
 {
     bool reset = false;
     if (client->mux != NULL) {
-        mux_client_fail(client->mux, reason, stream_now(client->service));
+        mux_client_fail(client->mux, reason, stream_now(client->hub));
         reset = mux_client_closing(client->mux) == MUX_RESET || mux_client_output(client->mux).length > 0;
     }
     stream_client_end(client, reason, reset);
@@ -259,11 +257,12 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
         return false;
     client->entry.actions = &actions;
     client->service = service;
+    client->hub = service->hub;
     client->address = *address;
     client->events = events;
-    client->number = events != NULL ? events_client_number(events) : ++service->runtime->clients;
-    client->accepted = stream_now(service);
-    client->mux = mux_client_open(service->mux, client, client->number, client->accepted);
+    client->number = events != NULL ? events_client_number(events) : ++service->hub->runtime->clients;
+    client->accepted = stream_now(service->hub);
+    client->mux = mux_client_open(service->hub->mux, client, client->number, client->accepted);
     if (client->mux == NULL) {
         free(client);
         return false;
@@ -277,6 +276,6 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
         mux_client_leave(client->mux, client->accepted);
     if (service->draining)
         stream_client_drain(client);
-    stream_touch(service);
+    stream_touch(service->hub);
     return true;
 }

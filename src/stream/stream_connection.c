@@ -19,13 +19,13 @@ static struct stream_connection *stream_connection_of_entry(struct turn_entry *e
 
 static void stream_connection_enter(struct stream_connection *connection, enum turn_pass pass)
 {
-    turn_enter(&connection->service->runtime->turn, pass, &connection->entry);
+    turn_enter(&connection->hub->runtime->turn, pass, &connection->entry);
 }
 
 /* An idle connection is watched too, because its end is to be noticed at once. */
 static void stream_connection_watch(struct stream_connection *connection)
 {
-    struct ev_loop *loop = connection->service->runtime->loop;
+    struct ev_loop *loop = connection->hub->runtime->loop;
     bool writes = mux_connection_output(connection->pooled.mux).length > 0 && !connection->write_failed;
     int wanted = (mux_connection_wants_bytes(connection->pooled.mux) ? EV_READ : 0) | (writes ? EV_WRITE : 0);
     int watched = ev_is_active(&connection->watcher) ? connection->watcher.events & (EV_READ | EV_WRITE) : 0;
@@ -40,7 +40,7 @@ static void stream_connection_watch(struct stream_connection *connection)
 /* Reads once, if the multiplexer takes bytes. Returns whether there was something. */
 static bool stream_connection_receive(struct stream_connection *connection)
 {
-    struct runtime *runtime = connection->service->runtime;
+    struct runtime *runtime = connection->hub->runtime;
     struct turn *turn = &runtime->turn;
     if (mux_connection_is_over(connection->pooled.mux) || !mux_connection_wants_bytes(connection->pooled.mux))
         return false;
@@ -60,7 +60,7 @@ static bool stream_connection_receive(struct stream_connection *connection)
     } else {
         mux_connection_fail(connection->pooled.mux, REASON_TARGET_RESET, turn->now);
     }
-    stream_touch(connection->service);
+    stream_touch(connection->hub);
     return true;
 }
 
@@ -72,9 +72,8 @@ static void stream_connection_read(struct turn_entry *entry)
     if (reported & EV_WRITE)
         connection->is_blocked = false;
     if (reported & EV_ERROR) { /* the kernel can't watch it */
-        struct stream_service *service = connection->service;
-        mux_connection_fail(connection->pooled.mux, REASON_INTERNAL, stream_now(service));
-        stream_touch(service);
+        mux_connection_fail(connection->pooled.mux, REASON_INTERNAL, stream_now(connection->hub));
+        stream_touch(connection->hub);
     } else if (reported & EV_READ) {
         stream_connection_receive(connection);
     }
@@ -94,7 +93,7 @@ static void stream_connection_ready(struct ev_loop *loop, ev_io *watcher, int ev
  * for. It has not reported what came with, or behind, bytes that were read in this turn. */
 static void stream_connection_read_ahead(struct stream_connection *connection)
 {
-    const struct turn *turn = &connection->service->runtime->turn;
+    const struct turn *turn = &connection->hub->runtime->turn;
     if (connection->read_turn != turn->number) {
         if (!turn->has_more)
             return;
@@ -122,11 +121,10 @@ static void stream_connection_write(struct stream_connection *connection)
     connection->is_blocked = written < (ssize_t)output.length;
     if (written <= 0)
         return;
-    struct stream_service *service = connection->service;
     connection->sent += (uint64_t)written;
     connection->pooled.target->counters->bytes_sent += (uint64_t)written;
-    mux_connection_written(connection->pooled.mux, (size_t)written, stream_now(service));
-    stream_touch(service);
+    mux_connection_written(connection->pooled.mux, (size_t)written, stream_now(connection->hub));
+    stream_touch(connection->hub);
 }
 
 /* Writes what there is for it, and ends it if it is over. */
@@ -136,7 +134,7 @@ static void stream_connection_progress(struct turn_entry *entry)
     stream_connection_write(connection);
     if (!mux_connection_is_over(connection->pooled.mux))
         stream_connection_watch(connection);
-    stream_pool_progress(&connection->pooled, stream_now(connection->service));
+    stream_pool_progress(&connection->pooled, stream_now(connection->hub));
 }
 
 static void stream_connection_log_end(const struct stream_connection *connection, int64_t now)
@@ -147,7 +145,7 @@ static void stream_connection_log_end(const struct stream_connection *connection
                          : is_over   ? mux_connection_reason(mux)
                                      : REASON_DRAINED;
     const char *explanation = is_over ? mux_connection_explanation(mux) : "";
-    log_debug(connection->service->settings->name,
+    log_debug(connection->hub->settings->name,
               "connection %llu to %s closed: %s%s%s, %llu bytes sent, %llu bytes received, %lld ms in all",
               (unsigned long long)connection->number, connection->pooled.target->settings->name,
               reason_name(reason), explanation[0] != '\0' ? ": " : "", explanation,
@@ -156,37 +154,37 @@ static void stream_connection_log_end(const struct stream_connection *connection
 }
 
 /* The descriptor of a connection that was there beyond the size of the pool. */
-static void stream_connection_return_descriptor(struct stream_service *service)
+static void stream_connection_return_descriptor(struct stream_hub *hub)
 {
-    service->descriptors--;
-    descriptors_return(&service->runtime->descriptors, 1);
+    hub->descriptors--;
+    descriptors_return(&hub->runtime->descriptors, 1);
 }
 
 static void stream_connection_ended(struct pool_connection *pooled, int64_t now)
 {
     struct stream_connection *connection = stream_connection_of(pooled);
-    struct stream_service *service = connection->service;
+    struct stream_hub *hub = connection->hub;
     if (connection->number > 0) { /* it was connected */
         stream_connection_log_end(connection, now);
-        ev_io_stop(service->runtime->loop, &connection->watcher);
+        ev_io_stop(hub->runtime->loop, &connection->watcher);
         close(connection->watcher.fd);
     }
     if (pooled->is_extra)
-        stream_connection_return_descriptor(service);
+        stream_connection_return_descriptor(hub);
     stream_connection_enter(connection, TURN_FREE);
 }
 
 static void stream_connection_connected(struct pool_connection *pooled, int descriptor, int64_t now)
 {
     struct stream_connection *connection = stream_connection_of(pooled);
-    struct stream_service *service = connection->service;
+    struct stream_hub *hub = connection->hub;
     connection->opened = now;
-    connection->number = ++service->connections;
-    connection->read_turn = service->runtime->turn.number; /* the target may have sent something already */
+    connection->number = ++hub->connections;
+    connection->read_turn = hub->runtime->turn.number; /* the target may have sent something already */
     ev_io_init(&connection->watcher, stream_connection_ready, descriptor, 0);
     connection->watcher.data = connection;
     stream_connection_enter(connection, TURN_WRITE_TARGETS);
-    log_debug(service->settings->name, "connection %llu to %s opened", (unsigned long long)connection->number,
+    log_debug(hub->settings->name, "connection %llu to %s opened", (unsigned long long)connection->number,
               pooled->target->settings->name);
 }
 
@@ -206,14 +204,18 @@ static struct pool_connection *stream_connection_create(void *owner)
     if (connection == NULL)
         return NULL;
     connection->entry.actions = &actions;
-    connection->service = owner;
+    connection->hub = owner;
     return &connection->pooled;
 }
 
 static void stream_pool_is_ready(void *owner)
 {
-    const struct stream_service *service = owner;
-    service->owner.ready(service->owner.owner);
+    const struct stream_hub *hub = owner;
+    list_foreach(&hub->services, node)
+    {
+        const struct stream_service *service = list_entry(node, struct stream_service, node);
+        service->owner.ready(service->owner.owner);
+    }
 }
 
 static void stream_pool_touched(void *owner)

@@ -1,13 +1,14 @@
 /* The parts of the shared modes, and how they work together. Used inside this room only.
  *
  *   stream             what the listener wants of its service: made, reloaded, drained, shown
- *   stream_turn        the service's part in a turn of the loop: the multiplexer's work and its timer
+ *   stream_hub         what services share: the multiplexer, the pool, their timers; made, reloaded, freed
+ *   stream_turn        the hub's part in a turn of the loop: the multiplexer's work and its timer
  *   stream_connection  a target connection's socket
  *   stream_client      a client's socket
  *   stream_record      what the log, the counters and modules get to know of each request
  *   stream_pool        the targets, and which of their connections takes the next request; needs none of these
  *
- * A file uses those below it only. Upwards, an object enters itself or its service in the turn of the loop,
+ * A file uses those below it only. Upwards, an object enters itself or its hub in the turn of the loop,
  * which has each act in the order that base/turn.h shows. Callbacks of the loop do no more than that. */
 #ifndef STREAM_PARTS_H
 #define STREAM_PARTS_H
@@ -30,6 +31,7 @@ struct stream_client {
     struct turn_entry entry;
     struct list_node node; /* among the clients of the service */
     struct stream_service *service;
+    struct stream_hub *hub; /* of its service */
     struct mux_client *mux;
     struct events_client *events; /* NULL: no module wants to know of it */
     ev_io watcher;                /* its fd is the client's descriptor */
@@ -50,7 +52,7 @@ struct stream_client {
 struct stream_connection {
     struct turn_entry entry;
     struct pool_connection pooled;
-    struct stream_service *service;
+    struct stream_hub *hub;
     ev_io watcher;
     int reported; /* as of clients */
     uint64_t number;
@@ -63,52 +65,80 @@ struct stream_connection {
     bool write_failed; /* nothing can be written any more; what the target still sends is read all the same */
 };
 
-/* Owned by the listener until `destroy`, then by the turn, which frees it. */
-struct stream_service {
-    struct service service;
+/* Owned by its services together: the last one that goes takes it along. The turn frees it. */
+struct stream_hub {
     struct turn_entry entry;
     struct runtime *runtime;
-    struct listener_settings *settings;
-    struct service_owner owner;
+    struct listener_settings *settings; /* of the listener that has the targets */
+    struct list services;               /* struct stream_service */
     struct mux *mux;
     struct stream_pool pool;
     uint64_t connections;   /* so far: gives each its number */
     struct hangups hangups; /* of clients that are not read */
     size_t descriptors;     /* reserved in the account */
-    struct list clients;    /* struct stream_client */
-    size_t client_count;
     struct timer linger_timer;
-    ev_timer mux_timer; /* for mux_tick() */
-    int64_t mux_due;    /* what that timer is set for */
-    bool is_late;       /* mux_tick() was put off for one turn: see stream_turn.c */
+    ev_timer mux_timer;                      /* for mux_tick() */
+    int64_t mux_due;                         /* what that timer is set for */
+    bool is_late;                            /* mux_tick() was put off for one turn: see stream_turn.c */
+    struct listener_settings *next_settings; /* between stream_hub_prepare() and what follows it */
+    size_t next_descriptors;
+};
+
+/* The clients of one listener. Owned by the listener. */
+struct stream_service {
+    struct service service;
+    struct list_node node; /* among the services of the hub */
+    struct stream_hub *hub;
+    struct listener_settings *settings;
+    struct service_owner owner;
+    struct list clients; /* struct stream_client */
+    size_t client_count;
+    size_t request_bytes; /* of each request and answer that modules and request log want to see */
+    size_t answer_bytes;
     bool draining;
     bool leaving;
     struct listener_settings *next_settings; /* between `prepare` and what follows it */
     const struct events_listener *next_events;
-    size_t next_descriptors;
 };
 
-static inline int64_t stream_now(const struct stream_service *service)
+static inline int64_t stream_now(const struct stream_hub *hub)
 {
-    return service->runtime->turn.now;
+    return hub->runtime->turn.now;
 }
 
-/* Something happened to the service: the multiplexer has to work in this turn. */
-static inline void stream_touch(struct stream_service *service)
+/* Something happened: the multiplexer has to work in this turn. */
+static inline void stream_touch(struct stream_hub *hub)
 {
-    turn_enter(&service->runtime->turn, TURN_WORK, &service->entry);
+    turn_enter(&hub->runtime->turn, TURN_WORK, &hub->entry);
 }
 
-/* ---- The service in a turn ---- */
+/* ---- What services share ---- */
 
-extern const struct turn_actions stream_actions;
+/* With no service yet; NULL with errno. Holds a reference to `settings`. */
+struct stream_hub *stream_hub_create(struct runtime *runtime, struct listener_settings *settings);
+
+/* A service joins. It leaves, and has no clients by then; with the last one the hub goes. */
+void stream_hub_join(struct stream_hub *hub, struct stream_service *service);
+void stream_hub_leave(struct stream_service *service);
+
+/* A service wants to see other bytes of requests. */
+void stream_hub_observe(struct stream_hub *hub);
+
+/* As of services. */
+bool stream_hub_prepare(struct stream_hub *hub, struct listener_settings *settings);
+void stream_hub_rollback(struct stream_hub *hub);
+void stream_hub_commit(struct stream_hub *hub);
+
+/* ---- The hub in a turn ---- */
+
+extern const struct turn_actions stream_hub_actions;
 
 /* Has only to begin a turn. */
 void stream_mux_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events);
 
 /* ---- Target connections ---- */
 
-/* What the pool has done by the service. */
+/* What the pool has done for it. */
 extern const struct pool_driver stream_connection_driver;
 
 /* The connection that the pool, and so the multiplexer, knows. */

@@ -2,11 +2,10 @@
 #include "base/log.h"
 #include "stream/stream_parts.h"
 
-static void stream_record_failure(const struct stream_service *service, const struct mux_ending *ending)
+static void stream_record_failure(const struct stream_client *client, const struct mux_ending *ending)
 {
-    const struct stream_client *client = ending->client;
     const struct pool_connection *connection = ending->connection;
-    log_debug(service->settings->name,
+    log_debug(client->service->settings->name,
               "request of client %llu to %s failed: %s, %llu bytes, waited %lld ms, then %lld ms",
               (unsigned long long)client->number,
               connection != NULL ? connection->target->settings->name : "no target",
@@ -36,10 +35,9 @@ static void stream_record_counts(struct counters *counters, const struct mux_end
     }
 }
 
-void stream_record_request(void *owner, const struct mux_requested *request)
+void stream_record_request(void *, const struct mux_requested *request)
 {
     const struct stream_client *client = request->client;
-    (void)owner;
     if (client->events == NULL)
         return;
     const struct events_exchange exchange = {
@@ -68,14 +66,13 @@ static void stream_record_event(const struct stream_client *client, const struct
     events_exchange_ended(client->events, &exchange);
 }
 
-void stream_record_end(void *owner, const struct mux_ending *ending)
+void stream_record_end(void *, const struct mux_ending *ending)
 {
-    struct stream_service *service = owner;
-    struct counters *counters = service->owner.counters;
     struct stream_client *client = ending->client;
+    const struct stream_service *service = client->service;
     struct pool_connection *connection = ending->connection;
     client->requests++;
-    stream_record_counts(counters, ending);
+    stream_record_counts(service->owner.counters, ending);
     if (client->events != NULL && ending->number > 0) /* 0: its bytes were not kept, after a reload */
         stream_record_event(client, connection, ending);
     if (ending->answered) {
@@ -84,7 +81,7 @@ void stream_record_end(void *owner, const struct mux_ending *ending)
         return;
     }
     if (ending->reason == REASON_INTERNAL)
-        shortage_note(&service->runtime->shortage, service->settings->name);
+        shortage_note(&service->hub->runtime->shortage, service->settings->name);
     if (log_enabled(LOG_KIND_DEBUG))
-        stream_record_failure(service, ending);
+        stream_record_failure(client, ending);
 }
