@@ -112,6 +112,8 @@ struct settings *check_configuration(struct parsed_configuration *parsed)
     settings->admin = check_admin(parsed);
     check_listeners(parsed, settings);
     check_overlaps(parsed, settings);
+    if (settings->listener_count == parsed->listener_count)
+        check_all_targets(parsed, settings);
     if (parsed->problems->errors == 0)
         return settings;
     settings_free(settings);

@@ -49,6 +49,10 @@ void check_protocol(const struct check *check);
 struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener);
 struct listener_settings *check_admin(struct parsed_configuration *parsed);
 
+/* Says what the targets of all listeners together can't be. Wants the listeners in the order in which they were parsed,
+ * each right by itself. */
+void check_all_targets(struct parsed_configuration *parsed, const struct settings *settings);
+
 /* Returns settings with one reference, or NULL if there is any error, which is among the problems then. Reads
  * list files and looks up users; nothing else is touched. */
 struct settings *check_configuration(struct parsed_configuration *parsed);

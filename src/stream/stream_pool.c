@@ -1,5 +1,7 @@
 #include "stream/stream_pool.h"
 
+#include "stream/pool_count.h"
+#include "stream/pool_turn.h"
 #include "target/balance.h"
 #include "target/slot.h"
 
@@ -45,12 +47,14 @@ static void connection_enter(struct pool_connection *connection, enum pool_state
 }
 
 /* Whether it can take a request now; notes that it could. */
-static bool connection_has_room(struct pool_connection *connection)
+static bool connection_has_room(struct pool_connection *connection, int64_t now)
 {
     bool has_room = connection->mux != NULL && mux_connection_has_room(connection->mux);
-    if (has_room && !connection->was_ready)
+    if (has_room && !connection->was_ready) {
+        connection->was_ready = true;
+        connection->ready_since = now;
         pool_touch(connection->pool); /* there is one that can be used, perhaps again */
-    connection->was_ready = connection->was_ready || has_room;
+    }
     return has_room;
 }
 
@@ -118,13 +122,12 @@ static void connection_evaluate(struct pool_connection *connection, int64_t now)
 
 void stream_pool_answered(struct pool_connection *connection)
 {
-    connection->answered = true;
     connection_mark_healthy(connection);
 }
 
 void stream_pool_progress(struct pool_connection *connection, int64_t now)
 {
-    connection_has_room(connection);
+    connection_has_room(connection, now);
     if (!mux_connection_is_over(connection->mux))
         return;
     if (connection->state == POOL_PROBATION && !target_is_retired(connection->target))
@@ -174,25 +177,12 @@ static bool pool_connect(struct stream_pool *pool, struct target *target, int64_
 
 /* ---- Choice ---- */
 
-static size_t pool_limit(const struct listener_settings *settings, const struct target_settings *target)
-{
-    return settings->mode == MODE_FIFO ? 1 : (size_t)target->connections;
-}
-
-size_t stream_pool_size(const struct listener_settings *settings)
-{
-    size_t sum = 0;
-    for (size_t i = 0; i < settings->target_count; i++)
-        sum += pool_limit(settings, &settings->targets[i]);
-    return sum;
-}
-
 static bool pool_has_slot(const struct stream_pool *pool, const struct target *target, bool *by_others)
 {
     return slot_has_room(target, (int64_t)pool_limit(pool->settings, target->settings), by_others);
 }
 
-/* Notes, where only connections of other generations leave no slot, that the target waits for them. */
+/* Notes, where only connections of others leave no slot, that the target waits for them. */
 static bool pool_may_open(const struct stream_pool *pool, struct target *target)
 {
     bool by_others;
@@ -211,7 +201,7 @@ static void pool_open(struct stream_pool *pool, struct target *target, int64_t n
 }
 
 /* Fills one entry a target; returns how many connections are being made or made ready. */
-static size_t pool_look(struct stream_pool *pool, struct pool_snapshot *snapshots)
+static size_t pool_look(struct stream_pool *pool, struct pool_snapshot *snapshots, int64_t now)
 {
     size_t opening = 0;
     memset(snapshots, 0, pool->targets->count * sizeof *snapshots);
@@ -221,7 +211,7 @@ static size_t pool_look(struct stream_pool *pool, struct pool_snapshot *snapshot
         if (target_is_retired(connection->target))
             continue;
         struct pool_snapshot *snapshot = &snapshots[connection->target->index];
-        bool has_room = connection_has_room(connection);
+        bool has_room = connection_has_room(connection, now);
         if (!connection->was_ready)
             opening++;
         if (connection->mux == NULL || mux_connection_is_over(connection->mux) || connection->retired)
@@ -286,7 +276,7 @@ static struct pool_connection *pool_choose_any(struct stream_pool *pool, const s
 {
     struct pool_snapshot snapshots[SETTINGS_MAX_TARGETS];
     struct target *candidates[SETTINGS_MAX_TARGETS];
-    size_t opening = pool_look(pool, snapshots);
+    size_t opening = pool_look(pool, snapshots, now);
     size_t waiting = mux_waiting(pool->mux);
     struct pool_connection *chosen = NULL;
     while (chosen == NULL) {
@@ -329,7 +319,7 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
     {
         struct pool_connection *connection = connection_of(node);
         if (connection->mux != NULL)
-            return connection_has_room(connection) ? connection : NULL;
+            return connection_has_room(connection, now) ? connection : NULL;
     }
     struct target *target = pool_first_up(pool);
     if (target != NULL && pool_may_open(pool, target))
@@ -349,18 +339,6 @@ size_t stream_pool_opening(const struct stream_pool *pool)
     return pool->attempts;
 }
 
-size_t stream_pool_load(const struct stream_pool *pool, const struct target *target)
-{
-    size_t load = 0;
-    list_foreach(&pool->connections, node)
-    {
-        const struct pool_connection *connection = connection_of(node);
-        if (connection->mux != NULL && (target == NULL || connection->target == target))
-            load += mux_connection_load(connection->mux);
-    }
-    return load;
-}
-
 /* ---- Review ---- */
 
 /* A connection is not to be used if its target drains, or while there is one that comes before it. In fifo that is any
@@ -377,43 +355,15 @@ static bool pool_is_replaced(const struct stream_pool *pool, const struct target
     return pool->is_fifo && first->index < target->index;
 }
 
-/* Whether the connection may be given up for others: it has been of use, or there is no use for it. */
-static bool pool_can_spare(const struct stream_pool *pool, const struct pool_connection *connection)
-{
-    return connection->mux != NULL && connection->was_ready && !connection->retired &&
-           (connection->answered || mux_connection_load(connection->mux) > 0 || mux_waiting(pool->mux) == 0);
-}
-
-/* Gives one connection to the target up for others, unless one goes already: the one with the least to do. */
-static void pool_release_one(struct stream_pool *pool, const struct target *target, int64_t now)
-{
-    struct pool_connection *best = NULL;
-    list_foreach(&pool->connections, node)
-    {
-        struct pool_connection *connection = connection_of(node);
-        if (connection->target != target)
-            continue;
-        if (connection->retired)
-            return;
-        if (pool_can_spare(pool, connection) &&
-            (best == NULL || mux_connection_load(connection->mux) < mux_connection_load(best->mux)))
-            best = connection;
-    }
-    if (best != NULL)
-        connection_retire(best, now);
-}
-
+/* Gives connections up whose slots others want. */
 static void pool_release(struct stream_pool *pool, int64_t now)
 {
     pool->is_wanted = false;
+    pool->turn_due = TIMEOUT_NEVER;
     for (size_t i = 0; i < pool->targets->count; i++) {
-        const struct target *target = pool->targets->targets[i];
-        bool is_short;
-        if (!slot_is_wanted(target, &is_short))
-            continue;
-        pool->is_wanted = true; /* perhaps only until the slot is taken that has become free */
-        if (is_short)
-            pool_release_one(pool, target, now);
+        struct pool_connection *over = pool_turn_over(pool, pool->targets->targets[i], now);
+        if (over != NULL)
+            connection_retire(over, now);
     }
 }
 
@@ -484,20 +434,25 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
             connection_retire(connection, now);
     }
     mux_set_down(pool->mux, pool_is_down(pool), now);
+    target_set_begin_asking(pool->targets);
     mux_dispatch(pool->mux, now);
+    target_set_end_asking(pool->targets);
 }
 
 int64_t stream_pool_due(const struct stream_pool *pool)
 {
-    return timeout_list_due(&pool->probation);
+    int64_t due = timeout_list_due(&pool->probation);
+    return pool->turn_due < due ? pool->turn_due : due;
 }
 
 void stream_pool_tick(struct stream_pool *pool, int64_t now)
 {
     struct timeout *timeout;
+    if (now >= pool->turn_due)
+        pool_release(pool, now);
     while ((timeout = timeout_list_expire(&pool->probation, now)) != NULL) {
         struct pool_connection *connection = list_entry(timeout, struct pool_connection, probation);
-        if (connection_has_room(connection) || connection->was_ready)
+        if (connection_has_room(connection, now) || connection->was_ready)
             connection_mark_healthy(connection);
         else /* its handshake still runs, or `connect_delay` */
             timeout_start(&pool->probation, timeout, now);
@@ -520,6 +475,8 @@ static void pool_targets_usable(void *owner, int64_t now)
             (void)pool_connect(pool, target, now);
         else if (by_others && mux_waiting(pool->mux) > 0)
             slot_wait(target, (int64_t)pool_limit(pool->settings, target->settings));
+        else
+            slot_forget(target);
     }
     pool_touch(pool);
 }
@@ -559,30 +516,12 @@ const struct target_hooks stream_pool_hooks = {
 void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver, void *owner,
                       struct mux *mux, const struct listener_settings *settings)
 {
-    *pool = (struct stream_pool){ .driver = driver, .owner = owner, .mux = mux, .settings = settings };
+    *pool = (struct stream_pool){
+        .driver = driver, .owner = owner, .mux = mux, .settings = settings, .turn_due = TIMEOUT_NEVER
+    };
     pool->is_fifo = settings->mode == MODE_FIFO;
     list_init(&pool->connections);
     timeout_list_init(&pool->probation, settings->retry_min);
-}
-
-/* The connections that are more than these settings allow, which are being prepared; `mark`: they are in force now. */
-static size_t pool_count_extra(const struct stream_pool *pool, const struct listener_settings *settings,
-                               bool mark)
-{
-    size_t kept[SETTINGS_MAX_TARGETS] = { 0 };
-    size_t extra = 0;
-    list_foreach(&pool->connections, node)
-    {
-        struct pool_connection *connection = connection_of(node);
-        const struct target *target = connection->target;
-        const struct target_settings *next =
-            target->next_settings != NULL ? target->next_settings : target->settings;
-        bool is_extra = connection->is_extra || target_is_retired(target) || !target->is_kept ||
-                        ++kept[target->index] > pool_limit(settings, next);
-        extra += is_extra;
-        connection->is_extra = mark ? is_extra : connection->is_extra;
-    }
-    return extra;
 }
 
 bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
@@ -594,19 +533,12 @@ bool stream_pool_prepare(struct stream_pool *pool, const struct listener_setting
     return true;
 }
 
-size_t stream_pool_extra(const struct stream_pool *pool)
-{
-    size_t extra = 0;
-    list_foreach(&pool->connections, node) extra += connection_of(node)->is_extra;
-    return extra;
-}
-
 void stream_pool_rollback(struct stream_pool *pool)
 {
     target_set_rollback(pool->targets);
 }
 
-/* What is being connected and is too much now is given up; what is connected ends with the last answer. */
+/* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
 void stream_pool_commit(struct stream_pool *pool, const struct listener_settings *settings, int64_t now)
 {
     pool->settings = settings;
@@ -616,7 +548,7 @@ void stream_pool_commit(struct stream_pool *pool, const struct listener_settings
     list_foreach(&pool->connections, node)
     {
         struct pool_connection *connection = connection_of(node);
-        if (connection->is_extra && connection->state == POOL_CONNECTING)
+        if (target_is_retired(connection->target) && connection->state == POOL_CONNECTING)
             connection_end(connection, now);
     }
     pool_touch(pool);

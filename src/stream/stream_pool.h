@@ -31,8 +31,8 @@ struct pool_connection {
     struct mux_connection *mux;     /* PROBATION and HEALTHY, unless memory is short */
     struct timeout probation;       /* PROBATION */
     struct address address;         /* of the target's, the one it is connected to; none on a unix socket */
+    int64_t ready_since;            /* valid if `was_ready` */
     bool was_ready;                 /* it could take a request once */
-    bool answered;                  /* a request on it has had its answer */
     bool retired;                   /* it takes no new request */
     bool is_extra;                  /* since a reload there have been more than stream_pool_size() says */
 };
@@ -63,10 +63,11 @@ struct stream_pool {
     size_t attempts;         /* connections that are CONNECTING */
     struct timeout_list probation;
     bool is_fifo;
-    bool is_warming; /* `ready` has not come yet */
-    bool is_closing; /* nothing is to be opened any more */
-    bool changed;    /* a connection or a target came or went since stream_pool_review() */
-    bool is_wanted;  /* others wait for slots that connections hold: see target/slot.h */
+    bool is_warming;  /* `ready` has not come yet */
+    bool is_closing;  /* nothing is to be opened any more */
+    bool changed;     /* a connection or a target came or went since stream_pool_review() */
+    bool is_wanted;   /* others wait for slots that connections hold: see target/slot.h */
+    int64_t turn_due; /* when a connection has had its turn that others wait for */
 };
 
 /* What targets tell their pool, the owner of their set. */

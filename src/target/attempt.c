@@ -24,7 +24,8 @@ struct attempt {
     size_t count;
     size_t next; /* of the addresses */
     int descriptor;
-    int64_t begun; /* microseconds */
+    bool has_no_slot; /* as it turned out once the name was looked up */
+    int64_t begun;    /* microseconds */
     ev_io watcher;
     ev_timer unix_retry;
     struct timeout timeout;
@@ -71,6 +72,12 @@ static void attempt_fail(struct attempt *attempt)
 {
     target_attempt_failed(&attempt->attempt, attempt->failure, attempt->failure_text,
                           turn_now(attempt_loop(attempt)));
+    attempt_free(attempt);
+}
+
+static void attempt_yield(struct attempt *attempt)
+{
+    target_attempt_yielded(&attempt->attempt, turn_now(attempt_loop(attempt)));
     attempt_free(attempt);
 }
 
@@ -133,7 +140,9 @@ static void attempt_event(struct ev_loop *loop, ev_io *watcher, int events)
         }
     }
     attempt_stop(attempt);
-    if (attempt->descriptor == -1)
+    if (attempt->has_no_slot)
+        attempt_yield(attempt);
+    else if (attempt->descriptor == -1)
         attempt_fail(attempt);
     else
         attempt_succeed(attempt);
@@ -232,6 +241,9 @@ static void attempt_resolved(struct target_name_waiter *waiter)
         attempt->failure = REASON_TARGET_REFUSED;
         snprintf(attempt->failure_text, sizeof attempt->failure_text, "%.60s can't be looked up: %s",
                  endpoint->host, target_name_failure(target->name));
+        attempt_deliver_soon(attempt);
+    } else if (target->name != NULL && !target_resolved(attempt->target, addresses, count)) {
+        attempt->has_no_slot = true;
         attempt_deliver_soon(attempt);
     } else if (!attempt_take_addresses(attempt, addresses, count)) {
         attempt_note_failure(attempt, REASON_INTERNAL, strerror(errno));

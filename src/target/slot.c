@@ -7,12 +7,18 @@
 /* How long a device may take to notice that its last connection has gone, in microseconds. */
 #define SETTLE_TIME 1000000
 
-/* In the tree while there are targets. */
-struct target_slots {
-    const char *listener;
+/* Beyond so many addresses of a name, those that it had before are not kept in mind. */
+#define ADDRESSES_MAX 32
+
+/* Connections that are counted together. In the tree while there are members. */
+struct slot_account {
+    const char *listener; /* whose they are; "": everybody's */
     struct endpoint endpoint;
-    struct list targets;   /* all of them; by `in_slots` */
-    struct list waiting;   /* those that want a connection, the longest waiting first; by `in_waiting` */
+    struct list members; /* struct slot_member, by `in_account` */
+    struct list waiting; /* those that want a connection, the longest waiting first; by `in_waiting` */
+    int64_t connections; /* of all members */
+    /* Of everybody's only: */
+    int64_t slots;         /* how many there may be; -1: any number */
     int64_t resting_until; /* `reconnect_delay` runs; 0: it does not */
     int64_t
         settles_until; /* whoever connects before this may find that the last connection is not gone yet */
@@ -20,179 +26,464 @@ struct target_slots {
     char name[]; /* that of the listener */
 };
 
-static struct target *target_waiting(struct list_node *node)
+/* A target in an account: first of its listener, then of everybody, then of the addresses of its name. Owned by the
+ * target. */
+struct slot_member {
+    struct slot_member *next; /* of the same target */
+    struct slot_account *account;
+    struct target *target;
+    struct list_node in_account;
+    struct list_node in_waiting;
+};
+
+#define members_foreach(target, member)                                                                      \
+    for (struct slot_member *member = (target)->slots; member != NULL; member = member->next)
+
+static struct slot_member *member_of(struct list_node *node)
 {
-    return list_entry(node, struct target, in_waiting);
+    return list_entry(node, struct slot_member, in_account);
 }
 
-static int slots_compare(const void *a, const void *b)
+static struct slot_member *member_waiting(struct list_node *node)
 {
-    const struct target_slots *one = a, *other = b;
+    return list_entry(node, struct slot_member, in_waiting);
+}
+
+static void account_tell(const struct slot_account *account);
+
+/* ---- Accounts ---- */
+
+static int account_compare(const void *a, const void *b)
+{
+    const struct slot_account *one = a, *other = b;
     int order = endpoint_compare(&one->endpoint, &other->endpoint);
     return order != 0 ? order : strcmp(one->listener, other->listener);
 }
 
-static void slots_free(struct target_slots *slots)
+static void account_free(struct slot_account *account)
 {
-    endpoint_free(&slots->endpoint);
-    free(slots);
+    endpoint_free(&account->endpoint);
+    free(account);
 }
 
-static struct target_slots *slots_create(void **all, const char *listener, const struct endpoint *endpoint)
+static struct slot_account *account_create(void **all, const char *listener, const struct endpoint *endpoint)
 {
-    struct target_slots *slots = calloc(1, sizeof *slots + strlen(listener) + 1);
-    if (slots == NULL)
+    struct slot_account *account = calloc(1, sizeof *account + strlen(listener) + 1);
+    if (account == NULL)
         return NULL;
-    list_init(&slots->targets);
-    list_init(&slots->waiting);
-    slots->listener = strcpy(slots->name, listener);
-    slots->all = all;
-    if (endpoint_copy(endpoint, &slots->endpoint) && tsearch(slots, all, slots_compare) != NULL)
-        return slots;
-    slots_free(slots);
+    list_init(&account->members);
+    list_init(&account->waiting);
+    account->listener = strcpy(account->name, listener);
+    account->slots = -1;
+    account->all = all;
+    if (endpoint_copy(endpoint, &account->endpoint) && tsearch(account, all, account_compare) != NULL)
+        return account;
+    account_free(account);
     return NULL;
 }
 
+/* Those who have connections, other than this set, see whether they can spare one. */
+static void account_ask(const struct slot_account *account, const struct target_set *asking)
+{
+    list_foreach(&account->members, node)
+    {
+        const struct target_set *set = member_of(node)->target->set;
+        if (set != asking && set->hooks->slot_wanted != NULL && set->owner != NULL)
+            set->hooks->slot_wanted(set->owner);
+    }
+}
+
+/* The smallest number that any member names counts for all of them. */
+static void account_reconfigure(struct slot_account *account)
+{
+    int64_t slots = -1;
+    list_foreach(&account->members, node)
+    {
+        const struct target *target = member_of(node)->target;
+        int64_t own = target_is_retired(target) ? -1 : target->settings->slots;
+        if (own >= 0 && (slots < 0 || own < slots))
+            slots = own;
+    }
+    if (slots == account->slots)
+        return;
+    account->slots = slots;
+    account_tell(account);
+    account_ask(account, NULL);
+}
+
+static bool account_is_everybodys(const struct slot_account *account)
+{
+    return account->listener[0] == '\0';
+}
+
+static bool account_is_limited(const struct slot_account *account)
+{
+    return !account_is_everybodys(account) || account->slots >= 0;
+}
+
+/* Connections of the targets that are in a set now. */
+static int64_t account_count_own(const struct slot_account *account, const struct target_set *set)
+{
+    int64_t own = 0;
+    list_foreach(&account->members, node)
+    {
+        const struct target *target = member_of(node)->target;
+        if (target->set == set && !target_is_retired(target))
+            own += target->connections;
+    }
+    return own;
+}
+
+/* ---- Members ---- */
+
+static bool member_join(struct target *target, void **all, const char *listener,
+                        const struct endpoint *endpoint)
+{
+    const struct slot_account wanted = { .listener = listener, .endpoint = *endpoint };
+    struct slot_account **found = tfind(&wanted, all, account_compare);
+    struct slot_account *account = found != NULL ? *found : NULL;
+    struct slot_member **end = &target->slots;
+    for (; *end != NULL; end = &(*end)->next)
+        if ((*end)->account == account)
+            return true;
+    struct slot_member *member = calloc(1, sizeof *member);
+    if (member != NULL && account == NULL)
+        account = account_create(all, listener, endpoint);
+    if (account == NULL || member == NULL) {
+        free(member);
+        return false;
+    }
+    member->account = account;
+    member->target = target;
+    list_append(&account->members, &member->in_account);
+    account->connections += target->connections;
+    *end = member;
+    if (listener[0] == '\0' && target->settings->slots >= 0)
+        account_reconfigure(account);
+    return true;
+}
+
+/* It waits for nothing. */
+static void member_leave(struct slot_member *member)
+{
+    struct slot_account *account = member->account;
+    account->connections -= member->target->connections;
+    list_remove(&member->in_account);
+    free(member);
+    if (list_empty(&account->members)) {
+        tdelete(account, account->all, account_compare);
+        account_free(account);
+    } else if (account->slots >= 0) {
+        account_reconfigure(account);
+        account_tell(account);
+    }
+}
+
+/* Whether no connection is left in the account, if one listener is allowed `limit`. */
+static bool member_is_full(const struct slot_member *member, int64_t limit)
+{
+    const struct slot_account *account = member->account;
+    const struct target *target = member->target;
+    if (account_is_everybodys(account))
+        return account->slots >= 0 && account->connections >= account->slots;
+    return limit >= 0 &&
+           target->connections + account->connections - account_count_own(account, target->set) >= limit;
+}
+
+/* Whether one that waits could not have a connection, even if its turn had come in this account. */
+static bool member_is_full_elsewhere(const struct slot_member *member)
+{
+    members_foreach(member->target, other)
+    {
+        if (other != member &&
+            (other->account->resting_until != 0 || member_is_full(other, member->target->slot_limit)))
+            return true;
+    }
+    return false;
+}
+
+/* Who waits and comes first sees whether it is its turn. */
+static void account_tell(const struct slot_account *account)
+{
+    struct target *first = NULL;
+    list_foreach(&account->waiting, node)
+    {
+        const struct slot_member *member = member_waiting(node);
+        if ((first == NULL || member->target->connections < first->connections) &&
+            !member_is_full_elsewhere(member))
+            first = member->target;
+    }
+    if (first != NULL)
+        target_set_note_usable(first->set);
+}
+
+/* Whether a target of another owner comes first. */
+static bool member_has_queue(const struct slot_member *member)
+{
+    bool is_behind = true;
+    list_foreach(&member->account->waiting, node)
+    {
+        const struct slot_member *waiting = member_waiting(node);
+        const struct target *other = waiting->target;
+        if (waiting == member)
+            is_behind = false;
+        else if (other->set != member->target->set &&
+                 (other->connections < member->target->connections ||
+                  (is_behind && other->connections == member->target->connections)) &&
+                 !member_is_full_elsewhere(waiting))
+            return true;
+    }
+    return false;
+}
+
+static bool member_is_blocked(const struct slot_member *member, int64_t limit)
+{
+    const struct slot_account *account = member->account;
+    return account->resting_until != 0 ||
+           (account_is_limited(account) && (member_is_full(member, limit) || member_has_queue(member)));
+}
+
+/* ---- Targets ---- */
+
 bool slot_join(struct target *target, void **all, const char *listener)
 {
-    const struct target_slots wanted = { .listener = listener, .endpoint = target->settings->endpoint };
-    struct target_slots **found = tfind(&wanted, all, slots_compare);
-    target->slots = found != NULL ? *found : slots_create(all, listener, &wanted.endpoint);
-    if (target->slots == NULL)
-        return false;
-    list_append(&target->slots->targets, &target->in_slots);
-    return true;
+    const struct endpoint *endpoint = &target->settings->endpoint;
+    return member_join(target, all, listener, endpoint) && member_join(target, all, "", endpoint);
 }
 
 void slot_leave(struct target *target)
 {
-    struct target_slots *slots = target->slots;
-    if (slots == NULL)
-        return;
     slot_forget(target);
-    target->slots = NULL;
-    list_remove(&target->in_slots);
-    if (!list_empty(&slots->targets))
-        return;
-    tdelete(slots, slots->all, slots_compare);
-    slots_free(slots);
+    while (target->slots != NULL) {
+        struct slot_member *member = target->slots;
+        target->slots = member->next;
+        member_leave(member);
+    }
+}
+
+static bool is_among(const struct slot_member *member, const struct address *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (address_compare_host(&member->account->endpoint.address, &addresses[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Leaves the accounts of addresses that the name has no more. */
+static void slot_forget_addresses(struct target *target, const struct address *addresses, size_t count)
+{
+    struct slot_member **place = &target->slots->next->next;
+    while (*place != NULL) {
+        struct slot_member *member = *place;
+        if (is_among(member, addresses, count)) {
+            place = &member->next;
+            continue;
+        }
+        *place = member->next;
+        member_leave(member);
+    }
+}
+
+void slot_resolved(struct target *target, void **all, const struct address *addresses, size_t count)
+{
+    size_t known = 0;
+    members_foreach(target, member) known++;
+    slot_forget(target);
+    if (target->connections <= 1 || known > ADDRESSES_MAX)
+        slot_forget_addresses(target, addresses, count);
+    for (size_t i = 0; i < count; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        struct endpoint endpoint = { .kind = ENDPOINT_NUMERIC, .host = text, .address = addresses[i] };
+        address_set_port(&endpoint.address, target->settings->endpoint.port);
+        address_print(&endpoint.address, text);
+        (void)member_join(target, all, "", &endpoint); /* else it counts for its name alone */
+    }
+}
+
+void slot_reconfigure(struct target *target)
+{
+    members_foreach(target, member)
+    {
+        if (account_is_everybodys(member->account))
+            account_reconfigure(member->account);
+    }
 }
 
 const char *slot_listener(const struct target *target)
 {
-    return target->slots->listener;
+    return target->slots->account->listener;
 }
 
-/* Connections of other generations. */
-static int64_t slot_others(const struct target *target)
+void slot_count(struct target *target, int change)
 {
-    int64_t others = 0;
-    if (target->slots == NULL)
-        return 0;
-    list_foreach(&target->slots->targets, node)
-    {
-        const struct target *other = list_entry(node, struct target, in_slots);
-        if (other != target && (other->set != target->set || target_is_retired(other)))
-            others += other->connections;
-    }
-    return others;
-}
-
-int64_t slot_resting_until(const struct target *target)
-{
-    return target->slots == NULL ? 0 : target->slots->resting_until;
-}
-
-void slot_ended(struct target *target, bool was_left, int64_t now)
-{
-    int64_t rest = now + target->set->settings.reconnect_delay * 1000;
-    target->slots->settles_until = was_left ? 0 : now + SETTLE_TIME;
-    if (rest == now || rest < target->slots->resting_until)
-        return;
-    target->slots->resting_until = rest;
-    target->set->driver->wake(target->set);
-}
-
-bool slot_settles(const struct target *target, int64_t now)
-{
-    return now < target->slots->settles_until && target->connections + slot_others(target) == 1;
-}
-
-/* Whether a target of another owner comes first. */
-static bool slot_has_queue(const struct target *target)
-{
-    struct list_node *first = target->slots == NULL ? NULL : list_first(&target->slots->waiting);
-    return first != NULL && target_waiting(first)->set != target->set;
+    target->connections += change;
+    members_foreach(target, member) member->account->connections += change;
 }
 
 bool slot_has_room(const struct target *target, int64_t limit, bool *by_others)
 {
-    bool has_room = slot_resting_until(target) == 0 && (limit < 0 || target->connections < limit);
-    bool is_taken = has_room && limit >= 0 &&
-                    (target->connections + slot_others(target) >= limit || slot_has_queue(target));
+    bool has_room = limit < 0 || target->connections < limit;
+    bool is_taken = false;
+    members_foreach(target, member)
+    {
+        const struct slot_account *account = member->account;
+        is_taken = is_taken || member_is_blocked(member, limit);
+        if (account->slots >= 0 && account_count_own(account, target->set) >= account->slots)
+            has_room = false;
+    }
     if (by_others != NULL)
-        *by_others = is_taken;
+        *by_others = has_room && is_taken;
     return has_room && !is_taken;
 }
 
-/* Those who wait see whether it is their turn. */
-static void slot_tell(struct target_slots *slots)
+bool slot_is_over(const struct target *target)
 {
-    list_foreach(&slots->waiting, node) target_set_note_usable(target_waiting(node)->set);
+    members_foreach(target, member)
+    {
+        if (member->account->slots >= 0 && member->account->connections > member->account->slots)
+            return true;
+    }
+    return false;
 }
 
+/* It queues where there is no room for it, so that it is in nobody's way elsewhere. */
 void slot_wait(struct target *target, int64_t limit)
 {
-    struct target_slots *slots = target->slots;
     target->slot_limit = limit;
-    if (slots == NULL || list_linked(&target->in_waiting))
-        return;
-    list_append(&slots->waiting, &target->in_waiting);
+    target->is_waiting = true;
+    target->asks_for_slot = true;
     target->set->waits_for_slots = true;
-    list_foreach(&slots->targets, node)
+    members_foreach(target, member)
     {
-        const struct target_set *other = list_entry(node, struct target, in_slots)->set;
-        if (other != target->set && other->hooks->slot_wanted != NULL && other->owner != NULL)
-            other->hooks->slot_wanted(other->owner);
+        bool is_queued = list_linked(&member->in_waiting);
+        if (!is_queued && member_is_blocked(member, limit)) {
+            list_append(&member->account->waiting, &member->in_waiting);
+            account_ask(member->account, target->set);
+        } else if (is_queued && member_is_full_elsewhere(member)) {
+            account_tell(member->account); /* others may go before it */
+        }
     }
 }
 
 void slot_forget(struct target *target)
 {
-    if (!list_linked(&target->in_waiting))
+    if (!target->is_waiting)
         return;
-    list_remove(&target->in_waiting);
-    slot_tell(target->slots);
+    target->is_waiting = false;
+    members_foreach(target, member)
+    {
+        if (!list_linked(&member->in_waiting))
+            continue;
+        list_remove(&member->in_waiting);
+        account_tell(member->account);
+    }
 }
 
-bool slot_is_wanted(const struct target *target, bool *is_short)
+bool slot_is_waiting(const struct target *target)
 {
-    bool is_wanted = false;
-    *is_short = false;
-    list_foreach(&target->slots->waiting, node)
+    return target->is_waiting;
+}
+
+bool slot_is_held(const struct target *target)
+{
+    const struct slot_account *account = target->slots == NULL ? NULL : target->slots->account;
+    return target->is_waiting && account->connections > account_count_own(account, target->set);
+}
+
+/* Of those who wait, one without a connection gets one of somebody's in turn, and so does one that will not have more
+ * than it takes it from. */
+static enum slot_demand member_demand(const struct slot_member *member)
+{
+    const struct slot_account *account = member->account;
+    const struct target *target = member->target;
+    enum slot_demand demand = SLOT_UNWANTED;
+    if (account->slots >= 0 && account->connections > account->slots)
+        return SLOT_IN_TURN;
+    list_foreach(&account->waiting, node)
     {
-        const struct target *other = target_waiting(node);
-        if (other->set == target->set)
+        const struct slot_member *other = member_waiting(node);
+        enum slot_demand wanted = SLOT_FREE;
+        if (other->target->set == target->set || !account_is_limited(account))
             continue;
-        is_wanted = true;
-        *is_short = *is_short || other->connections + slot_others(other) >= other->slot_limit;
+        if (member_is_full(other, other->target->slot_limit))
+            wanted = other->target->connections == 0 || other->target->connections + 1 < target->connections
+                         ? SLOT_IN_TURN
+                         : SLOT_IDLE;
+        if (wanted > demand)
+            demand = wanted;
     }
-    return is_wanted;
+    return demand;
+}
+
+enum slot_demand slot_demand(const struct target *target)
+{
+    enum slot_demand demand = SLOT_UNWANTED;
+    members_foreach(target, member)
+    {
+        enum slot_demand wanted = member_demand(member);
+        if (wanted > demand)
+            demand = wanted;
+    }
+    return demand;
+}
+
+int64_t slot_resting_until(const struct target *target)
+{
+    int64_t until = 0;
+    members_foreach(target, member)
+    {
+        if (member->account->resting_until > until)
+            until = member->account->resting_until;
+    }
+    return until;
+}
+
+void slot_ended(struct target *target, bool was_left, int64_t now)
+{
+    int64_t rest = now + target->set->settings.reconnect_delay * 1000;
+    members_foreach(target, member)
+    {
+        struct slot_account *account = member->account;
+        if (!account_is_everybodys(account))
+            continue;
+        account->settles_until = was_left ? 0 : now + SETTLE_TIME;
+        if (rest == now || rest < account->resting_until)
+            continue;
+        account->resting_until = rest;
+        list_foreach(&account->members, node)
+        {
+            struct target_set *set = member_of(node)->target->set;
+            set->driver->wake(set);
+        }
+    }
 }
 
 bool slot_rested(struct target *target, int64_t now)
 {
-    struct target_slots *slots = target->slots;
-    if (slots->resting_until == 0 || slots->resting_until > now)
-        return false;
-    slots->resting_until = 0;
-    list_foreach(&slots->targets, node)
-        target_set_note_usable(list_entry(node, struct target, in_slots)->set);
-    return true;
+    bool has_rested = false;
+    members_foreach(target, member)
+    {
+        struct slot_account *account = member->account;
+        if (account->resting_until == 0 || account->resting_until > now)
+            continue;
+        account->resting_until = 0;
+        has_rested = true;
+        list_foreach(&account->members, node) target_set_note_usable(member_of(node)->target->set);
+    }
+    return has_rested;
+}
+
+bool slot_settles(const struct target *target, int64_t now)
+{
+    members_foreach(target, member)
+    {
+        if (now < member->account->settles_until && member->account->connections == 1)
+            return true;
+    }
+    return false;
 }
 
 void slot_freed(struct target *target)
 {
-    if (target->slots != NULL)
-        slot_tell(target->slots);
+    members_foreach(target, member) account_tell(member->account);
 }

@@ -14,6 +14,7 @@ static void target_retire(struct target *target, int64_t now)
 {
     target_state_enter(target, TARGET_RETIRED);
     slot_forget(target);
+    slot_reconfigure(target);
     if (target->probe == NULL)
         return;
     target_cancel(target->probe, now);
@@ -151,6 +152,8 @@ void target_set_commit(struct target_set *set, int64_t now)
             target_settings_free(target->settings);
             target->settings = target->next_settings;
             target->next_settings = NULL;
+            slot_reconfigure(target);
+            target_set_note_usable(set); /* there may be room for more now */
         }
         target_state_reconfigure(target, now);
     }
@@ -188,14 +191,35 @@ void target_set_close(struct target_set *set)
 bool target_set_is_held(const struct target_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
-        if (list_linked(&set->targets[i]->in_waiting))
+        if (slot_is_held(set->targets[i]))
             return true;
     return false;
 }
 
+void target_set_begin_asking(struct target_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        set->targets[i]->asks_for_slot = false;
+}
+
+void target_set_end_asking(struct target_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->targets[i]->asks_for_slot && set->targets[i]->state != TARGET_RETRY)
+            slot_forget(set->targets[i]);
+}
+
+/* One that is to be tried again waits for another back-off instead. */
+static void target_forget_slot(struct target *target)
+{
+    if (slot_is_waiting(target) && target->state == TARGET_RETRY)
+        target_set_note_usable(target->set);
+    slot_forget(target);
+}
+
 /* ---- Choice ---- */
 
-/* Notes, where only connections of other generations leave none, that it waits for them. */
+/* Notes, where only connections of others leave none, that it waits for them. */
 static bool target_has_room(struct target *target)
 {
     bool by_others;
@@ -238,13 +262,15 @@ struct target *target_choose(struct target_set *set, const struct address *clien
         { TARGET_RETRY, true },
     };
     struct target *candidates[SETTINGS_MAX_TARGETS];
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        size_t with_room;
-        if (target_collect(set, order[i].backup, order[i].state, candidates, &with_room) == 0)
-            continue;
-        return with_room == 0 ? NULL : balance_pick(set, candidates, with_room, client);
-    }
-    return NULL;
+    size_t with_room = 0;
+    target_set_begin_asking(set);
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        if (target_collect(set, order[i].backup, order[i].state, candidates, &with_room) > 0)
+            break;
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->targets[i]->asks_for_slot)
+            target_forget_slot(set->targets[i]);
+    return with_room == 0 ? NULL : balance_pick(set, candidates, with_room, client);
 }
 
 /* ---- Connections ---- */
@@ -253,11 +279,13 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
 {
     if (target->counters == NULL)
         target->counters = calloc(1, sizeof *target->counters);
+    slot_count(target, 1); /* the attempt may look at the slots already */
     struct target_attempt *attempt = target->counters == NULL ? NULL : target->set->driver->connect(target);
-    if (attempt == NULL)
+    if (attempt == NULL) {
+        slot_count(target, -1);
         return NULL;
+    }
     *attempt = (struct target_attempt){ .target = target, .result = result, .data = data };
-    target->connections++;
     slot_forget(target);
     if (target->state == TARGET_RETRY) {
         target_state_enter(target, TARGET_TRYING);
@@ -280,16 +308,32 @@ void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, in
 void target_attempt_failed(struct target_attempt *attempt, enum reason reason, const char *text, int64_t now)
 {
     struct target *target = attempt->target;
-    target->connections--;
+    slot_count(target, -1);
     target->counters->connect_failures[reason]++;
     target_state_failed(target, attempt, reason, text, now);
     attempt->result(attempt->data, target, -1, now);
     slot_freed(target);
 }
 
+bool target_resolved(struct target *target, const struct address *addresses, size_t count)
+{
+    slot_resolved(target, target->set->all_slots, addresses, count);
+    return !slot_is_over(target);
+}
+
+void target_attempt_yielded(struct target_attempt *attempt, int64_t now)
+{
+    struct target *target = attempt->target;
+    slot_count(target, -1);
+    if (target->trial == attempt)
+        target_state_wait(target, now, now);
+    attempt->result(attempt->data, target, -1, now);
+    slot_freed(target);
+}
+
 static void target_let_go(struct target *target)
 {
-    target->connections--;
+    slot_count(target, -1);
     slot_freed(target);
     target_set_note_usable(target->set);
 }
@@ -359,12 +403,8 @@ int64_t target_set_due(const struct target_set *set)
 static void target_set_forget_slots(struct target_set *set)
 {
     set->waits_for_slots = false;
-    for (size_t i = 0; i < set->count; i++) {
-        struct target *target = set->targets[i];
-        if (list_linked(&target->in_waiting) && target->state == TARGET_RETRY)
-            target_set_note_usable(set); /* it waits for another back-off instead */
-        slot_forget(target);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        target_forget_slot(set->targets[i]);
 }
 
 void target_set_want(struct target_set *set, bool is_wanted)
@@ -431,7 +471,7 @@ void target_set_tick(struct target_set *set, int64_t now)
     set->hooks->usable(set->owner, now);
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
-        if (target->state != TARGET_RETRY || list_linked(&target->in_waiting))
+        if (target->state != TARGET_RETRY || slot_is_waiting(target))
             continue; /* a client, or the owner, tries it, or will as soon as there is a slot */
         if (set->hooks->keeps_connections || !target_probe(target))
             target_state_wait(target, now, now + target_state_back_off(target));

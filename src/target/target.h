@@ -34,7 +34,7 @@ enum target_state { TARGET_UP, TARGET_DOWN, TARGET_RETRY, TARGET_TRYING, TARGET_
 
 struct target_set;
 struct target_name;
-struct target_slots;
+struct slot_member;
 
 /* One target. Owned by its set. Once RETIRED it has no part in choices any more, takes what is being connected
  * still, and is freed when its last connection has gone. */
@@ -43,12 +43,12 @@ struct target {
     struct target_settings *settings;      /* a copy of its own */
     struct target_settings *next_settings; /* likewise, those that are being prepared; NULL: no others */
     struct list_node node;                 /* among the retired ones */
-    struct list_node in_slots;
-    struct list_node in_waiting; /* for a slot */
-    int64_t slot_limit;          /* while it waits: how many it is allowed */
-    struct target_slots *slots;
-    size_t index; /* in the set */
-    bool is_kept; /* by the settings that are being prepared */
+    struct slot_member *slots;             /* see target/slot.h */
+    int64_t slot_limit;                    /* while it waits for a slot: how many its listener is allowed */
+    bool is_waiting;                       /* for a slot */
+    bool asks_for_slot;                    /* it has said so since its owner looked last */
+    size_t index;                          /* in the set */
+    bool is_kept;                          /* by the settings that are being prepared */
     enum target_state state;
     int64_t connections;                /* live ones and attempts that are running */
     int64_t load;                       /* what least_connections compares; set before each choice */
@@ -158,8 +158,13 @@ bool target_set_prepare(struct target_set *set, struct target_set_settings setti
 void target_set_commit(struct target_set *set, int64_t now);
 void target_set_rollback(struct target_set *set);
 
-/* Whether a target waits for connections of other generations to go. */
+/* Whether a target waits for connections of the listener's other generations to go. */
 bool target_set_is_held(const struct target_set *set);
+
+/* Whoever waits for a slot has to ask for it between these two, or is forgotten; targets that are to be tried again
+ * apart. */
+void target_set_begin_asking(struct target_set *set);
+void target_set_end_asking(struct target_set *set);
 
 /* Picks the target for a client as `balance` says: one that is up and has room; backup targets only while no
  * other is up; one that may be tried again only while none at all is up. NULL: none now, wait for
@@ -173,6 +178,12 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
 /* How an attempt ended, from the driver, which frees it afterwards. `text` says why, for the log. */
 void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, int64_t now);
 void target_attempt_failed(struct target_attempt *attempt, enum reason reason, const char *text, int64_t now);
+
+/* An attempt has found out that these are the addresses of the target's name. False: there is no slot for it, as one of
+ * them turns out to be another target's too; target_attempt_yielded() is to follow, which is no failure, but has the
+ * same result. */
+bool target_resolved(struct target *target, const struct address *addresses, size_t count);
+void target_attempt_yielded(struct target_attempt *attempt, int64_t now);
 
 /* Gives an attempt up without a result. It does not count as a failure of the target. */
 void target_cancel(struct target_attempt *attempt, int64_t now);

@@ -25,6 +25,8 @@ static const struct key target_keys[] = {
                 .use = USE_SHARED, TARGET(connections)),
     LIMIT_KEY("max_connections", UNIT_CONNECTIONS, 1, KEY_COUNT_MAX, "-1", "connections at a time",
               .use = USE_PROXY, TARGET(max_connections)),
+    LIMIT_KEY("slots", UNIT_CONNECTIONS, 1, KEY_COUNT_MAX, "-1",
+              "connections that its address takes, those of all listeners together", TARGET(slots)),
     BOOLEAN_KEY("backup", "false", "used only while no other target is up", TARGET(backup)),
     INTEGER_KEY("weight", UNIT_NONE, 0, 1000, "1", "its share of the work; 0: no new work", TARGET(weight)),
     INTEGER_KEY("send_proxy_protocol", UNIT_NONE, 0, 2, "0",

@@ -24,6 +24,7 @@ struct target_settings {
     struct keep_alive_settings keep_alive;
     int64_t connections;     /* shared modes: how many there are at most */
     int64_t max_connections; /* proxy mode; -1: no limit */
+    int64_t slots;           /* of the address, in the whole process; -1: no limit */
     bool backup;
     int64_t weight;          /* 0: no new work */
     int send_proxy_protocol; /* proxy mode: version of the header; 0: none */

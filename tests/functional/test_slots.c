@@ -6,10 +6,13 @@
 #include "harness/scene.h"
 #include "harness/web.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Writes this configuration, and waits until it is in force. */
@@ -167,11 +170,183 @@ static void options_change_without_a_loss(void **state)
     close(listener);
 }
 
+/* ---- One device, several listeners ---- */
+
+/* A client that goes on asking, in a thread of its own. */
+struct asker {
+    unsigned port;
+    const char *request;
+    size_t ahead; /* requests that are outstanding at a time; 1: it comes anew for each */
+    pthread_t thread;
+    atomic_bool stop;
+    atomic_size_t answers;
+    atomic_size_t failures;
+    int64_t longest; /* milliseconds */
+};
+
+/* Takes one answer: the device sends back what it gets. */
+static bool asker_take(const struct asker *asker, int socket, size_t length)
+{
+    size_t got = 0;
+    char answer[16];
+
+    while (got < length) {
+        ssize_t count =
+            peer_readable(socket, TEST_PATIENCE) ? recv(socket, answer + got, length - got, 0) : 0;
+        if (count <= 0)
+            return false;
+        got += (size_t)count;
+    }
+    return memcmp(answer, asker->request, length) == 0;
+}
+
+static void *asker_run(void *data)
+{
+    struct asker *asker = data;
+    size_t length = asker->request[0] == '\0' ? 4 : strlen(asker->request), outstanding = 0;
+    int socket = -1;
+
+    while (!atomic_load(&asker->stop)) {
+        int64_t begun = test_now();
+        if (socket == -1)
+            socket = peer_try_connect(NULL, "127.0.0.1", asker->port);
+        for (; outstanding < asker->ahead; outstanding++)
+            send(socket, asker->request, length, MSG_NOSIGNAL);
+        bool answered = asker_take(asker, socket, length);
+        int64_t taken = test_now() - begun;
+        outstanding--;
+        atomic_fetch_add(answered ? &asker->answers : &asker->failures, 1);
+        asker->longest = taken > asker->longest ? taken : asker->longest;
+        if (asker->ahead == 1 || !answered) {
+            close(socket);
+            socket = -1;
+            outstanding = 0;
+        }
+    }
+    if (socket != -1)
+        close(socket);
+    return NULL;
+}
+
+/* Of each of the three listeners; the device has a slot for one connection. */
+#define KINDS  3
+#define EACH   2
+#define ASKERS (2 * EACH + 1) /* in mode proxy one will do */
+
+static void askers_start(struct asker *askers, const unsigned *ports, size_t ahead)
+{
+    /* a line, a frame of `length`, and anything in proxy mode */
+    static const char *const requests[KINDS] = { "line\n", "\0\2ab", "any" };
+
+    for (size_t i = 0; i < ASKERS; i++) {
+        size_t kind = i / EACH;
+        askers[i] =
+            (struct asker){ .port = ports[kind], .request = requests[kind], .ahead = kind == 2 ? 1 : ahead };
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, asker_run, &askers[i]), 0);
+    }
+}
+
+/* Ends them, who must all have had answers only, each within so many milliseconds. */
+static void askers_stop(struct asker *askers, int64_t most)
+{
+    for (size_t i = 0; i < ASKERS; i++)
+        atomic_store(&askers[i].stop, true);
+    for (size_t i = 0; i < ASKERS; i++)
+        pthread_join(askers[i].thread, NULL);
+    for (size_t i = 0; i < ASKERS; i++) {
+        print_message("asker %zu: %zu answers, the longest wait was %lld ms\n", i,
+                      atomic_load(&askers[i].answers), (long long)askers[i].longest);
+        test_require(atomic_load(&askers[i].failures) == 0, "%zu requests of asker %zu failed",
+                     atomic_load(&askers[i].failures), i);
+        test_require(askers[i].longest <= test_stretched((int)most), "asker %zu waited for %lld ms", i,
+                     (long long)askers[i].longest);
+    }
+}
+
+#define LENGTH "protocol = { type = \"length\"; offset = 0; width = 2; };"
+#define DEVICE "targets = ( { address = \"127.0.0.1:%u\"; slots = 1; %s } );"
+#define THREE                                                                                                \
+    "defaults = { request_gap = %u; }; listeners = ( { name = \"one\"; listen = \"127.0.0.1:%u\"; mode = "   \
+    "\"%s\"; " SCENE_LINE DEVICE "},"                                                                        \
+    "{ name = \"two\"; listen = \"127.0.0.1:%u\"; mode = \"funnel\"; %s " LENGTH DEVICE " },"                \
+    "{ name = \"three\"; listen = \"127.0.0.1:%u\"; " DEVICE " } );"
+
+/* Its log is at info: all that happens at debug would be more than the log takes. */
+static struct proximux *start_quietly(struct fixture *fixture, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static struct proximux *start_quietly(struct fixture *fixture, const char *format, ...)
+{
+    char text[4096];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+
+    const struct proximux_options options = { .configuration = text, .own_log_level = true };
+    return proximux_start_with(fixture, &options);
+}
+
+static void three_listeners_take_turns_at_one_slot(void **state)
+{
+    unsigned ports[KINDS] = { peer_free_port(), peer_free_port(), peer_free_port() };
+    struct echo *device = echo_start("127.0.0.1", 0, NULL);
+    unsigned target = echo_port(device);
+    struct asker askers[ASKERS];
+    struct proximux *proximux = start_quietly(*state, THREE, 4, ports[0], "fifo", target, "", ports[1], "",
+                                              target, "connections = 3;", ports[2], target, "");
+
+    askers_start(askers, ports, 64);
+    for (size_t i = 0; i < ASKERS; i++)
+        test_wait_until(atomic_load(&askers[i].answers) > 0);
+    /* in mode proxy a client has the slot for one request only; the others use their second for as many as they can */
+    int64_t begun = test_now();
+    size_t accepted = echo_accepted(device), proxied = atomic_load(&askers[2 * EACH].answers);
+    test_wait_until(atomic_load(&askers[2 * EACH].answers) > proxied);
+    accepted = echo_accepted(device) - accepted;
+    int64_t taken = test_now() - begun;
+    askers_stop(askers, 4000); /* two turns and more */
+    assert_int_equal(echo_most(device), 1);
+    test_require(accepted <= 5 + (size_t)taken / 250, "%zu connections in %lld ms are no turns", accepted,
+                 (long long)taken);
+    proximux_stop(proximux);
+    echo_stop(device);
+}
+
+static void one_slot_survives_reloads(void **state)
+{
+    unsigned ports[KINDS] = { peer_free_port(), peer_free_port(), peer_free_port() };
+    struct echo *device = echo_start("127.0.0.1", 0, NULL);
+    unsigned target = echo_port(device);
+    const char *count = getenv("SLOT_RELOADS"); /* as many as wanted; a few will do */
+    struct asker askers[ASKERS];
+    struct proximux *proximux = start_quietly(*state, THREE, 0, ports[0], "fifo", target, "", ports[1], "",
+                                              target, "", ports[2], target, "");
+
+    askers_start(askers, ports, 1);
+    for (int i = 0; i < (count == NULL ? 12 : atoi(count)); i++)
+        reload(proximux, THREE, 0, ports[0], i % 3 == 0 ? "funnel" : "fifo", target,
+               i % 2 == 0 ? "keep_alive = true;" : "", ports[1], i % 5 == 0 ? "warmup = true;" : "", target,
+               i % 4 == 0 ? "connections = 2;" : "", ports[2], target,
+               i % 7 == 0 ? "max_connections = 1;" : "");
+    for (size_t i = 0; i < ASKERS; i++) {
+        size_t before = atomic_load(&askers[i].answers);
+        test_wait_until(atomic_load(&askers[i].answers) > before + 1);
+    }
+    askers_stop(askers, 4000);
+    assert_int_equal(echo_most(device), 1);
+    print_message("the device had %zu connections\n", echo_accepted(device));
+    proximux_stop(proximux);
+    echo_stop(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(drained_target_is_shown_until_its_last_session_has_ended),
         fixture_test(options_change_without_a_loss),
+        fixture_test(three_listeners_take_turns_at_one_slot),
+        fixture_test(one_slot_survives_reloads),
     };
 
     return cmocka_run_group_tests_name("slots", tests, NULL, NULL);

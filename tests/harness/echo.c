@@ -34,6 +34,7 @@ struct echo {
     struct echo_connection *connections;
     atomic_size_t accepted;
     atomic_size_t open;
+    atomic_size_t most;
     char *buffer;
 };
 
@@ -61,6 +62,18 @@ static void close_connection(struct echo *echo, struct echo_connection *connecti
     atomic_fetch_sub(&echo->open, 1);
 }
 
+/* Looks at how many there are at this moment: ends that have come may not have been read yet. */
+static void count_most(struct echo *echo)
+{
+    size_t count = 0;
+    char byte;
+
+    for (const struct echo_connection *other = echo->connections; other != NULL; other = other->next)
+        count += recv(other->socket, &byte, 1, MSG_PEEK) != 0;
+    if (count > atomic_load(&echo->most))
+        atomic_store(&echo->most, count);
+}
+
 static void accept_connection(struct echo *echo)
 {
     int made = accept4(echo->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -78,6 +91,7 @@ static void accept_connection(struct echo *echo)
     echo->connections = connection;
     atomic_fetch_add(&echo->open, 1);
     atomic_fetch_add(&echo->accepted, 1);
+    count_most(echo);
     if (echo->greeting != NULL)
         send(made, echo->greeting, strlen(echo->greeting), MSG_NOSIGNAL);
     watch(echo, EPOLL_CTL_ADD, made, EPOLLIN, connection);
@@ -181,6 +195,11 @@ size_t echo_accepted(struct echo *echo)
 size_t echo_open(struct echo *echo)
 {
     return atomic_load(&echo->open);
+}
+
+size_t echo_most(struct echo *echo)
+{
+    return atomic_load(&echo->most);
 }
 
 void echo_stop(struct echo *echo)

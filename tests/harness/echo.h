@@ -18,6 +18,9 @@ unsigned echo_port(const struct echo *echo);
 size_t echo_accepted(struct echo *echo);
 size_t echo_open(struct echo *echo);
 
+/* The most that were open at a time; one whose end has come does not count. */
+size_t echo_most(struct echo *echo);
+
 /* Closes everything and ends the thread. */
 void echo_stop(struct echo *echo);
 

@@ -141,6 +141,91 @@ static void names_and_addresses_are_unique(void **state)
     expect_said(place, "systemd:x is already listened on by \"a\"");
 }
 
+/* Two listeners, each with one target. */
+#define PAIR(a, b) "listeners = (\n{ name = \"a\"; " a " },\n{ name = \"b\"; " b " } );\n"
+#define LINE_FIFO  "mode = \"fifo\"; protocol = { type = \"line\"; error_reply = \"E\\\\n\"; };"
+
+static void one_address_in_several_listeners(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *said; /* "": nothing */
+    } rows[] = {
+        { PAIR("listen = \"127.0.0.1:1\"; targets = \"x:2\";",
+               "listen = \"127.0.0.1:3\"; targets = \"X:2\";"),
+          "" },
+        { PAIR("listen = \"127.0.0.1:1\"; targets = \"x:2\";",
+               "listen = \"127.0.0.1:3\"; targets = \"X:2\"; " LINE_FIFO),
+          "main.conf:3: warning: listener \"b\": target: slots: without it X:2 gets connections from \"a\" "
+          "beside the "
+          "one from here; slots = 1 has them take turns\n" },
+        { PAIR("listen = \"127.0.0.1:1\"; targets = ( { address = \"x:2\"; slots = 1; } ); " LINE_FIFO,
+               "listen = \"127.0.0.1:3\"; targets = \"X:2\"; " LINE_FIFO),
+          "" },
+        { PAIR("listen = \"127.0.0.1:1\"; targets = ( { address = \"x:2\"; slots = 1; } ); " LINE_FIFO,
+               "listen = \"127.0.0.1:3\"; targets = \"X:2\";"),
+          "main.conf:3: warning: listener \"b\": target: slots: a session of mode \"proxy\" has its slot "
+          "until it ends: "
+          "\"a\" may wait for long\n" },
+        { PAIR("listen = \"127.0.0.1:1\"; targets = ( { address = \"x:2\"; slots = 1; } );",
+               "listen = \"127.0.0.1:3\"; targets = ( { address = \"X:2\"; slots = 2; } );"),
+          "error: listener \"b\": target: slots: \"a\" says 1 for x:2: the slots of an address "
+          "are those of "
+          "all listeners together\n" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        config_place_read(place, "%s", rows[i].text);
+        if (rows[i].said[0] == '\0')
+            config_place_expect(place, "");
+        else
+            expect_said(place, rows[i].said);
+        assert_int_equal(place->config.settings == NULL, strstr(rows[i].said, "error: ") != NULL);
+    }
+}
+
+static void listener_is_no_target_of_its_own(void **state)
+{
+    static const struct {
+        const char *listen;
+        const char *target;
+        bool is_loop;
+    } rows[] = {
+        { "127.0.0.1:1", "127.0.0.1:1", true },
+        { "127.0.0.1:1", "127.0.0.1:2", false },
+        { "127.0.0.1:1", "127.0.0.2:1", false },
+        { "127.0.0.1:1", "localhost:1", true },
+        { "localhost:1", "127.0.0.1:1", true },
+        { "*:1", "127.0.0.1:1", true },
+        { "*:1", "[::1]:1", true },
+        { "*:1", "Localhost:1", true },
+        { "*:1", "192.0.2.1:1", false },
+        { "0.0.0.0:1", "127.9.0.1:1", true },
+        { "0.0.0.0:1", "[::1]:1", false },
+        { "127.0.0.1:1", "0.0.0.0:1", true },
+        { "[::]:1", "[::1]:1", true },
+        { "192.0.2.1:1", "192.0.2.1:1", true },
+        { "192.0.2.1:1", "localhost:1", false },
+        { "db:1", "DB:1", true },
+        { "unix:/x", "unix:/x", true },
+        { "unix:/x", "unix:/y", false },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        config_place_read(place, "listeners = ( { name = \"a\"; listen = \"%s\";\ntargets = ( \"%s\" ); } );",
+                          rows[i].listen, rows[i].target);
+        if (rows[i].is_loop != (strstr(place->said, "each client would cause another one") != NULL))
+            fail_msg("%s to %s: %s", rows[i].listen, rows[i].target, place->said);
+        if (rows[i].is_loop)
+            expect_said(
+                place,
+                "main.conf:2: error: listener \"a\": target: address: the listener itself listens on ");
+    }
+    config_place_read(place, PAIR("listen = \"127.0.0.1:1\"; targets = \"127.0.0.1:2\";",
+                                  "listen = \"127.0.0.1:2\"; targets = \"127.0.0.1:3\";"));
+    config_place_expect(place, ""); /* another one's is none of its own */
+}
+
 static void admin_is_a_listener_of_its_own(void **state)
 {
     static const struct {
@@ -309,6 +394,8 @@ int main(void)
         CONFIG_TEST(what_is_strange_is_a_warning),
         CONFIG_TEST(lists_go_with_proxies_of_unix_sockets),
         CONFIG_TEST(the_dump_can_be_read_again),
+        CONFIG_TEST(one_address_in_several_listeners),
+        CONFIG_TEST(listener_is_no_target_of_its_own),
         CONFIG_TEST(admin_is_a_listener_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

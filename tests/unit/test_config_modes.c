@@ -200,11 +200,12 @@ static void keys_without_effect_are_warned_of(void **state)
 static void keys_without_effect_may_be_defaults(void **state)
 {
     struct config_place *place = *state;
-    config_place_read(
-        place, "defaults = { request_timeout = 5; warmup = true; half_close_timeout = 9;\n"
-               "targets = { address = \"x:1\"; max_connections = 3; }; };\n"
-               "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; },\n"
-               "{ name = \"b\"; listen = \"127.0.0.1:2\"; mode = \"fifo\"; protocol = \"http\"; } );\n");
+    config_place_read(place,
+                      "defaults = { request_timeout = 5; warmup = true; half_close_timeout = 9;\n"
+                      "targets = { address = \"x:1\"; max_connections = 3; }; };\n"
+                      "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; },\n"
+                      "{ name = \"b\"; listen = \"127.0.0.1:2\"; mode = \"fifo\"; protocol = \"http\";\n"
+                      "targets = { address = \"x:2\"; }; } );\n");
     config_place_expect(place, "");
     assert_int_equal(place->config.settings->listeners[1]->request_timeout, 5);
 }

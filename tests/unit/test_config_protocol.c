@@ -355,8 +355,8 @@ static void defaults_hold_a_protocol_as_a_whole(void **state)
         place, "defaults = { mode = \"fifo\"; protocol = { type = \"length\"; width = 2;\n"
                "id = { offset = 5; width = 1; }; error_reply = \"\\\\0\"; }; };\n"
                "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; targets = \"x:1\"; },\n"
-               "{ name = \"b\"; listen = \"127.0.0.1:2\"; targets = \"x:1\"; protocol = \"modbus\"; },\n"
-               "{ name = \"c\"; listen = \"127.0.0.1:3\"; targets = \"x:1\"; } );\n");
+               "{ name = \"b\"; listen = \"127.0.0.1:2\"; targets = \"x:2\"; protocol = \"modbus\"; },\n"
+               "{ name = \"c\"; listen = \"127.0.0.1:3\"; targets = \"x:3\"; } );\n");
     config_place_expect(place, "");
     for (size_t i = 0; i <= 2; i += 2) {
         const struct protocol_settings *settings = &place->config.settings->listeners[i]->protocol;

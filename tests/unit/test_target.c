@@ -1,6 +1,7 @@
 /* Which target a client is given: the four forms of `balance`, backups, limits and states; and how targets come to
  * their states, in proxy mode, by a made-up clock. (The shared modes are in tests/simulation/pool.) */
 #include "target/balance.h"
+#include "target/slot.h"
 #include "target/target.h"
 
 #include <setjmp.h>
@@ -31,8 +32,9 @@ static void fixture_make(struct fixture *fixture, enum balance balance, size_t c
     fixture->set.count = count;
     for (size_t i = 0; i < count; i++) {
         snprintf(fixture->names[i], sizeof fixture->names[i], "192.0.2.%zu:3306", i + 1);
-        fixture->target_settings[i] =
-            (struct target_settings){ .name = fixture->names[i], .weight = 1, .max_connections = -1 };
+        fixture->target_settings[i] = (struct target_settings){
+            .name = fixture->names[i], .weight = 1, .max_connections = -1, .slots = -1
+        };
         fixture->targets[i].settings = &fixture->target_settings[i];
         fixture->in_set[i] = &fixture->targets[i];
         fixture->targets[i].set = &fixture->set;
@@ -292,7 +294,7 @@ static struct target *scene_open(struct scene *scene)
     };
     *scene = (struct scene){ .now = 1000 * MILLISECOND };
     scene->target_settings =
-        (struct target_settings){ .name = (char *)"t", .weight = 1, .max_connections = -1 };
+        (struct target_settings){ .name = (char *)"t", .weight = 1, .max_connections = -1, .slots = -1 };
     scene->target_settings.endpoint.host = (char *)"192.0.2.1";
     scene->settings = (struct target_set_settings){ .listener = "main",
                                                     .targets = &scene->target_settings,
@@ -452,6 +454,7 @@ static void reload_of_options_keeps_the_target(void **state)
     assert_int_equal(shown.gauges.connections, 1);
     assert_int_equal(shown.counters->connect_failures[REASON_TARGET_REFUSED], 1);
     assert_int_equal(shown.counters->downs, 1);
+    target_set_tick(&scene.set, scene.now);       /* there might be room for more */
     assert_int_equal(target->state, TARGET_DOWN); /* as it was, and it comes back by itself */
     scene_wait(&scene, 100);
     assert_int_equal(target->state, TARGET_TRYING);
@@ -509,7 +512,7 @@ static void what_waits_brings_a_trial_forward(void **state)
     target_set_want(&scene.set, false);
     assert_true(target_set_due(&scene.set) > scene.now + 75000 * MILLISECOND);
     scene.set.settings.reconnect_delay = 3000; /* which nothing brings forward */
-    target->connections++;
+    slot_count(target, 1);
     target_release(target, false, scene.now);
     target_set_tick(&scene.set, scene.now);
     target_set_want(&scene.set, true);
@@ -545,6 +548,177 @@ static void an_address_rests_after_a_connection(void **state)
     scene_close(&scene);
 }
 
+/* ---- Slots ---- */
+
+/* Listeners with a target each, of one process. */
+struct slots_scene {
+    struct scene scenes[3];
+    void *all;
+};
+
+/* The endpoint is a number's, or (with a letter) that of a name. */
+static void slots_open(struct slots_scene *slots, size_t index, const char *host, int64_t limit)
+{
+    static const char *const names[] = { "one", "two", "three" };
+    struct scene *scene = &slots->scenes[index];
+    scene_open(scene);
+    target_set_close(&scene->set);
+    scene->settings.listener = names[index];
+    scene->target_settings.slots = limit;
+    scene->target_settings.name = (char *)host;
+    scene->target_settings.endpoint =
+        (struct endpoint){ .host = (char *)host, .port = 502, .kind = ENDPOINT_NAME };
+    if (address_parse(host, &scene->target_settings.endpoint.address)) {
+        scene->target_settings.endpoint.kind = ENDPOINT_NUMERIC;
+        address_set_port(&scene->target_settings.endpoint.address, 502);
+    }
+    const struct target_driver *driver = scene->set.driver;
+    const struct target_hooks *hooks = scene->set.hooks;
+    memset(&scene->set, 0, sizeof scene->set);
+    assert_true(target_set_open(&scene->set, driver, hooks, scene, &slots->all, 7, scene->settings));
+}
+
+static struct target *slots_target(struct slots_scene *slots, size_t index)
+{
+    return slots->scenes[index].set.targets[0];
+}
+
+/* A client of the listener wants a connection. Whether it gets one. */
+static bool slots_ask(struct slots_scene *slots, size_t index)
+{
+    struct scene *scene = &slots->scenes[index];
+    struct target *target = target_choose(&scene->set, &(struct address){ 0 });
+    if (target == NULL)
+        return false;
+    assert_non_null(target_connect(target, client_connected, scene));
+    return true;
+}
+
+static void slots_close(struct slots_scene *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        target_set_close(&slots->scenes[i].set);
+    assert_null(slots->all);
+}
+
+/* Of the one slot that an address has, named by one of the listeners only. */
+static void slot_goes_round(void **state)
+{
+    (void)state;
+    struct slots_scene slots = { 0 };
+    slots_open(&slots, 0, "192.0.2.1", 1);
+    slots_open(&slots, 1, "192.0.2.1", -1);
+    slots_open(&slots, 2, "192.0.2.1", 1);
+    assert_true(slots_ask(&slots, 0));
+    assert_false(slots_ask(&slots, 1));
+    assert_false(slots_ask(&slots, 2));
+    assert_false(slots_ask(&slots, 0)); /* is full, and does not queue for that */
+    assert_false(target_set_is_held(&slots.scenes[1].set));
+    assert_int_equal(slot_demand(slots_target(&slots, 0)), SLOT_IN_TURN);
+    target_release(slots_target(&slots, 0), false, 0);
+    assert_true(slots.scenes[1].set.has_usable); /* is told, and nobody else */
+    assert_false(slots.scenes[2].set.has_usable);
+    assert_false(slots_ask(&slots, 0));
+    assert_false(slots_ask(&slots, 2));
+    assert_true(slots_ask(&slots, 1));
+    target_release(slots_target(&slots, 1), false, 0);
+    assert_false(slots_ask(&slots, 1));
+    target_set_want(&slots.scenes[2].set, false); /* it does not want one any more */
+    assert_true(slots_ask(&slots, 0));
+    assert_int_equal(slot_demand(slots_target(&slots, 0)), SLOT_IN_TURN);
+    target_release(slots_target(&slots, 0), false, 0);
+    assert_true(slots_ask(&slots, 1));
+    target_release(slots_target(&slots, 1), false, 0);
+    slots_close(&slots, 3);
+}
+
+/* Who has fewer comes first, and nobody gives one up so that another one has more. */
+static void slots_are_shared_evenly(void **state)
+{
+    (void)state;
+    struct slots_scene slots = { 0 };
+    for (size_t i = 0; i < 3; i++)
+        slots_open(&slots, i, "192.0.2.1", 3);
+    assert_true(slots_ask(&slots, 0));
+    assert_true(slots_ask(&slots, 0));
+    assert_true(slots_ask(&slots, 1));
+    assert_false(slots_ask(&slots, 1));
+    assert_int_equal(slot_demand(slots_target(&slots, 0)),
+                     SLOT_IDLE); /* two and one are as good as one and two */
+    assert_false(slots_ask(&slots, 2));
+    assert_int_equal(slot_demand(slots_target(&slots, 0)), SLOT_IN_TURN);
+    target_release(slots_target(&slots, 0), false, 0);
+    assert_false(slots_ask(&slots, 1)); /* has waited longer, but has one */
+    assert_true(slots_ask(&slots, 2));
+    for (size_t i = 0; i < 3; i++)
+        target_release(slots_target(&slots, i), false, 0);
+    slots_close(&slots, 3);
+}
+
+/* A name turns out to be the address of another target, and then another one's. */
+static void one_device_has_many_names(void **state)
+{
+    (void)state;
+    struct slots_scene slots = { 0 };
+    struct address addresses[2];
+    slots_open(&slots, 0, "192.0.2.1", 1);
+    slots_open(&slots, 1, "plc.example", 1);
+    slots_open(&slots, 2, "inverter.example", -1);
+    assert_true(address_parse("192.0.2.1", &addresses[0]));
+    assert_true(address_parse("2001:db8::1", &addresses[1]));
+    assert_true(slots_ask(&slots, 0));
+    assert_true(slots_ask(&slots, 1));
+    assert_false(target_resolved(slots_target(&slots, 1), addresses, 2));
+    target_attempt_yielded(&slots.scenes[1].attempts[0], 0);
+    assert_int_equal(slots_target(&slots, 1)->state, TARGET_UP); /* it is no failure */
+    assert_false(slots_ask(&slots, 1));
+    target_release(slots_target(&slots, 0), false, 0);
+    assert_true(slots_ask(&slots, 1));
+    assert_true(target_resolved(slots_target(&slots, 1), addresses, 2));
+    assert_true(slots_ask(&slots, 2));
+    assert_false(target_resolved(slots_target(&slots, 2), &addresses[1], 1)); /* by its other family */
+    target_attempt_yielded(&slots.scenes[2].attempts[0], 0);
+    assert_false(slots_ask(&slots, 0));
+    target_release(slots_target(&slots, 1), false, 0);
+    assert_true(
+        slots_ask(&slots, 2)); /* before the first one: it asked earlier at the address that they share */
+    addresses[0].v4.sin_addr.s_addr ^= htonl(2);
+    assert_true(target_resolved(slots_target(&slots, 2), addresses, 1)); /* it has moved */
+    assert_true(slots_ask(&slots, 0));
+    target_release(slots_target(&slots, 2), false, 0);
+    target_release(slots_target(&slots, 0), false, 0);
+    slots_close(&slots, 3);
+}
+
+static void number_of_slots_can_change(void **state)
+{
+    (void)state;
+    struct slots_scene slots = { 0 };
+    struct target_set_settings settings[2];
+    struct target_settings options[2];
+    for (size_t i = 0; i < 2; i++)
+        slots_open(&slots, i, "192.0.2.1", 2);
+    assert_true(slots_ask(&slots, 0));
+    assert_true(slots_ask(&slots, 1));
+    for (size_t i = 0; i < 2; i++) {
+        options[i] = slots.scenes[i].target_settings;
+        options[i].slots = 1;
+        scene_reload(&slots.scenes[i], &settings[i], &options[i]);
+    }
+    assert_int_equal(slot_demand(slots_target(&slots, 0)), SLOT_IN_TURN); /* there are too many */
+    target_release(slots_target(&slots, 0), false, 0);
+    assert_int_equal(slot_demand(slots_target(&slots, 1)), SLOT_UNWANTED);
+    assert_false(slots_ask(&slots, 0));
+    for (size_t i = 0; i < 2; i++) {
+        options[i].slots = -1;
+        scene_reload(&slots.scenes[i], &settings[i], &options[i]);
+    }
+    assert_true(slots_ask(&slots, 0));
+    for (size_t i = 0; i < 2; i++)
+        target_release(slots_target(&slots, i), false, 0);
+    slots_close(&slots, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +739,10 @@ int main(void)
         cmocka_unit_test(removed_target_is_shown_until_its_last_connection_has_gone),
         cmocka_unit_test(what_waits_brings_a_trial_forward),
         cmocka_unit_test(an_address_rests_after_a_connection),
+        cmocka_unit_test(slot_goes_round),
+        cmocka_unit_test(slots_are_shared_evenly),
+        cmocka_unit_test(one_device_has_many_names),
+        cmocka_unit_test(number_of_slots_can_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

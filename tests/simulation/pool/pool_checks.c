@@ -1,6 +1,5 @@
 /* The promises, looked at from outside. */
 #include "simulation/pool/pool_world.h"
-
 #include "target/slot.h"
 
 #include <string.h>
@@ -33,21 +32,6 @@ size_t check_count(const struct target *target, bool of_all_generations)
     return count;
 }
 
-/* Whether a target of another generation waits for a slot of the same address, and comes first. */
-static bool has_queue(const struct target *target)
-{
-    struct world *world = generation_of_set(target->set)->world;
-    list_foreach(&world->generations, node)
-    {
-        const struct target_set *set = &list_entry(node, struct generation, node)->set;
-        for (size_t i = 0; i < set->count && set != target->set; i++)
-            if (pool_settings_address(set->targets[i]->settings) == pool_settings_address(target->settings) &&
-                list_linked(&set->targets[i]->in_waiting))
-                return true;
-    }
-    return false;
-}
-
 /* Whether reconnect_delay runs, or has ended only now, which is not known yet. */
 static bool is_resting(const struct target *target)
 {
@@ -56,9 +40,10 @@ static bool is_resting(const struct target *target)
            slot_resting_until(target) != 0;
 }
 
+/* That it may have none when there is none is checked at each connection. */
 static bool has_slot(const struct target *target)
 {
-    return !is_resting(target) && (int64_t)check_count(target, true) < limit_of(target) && !has_queue(target);
+    return !is_resting(target) && slot_has_room(target, limit_of(target), NULL);
 }
 
 static bool takes_work(const struct target *target)
@@ -160,6 +145,8 @@ void check_reloaded(struct generation *generation)
         connection->ready = 0; /* it may have waited for connect_delay instead */
         if (settings->retry_min < connection->retry_min)
             connection->retry_min = settings->retry_min;
+        if (settings->connect_delay < connection->connect_delay)
+            connection->connect_delay = settings->connect_delay;
     }
 }
 
@@ -445,7 +432,7 @@ void check_connection_ended(const struct connection *connection)
     const struct generation *generation = connection->generation;
     const struct pool_connection *pooled = &connection->pooled;
     int64_t lived = generation->world->now - connection->opened;
-    bool could_be_used = !connection->closed_by_server && lived >= generation->settings->connect_delay * 1000;
+    bool could_be_used = !connection->closed_by_server && lived >= connection->connect_delay * 1000;
     bool was_short = lived < connection->retry_min * 1000 && !could_be_used;
     if (connection->requests == 0 && was_short && !pooled->retired && !target_is_retired(pooled->target))
         shadow_of(pooled->target)->short_lived = generation->world->now + SHORTEST(connection->retry_min);
@@ -508,16 +495,34 @@ static void check_waiting(struct generation *generation)
     }
 }
 
+/* Whether it has a connection that it may use, or will. */
+static bool has_connection(const struct generation *generation)
+{
+    const struct world *world = generation->world;
+    list_foreach(&world->attempts, node)
+    {
+        if (list_entry(node, struct attempt, node)->target->set == &generation->set)
+            return true;
+    }
+    list_foreach(&world->connections, node)
+    {
+        const struct connection *connection = list_entry(node, struct connection, node);
+        if (connection->generation == generation && !target_is_retired(connection->pooled.target))
+            return true;
+    }
+    return false;
+}
+
 bool check_is_held(const struct generation *generation)
 {
     bool is_held = false;
-    if (mux_waiting(generation->mux) == 0)
+    if (mux_waiting(generation->mux) == 0 || has_connection(generation))
         return false;
     for (size_t i = 0; i < generation->set.count; i++) {
         const struct target *target = generation->set.targets[i];
         if (!takes_work(target))
             continue;
-        if (check_count(target, false) > 0 || has_slot(target) || is_resting(target))
+        if ((int64_t)check_count(target, true) < limit_of(target) || is_resting(target))
             return false;
         is_held = true;
     }

@@ -178,6 +178,7 @@ static void pool_connected(struct pool_connection *pooled, int descriptor, int64
     connection->server = (size_t)descriptor;
     connection->opened = now;
     connection->retry_min = connection->generation->settings->retry_min;
+    connection->connect_delay = connection->generation->settings->connect_delay;
     connection->is_open = true;
     list_append(&world->connections, &connection->node);
     connection->ready = now + (check_settles(connection) ? SETTLE_PAUSE * 1000 : 0);

@@ -19,6 +19,7 @@ static void choose_target(struct world *world, struct target_settings *target)
     struct random *random = &world->random;
     target->connections = (int64_t)random_between(random, 1, 3);
     target->max_connections = -1;
+    target->slots = -1;
     target->weight = random_chance(random, 15) ? 0 : (int64_t)random_between(random, 1, 3);
     target->backup = random_chance(random, 25);
     target->keep_alive.enabled = random_chance(random, 20); /* nothing but another target */

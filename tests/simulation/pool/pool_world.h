@@ -101,8 +101,9 @@ struct connection {
     size_t server;
     bool is_open;
     int64_t opened;
-    int64_t ready;     /* before which it takes no request */
-    int64_t retry_min; /* then */
+    int64_t ready;         /* before which it takes no request */
+    int64_t retry_min;     /* the least since then */
+    int64_t connect_delay; /* likewise */
     bool closed_by_server;
     bool was_reset;      /* likewise */
     struct buffer input; /* of a request */
