@@ -542,8 +542,23 @@ static int64_t count_in_use(const struct target *target)
     return count;
 }
 
+/* One that was just made, and need not settle, can take a request at once. */
+static void check_new_connections(const struct world *world)
+{
+    list_foreach(&world->connections, node)
+    {
+        const struct connection *connection = list_entry(node, struct connection, node);
+        const struct mux_connection *mux = connection->pooled.mux;
+        if (connection->opened == world->now && connection->ready == world->now && mux != NULL &&
+            connection->generation->settings->connect_delay == 0)
+            world_require(world, connection->pooled.was_ready || mux_connection_is_over(mux),
+                          "connection %u takes no request, for no reason", connection->number);
+    }
+}
+
 void check_world(struct world *world)
 {
+    check_new_connections(world);
     list_foreach(&world->generations, node)
     {
         struct generation *generation = list_entry(node, struct generation, node);

@@ -527,7 +527,9 @@ static void world_calm_down(struct world *world)
     for (size_t i = 0; i < SERVERS; i++)
         world->servers[i].mood = MOOD_GOOD;
     world_rest(world, KERNEL_GIVES_UP + 60000000);
-    world_pass(world, KERNEL_GIVES_UP + 30000000); /* attempts that hang since before end */
+    world_pass(world, 30000000);
+    for (int64_t end = world->now + KERNEL_GIVES_UP; world->now < end && !list_empty(&world->attempts);)
+        world_step(world); /* attempts that hang since before end */
     world_ask_all(world);
 }
 
