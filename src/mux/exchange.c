@@ -248,6 +248,7 @@ void exchange_send(struct mux_exchange *exchange, struct mux_connection *connect
     if (connection->ids != NULL)
         exchange_set_id(exchange);
     exchange->sent = connection->mux->now;
+    exchange->origin = exchange->client->origin;
     exchange->start = connection->given;
     exchange->end = connection->given;
     list_append(&connection->in_flight, &exchange->in_connection);

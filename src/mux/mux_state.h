@@ -82,6 +82,7 @@ struct mux_exchange {
     int64_t max_message;
     int64_t ready; /* when it began to wait */
     int64_t sent;
+    uint64_t origin;               /* of its client, once it was sent */
     struct timeout silence;        /* with ids: of the target, about this request */
     struct mux_observed *observed; /* until its end is told; NULL: nobody wants to see it */
 };
@@ -105,6 +106,7 @@ struct mux_client {
     struct list_node untried;  /* in `untried` */
     struct mux *mux;
     void *owner;
+    uint64_t origin;
     enum client_state state;
     enum reason reason;                /* why it goes */
     struct list exchanges;             /* oldest first: the order of answers */
@@ -158,6 +160,9 @@ struct mux_connection {
     bool is_retiring; /* takes no new request; over when it has nothing to do */
     bool target_left; /* the target has ended its stream, or said with an answer that it does */
     bool settles;     /* it was made so soon that its target may have no room for it yet */
+    bool is_wary;     /* each client has one request at a time */
+    bool has_spoken;  /* a byte of an answer has come */
+    bool was_judged;  /* that it ends says nothing more of its target */
     bool released;    /* an exchange has left it: what waited for that can go on */
     enum reason reason;
     struct list in_flight; /* SENT or ABANDONED, in the order in which they were sent */
@@ -364,6 +369,10 @@ void mux_observe_requested(struct mux_exchange *exchange);
 void mux_observe_end(struct mux_exchange *exchange, enum reason reason);
 
 void mux_observe_free(struct mux_exchange *exchange);
+
+/* Tells the owner what the exchange (NULL: none) has shown of the target. */
+void mux_observe_finding(const struct mux_connection *connection, const struct mux_exchange *exchange,
+                         enum mux_verdict verdict, enum reason reason, const char *explanation);
 
 /* ---- queue.c ---- */
 

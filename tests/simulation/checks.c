@@ -498,8 +498,8 @@ static void check_room(const struct connection *connection, const struct request
                   request->number, request->client->number);
     if (request->bytes.length < world->least.buffer_limit) { /* else it was given its place earlier */
         world_require(world,
-                      connection->silent_in_a_row < 3 || request->completed_step <= connection->silent_step,
-                      "connection %u: a request after three without an answer", connection->number);
+                      connection->silent_in_a_row < 2 || request->completed_step <= connection->silent_step,
+                      "connection %u: a request after two without an answer", connection->number);
         world_require(world, !connection->retired || request->completed_step <= connection->retired_step,
                       "connection %u: a request after it was retired", connection->number);
     }

@@ -124,6 +124,8 @@ struct bench {
     size_t endings;
     size_t answered;
     enum reason last_reason;
+    struct mux_finding found[16];
+    size_t found_count;
 };
 
 static struct mux_connection *choose(void *owner, void *client)
@@ -151,6 +153,12 @@ static void ended(void *owner, const struct mux_ending *ending)
         bench->last_reason = ending->reason;
 }
 
+static void found(void *owner, const struct mux_finding *finding)
+{
+    struct bench *bench = owner;
+    bench->found[bench->found_count++ % 16] = *finding;
+}
+
 static const struct mux_settings usual = {
     .depth = 1,
     .pipeline_depth = 16,
@@ -170,7 +178,9 @@ static const struct mux_settings usual = {
     .max_requests = -1,
 };
 
-static const struct mux_hooks bench_hooks = { .choose = choose, .opening = opening, .ended = ended };
+static const struct mux_hooks bench_hooks = {
+    .choose = choose, .opening = opening, .ended = ended, .found = found
+};
 
 static void bench_start_with(struct bench *bench, struct mux_settings settings,
                              const struct protocol *protocol)
@@ -1192,6 +1202,141 @@ static void a_client_that_stops_in_a_long_request_has_its_time(void **state)
     bench_stop(&bench);
 }
 
+/* ---- What requests show of their target ---- */
+
+/* The last finding is this one, of a client that came from there. */
+static void expect_found(struct bench *bench, size_t count, enum mux_verdict verdict, uint64_t origin)
+{
+    assert_int_equal(bench->found_count, count);
+    assert_int_equal(bench->found[(count - 1) % 16].verdict, verdict);
+    assert_int_equal(bench->found[(count - 1) % 16].origin, origin);
+}
+
+/* One client from 7, one connection, one request. */
+static void bench_begin_request(struct bench *bench, struct mux_settings settings)
+{
+    bench_start(bench, settings);
+    open_client(bench, 0);
+    mux_client_set_origin(bench->clients[0], 7);
+    open_connection(bench);
+    ask(bench, 0, "a1\n");
+}
+
+static void answers_and_silence_are_found(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_begin_request(&bench, usual);
+    assert_int_equal(bench.found_count, 0);
+    answer(&bench, 0, "A1\n");
+    expect_found(&bench, 1, MUX_WORKS, 7);
+    ask(&bench, 0, "a2\n");
+    pass(&bench, 500);
+    expect_found(&bench, 2, MUX_FAILED, 7);
+    assert_int_equal(bench.found[1].reason, REASON_REQUEST_TIMEOUT);
+    bench_stop(&bench);
+    assert_int_equal(bench.found_count, 2); /* nothing of what ends by our doing */
+}
+
+/* Whose client did not wait for so long. */
+static void silence_is_found_without_its_client(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_begin_request(&bench, usual);
+    mux_client_close(bench.clients[0], bench.now);
+    bench.clients[0] = NULL;
+    pass(&bench, 500);
+    expect_found(&bench, 1, MUX_FAILED, 7);
+    open_client(&bench, 1);
+    open_connection(&bench);
+    ask(&bench, 1, "b1\n");
+    mux_client_close(bench.clients[1], bench.now);
+    bench.clients[1] = NULL;
+    answer(&bench, 1, "B1\n");
+    expect_found(&bench, 2, MUX_WORKS, 0);
+    bench_stop(&bench);
+}
+
+/* Only a connection on which no byte of any answer came; once. */
+static void ends_without_an_answer_are_found(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.depth = 2;
+    bench_begin_request(&bench, settings);
+    open_client(&bench, 1);
+    ask(&bench, 1, "b1\n");
+    mux_connection_end(bench.connections[0], bench.now);
+    settle(&bench);
+    expect_found(&bench, 1, MUX_FAILED, 7);
+    assert_int_equal(bench.found[0].reason, REASON_TARGET_CLOSED);
+    open_connection(&bench);
+    ask(&bench, 0, "a2\n");
+    mux_connection_fail(bench.connections[1], REASON_TARGET_RESET, bench.now);
+    settle(&bench);
+    expect_found(&bench, 2, MUX_FAILED, 7);
+    assert_int_equal(bench.found[1].reason, REASON_TARGET_RESET);
+    open_connection(&bench);
+    ask(&bench, 0, "a3\n");
+    answer(&bench, 2, "A");
+    mux_connection_end(bench.connections[2], bench.now);
+    settle(&bench);
+    open_connection(&bench);
+    mux_connection_end(bench.connections[3], bench.now); /* it was idle */
+    settle(&bench);
+    bench_stop(&bench);
+    assert_int_equal(bench.found_count, 2);
+}
+
+static void broken_rules_are_found(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.max_message = 8;
+    bench_begin_request(&bench, settings);
+    answer(&bench, 0, "much too long\n");
+    expect_found(&bench, 1, MUX_BROKEN, 7);
+    assert_int_equal(bench.found[0].reason, REASON_OVER_LIMIT);
+    bench_stop(&bench);
+    bench_begin_request(&bench, settings);
+    answer(&bench, 0, "A1\n");
+    answer(&bench, 0, "stray\n");
+    expect_found(&bench, 2, MUX_BROKEN, 0);
+    assert_int_equal(bench.found[1].reason, REASON_PROTOCOL_ERROR);
+    bench_stop(&bench);
+}
+
+/* While the target is not trusted a client loses one request, not all of them. */
+static void wary_connection_takes_one_request_of_each_client(void **state)
+{
+    (void)state;
+    for (int in_order = 0; in_order < 2; in_order++) {
+        struct bench bench;
+        struct mux_settings settings = usual;
+        settings.depth = 8;
+        settings.in_order = in_order;
+        bench_start(&bench, settings);
+        open_client(&bench, 0);
+        open_client(&bench, 1);
+        open_connection(&bench);
+        mux_connection_set_wary(bench.connections[0], true, bench.now);
+        ask(&bench, 0, "a1\na2\n");
+        ask(&bench, 1, "b1\nb2\n");
+        assert_string_equal(bench.asked[0], "a1\nb1\n");
+        answer(&bench, 0, "A1\n");
+        assert_string_equal(bench.asked[0], "a1\nb1\na2\n");
+        mux_connection_set_wary(bench.connections[0], false, bench.now);
+        settle(&bench);
+        assert_string_equal(bench.asked[0], "a1\nb1\na2\nb2\n");
+        answer(&bench, 0, "B1\nA2\nB2\n");
+        assert_string_equal(bench.got[1], "B1\nB2\n");
+        bench_stop(&bench);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1228,6 +1373,11 @@ int main(void)
         cmocka_unit_test(nothing_waits_long_for_targets_that_are_down),
         cmocka_unit_test(a_drain_does_not_wait_for_targets_that_are_down),
         cmocka_unit_test(a_connection_that_settles_takes_no_request_yet),
+        cmocka_unit_test(answers_and_silence_are_found),
+        cmocka_unit_test(silence_is_found_without_its_client),
+        cmocka_unit_test(ends_without_an_answer_are_found),
+        cmocka_unit_test(broken_rules_are_found),
+        cmocka_unit_test(wary_connection_takes_one_request_of_each_client),
         cmocka_unit_test(what_cannot_be_taken_back_costs_its_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
