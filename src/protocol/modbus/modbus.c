@@ -309,7 +309,7 @@ static void modbus_describe_error(const struct protocol_settings *, struct slice
 
 static uint64_t modbus_part(const struct protocol_request *request)
 {
-    return modbus_context(request).unit;
+    return modbus_context(request)->unit;
 }
 
 static const char *const modbus_matches[] = { "id", "order", NULL };
