@@ -41,6 +41,17 @@ struct mux;
 struct mux_client;
 struct mux_connection;
 
+/* Where clients come in. Those of one door have the same priority, and are counted together. */
+struct mux_door {
+    unsigned priority; /* below MUX_PRIORITIES: mux_door_set_priority() */
+    size_t waiting;    /* as of mux_waiting() */
+    size_t in_flight;  /* requests that a connection has, for a client that is there */
+};
+
+/* Requests of clients with a higher priority go first; but while others wait, of ten turns one goes to those with a
+ * lower one, and so on among these. */
+#define MUX_PRIORITIES 10
+
 /* Plain numbers. Times in milliseconds, negative: never. */
 struct mux_settings {
     const struct protocol_settings *protocol; /* must outlive the multiplexer */
@@ -170,6 +181,12 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
 
 /* Where the client comes from, by which findings tell clients apart: any number but 0 (which it is at first). */
 void mux_client_set_origin(struct mux_client *client, uint64_t origin);
+
+/* It has come in by this door, which outlives it. To be called at once, if at all: else it is one of priority 0. */
+void mux_client_set_door(struct mux_client *client, struct mux_door *door);
+
+/* All that wait stand in the order of the new priority from now on. */
+void mux_door_set_priority(struct mux *mux, struct mux_door *door, unsigned priority, int64_t now);
 
 /* What one read gave. Only while mux_client_wants_bytes(). */
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);

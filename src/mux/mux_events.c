@@ -30,6 +30,7 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
         return NULL;
     client->mux = mux;
     client->owner = owner;
+    client->door = &mux->door;
     list_init(&client->exchanges);
     list_init(&client->waiting);
     list_append(&mux->clients, &client->node);
@@ -44,6 +45,11 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
 void mux_client_set_origin(struct mux_client *client, uint64_t origin)
 {
     client->origin = origin;
+}
+
+void mux_client_set_door(struct mux_client *client, struct mux_door *door)
+{
+    client->door = door;
 }
 
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now)
@@ -191,7 +197,8 @@ struct mux_connection *mux_connection_open(struct mux *mux, void *owner, bool se
     connection->settles = settles;
     list_init(&connection->in_flight);
     list_init(&connection->finished);
-    list_init(&connection->held);
+    for (size_t i = 0; i < MUX_PRIORITIES; i++)
+        list_init(&connection->held[i]);
     if (mux->protocol->write_handshake != NULL)
         mux->protocol->write_handshake(mux->protocol_settings, connection->framer, &connection->output);
     if (!connection_make_ids(connection) || connection->output.failed) {

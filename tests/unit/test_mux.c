@@ -1016,15 +1016,182 @@ static void clients_that_take_nothing_are_not_in_the_queue(void **state)
     settle(&bench);
     mux_connection_bytes(bench.connections[0], "a long answer\n", 14, bench.now); /* which nobody takes */
     assert_int_equal(mux_waiting(bench.mux), 1);
-    assert_null(bench.mux->order.first);
+    assert_null(bench.mux->lines[0].order.first);
     open_client(&bench, 1);
     mux_client_bytes(bench.clients[1], "next\n", 5, bench.now);
     assert_true(slice_equal(mux_connection_output(bench.connections[0]), SLICE("next\n")));
     settle(&bench); /* it takes its answer, and its next request is in its place again */
-    assert_non_null(bench.mux->order.first);
+    assert_non_null(bench.mux->lines[0].order.first);
     answer(&bench, 0, "A\n");
     answer(&bench, 0, "2\n");
     assert_string_equal(bench.asked[0], "1\nnext\n2\n3\n");
+    bench_stop(&bench);
+}
+
+/* Has a client of its own by each door, of which the later ones have the higher priority. */
+static void open_doors(struct bench *bench, struct mux_door *doors, size_t count, unsigned step)
+{
+    for (size_t i = 0; i < count; i++) {
+        doors[i] = (struct mux_door){ 0 };
+        mux_door_set_priority(bench->mux, &doors[i], (unsigned)i * step, bench->now);
+        open_client(bench, i);
+        mux_client_set_door(bench->clients[i], &doors[i]);
+    }
+}
+
+static void ask_often(struct bench *bench, size_t i, size_t times)
+{
+    const char request[] = { (char)('a' + i), '\n', '\0' };
+    while (times-- > 0)
+        ask(bench, i, request);
+}
+
+static size_t count_of(const char *text, char wanted)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++)
+        count += *text == wanted;
+    return count;
+}
+
+static void higher_priorities_go_first(bool in_order)
+{
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    settings.pipeline_depth = 64;
+    settings.in_order = in_order;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 2, 9);
+    ask_often(&bench, 0, 3);
+    ask_often(&bench, 1, 20);
+    assert_int_equal(doors[0].waiting, 1);
+    open_connection(&bench);
+    assert_int_equal(doors[1].in_flight, 1);
+    for (size_t i = 0; i < 23; i++)
+        answer(&bench, 0, "-\n");
+    assert_string_equal(bench.asked[0], "b\nb\nb\nb\nb\nb\nb\nb\nb\na\n"
+                                        "b\nb\nb\nb\nb\nb\nb\nb\nb\na\n"
+                                        "b\nb\na\n");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(doors[i].waiting, 0);
+        assert_int_equal(doors[i].in_flight, 0);
+    }
+    bench_stop(&bench);
+}
+
+static void of_ten_turns_one_goes_to_lower_priorities(void **state)
+{
+    (void)state;
+    higher_priorities_go_first(false);
+    higher_priorities_go_first(true);
+}
+
+static void lower_priorities_share_that_turn_likewise(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[3];
+    struct mux_settings settings = usual;
+    settings.pipeline_depth = 256;
+    settings.buffer_limit = 1024;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 3, 4);
+    ask_often(&bench, 0, 20);
+    ask_often(&bench, 1, 20);
+    ask_often(&bench, 2, 200);
+    open_connection(&bench);
+    for (size_t i = 1; i < 100; i++)
+        answer(&bench, 0, "-\n");
+    assert_int_equal(count_of(bench.asked[0], 'a'), 1);
+    assert_int_equal(count_of(bench.asked[0], 'b'), 9);
+    assert_int_equal(count_of(bench.asked[0], 'c'), 90);
+    bench_stop(&bench);
+}
+
+static void the_order_holds_within_a_priority(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[3];
+    struct mux_settings settings = usual;
+    settings.in_order = true;
+    settings.depth = 16;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 3, 1);
+    mux_client_set_door(bench.clients[1], &doors[0]);
+    ask(&bench, 0, "a1\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 0, "a2\n");
+    ask(&bench, 2, "c1\n");
+    ask(&bench, 1, "b2\n");
+    open_connection(&bench);
+    assert_string_equal(bench.asked[0], "c1\na1\nb1\na2\nb2\n");
+    assert_int_equal(doors[0].in_flight, 4);
+    bench_stop(&bench);
+}
+
+/* Who stands aside for its own connection is behind a higher priority once that has room. */
+static void who_stood_aside_waits_for_higher_priorities(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    settings.depth = 2;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 2, 3);
+    open_connection(&bench);
+    ask(&bench, 0, "a1\na2\na3\n");
+    ask(&bench, 1, "b1\nb2\n");
+    assert_string_equal(bench.asked[0], "a1\na2\n");
+    answer(&bench, 0, "A1\n");
+    answer(&bench, 0, "A2\n");
+    assert_string_equal(bench.asked[0], "a1\na2\nb1\nb2\n");
+    answer(&bench, 0, "B1\n");
+    assert_string_equal(bench.asked[0], "a1\na2\nb1\nb2\na3\n");
+    bench_stop(&bench);
+}
+
+static void a_new_priority_counts_for_what_waits(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    for (int in_order = 0; in_order < 2; in_order++) {
+        settings.in_order = in_order != 0;
+        bench_start(&bench, settings);
+        open_doors(&bench, doors, 2, 3);
+        ask(&bench, 0, "a1\n");
+        ask(&bench, 1, "b1\n");
+        mux_door_set_priority(bench.mux, &doors[0], 7, bench.now);
+        open_connection(&bench);
+        assert_string_equal(bench.asked[0], "a1\n");
+        answer(&bench, 0, "A1\n");
+        assert_string_equal(bench.asked[0], "a1\nb1\n");
+        bench_stop(&bench);
+    }
+}
+
+/* The connection that is being made is for somebody else. */
+static void who_gave_up_behind_a_higher_priority_is_dropped(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    settings.abort_on_close = true;
+    bench_start(&bench, settings);
+    bench.opening = 1;
+    open_doors(&bench, doors, 2, 3);
+    ask(&bench, 0, "a1\n");
+    ask(&bench, 1, "b1\n");
+    mux_client_end(bench.clients[1], bench.now);
+    assert_int_equal(bench.endings, 0);
+    mux_client_end(bench.clients[0], bench.now);
+    assert_int_equal(bench.endings, 1);
+    assert_int_equal(bench.last_reason, REASON_CLIENT_CLOSED);
     bench_stop(&bench);
 }
 
@@ -1342,6 +1509,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_take_turns_on_one_connection),
         cmocka_unit_test(in_order_means_in_order),
+        cmocka_unit_test(of_ten_turns_one_goes_to_lower_priorities),
+        cmocka_unit_test(lower_priorities_share_that_turn_likewise),
+        cmocka_unit_test(the_order_holds_within_a_priority),
+        cmocka_unit_test(who_stood_aside_waits_for_higher_priorities),
+        cmocka_unit_test(a_new_priority_counts_for_what_waits),
+        cmocka_unit_test(who_gave_up_behind_a_higher_priority_is_dropped),
         cmocka_unit_test(what_was_sent_of_a_client_that_left_is_thrown_away),
         cmocka_unit_test(a_silent_target_costs_an_error_and_the_connection),
         cmocka_unit_test(a_cut_answer_resets_its_client),
