@@ -44,6 +44,8 @@ struct listener_settings {
     enum balance balance;
     int64_t max_connections;
     int64_t max_connections_per_address;
+    int64_t connection_rate; /* a second */
+    int64_t connection_rate_per_address;
     int64_t inactivity_timeout;
     int64_t half_close_timeout; /* proxy mode */
     struct keep_alive_settings client_keep_alive;
