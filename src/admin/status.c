@@ -80,6 +80,9 @@ static void status_print_target(struct json *json, const struct admin_source *so
     json_text(json, "name", admin_target_name(source, listener, index, name));
     json_text(json, "state", target.state);
     json_text(json, "last_failure", target.failure);
+    json_real(json, "last_failure_age",
+              target.failed == 0 ? (double)NAN
+                                 : status_milliseconds((double)(clock_now() - target.failed)) / 1e3);
     json_boolean(json, "backup", target.is_backup);
     json_integer(json, "weight", target.weight);
     status_print_group(json, GROUP_TARGET_GAUGES, &target.gauges);

@@ -197,6 +197,23 @@ static void table_print_totals(const struct admin_source *source, size_t count, 
     table_print(&table, out);
 }
 
+/* What went wrong last, and how long ago that was. */
+static void table_add_failure(struct table *table, const struct service_target *target)
+{
+    static const struct {
+        const char *name;
+        int64_t seconds;
+    } units[] = { { "d", 86400 }, { "h", 3600 }, { "min", 60 }, { "s", 1 } };
+    char text[256];
+    int64_t age = (clock_now() - target->failed) / 1000000;
+    size_t unit = 0;
+    while (unit < 3 && age < 2 * units[unit].seconds)
+        unit++;
+    snprintf(text, sizeof text, "%" PRId64 " %s ago: %s", age / units[unit].seconds, units[unit].name,
+             target->failure);
+    table_add_text(table, target->failed == 0 ? "" : text);
+}
+
 static void table_add_target(struct table *table, const struct admin_source *source, size_t listener,
                              size_t index)
 {
@@ -212,7 +229,7 @@ static void table_add_target(struct table *table, const struct admin_source *sou
     table_add_number(table, counters->answered);
     table_add_number(table, counters_sum(counters->failures));
     table_add_time(table, &counters->connect, 0.5);
-    table_add_text(table, target.failure);
+    table_add_failure(table, &target);
 }
 
 static void table_print_targets(const struct admin_source *source, size_t count, struct buffer *out)

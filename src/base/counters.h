@@ -37,7 +37,10 @@
 
 /* The present state of a target. */
 #define TARGET_GAUGES(EACH, type)                                                                            \
-    EACH(type, GAUGE, usable, "target_usable", "1 while the target is up, or untried")                       \
+    EACH(type, GAUGE, usable, "target_usable",                                                               \
+         "1 while the target gets work: it is up, or untried, and not left out for being sick")              \
+    EACH(type, GAUGE, sick, "target_sick",                                                                   \
+         "1 while the target is sick: it can be connected to, but does not work")                            \
     EACH(type, GAUGE, connections, "target_connections", "Connections to the target, attempts among them")   \
     EACH(type, GAUGE, in_flight, "target_in_flight", "Requests at its connections; in proxy mode, clients")
 
@@ -49,6 +52,7 @@
     EACH(type, BY_REASON, closed, "target_connections_closed_total",                                         \
          "Connections that have ended, by reason (shared modes)")                                            \
     EACH(type, TOTAL, downs, "target_downs_total", "How often the target went down")                         \
+    EACH(type, TOTAL, sicknesses, "target_sicknesses_total", "How often the target became sick")             \
     EACH(type, TOTAL, bytes_sent, "target_sent_bytes_total", "Bytes that were written to the target")        \
     EACH(type, TOTAL, bytes_received, "target_received_bytes_total", "Bytes that came from the target")      \
     EACH(type, TOTAL, answered, "target_requests_answered_total",                                            \

@@ -36,6 +36,7 @@ enum reason_class {
     EACH(REFUSED_COMMAND, "refused_command", REFUSED, "the request is not allowed")                          \
     EACH(BLOCKED, "blocked", BUSY, "the service is not for this address")                                    \
     EACH(OVER_LIMIT, "over_limit", TOO_LONG, "a limit was exceeded")                                         \
+    EACH(OVER_RATE, "over_rate", BUSY, "too much was asked for in a second")                                 \
     EACH(MODULE, "module", CLIENT, "a module turned the client away")                                        \
     EACH(DRAINED, "drained", BUSY, "the service is shutting down")                                           \
     EACH(REPLACED, "replaced", CLIENT, "the target connection was replaced")                                 \

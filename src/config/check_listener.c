@@ -87,10 +87,15 @@ static void check_idle_keys(const struct check *check)
         const char *key;
         enum kind kind;
     } idle[] = {
-        { "unix_mode", OF_UNIX_SOCKETS },   { "unix_user", OF_UNIX_SOCKETS },
-        { "unix_group", OF_UNIX_SOCKETS },  { "ipv6_only", OF_OTHER_SOCKETS },
-        { "reuse_port", OF_OTHER_SOCKETS }, { "blocklist", OF_ADDRESSES },
-        { "allowlist", OF_ADDRESSES },      { "max_connections_per_address", OF_ADDRESSES },
+        { "unix_mode", OF_UNIX_SOCKETS },
+        { "unix_user", OF_UNIX_SOCKETS },
+        { "unix_group", OF_UNIX_SOCKETS },
+        { "ipv6_only", OF_OTHER_SOCKETS },
+        { "reuse_port", OF_OTHER_SOCKETS },
+        { "blocklist", OF_ADDRESSES },
+        { "allowlist", OF_ADDRESSES },
+        { "max_connections_per_address", OF_ADDRESSES },
+        { "connection_rate_per_address", OF_ADDRESSES },
     };
     const struct key_scope *scope = check->group->scope;
     const struct listener_settings *settings = check->settings;

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BYTES_MAX ((int64_t)1 << 40)
+#define BYTES_MAX      ((int64_t)1 << 40)
+#define PER_SECOND_MAX 1000000
 
 #define GLOBAL(member)   KEY_FIELD(struct settings, member)
 #define LISTENER(member) KEY_FIELD(struct listener_settings, member)
@@ -81,6 +82,10 @@ static const struct key listener_keys[] = {
               LISTENER(max_connections)),
     LIMIT_KEY("max_connections_per_address", UNIT_CLIENTS, 1, KEY_COUNT_MAX, "-1",
               "clients at a time from one address", LISTENER(max_connections_per_address)),
+    LIMIT_KEY("connection_rate", UNIT_CLIENTS, 1, PER_SECOND_MAX, "-1", "clients that may come in a second",
+              LISTENER(connection_rate)),
+    LIMIT_KEY("connection_rate_per_address", UNIT_CLIENTS, 1, PER_SECOND_MAX, "-1",
+              "clients that may come in a second from one address", LISTENER(connection_rate_per_address)),
     LIMIT_KEY("inactivity_timeout", UNIT_MILLISECONDS, 1, KEY_TIME_MAX, "-1",
               "longest silence of both sides, or of an idle target connection", LISTENER(inactivity_timeout)),
     LIMIT_KEY("half_close_timeout", UNIT_MILLISECONDS, 1, KEY_TIME_MAX, "-1",
@@ -134,6 +139,8 @@ static const struct key listener_keys[] = {
     INTEGER_KEY("reconnect_delay", UNIT_MILLISECONDS, 0, KEY_TIME_MAX, "0",
                 "pause between the end of a target connection and the next attempt on its address",
                 LISTENER(reconnect_delay)),
+    LIMIT_KEY("fail_after", UNIT_NONE, 1, KEY_COUNT_MAX, "3", "failures in a row that make a target sick",
+              .proxy_fallback = "-1", LISTENER(fail_after)),
     BOOLEAN_KEY("request_log", "false", "a line in the log for each exchange", LISTENER(request_log)),
     BOOLEAN_KEY("warmup", "false", "target connections are opened before clients are accepted",
                 .use = USE_SHARED, LISTENER(warmup)),

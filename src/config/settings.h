@@ -44,6 +44,8 @@ struct listener_settings {
     enum balance balance;
     int64_t max_connections;
     int64_t max_connections_per_address;
+    int64_t connection_rate; /* a second */
+    int64_t connection_rate_per_address;
     int64_t inactivity_timeout;
     int64_t half_close_timeout; /* proxy mode */
     struct keep_alive_settings client_keep_alive;
@@ -54,6 +56,7 @@ struct listener_settings {
     int64_t retry_min;
     int64_t retry_max;
     int64_t reconnect_delay;
+    int64_t fail_after; /* failures that make a target sick; -1: none do */
     /* Those of the shared modes; proxy mode has no use for them. */
     int64_t client_idle_timeout;
     int64_t request_timeout;

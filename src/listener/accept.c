@@ -140,6 +140,21 @@ static enum accept_outcome listener_accept_failed(struct listener *listener, int
                                                                                      : ACCEPT_BROKEN;
 }
 
+/* Whether a connection of our own comes back; that is said once. */
+static bool listener_is_loop(const struct listener *listener, const struct address *sender)
+{
+    const char *from;
+    bool is_new;
+    bool is_loop = own_sockets_is_loop(&listener->runtime->own_sockets, sender, listener->settings->name,
+                                       &from, &is_new);
+    if (is_loop && is_new)
+        log_warning(listener->settings->name,
+                    "a connection to a target of \"%s\" comes back here: it is refused, as each would cause "
+                    "another one",
+                    from);
+    return is_loop;
+}
+
 static enum accept_outcome listener_accept_one(struct listener *listener, int descriptor)
 {
     struct descriptors *descriptors = &listener->runtime->descriptors;
@@ -159,7 +174,9 @@ static enum accept_outcome listener_accept_one(struct listener *listener, int de
     }
     struct address sender;
     address_from_socket((const struct sockaddr *)&address, &sender);
-    if (listener_expects_header(listener, &sender))
+    if (listener_is_loop(listener, &sender))
+        admission_refuse(listener, accepted, &sender, REASON_BLOCKED);
+    else if (listener_expects_header(listener, &sender))
         header_waits_add(listener, accepted, &sender);
     else
         admission_admit(listener, accepted, &sender, &sender, NULL);
@@ -196,6 +213,7 @@ void listener_init_sockets(struct listener *listener)
         struct bound_socket *socket = &listener->bound.sockets[i];
         ev_io_init(&socket->watcher, listener_ready, socket->descriptor, EV_READ);
         socket->watcher.data = listener;
+        own_sockets_listen(&listener->runtime->own_sockets, &socket->address);
     }
 }
 

@@ -1,20 +1,12 @@
-/* Who gets in: address lists, limits of how many there are, in all and from one address, and modules. */
+/* Who gets in: address lists, limits of how many there are and come, in all and from one address, and modules. */
 #include "listener/listener_parts.h"
 
 #include "base/log.h"
 
-#include <search.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 /* How long refusals are counted before they are logged again. */
 #define REFUSALS_PAUSE_SECONDS 1.0
-
-/* Clients of one address. In the tree while there is at least one. */
-struct address_count {
-    struct address address;
-    int64_t clients;
-};
 
 size_t listener_descriptors_each(const struct listener *listener)
 {
@@ -39,57 +31,32 @@ void listener_check_emptied(struct listener *listener)
 
 /* ---- Clients per address ---- */
 
-static int admission_compare(const void *a, const void *b)
+/* Whether a client like this is counted with the others of its address. */
+static bool admission_counts(const struct listener_settings *settings, const struct address *client)
 {
-    return address_compare_host(&((const struct address_count *)a)->address,
-                                &((const struct address_count *)b)->address);
+    return client->family != AF_UNIX &&
+           (settings->max_connections_per_address >= 0 || settings->connection_rate_per_address > 0);
 }
 
-static bool admission_counts(const struct listener_settings *settings)
+static int64_t admission_now(const struct listener *listener)
 {
-    return settings->max_connections_per_address >= 0;
+    return listener->runtime->turn.now;
 }
 
-static struct address_count *admission_find(const struct listener *listener, const struct address *client)
+/* Counts one more client of its address. NULL when memory is short. */
+static struct quota *admission_join(struct listener *listener, const struct address *client)
 {
-    struct address_count key = { .address = *client };
-    struct address_count **found = tfind(&key, &listener->addresses, admission_compare);
-    return found == NULL ? NULL : *found;
-}
-
-/* Counts one more client of its address, if there are fewer than `limit`. */
-static enum reason admission_count_below(struct listener *listener, const struct address *client,
-                                         int64_t limit)
-{
-    if (!admission_counts(listener->settings) || client->family == AF_UNIX)
-        return REASON_NONE;
-    struct address_count *count = admission_find(listener, client);
-    if (count == NULL) {
-        count = calloc(1, sizeof *count);
-        if (count == NULL)
-            return REASON_INTERNAL;
-        count->address = *client;
-        if (tsearch(count, &listener->addresses, admission_compare) == NULL) {
-            free(count);
-            return REASON_INTERNAL;
-        }
-    } else if (count->clients >= limit) {
-        return REASON_OVER_LIMIT;
-    }
-    count->clients++;
-    return REASON_NONE;
+    return quotas_join(&listener->addresses, address_host(client), admission_now(listener));
 }
 
 void admission_leave(struct listener *listener, const struct address *client)
 {
     listener->clients--;
-    if (!admission_counts(listener->settings) || client->family == AF_UNIX)
+    if (!admission_counts(listener->settings, client))
         return;
-    struct address_count *count = admission_find(listener, client);
-    if (count == NULL || --count->clients > 0) /* NULL: memory was short when it was counted anew */
-        return;
-    tdelete(count, &listener->addresses, admission_compare);
-    free(count);
+    struct quota *quota = quotas_find(&listener->addresses, address_host(client));
+    if (quota != NULL && quota->clients > 0) /* else memory was short when it was counted anew */
+        quotas_leave(&listener->addresses, quota, admission_now(listener));
 }
 
 /* ---- Refusals ---- */
@@ -120,6 +87,12 @@ void admission_init(struct listener *listener)
 {
     ev_init(&listener->unsaid_pause, admission_pause_ended);
     listener->unsaid_pause.data = listener;
+    quotas_init(&listener->addresses, sizeof(struct quota));
+}
+
+void admission_free(struct listener *listener)
+{
+    quotas_free(&listener->addresses);
 }
 
 void admission_stop(struct listener *listener)
@@ -159,16 +132,45 @@ static bool admission_blocks(void *data, const struct address *client)
     return settings->allowlist != NULL && !access_list_contains(settings->allowlist, client);
 }
 
+/* Whether the limits for each address let it in, which counts it. */
+static enum reason admission_enter_address(struct listener *listener, const struct address *client)
+{
+    const struct listener_settings *settings = listener->settings;
+    int64_t most = settings->max_connections_per_address, rate = settings->connection_rate_per_address;
+    int64_t now = admission_now(listener);
+    enum reason reason = REASON_NONE;
+    if (!admission_counts(settings, client))
+        return REASON_NONE;
+    struct quota *quota = admission_join(listener, client);
+    if (quota == NULL)
+        return REASON_INTERNAL;
+    if (most >= 0 && quota->clients > most)
+        reason = REASON_OVER_LIMIT;
+    else if (rate_tokens(&quota->rate, rate, now) == 0)
+        reason = REASON_OVER_RATE;
+    else
+        rate_take(&quota->rate, rate, now);
+    if (reason != REASON_NONE)
+        quotas_leave(&listener->addresses, quota, now);
+    return reason;
+}
+
 static enum reason admission_enter(struct listener *listener, const struct address *client)
 {
     const struct listener_settings *settings = listener->settings;
+    int64_t now = admission_now(listener);
     if (admission_blocks(listener, client))
         return REASON_BLOCKED;
     if (settings->max_connections >= 0 && listener->clients >= settings->max_connections)
         return REASON_OVER_LIMIT;
-    enum reason reason = admission_count_below(listener, client, settings->max_connections_per_address);
-    listener->clients += reason == REASON_NONE;
-    return reason;
+    if (rate_tokens(&listener->rate, settings->connection_rate, now) == 0)
+        return REASON_OVER_RATE;
+    enum reason reason = admission_enter_address(listener, client);
+    if (reason != REASON_NONE)
+        return reason;
+    rate_take(&listener->rate, settings->connection_rate, now);
+    listener->clients++;
+    return REASON_NONE;
 }
 
 static void admission_set_options(const struct listener *listener, int descriptor)
@@ -209,7 +211,9 @@ void admission_admit(struct listener *listener, int descriptor, const struct add
 /* A filter that counts clients, and ends none. */
 static bool admission_count(void *data, const struct address *client)
 {
-    admission_count_below(data, client, INT64_MAX);
+    struct listener *listener = data;
+    if (admission_counts(listener->settings, client))
+        admission_join(listener, client);
     return false;
 }
 
@@ -224,9 +228,9 @@ static void admission_filter(struct listener *listener, service_filter *filter)
 
 void admission_change(struct listener *listener, const struct listener_settings *before)
 {
-    if (admission_counts(listener->settings) != admission_counts(before)) {
-        tdestroy(listener->addresses, free);
-        listener->addresses = NULL;
+    static const struct address any = { .family = AF_INET };
+    if (admission_counts(listener->settings, &any) != admission_counts(before, &any)) {
+        quotas_free(&listener->addresses);
         admission_filter(listener, admission_count);
     }
     admission_filter(listener, admission_blocks);

@@ -61,6 +61,7 @@ void listener_destroy(struct listener *listener)
     list_foreach(&listener->generations, node) generation_destroy(list_entry(node, struct generation, node));
     ev_timer_stop(listener->runtime->loop, &listener->expiry);
     events_listener_release(listener->events);
+    admission_free(listener);
     free(listener->for_closing);
     listener_settings_release(listener->settings);
     free(listener);

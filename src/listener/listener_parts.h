@@ -10,6 +10,7 @@
 #define LISTENER_PARTS_H
 
 #include "base/list.h"
+#include "base/quota.h"
 #include "base/timer.h"
 #include "listener/listener.h"
 
@@ -65,7 +66,8 @@ struct listener {
     bool short_of_descriptors; /* said in the log */
 
     int64_t clients;               /* that were let in */
-    void *addresses;               /* tree of clients per address (tsearch), kept only if there is a limit */
+    struct quotas addresses;       /* of clients by address, kept only if there is a limit */
+    struct rate rate;              /* of clients that come */
     uint64_t unsaid[REASON_COUNT]; /* clients refused since the last line in the log, by reason */
     ev_timer unsaid_pause;
     struct timer header_timer; /* its entries are the clients whose PROXY header is awaited */
@@ -103,6 +105,9 @@ void admission_refuse(struct listener *listener, int descriptor, const struct ad
 
 /* Logs the refusals that were not logged yet. */
 void admission_stop(struct listener *listener);
+
+/* Frees what is left of clients that have gone. */
+void admission_free(struct listener *listener);
 
 /* A client that was let in has gone. */
 void admission_leave(struct listener *listener, const struct address *client);

@@ -17,6 +17,7 @@ static bool dispatch_one(struct mux *mux, struct mux_client *client)
     struct mux_connection *connection = dispatch_find(mux, client);
     if (connection == NULL)
         return false;
+    queue_count_turn(client);
     list_remove(&client->in_turn); /* it comes last again */
     client->is_held = false;
     connection_assign(connection, client_first_waiting(client));

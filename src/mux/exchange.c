@@ -6,6 +6,15 @@
 
 /* ---- States ---- */
 
+/* One of its client's is not in flight any more. */
+static void exchange_leave_flight(struct mux_client *client)
+{
+    client->door->in_flight--;
+    if (--client->in_flight == 0)
+        client->connection = NULL;
+    queue_unbind(client);
+}
+
 /* It is not in flight any more, nor (LATE) expected. */
 static void exchange_leave_connection(struct mux_exchange *exchange)
 {
@@ -27,11 +36,8 @@ static void exchange_leave_connection(struct mux_exchange *exchange)
     }
     connection->released = true;
     note_connection(connection);
-    if (client == NULL)
-        return;
-    if (--client->in_flight == 0)
-        client->connection = NULL;
-    queue_unbind(client);
+    if (client != NULL)
+        exchange_leave_flight(client);
 }
 
 static void exchange_join_connection(struct mux_exchange *exchange, struct mux_connection *connection)
@@ -39,6 +45,7 @@ static void exchange_join_connection(struct mux_exchange *exchange, struct mux_c
     exchange->connection = connection;
     exchange->client->connection = connection;
     exchange->client->in_flight++;
+    exchange->client->door->in_flight++;
     note_connection(connection);
 }
 
@@ -248,6 +255,7 @@ void exchange_send(struct mux_exchange *exchange, struct mux_connection *connect
     if (connection->ids != NULL)
         exchange_set_id(exchange);
     exchange->sent = connection->mux->now;
+    exchange->origin = exchange->client->origin;
     exchange->start = connection->given;
     exchange->end = connection->given;
     list_append(&connection->in_flight, &exchange->in_connection);
@@ -339,9 +347,7 @@ static void exchange_abandon(struct mux_exchange *exchange)
     exchange->client = NULL;
     mux_observe_free(exchange);
     buffer_free(&exchange->answer);
-    if (--client->in_flight == 0)
-        client->connection = NULL;
-    queue_unbind(client);
+    exchange_leave_flight(client);
     if (client->mux->takes_turns) /* nobody can tell where what answers it ends */
         note_failure(exchange->connection, REASON_CLIENT_CLOSED, "");
     note_connection(exchange->connection);

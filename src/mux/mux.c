@@ -36,13 +36,14 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
         &mux->noted_connections,
         &mux->changed_clients,
         &mux->changed_connections,
-        &mux->turns,
         &mux->untried,
         &mux->waiters,
         &mux->incompletes,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
+    for (size_t i = 0; i < MUX_PRIORITIES; i++)
+        list_init(&mux->lines[i].turns);
     mux->settings = *settings;
     mux->hooks = *hooks;
     mux->owner = owner;
@@ -230,6 +231,13 @@ void mux_set_down(struct mux *mux, bool is_down, int64_t now)
 }
 
 /* ---- Other settings ---- */
+
+void mux_door_set_priority(struct mux *mux, struct mux_door *door, unsigned priority, int64_t now)
+{
+    mux->now = now;
+    queue_set_priority(mux, door, priority);
+    mux_run_effects(mux);
+}
 
 static size_t larger(size_t a, size_t b)
 {

@@ -41,6 +41,17 @@ struct mux;
 struct mux_client;
 struct mux_connection;
 
+/* Where clients come in. Those of one door have the same priority, and are counted together. */
+struct mux_door {
+    unsigned priority; /* below MUX_PRIORITIES: mux_door_set_priority() */
+    size_t waiting;    /* as of mux_waiting() */
+    size_t in_flight;  /* requests that a connection has, for a client that is there */
+};
+
+/* Requests of clients with a higher priority go first; but while others wait, of ten turns one goes to those with a
+ * lower one, and so on among these. */
+#define MUX_PRIORITIES 10
+
 /* Plain numbers. Times in milliseconds, negative: never. */
 struct mux_settings {
     const struct protocol_settings *protocol; /* must outlive the multiplexer */
@@ -95,6 +106,23 @@ struct mux_ending {
     uint64_t given_bytes;      /* of the answer, also of one that was made here */
 };
 
+/* What a request has shown of the target that it was sent to. */
+enum mux_verdict {
+    MUX_WORKS,  /* it was answered, whole and in time */
+    MUX_FAILED, /* no answer within `request_timeout`, or the connection ended without a byte of any answer */
+    MUX_BROKEN, /* the target broke the protocol, or `max_message` */
+};
+
+/* Told once of each request, also of one whose client has gone, and of a connection only if it fails. */
+struct mux_finding {
+    void *connection; /* as given to mux_connection_open() */
+    enum mux_verdict verdict;
+    enum reason reason;      /* valid unless it works */
+    const char *explanation; /* what more there is to say, or "" */
+    uint64_t origin;         /* see mux_client_set_origin(); 0: nobody's request was at fault */
+    uint64_t part;           /* see protocol.part */
+};
+
 /* Called from inside the multiplexer; may ask it (mux_connection_has_room() and the like), but not change it. */
 struct mux_hooks {
     /* Which connection takes the next request of this client: one that has room, or NULL if none has now. The
@@ -107,6 +135,8 @@ struct mux_hooks {
     void (*requested)(void *owner, const struct mux_requested *requested);
     /* One exchange has ended: the only place where that is said. May be NULL. */
     void (*ended)(void *owner, const struct mux_ending *ending);
+    /* A target works, or does not. May be NULL. */
+    void (*found)(void *owner, const struct mux_finding *finding);
 };
 
 /* NULL when memory is short. */
@@ -148,6 +178,15 @@ struct mux_connection *mux_changed_connection(struct mux *mux);
 
 /* A client has come. `number` is unique in the process. NULL when memory is short. */
 struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number, int64_t now);
+
+/* Where the client comes from, by which findings tell clients apart: any number but 0 (which it is at first). */
+void mux_client_set_origin(struct mux_client *client, uint64_t origin);
+
+/* It has come in by this door, which outlives it. To be called at once, if at all: else it is one of priority 0. */
+void mux_client_set_door(struct mux_client *client, struct mux_door *door);
+
+/* All that wait stand in the order of the new priority from now on. */
+void mux_door_set_priority(struct mux *mux, struct mux_door *door, unsigned priority, int64_t now);
 
 /* What one read gave. Only while mux_client_wants_bytes(). */
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);
@@ -204,6 +243,9 @@ void mux_connection_fail(struct mux_connection *connection, enum reason reason, 
 
 /* So many bytes of its output were written. */
 void mux_connection_written(struct mux_connection *connection, size_t count, int64_t now);
+
+/* Its target is not to be trusted, or is again: each client has one request at a time there. */
+void mux_connection_set_wary(struct mux_connection *connection, bool is_wary, int64_t now);
 
 /* It is to go, for this reason: takes no new request, and is over when the last answer is in. */
 void mux_connection_retire(struct mux_connection *connection, enum reason reason, int64_t now);

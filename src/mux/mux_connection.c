@@ -4,7 +4,9 @@
 #include <assert.h>
 
 /* With ids: requests in a row that may go unanswered before the connection is replaced. */
-#define SILENCES_MAX 3
+#define SILENCES_MAX 2
+
+#define SILENCE_TEXT "no answer within request_timeout"
 
 /* ---- Clocks ---- */
 
@@ -214,12 +216,30 @@ void connection_free_late(struct mux_connection *connection)
     }
 }
 
+/* What its end says of its target, if it is the target's doing and was not said yet. What is in flight was sent. */
+static void connection_judge(struct mux_connection *connection)
+{
+    const struct mux_exchange *first = connection_first(connection);
+    enum reason reason = connection->reason;
+    bool has_ended = reason == REASON_TARGET_CLOSED || reason == REASON_TARGET_RESET;
+    bool has_erred = reason == REASON_PROTOCOL_ERROR || reason == REASON_OVER_LIMIT;
+    const char *explanation =
+        mux_connection_explanation(connection); /* there is none if a client has erred */
+    if (mux_connection_was_useless(connection))
+        return;
+    if (has_ended && first != NULL && !connection->has_spoken && !connection->was_judged)
+        mux_observe_finding(connection, first, MUX_FAILED, reason, explanation);
+    else if (has_erred && explanation[0] != '\0')
+        mux_observe_finding(connection, first, MUX_BROKEN, reason, explanation);
+}
+
 void connection_tear_down(struct mux_connection *connection)
 {
     struct mux_exchange *exchange;
     list_remove(&connection->failed);
     connection_over(connection);
     connection_give_back(connection);
+    connection_judge(connection);
     while ((exchange = connection_first(connection)) != NULL) {
         if (exchange->client == NULL)
             exchange_free(exchange);
@@ -278,6 +298,10 @@ static void connection_silent(struct mux_connection *connection, struct mux_exch
                               const char *explanation)
 {
     bool in_handshake = connection->state == CONNECTION_HANDSHAKE;
+    const struct mux_exchange *asked = exchange != NULL ? exchange : connection_first(connection);
+    if (asked != NULL && !in_handshake && !mux_connection_was_useless(connection))
+        mux_observe_finding(connection, asked, MUX_FAILED, REASON_REQUEST_TIMEOUT, explanation);
+    connection->was_judged = true;
     note_failure(connection, in_handshake ? REASON_REQUEST_TIMEOUT : REASON_TARGET_CLOSED, explanation);
     if (exchange != NULL && exchange->client != NULL)
         exchange_fail(exchange, REASON_REQUEST_TIMEOUT);
@@ -285,7 +309,7 @@ static void connection_silent(struct mux_connection *connection, struct mux_exch
 
 void connection_answer_overdue(struct mux_connection *connection)
 {
-    connection_silent(connection, connection_first(connection), "no answer within request_timeout");
+    connection_silent(connection, connection_first(connection), SILENCE_TEXT);
 }
 
 void connection_taking_overdue(struct mux_connection *connection)
@@ -311,6 +335,8 @@ void connection_exchange_overdue(struct mux_exchange *exchange)
         connection_silent(connection, exchange, "the rest of an answer did not come within request_timeout");
         return;
     }
+    mux_observe_finding(connection, exchange, MUX_FAILED, REASON_REQUEST_TIMEOUT, SILENCE_TEXT);
+    connection->was_judged = true;
     if (exchange_create_late(exchange) == NULL) {
         note_failure(connection, REASON_INTERNAL, "memory is short");
         return;

@@ -30,6 +30,7 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
         return NULL;
     client->mux = mux;
     client->owner = owner;
+    client->door = &mux->door;
     list_init(&client->exchanges);
     list_init(&client->waiting);
     list_append(&mux->clients, &client->node);
@@ -39,6 +40,16 @@ struct mux_client *mux_client_open(struct mux *mux, void *owner, uint64_t number
     client_enter_call(client, now);
     mux_run_effects(mux);
     return client;
+}
+
+void mux_client_set_origin(struct mux_client *client, uint64_t origin)
+{
+    client->origin = origin;
+}
+
+void mux_client_set_door(struct mux_client *client, struct mux_door *door)
+{
+    client->door = door;
 }
 
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now)
@@ -186,7 +197,8 @@ struct mux_connection *mux_connection_open(struct mux *mux, void *owner, bool se
     connection->settles = settles;
     list_init(&connection->in_flight);
     list_init(&connection->finished);
-    list_init(&connection->held);
+    for (size_t i = 0; i < MUX_PRIORITIES; i++)
+        list_init(&connection->held[i]);
     if (mux->protocol->write_handshake != NULL)
         mux->protocol->write_handshake(mux->protocol_settings, connection->framer, &connection->output);
     if (!connection_make_ids(connection) || connection->output.failed) {
@@ -246,6 +258,21 @@ void mux_connection_written(struct mux_connection *connection, size_t count, int
     mux_run_effects(mux);
 }
 
+void mux_connection_set_wary(struct mux_connection *connection, bool is_wary, int64_t now)
+{
+    if (is_wary == connection->is_wary)
+        return;
+    struct mux *mux = connection_enter_call(connection, now);
+    connection->is_wary = is_wary;
+    list_foreach(&connection->in_flight, node)
+    {
+        struct mux_client *client = exchange_of_connection_node(node)->client;
+        if (client != NULL)
+            note_client(client);
+    }
+    mux_run_effects(mux);
+}
+
 void mux_connection_retire(struct mux_connection *connection, enum reason reason, int64_t now)
 {
     struct mux *mux = connection_enter_call(connection, now);
@@ -257,6 +284,7 @@ void mux_connection_close(struct mux_connection *connection, int64_t now)
 {
     struct mux *mux = connection_enter_call(connection, now);
     if (connection->state != CONNECTION_OVER) {
+        connection->was_judged = true; /* it is our doing */
         note_failure(connection, REASON_TARGET_CLOSED, "");
         connection_tear_down(connection);
     }
@@ -300,11 +328,6 @@ bool mux_connection_is_over(const struct mux_connection *connection)
     return connection->state == CONNECTION_OVER;
 }
 
-bool mux_connection_was_useless(const struct mux_connection *connection)
-{
-    return connection->written <= connection->handshake;
-}
-
 bool mux_connection_was_left(const struct mux_connection *connection)
 {
     return connection->target_left;
@@ -313,10 +336,4 @@ bool mux_connection_was_left(const struct mux_connection *connection)
 enum reason mux_connection_reason(const struct mux_connection *connection)
 {
     return connection->reason;
-}
-
-const char *mux_connection_explanation(const struct mux_connection *connection)
-{
-    const struct buffer *explanation = &connection->explanation;
-    return explanation->length > 0 && !explanation->failed ? buffer_bytes(explanation) : "";
 }

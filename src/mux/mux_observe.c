@@ -87,6 +87,23 @@ void mux_observe_end(struct mux_exchange *exchange, enum reason reason)
     mux->hooks.ended(mux->owner, &ending);
 }
 
+void mux_observe_finding(const struct mux_connection *connection, const struct mux_exchange *exchange,
+                         enum mux_verdict verdict, enum reason reason, const char *explanation)
+{
+    const struct mux *mux = connection->mux;
+    if (mux->hooks.found == NULL)
+        return;
+    const struct mux_finding finding = {
+        .connection = connection->owner,
+        .verdict = verdict,
+        .reason = reason,
+        .explanation = explanation,
+        .origin = exchange == NULL ? 0 : exchange->origin,
+        .part = exchange == NULL || mux->protocol->part == NULL ? 0 : mux->protocol->part(&exchange->request),
+    };
+    mux->hooks.found(mux->owner, &finding);
+}
+
 void mux_observe_free(struct mux_exchange *exchange)
 {
     if (exchange->observed == NULL)

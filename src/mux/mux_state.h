@@ -82,6 +82,7 @@ struct mux_exchange {
     int64_t max_message;
     int64_t ready; /* when it began to wait */
     int64_t sent;
+    uint64_t origin;               /* of its client, once it was sent */
     struct timeout silence;        /* with ids: of the target, about this request */
     struct mux_observed *observed; /* until its end is told; NULL: nobody wants to see it */
 };
@@ -102,9 +103,11 @@ struct mux_client {
     struct list_node waiter;   /* in `waiters`, while any of its requests waits */
     struct list_node in_turn;  /* clients take turns: in `turns`, or (`is_held`) in its connection's `held` */
     struct heap_node in_order; /* requests go in order: in `order` */
-    struct list_node untried;  /* in `untried` */
+    struct mux_door *door;
+    struct list_node untried; /* in `untried` */
     struct mux *mux;
     void *owner;
+    uint64_t origin;
     enum client_state state;
     enum reason reason;                /* why it goes */
     struct list exchanges;             /* oldest first: the order of answers */
@@ -158,12 +161,15 @@ struct mux_connection {
     bool is_retiring; /* takes no new request; over when it has nothing to do */
     bool target_left; /* the target has ended its stream, or said with an answer that it does */
     bool settles;     /* it was made so soon that its target may have no room for it yet */
+    bool is_wary;     /* each client has one request at a time */
+    bool has_spoken;  /* a byte of an answer has come */
+    bool was_judged;  /* that it ends says nothing more of its target */
     bool released;    /* an exchange has left it: what waited for that can go on */
     enum reason reason;
-    struct list in_flight; /* SENT or ABANDONED, in the order in which they were sent */
-    size_t load;           /* how many of them */
-    struct list finished;  /* exchanges that were here and wait for their turn at their clients */
-    struct list held;      /* clients whose turn it was while it had no room for them */
+    struct list in_flight;            /* SENT or ABANDONED, in the order in which they were sent */
+    size_t load;                      /* how many of them */
+    struct list finished;             /* exchanges that were here and wait for their turn at their clients */
+    struct list held[MUX_PRIORITIES]; /* clients whose turn it was while it had no room for them */
     struct mux_exchange *reserved;
     struct mux_exchange *streaming; /* the last one in flight, while not all of its bytes are in `output` */
     struct mux_exchange *current;   /* with ids: whose response is being read */
@@ -211,6 +217,12 @@ enum mux_timer {
     TIMER_COUNT
 };
 
+/* Clients of one priority that may be sent to and have a request that waits. */
+struct mux_line {
+    struct list turns; /* they take turns */
+    struct heap order; /* requests go in order: by the place of their first request */
+};
+
 /* Owned by who created it. */
 struct mux {
     struct mux_settings settings;
@@ -235,9 +247,11 @@ struct mux {
     struct list changed_clients; /* to be told to the owner */
     struct list changed_connections;
     /* The queue. */
-    struct list turns;   /* clients take turns: those that may be sent to and have a request that waits */
-    struct heap order;   /* requests go in order: likewise, by the place of their first request */
-    uint64_t next_place; /* in that order */
+    struct mux_line lines[MUX_PRIORITIES]; /* by priority */
+    unsigned lines_used;                   /* a bit for each that may have clients */
+    unsigned turns_in_row[MUX_PRIORITIES]; /* that each had while lower ones waited */
+    struct mux_door door;                  /* of clients that have come by no other */
+    uint64_t next_place;                   /* in the order of requests that began to wait */
     struct list waiters; /* clients with a request that waits, in the order in which they came */
     size_t waiter_count;
     int64_t waited_since; /* when `waiters` was last empty */
@@ -365,6 +379,10 @@ void mux_observe_end(struct mux_exchange *exchange, enum reason reason);
 
 void mux_observe_free(struct mux_exchange *exchange);
 
+/* Tells the owner what the exchange (NULL: none) has shown of the target. */
+void mux_observe_finding(const struct mux_connection *connection, const struct mux_exchange *exchange,
+                         enum mux_verdict verdict, enum reason reason, const char *explanation);
+
 /* ---- queue.c ---- */
 
 /* A request begins to wait; `again`: before all others of its client. It no longer does. */
@@ -377,13 +395,14 @@ void queue_update(struct mux_client *client);
 /* A connection may be found for the client's next request, and for no other one that could not be found before. */
 void queue_try(struct mux_client *client);
 
-/* Whose turn it is, or NULL. */
-struct mux_client *queue_first(const struct mux *mux);
+/* Whose turn it is, or NULL; it has had it. */
+struct mux_client *queue_first(struct mux *mux);
+void queue_count_turn(struct mux_client *client);
 
 /* It was its turn, but its connection has no room: it stands aside until that has. */
 void queue_hold(struct mux_client *client);
 
-/* The connection has room: it is the turn of the first one that stands aside for it. */
+/* The connection has room: it is the turn of those that stand aside for it, of each priority the first. */
 void queue_release(struct mux_connection *connection);
 
 /* The client is bound to no connection any more. */
@@ -391,6 +410,9 @@ void queue_unbind(struct mux_client *client);
 
 /* How many requests of the client would go out if `connections` had room for new work. */
 size_t queue_count_next(const struct mux_client *client, size_t connections);
+
+/* See mux_door_set_priority(). */
+void queue_set_priority(struct mux *mux, struct mux_door *door, unsigned priority);
 
 /* No target can be used from now on, or one can: see mux_set_down(). */
 void queue_set_down(struct mux *mux, bool is_down);

@@ -27,7 +27,8 @@ bool client_can_take(const struct mux_client *client)
 
 bool client_is_eligible(const struct mux_client *client)
 {
-    return !client_output_is_full(client) && client->in_flight < client->mux->answers_per_client;
+    return !client_output_is_full(client) && client->in_flight < client->mux->answers_per_client &&
+           (client->connection == NULL || !client->connection->is_wary);
 }
 
 static bool exchange_is_in_flight(const struct mux_exchange *exchange)
@@ -97,6 +98,17 @@ bool mux_connection_has_room(const struct mux_connection *connection)
 size_t mux_connection_load(const struct mux_connection *connection)
 {
     return connection->load + (connection->reserved != NULL ? 1 : 0);
+}
+
+bool mux_connection_was_useless(const struct mux_connection *connection)
+{
+    return connection->written <= connection->handshake;
+}
+
+const char *mux_connection_explanation(const struct mux_connection *connection)
+{
+    const struct buffer *explanation = &connection->explanation;
+    return explanation->length > 0 && !explanation->failed ? buffer_bytes(explanation) : "";
 }
 
 bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *client)

@@ -3,8 +3,63 @@
  * Where clients take turns, each that may be sent to is in `turns`: who had a turn comes last again. One whose turn it
  * is, but whose own connection has no room, stands aside in that connection's `held`, and comes first once there is.
  * Where requests go in order, it is in `order`, by the place of its first request that waits. Who may not be sent to
- * is in neither, so that the work for one request does not depend on how much waits. */
+ * is in neither, so that the work for one request does not depend on how much waits. Each priority has a line of its
+ * own. */
 #include "mux/mux_state.h"
+
+/* While others wait, so many turns in a row go to a priority before one goes to those below it. */
+#define TURNS_IN_ROW 9
+
+/* ---- Lines ---- */
+
+static struct mux_line *queue_line(const struct mux_client *client)
+{
+    return &client->mux->lines[client->door->priority];
+}
+
+static bool queue_line_is_empty(const struct mux_line *line)
+{
+    return list_empty(&line->turns) && line->order.first == NULL;
+}
+
+static void queue_use_line(const struct mux_client *client)
+{
+    client->mux->lines_used |= 1U << client->door->priority;
+}
+
+/* The priority whose turn it is, of those in `used` (a bit each, at least one). */
+static unsigned queue_pick(unsigned used, const unsigned *turns_in_row)
+{
+    unsigned highest = 31 - (unsigned)__builtin_clz(used);
+    while (turns_in_row[highest] >= TURNS_IN_ROW && (used & ((1U << highest) - 1)) != 0) {
+        used &= (1U << highest) - 1;
+        highest = 31 - (unsigned)__builtin_clz(used);
+    }
+    return highest;
+}
+
+/* It has had a turn: those above it begin to count anew. */
+static void queue_count(unsigned priority, unsigned used, unsigned *turns_in_row)
+{
+    if ((used & ((1U << priority) - 1)) != 0 && turns_in_row[priority] < TURNS_IN_ROW)
+        turns_in_row[priority]++;
+    for (unsigned higher = priority + 1; used >> higher != 0; higher++)
+        if ((used & 1U << higher) != 0)
+            turns_in_row[higher] = 0;
+}
+
+/* Finds out which lines are empty by now; returns those that are not. */
+static unsigned queue_lines_used(struct mux *mux)
+{
+    for (unsigned used = mux->lines_used; used != 0; used &= used - 1) {
+        unsigned priority = (unsigned)__builtin_ctz(used);
+        if (queue_line_is_empty(&mux->lines[priority]))
+            mux->lines_used &= ~(1U << priority);
+    }
+    return mux->lines_used;
+}
+
+/* ---- Clients ---- */
 
 static void queue_take_out(struct mux_client *client)
 {
@@ -23,10 +78,12 @@ void queue_update(struct mux_client *client)
         if (heap_linked(&client->in_order) && client->in_order.key == first->place)
             return;
         heap_remove(&client->in_order);
-        heap_add(&mux->order, &client->in_order, first->place);
+        heap_add(&queue_line(client)->order, &client->in_order, first->place);
+        queue_use_line(client);
         mux->wants_dispatch = true;
     } else if (!list_linked(&client->in_turn)) {
-        list_append(&mux->turns, &client->in_turn);
+        list_append(&queue_line(client)->turns, &client->in_turn);
+        queue_use_line(client);
         queue_try(client);
     }
 }
@@ -40,14 +97,15 @@ void queue_try(struct mux_client *client)
         list_append(&mux->untried, &client->untried);
 }
 
-/* The client comes before all others that wait. */
+/* The client comes before all others of its priority that wait. */
 static void queue_come_first(struct mux_client *client)
 {
     struct mux *mux = client->mux;
     if (mux->settings.in_order)
         return;
     queue_take_out(client);
-    list_insert_before(mux->turns.head.next, &client->in_turn);
+    list_insert_before(queue_line(client)->turns.head.next, &client->in_turn);
+    queue_use_line(client);
     mux->wants_dispatch = true;
 }
 
@@ -58,6 +116,7 @@ void queue_enter(struct mux_exchange *exchange, bool again)
     struct list_node *next = again ? client->waiting.head.next : &client->waiting.head;
     list_insert_before(next, &exchange->in_waiting);
     if (client->waiting_count++ == 0) {
+        client->door->waiting++;
         if (mux->waiter_count++ == 0)
             mux->waited_since = mux->now;
         list_insert_before(again ? mux->waiters.head.next : &mux->waiters.head, &client->waiter);
@@ -78,29 +137,41 @@ void queue_leave(struct mux_exchange *exchange)
     list_remove(&client->waiter);
     list_remove(&client->untried);
     client->mux->waiter_count--;
+    client->door->waiting--;
     queue_take_out(client);
 }
 
-struct mux_client *queue_first(const struct mux *mux)
+struct mux_client *queue_first(struct mux *mux)
 {
-    const struct list_node *turn = list_first(&mux->turns);
+    unsigned used = queue_lines_used(mux);
+    if (used == 0)
+        return NULL;
+    const struct mux_line *line = &mux->lines[queue_pick(used, mux->turns_in_row)];
+    const struct list_node *turn = list_first(&line->turns);
     if (turn != NULL)
         return list_entry(turn, struct mux_client, in_turn);
-    return mux->order.first == NULL ? NULL : list_entry(mux->order.first, struct mux_client, in_order);
+    return list_entry(line->order.first, struct mux_client, in_order);
+}
+
+void queue_count_turn(struct mux_client *client)
+{
+    queue_count(client->door->priority, queue_lines_used(client->mux), client->mux->turns_in_row);
 }
 
 void queue_hold(struct mux_client *client)
 {
     queue_take_out(client);
     client->is_held = true;
-    list_append(&client->connection->held, &client->in_turn);
+    list_append(&client->connection->held[client->door->priority], &client->in_turn);
 }
 
 void queue_release(struct mux_connection *connection)
 {
-    struct list_node *first = list_first(&connection->held);
-    if (first != NULL)
-        queue_come_first(list_entry(first, struct mux_client, in_turn));
+    for (size_t i = 0; i < MUX_PRIORITIES; i++) {
+        struct list_node *first = list_first(&connection->held[i]);
+        if (first != NULL)
+            queue_come_first(list_entry(first, struct mux_client, in_turn));
+    }
 }
 
 void queue_unbind(struct mux_client *client)
@@ -113,17 +184,44 @@ void queue_unbind(struct mux_client *client)
 
 size_t queue_count_next(const struct mux_client *client, size_t connections)
 {
-    const struct mux *mux = client->mux;
+    struct mux *mux = client->mux;
     if (mux->settings.in_order)
         return connections > 0 && queue_first(mux) == client ? mux->settings.depth : 0;
-    list_foreach(&mux->turns, node)
-    {
-        if (connections-- == 0)
-            return 0;
-        if (node == &client->in_turn)
+    unsigned turns_in_row[MUX_PRIORITIES];
+    const struct list_node *nodes[MUX_PRIORITIES];
+    unsigned used = queue_lines_used(mux);
+    memcpy(turns_in_row, mux->turns_in_row, sizeof turns_in_row);
+    for (size_t i = 0; i < MUX_PRIORITIES; i++)
+        nodes[i] = mux->lines[i].turns.head.next;
+    while (used != 0 && connections-- > 0) {
+        unsigned priority = queue_pick(used, turns_in_row);
+        if (nodes[priority] == &client->in_turn)
             return mux->settings.depth;
+        queue_count(priority, used, turns_in_row);
+        nodes[priority] = nodes[priority]->next;
+        if (nodes[priority] == &mux->lines[priority].turns.head)
+            used &= ~(1U << priority);
     }
     return 0;
+}
+
+void queue_set_priority(struct mux *mux, struct mux_door *door, unsigned priority)
+{
+    if (priority == door->priority)
+        return;
+    list_foreach(&mux->waiters, node)
+    {
+        struct mux_client *client = list_entry(node, struct mux_client, waiter);
+        if (client->door == door)
+            queue_take_out(client);
+    }
+    door->priority = priority;
+    list_foreach(&mux->waiters, node)
+    {
+        struct mux_client *client = list_entry(node, struct mux_client, waiter);
+        if (client->door == door)
+            queue_update(client);
+    }
 }
 
 void queue_set_down(struct mux *mux, bool is_down)

@@ -1,12 +1,15 @@
 /* Responses: which exchange the bytes of a target answer, and what follows from them. */
 #include "mux/mux_state.h"
 
+#include <stdio.h>
+
 /* Takes note of what a call of the framer has given out. */
 static void response_account(struct mux_exchange *exchange, const struct buffer *out, size_t grown,
                              enum protocol_outcome outcome)
 {
     exchange->answer_bytes += grown;
     exchange->has_begun = true;
+    exchange->connection->has_spoken = true;
     if (outcome == PROTOCOL_INTERIM) /* an error may still follow it, also if it came in pieces */
         exchange->request.begun = false;
     else if (grown > 0)
@@ -30,10 +33,15 @@ static struct buffer *response_sink(const struct mux_connection *connection, str
 static void response_find(struct mux_connection *connection, uint64_t id)
 {
     struct mux_exchange *exchange = connection->ids[id % connection->id_places];
-    if (exchange == NULL || exchange->id != id || !exchange_was_sent(exchange))
-        note_failure(connection, REASON_PROTOCOL_ERROR, "an answer has an unknown id");
-    else
+    if (exchange != NULL && exchange->id == id && exchange_was_sent(exchange)) {
         connection->current = exchange;
+        return;
+    }
+    char text[120];
+    const char *remedy = connection->mux->protocol->id_remedy;
+    snprintf(text, sizeof text, "an answer has an unknown id%s%s", remedy == NULL ? "" : "; ",
+             remedy == NULL ? "" : remedy);
+    note_failure(connection, REASON_PROTOCOL_ERROR, text);
 }
 
 /* The client that closes after this answer is told so in it, where the protocol has a word for that. */
@@ -66,6 +74,8 @@ static bool response_is_expected(const struct mux_connection *connection, const 
 static void response_completed(struct mux_exchange *exchange)
 {
     struct mux_client *client = exchange->client;
+    if (exchange->state != EXCHANGE_LATE)
+        mux_observe_finding(exchange->connection, exchange, MUX_WORKS, REASON_NONE, "");
     exchange_answered(exchange);
     if (client != NULL)
         client_deliver(client);

@@ -24,6 +24,17 @@ static bool address_parse_zone(const char *zone, uint32_t *scope)
     return *scope != 0;
 }
 
+struct slice address_host(const struct address *address)
+{
+    _Static_assert(offsetof(struct sockaddr_in6, sin6_scope_id) ==
+                       offsetof(struct sockaddr_in6, sin6_addr) + sizeof(struct in6_addr),
+                   "an IPv6 address and its scope are one piece");
+    size_t from = address->family == AF_INET ? offsetof(struct sockaddr_in, sin_addr)
+                                             : offsetof(struct sockaddr_in6, sin6_addr);
+    return (struct slice){ (const char *)address + from,
+                           address->family == AF_INET6 ? ADDRESS_HOST_MAX : address_width(address) };
+}
+
 bool address_parse_part(const char *text, size_t length, struct address *address)
 {
     char host[INET6_ADDRSTRLEN + IF_NAMESIZE]; /* with a zone, and its '%' */

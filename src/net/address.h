@@ -3,6 +3,8 @@
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H
 
+#include "base/slice.h"
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +13,7 @@
 
 #define ADDRESS_TEXT_SIZE 80 /* of every text of address_print() */
 #define ADDRESS_WIDTH_MAX 16 /* bytes of an IP address */
+#define ADDRESS_HOST_MAX  20 /* bytes of address_host() */
 
 /* An IP address with its port. Family AF_UNIX stands for "a peer on a unix socket", which has no address;
  * AF_UNSPEC (all zero) for none at all. */
@@ -37,6 +40,10 @@ static inline size_t address_width(const struct address *address)
 {
     return address->family == AF_INET ? 4 : address->family == AF_INET6 ? 16 : 0;
 }
+
+/* What distinguishes hosts: the bytes of an IP address, and where IPv6 is local the link. In `address`; empty for other
+ * families. */
+struct slice address_host(const struct address *address);
 
 /* Reads a numeric IPv4 or IPv6 address without port (an IPv6 zone as in "fe80::1%eth0" is understood), or one that is
  * the first `length` characters; the port becomes 0. False if it is none: the address is all zero then. */

@@ -5,6 +5,7 @@
 #include "base/shortage.h"
 #include "base/turn.h"
 #include "net/descriptors.h"
+#include "net/own_sockets.h"
 #include "net/resolver.h"
 
 #include <ev.h>
@@ -20,7 +21,8 @@ struct runtime {
     struct resolver *resolver;
     struct descriptors descriptors;
     struct shortage shortage;
-    void *slots;       /* tree (tsearch) of those of all addresses of targets: target/slot.h */
+    void *slots; /* tree (tsearch) of those of all addresses of targets: target/slot.h */
+    struct own_sockets own_sockets;
     uint64_t clients;  /* so far: gives each its number */
     char *read_buffer; /* RUNTIME_READ_SIZE bytes, free to use until the next turn of the loop */
 };

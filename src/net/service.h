@@ -37,8 +37,9 @@ struct service_owner {
 /* The present state of one target of a listener. It points into the service, valid until the loop goes on. */
 struct service_target {
     const char *name;
-    const char *state;   /* "untried", "up", "down", "trying", "draining" */
-    const char *failure; /* why it failed last; "" if it never has */
+    const char *state;   /* "untried", "up", "down", "trying", "sick", "draining" */
+    const char *failure; /* the newest one; "" if there was none */
+    int64_t failed;      /* when that was, as clock_now(); 0: never */
     bool is_backup;
     int64_t weight;
     struct target_gauges gauges;

@@ -206,6 +206,11 @@ bool socket_would_wait(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
 
+void socket_user_timeout(int descriptor, int64_t milliseconds)
+{
+    set_flag(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds < 0 ? 0 : (int)milliseconds);
+}
+
 void socket_keep_alive(int descriptor, int64_t idle, int64_t interval, int64_t count)
 {
     /* Without effect on a unix socket, whose peer can't vanish unnoticed. */

@@ -72,6 +72,10 @@ bool socket_would_wait(int error);
 /* Times in milliseconds, rounded up to seconds; `idle` 0: not any more. No effect on unix sockets. */
 void socket_keep_alive(int descriptor, int64_t idle, int64_t interval, int64_t count);
 
+/* Milliseconds after which the kernel ends a connection whose peer takes nothing of what was sent, because its machine
+ * is gone; negative: its own time, of many minutes. No effect on unix sockets. */
+void socket_user_timeout(int descriptor, int64_t milliseconds);
+
 /* For a connection that accept4() gave. */
 void socket_no_delay(int descriptor);
 

@@ -126,7 +126,8 @@ static void pipe_serve_queue(struct pipe_service *service)
     struct list_node *first;
     while ((first = list_first(&service->waiting)) != NULL) {
         struct pipe_session *session = list_entry(first, struct pipe_session, node);
-        struct target *target = target_choose(service->targets, &session->address);
+        struct target *target =
+            target_choose(service->targets, &session->address, service->runtime->turn.now);
         if (target == NULL)
             break;
         pipe_session_enter(session, PIPE_CONNECTING);

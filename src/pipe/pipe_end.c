@@ -211,6 +211,14 @@ static void end_read_over(struct pipe_end *end, bool failed)
         events_target_ended(session->events);
 }
 
+/* What a client says first may be that PostgreSQL is to cancel a query of another session. */
+static void end_look_at_first(struct pipe_end *end, const char *bytes, size_t length)
+{
+    static const char cancel[] = "\0\0\0\x10\x04\xd2\x16\x2e";
+    if (end == &end->session->client && length >= 8 && memcmp(bytes, cancel, 8) == 0)
+        end->session->is_cancel = true;
+}
+
 /* Large flows are spliced, unless events want to see their bytes. */
 static void end_measure_flow(struct pipe_end *end, size_t length)
 {
@@ -255,6 +263,8 @@ bool pipe_end_pump(struct pipe_end *end)
         return true;
     ssize_t length = recv(end->watcher.fd, buffer, wanted, 0);
     if (length > 0) {
+        if (end->received == 0)
+            end_look_at_first(end, buffer, (size_t)length);
         end_measure_flow(end, (size_t)length);
         end_count(end, (uint64_t)length, 0);
         if (end->session->events != NULL)

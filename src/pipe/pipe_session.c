@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+/* A target that ends a session so soon, in microseconds, and without a word, does not serve. */
+#define EARLY_END 1000000
+
 static int64_t session_now(const struct pipe_session *session)
 {
     return session->service->runtime->turn.now;
@@ -55,10 +58,36 @@ void pipe_session_enter(struct pipe_session *session, enum pipe_state state)
     list_append(state == PIPE_WAITING ? &service->waiting : &service->others, &session->node);
 }
 
+/* Notes once what the session shows of its target, where that is asked for: a byte that came from it shows that it
+ * works, an end so soon that it does not. */
+static void session_judge(struct pipe_session *session)
+{
+    const struct pipe_end *end = &session->target;
+    struct target *target = session->connected_target;
+    int64_t now = session_now(session);
+    if (session->was_judged || target == NULL || (end->received == 0 && !end->read_ended))
+        return;
+    session->was_judged = true;
+    if (session->service->settings->fail_after < 0 || target_is_retired(target))
+        return;
+    uint64_t client = health_client(&session->address);
+    if (end->received > 0) {
+        health_worked(target, client, 0, now);
+    } else if (!session->client.read_ended && !session->is_cancel && now - session->connected < EARLY_END) {
+        const struct health_fault fault = {
+            .reason = end->reset ? REASON_TARGET_RESET : REASON_TARGET_CLOSED,
+            .text = "",
+            .client = client,
+        };
+        health_failed(target, &fault, now);
+    }
+}
+
 void pipe_session_end(struct pipe_session *session, enum reason reason)
 {
     struct pipe_service *service = session->service;
     session_log_end(session, reason);
+    session_judge(session);
     if (session->state == PIPE_WAITING) {
         service->waiting_count--;
         target_set_note_usable(service->targets); /* perhaps nobody needs it any more */
@@ -189,7 +218,9 @@ static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
     session_touch(session);
     if (events & EV_WRITE)
         pipe_end_flush(end);
-    if ((events & EV_READ) && !pipe_end_pump(end))
+    bool is_short = (events & EV_READ) && !pipe_end_pump(end);
+    session_judge(session);
+    if (is_short)
         pipe_session_end(session, REASON_INTERNAL);
     else
         pipe_session_progress(session);

@@ -136,6 +136,12 @@ struct protocol {
     void (*set_id)(const struct protocol_settings *settings, struct protocol_request *request, char *bytes,
                    uint64_t id);
 
+    /* What may help where an answer has an id that no request has: a clause. NULL where there are no ids. */
+    const char *id_remedy;
+
+    /* Which of several devices behind the target a complete request is for; NULL: there are none. */
+    uint64_t (*part)(const struct protocol_request *request);
+
     /* Bytes of the largest answer that there can be; 0: there is no limit. NULL likewise. */
     size_t (*largest_answer)(const struct protocol_settings *settings);
 

@@ -397,6 +397,7 @@ static void plan_commit(struct reload_plan *plan)
         log_info(NULL, "reload: changed: %s", found->changes.keys);
     log_commit(&found->config.settings->log, plan->log);
     plan_take_over(plan);
+    own_sockets_reconfigure(&server->runtime.own_sockets);
     for (size_t i = 0; i < plan->count; i++)
         plan_commit_listener(plan, i);
     plan_replace_listeners(plan);

@@ -328,6 +328,7 @@ static void server_clean_up(struct server *server)
     if (server->runtime.loop != NULL)
         ev_loop_destroy(server->runtime.loop);
     events_release(server->events);
+    own_sockets_close(&server->runtime.own_sockets);
     free(server->runtime.read_buffer);
     pid_file_release(&server->pid_file);
     free(server->pid_path);

@@ -181,6 +181,7 @@ static void stream_connection_connected(struct pool_connection *pooled, int desc
     connection->opened = now;
     connection->number = ++hub->connections;
     connection->read_turn = hub->runtime->turn.number; /* the target may have sent something already */
+    socket_user_timeout(descriptor, hub->settings->request_timeout);
     ev_io_init(&connection->watcher, stream_connection_ready, descriptor, 0);
     connection->watcher.data = connection;
     stream_connection_enter(connection, TURN_WRITE_TARGETS);

@@ -71,6 +71,11 @@ static size_t hub_opening(void *owner)
     return stream_pool_opening(&hub->pool);
 }
 
+static void hub_found(void *owner, const struct mux_finding *finding)
+{
+    stream_pool_found(finding->connection, finding, stream_now(owner));
+}
+
 static struct mux *hub_make_mux(struct stream_hub *hub)
 {
     static const struct mux_hooks hooks = {
@@ -78,6 +83,7 @@ static struct mux *hub_make_mux(struct stream_hub *hub)
         .opening = hub_opening,
         .requested = stream_record_request,
         .ended = stream_record_end,
+        .found = hub_found,
     };
     struct mux_settings plain = hub_plain(hub);
     return mux_create(&plain, &hooks, hub);
@@ -201,13 +207,15 @@ void stream_hub_rollback(struct stream_hub *hub)
     hub_give_back(hub, stream_descriptors(hub->settings) + stream_pool_extra(&hub->pool));
 }
 
-/* Options of a target's sockets count for those that are there. */
+/* Options of target connections count for those that are there. */
 static void hub_commit_connections(struct stream_hub *hub)
 {
     list_foreach(&hub->pool.connections, node)
     {
         struct pool_connection *pooled = list_entry(node, struct pool_connection, node);
         const struct target_settings *next = pooled->target->next_settings;
+        if (pooled->state != POOL_CONNECTING)
+            socket_user_timeout(stream_connection_of(pooled)->watcher.fd, hub->settings->request_timeout);
         if (next != NULL && pooled->state != POOL_CONNECTING)
             socket_keep_alive(stream_connection_of(pooled)->watcher.fd,
                               next->keep_alive.enabled ? next->keep_alive.idle : 0, next->keep_alive.interval,

@@ -1,4 +1,4 @@
-#include "stream/stream_pool.h"
+#include "stream/stream_pool_parts.h"
 
 #include "stream/pool_count.h"
 #include "stream/pool_turn.h"
@@ -16,12 +16,7 @@ struct pool_snapshot {
     bool works; /* it has a connection that can be used, now or later */
 };
 
-static struct pool_connection *connection_of(struct list_node *node)
-{
-    return list_entry(node, struct pool_connection, node);
-}
-
-static void pool_touch(struct stream_pool *pool)
+void stream_pool_touch(struct stream_pool *pool)
 {
     pool->changed = true;
     pool->driver->touch(pool->owner);
@@ -43,7 +38,7 @@ static void connection_enter(struct pool_connection *connection, enum pool_state
         pool->attempts--;
     timeout_stop(&connection->probation);
     connection->state = state;
-    pool_touch(pool);
+    stream_pool_touch(pool);
 }
 
 /* Whether it can take a request now; notes that it could. */
@@ -53,9 +48,15 @@ static bool connection_has_room(struct pool_connection *connection, int64_t now)
     if (has_room && !connection->was_ready) {
         connection->was_ready = true;
         connection->ready_since = now;
-        pool_touch(connection->pool); /* there is one that can be used, perhaps again */
+        stream_pool_touch(connection->pool); /* there is one that can be used, perhaps again */
     }
     return has_room;
+}
+
+/* One to a sick target has one request of each client at a time. */
+static void connection_trust(struct pool_connection *connection, int64_t now)
+{
+    mux_connection_set_wary(connection->mux, connection->target->health.is_sick, now);
 }
 
 static void connection_mark_healthy(struct pool_connection *connection)
@@ -66,19 +67,17 @@ static void connection_mark_healthy(struct pool_connection *connection)
     target_succeed(connection->target);
 }
 
-/* It takes no new request; it ends when the last answer is in. */
-static void connection_retire(struct pool_connection *connection, int64_t now)
+void stream_pool_retire(struct pool_connection *connection, int64_t now)
 {
     if (connection->mux == NULL || connection->retired)
         return;
     connection->retired = true;
     mux_connection_retire(connection->mux,
                           target_is_draining(connection->target) ? REASON_DRAINED : REASON_REPLACED, now);
-    pool_touch(connection->pool);
+    stream_pool_touch(connection->pool);
 }
 
-/* The one place where connections end. The target does not learn why. */
-static void connection_end(struct pool_connection *connection, int64_t now)
+void stream_pool_end(struct pool_connection *connection, int64_t now)
 {
     struct target *target = connection->target;
     bool was_connected = connection->state != POOL_CONNECTING;
@@ -120,9 +119,22 @@ static void connection_evaluate(struct pool_connection *connection, int64_t now)
     target_fail(connection->target, reason, explanation, now);
 }
 
-void stream_pool_answered(struct pool_connection *connection)
+void stream_pool_found(struct pool_connection *connection, const struct mux_finding *finding, int64_t now)
 {
-    connection_mark_healthy(connection);
+    struct target *target = connection->target;
+    if (finding->verdict == MUX_WORKS) {
+        connection_mark_healthy(connection);
+        health_worked(target, finding->origin, finding->part, now);
+    } else if (!target_is_retired(target)) {
+        const struct health_fault fault = {
+            .reason = finding->reason,
+            .text = finding->explanation,
+            .is_told_only = finding->verdict == MUX_BROKEN,
+            .client = finding->origin,
+            .part = finding->part,
+        };
+        health_failed(target, &fault, now);
+    }
 }
 
 void stream_pool_progress(struct pool_connection *connection, int64_t now)
@@ -132,7 +144,7 @@ void stream_pool_progress(struct pool_connection *connection, int64_t now)
         return;
     if (connection->state == POOL_PROBATION && !target_is_retired(connection->target))
         connection_evaluate(connection, now);
-    connection_end(connection, now);
+    stream_pool_end(connection, now);
 }
 
 static void connection_attempted(void *data, struct target *target, int descriptor, int64_t now)
@@ -141,7 +153,7 @@ static void connection_attempted(void *data, struct target *target, int descript
     struct stream_pool *pool = connection->pool;
     connection->attempt = NULL;
     if (descriptor == -1) {
-        connection_end(connection, now);
+        stream_pool_end(connection, now);
         return;
     }
     connection_enter(connection, POOL_PROBATION);
@@ -151,33 +163,34 @@ static void connection_attempted(void *data, struct target *target, int descript
     pool->driver->connected(connection, descriptor, now);
     connection->mux = mux_connection_open(pool->mux, connection, target_settles(target, now), now);
     if (connection->mux != NULL) {
+        connection_trust(connection, now);
         timeout_start(&pool->probation, &connection->probation, now);
         return;
     }
     target_fail(target, REASON_INTERNAL, "memory is short", now);
-    connection_end(connection, now);
+    stream_pool_end(connection, now);
 }
 
-/* Starts to connect. False when memory is short. */
-static bool pool_connect(struct stream_pool *pool, struct target *target, int64_t now)
+bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_t now)
 {
     struct pool_connection *connection = pool->driver->create(pool->owner);
     if (connection == NULL)
         return false;
     connection->pool = pool;
     connection->target = target;
+    connection->is_for_trial = health_is_left_out(target);
     pool->attempts++;
     list_append(&pool->connections, &connection->node);
     connection->attempt = target_connect(target, connection_attempted, connection);
     if (connection->attempt != NULL)
         return true;
-    connection_end(connection, now);
+    stream_pool_end(connection, now);
     return false;
 }
 
 /* ---- Choice ---- */
 
-static bool pool_has_slot(const struct stream_pool *pool, const struct target *target, bool *by_others)
+bool stream_pool_has_slot(const struct stream_pool *pool, const struct target *target, bool *by_others)
 {
     return slot_has_room(target, (int64_t)pool_limit(pool->settings, target->settings), by_others);
 }
@@ -188,7 +201,7 @@ static bool pool_may_open(const struct stream_pool *pool, struct target *target)
     bool by_others;
     if (pool->is_closing || target->state != TARGET_UP)
         return false;
-    bool has_slot = pool_has_slot(pool, target, &by_others);
+    bool has_slot = stream_pool_has_slot(pool, target, &by_others);
     if (by_others && !pool->is_warming)
         slot_wait(target, (int64_t)pool_limit(pool->settings, target->settings));
     return has_slot;
@@ -196,7 +209,7 @@ static bool pool_may_open(const struct stream_pool *pool, struct target *target)
 
 static void pool_open(struct stream_pool *pool, struct target *target, int64_t now)
 {
-    if (!pool_connect(pool, target, now))
+    if (!stream_pool_connect(pool, target, now))
         target_fail(target, REASON_INTERNAL, "memory is short", now);
 }
 
@@ -207,7 +220,7 @@ static size_t pool_look(struct stream_pool *pool, struct pool_snapshot *snapshot
     memset(snapshots, 0, pool->targets->count * sizeof *snapshots);
     list_foreach(&pool->connections, node)
     {
-        struct pool_connection *connection = connection_of(node);
+        struct pool_connection *connection = stream_pool_connection(node);
         if (target_is_retired(connection->target))
             continue;
         struct pool_snapshot *snapshot = &snapshots[connection->target->index];
@@ -232,7 +245,7 @@ static bool pool_has_regular(const struct stream_pool *pool, const struct pool_s
 {
     for (size_t i = 0; i < pool->targets->count; i++) {
         const struct target *target = pool->targets->targets[i];
-        if (!target->settings->backup && target->settings->weight > 0 &&
+        if (!target->settings->backup && target->settings->weight > 0 && !health_is_left_out(target) &&
             (target->state == TARGET_UP || snapshots[i].works))
             return true;
     }
@@ -247,7 +260,7 @@ static size_t pool_candidates(const struct stream_pool *pool, const struct pool_
     size_t count = 0;
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
-        if (target->settings->backup != backup || target->settings->weight == 0)
+        if (target->settings->backup != backup || target->settings->weight == 0 || health_is_left_out(target))
             continue;
         target->load = snapshots[i].load;
         if (snapshots[i].best != NULL || (may_open && pool_may_open(pool, target)))
@@ -301,7 +314,7 @@ static struct target *pool_first_up(const struct stream_pool *pool)
     struct target *backup = NULL;
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
-        if (target->state != TARGET_UP || target->settings->weight == 0)
+        if (!target_takes_work(target))
             continue;
         if (!target->settings->backup)
             return target;
@@ -317,29 +330,19 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
 {
     list_foreach(&pool->connections, node)
     {
-        struct pool_connection *connection = connection_of(node);
-        if (connection->mux != NULL)
-            return connection_has_room(connection, now) ? connection : NULL;
+        struct pool_connection *connection = stream_pool_connection(node);
+        bool is_left_out = health_is_left_out(connection->target);
+        bool may_be_used =
+            !is_left_out && connection->target->settings->weight > 0; /* else it is about to go */
+        if (connection->mux == NULL || (is_left_out && connection->is_for_trial))
+            continue;
+        return may_be_used && connection_has_room(connection, now) ? connection : NULL;
     }
     struct target *target = pool_first_up(pool);
     if (target != NULL && pool_may_open(pool, target))
         pool_open(pool, target, now);
     return NULL;
 }
-
-struct mux_connection *stream_pool_choose(struct stream_pool *pool, const struct address *client, int64_t now)
-{
-    struct pool_connection *connection =
-        pool->is_fifo ? pool_choose_only(pool, now) : pool_choose_any(pool, client, now);
-    return connection == NULL ? NULL : connection->mux;
-}
-
-size_t stream_pool_opening(const struct stream_pool *pool)
-{
-    return pool->attempts;
-}
-
-/* ---- Review ---- */
 
 /* A connection is not to be used if its target drains, or while there is one that comes before it. In fifo that is any
  * one before it, in funnel one that is no backup. */
@@ -355,6 +358,62 @@ static bool pool_is_replaced(const struct stream_pool *pool, const struct target
     return pool->is_fifo && first->index < target->index;
 }
 
+/* The connection by which this request is to try a sick target, if it has nothing to do. If there is none, one is opened
+ * for a later request. */
+static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struct target *target, int64_t now)
+{
+    struct pool_connection *chosen = NULL;
+    bool is_there = false;
+    list_foreach(&pool->connections, node)
+    {
+        struct pool_connection *connection = stream_pool_connection(node);
+        if (connection->target != target)
+            continue;
+        if (connection->mux != NULL && mux_connection_load(connection->mux) > 0)
+            return NULL;
+        is_there = true;
+        if (chosen == NULL && connection_has_room(connection, now))
+            chosen = connection;
+    }
+    if (chosen != NULL)
+        health_try(target, now);
+    else if (!is_there && pool_may_open(pool, target))
+        pool_open(pool, target, now);
+    return chosen;
+}
+
+/* Likewise, for all targets: of those that would get work if they were well. */
+static struct pool_connection *pool_choose_trials(struct stream_pool *pool, const struct address *client,
+                                                  int64_t now)
+{
+    for (size_t i = 0; i < pool->targets->count; i++) {
+        struct target *target = pool->targets->targets[i];
+        if (!health_is_left_out(target) || pool_is_replaced(pool, target, pool_first_up(pool)) ||
+            !health_may_try(target, health_client(client), now))
+            continue;
+        struct pool_connection *chosen = pool_choose_trial(pool, target, now);
+        if (chosen != NULL)
+            return chosen;
+    }
+    return NULL;
+}
+
+struct mux_connection *stream_pool_choose(struct stream_pool *pool, const struct address *client, int64_t now)
+{
+    struct pool_connection *connection = pool_choose_trials(pool, client, now);
+    if (connection != NULL)
+        return connection->mux;
+    connection = pool->is_fifo ? pool_choose_only(pool, now) : pool_choose_any(pool, client, now);
+    return connection == NULL ? NULL : connection->mux;
+}
+
+size_t stream_pool_opening(const struct stream_pool *pool)
+{
+    return pool->attempts;
+}
+
+/* ---- Review ---- */
+
 /* Gives connections up whose slots others want. */
 static void pool_release(struct stream_pool *pool, int64_t now)
 {
@@ -363,7 +422,7 @@ static void pool_release(struct stream_pool *pool, int64_t now)
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct pool_connection *over = pool_turn_over(pool, pool->targets->targets[i], now);
         if (over != NULL)
-            connection_retire(over, now);
+            stream_pool_retire(over, now);
     }
 }
 
@@ -373,7 +432,7 @@ bool stream_pool_is_held(const struct stream_pool *pool)
         return true;
     list_foreach(&pool->connections, node)
     {
-        if (pool->is_fifo && target_is_draining(connection_of(node)->target))
+        if (pool->is_fifo && target_is_draining(stream_pool_connection(node)->target))
             return true;
     }
     return false;
@@ -409,7 +468,7 @@ static bool pool_is_down(struct stream_pool *pool)
         return false;
     list_foreach(&pool->connections, node)
     {
-        const struct pool_connection *connection = connection_of(node);
+        const struct pool_connection *connection = stream_pool_connection(node);
         if (connection->was_ready && !connection->retired && !mux_connection_is_over(connection->mux))
             return false;
     }
@@ -429,9 +488,13 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
     const struct target *first = pool_first_up(pool);
     list_foreach(&pool->connections, node)
     {
-        struct pool_connection *connection = connection_of(node);
-        if (connection->is_extra || pool_is_replaced(pool, connection->target, first))
-            connection_retire(connection, now);
+        struct pool_connection *connection = stream_pool_connection(node);
+        const struct target *target = connection->target;
+        bool is_left_out = health_is_left_out(target) && !connection->is_for_trial;
+        if (connection->is_extra || is_left_out || pool_is_replaced(pool, target, first))
+            stream_pool_retire(connection, now);
+        else if (connection->mux != NULL)
+            connection_trust(connection, now);
     }
     mux_set_down(pool->mux, pool_is_down(pool), now);
     target_set_begin_asking(pool->targets);
@@ -457,107 +520,4 @@ void stream_pool_tick(struct stream_pool *pool, int64_t now)
         else /* its handshake still runs, or `connect_delay` */
             timeout_start(&pool->probation, timeout, now);
     }
-}
-
-/* ---- What the targets tell ---- */
-
-/* Targets whose back-off has passed are tried, whether or not somebody waits, and the connection is kept. If
- * there is no memory, or clients still wait for first attempts, the target waits once more. */
-static void pool_targets_usable(void *owner, int64_t now)
-{
-    struct stream_pool *pool = owner;
-    for (size_t i = 0; i < pool->targets->count; i++) {
-        struct target *target = pool->targets->targets[i];
-        bool by_others;
-        if (target->state != TARGET_RETRY || pool->is_warming)
-            continue;
-        if (pool_has_slot(pool, target, &by_others))
-            (void)pool_connect(pool, target, now);
-        else if (by_others && mux_waiting(pool->mux) > 0)
-            slot_wait(target, (int64_t)pool_limit(pool->settings, target->settings));
-        else
-            slot_forget(target);
-    }
-    pool_touch(pool);
-}
-
-static void pool_slot_wanted(void *owner)
-{
-    struct stream_pool *pool = owner;
-    pool->is_wanted = true;
-    pool_touch(pool);
-}
-
-/* Connections to addresses that the name does not have any more are replaced. */
-static void pool_looked_up(void *owner, struct target *target, const struct address *addresses, size_t count,
-                           int64_t now)
-{
-    struct stream_pool *pool = owner;
-    list_foreach(&pool->connections, node)
-    {
-        struct pool_connection *connection = connection_of(node);
-        bool found = connection->target != target;
-        for (size_t i = 0; i < count && !found; i++)
-            found = address_compare_host(&addresses[i], &connection->address) == 0;
-        if (!found)
-            connection_retire(connection, now);
-    }
-}
-
-const struct target_hooks stream_pool_hooks = {
-    .keeps_connections = true,
-    .usable = pool_targets_usable,
-    .looked_up = pool_looked_up,
-    .slot_wanted = pool_slot_wanted,
-};
-
-/* ---- Beginning, reload, end ---- */
-
-void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver, void *owner,
-                      struct mux *mux, const struct listener_settings *settings)
-{
-    *pool = (struct stream_pool){
-        .driver = driver, .owner = owner, .mux = mux, .settings = settings, .turn_due = TIMEOUT_NEVER
-    };
-    pool->is_fifo = settings->mode == MODE_FIFO;
-    list_init(&pool->connections);
-    timeout_list_init(&pool->probation, settings->retry_min);
-}
-
-bool stream_pool_prepare(struct stream_pool *pool, const struct listener_settings *settings,
-                         size_t *descriptors)
-{
-    if (!target_set_prepare(pool->targets, listener_settings_targets(settings)))
-        return false;
-    *descriptors = stream_pool_size(settings) + pool_count_extra(pool, settings, false);
-    return true;
-}
-
-void stream_pool_rollback(struct stream_pool *pool)
-{
-    target_set_rollback(pool->targets);
-}
-
-/* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
-void stream_pool_commit(struct stream_pool *pool, const struct listener_settings *settings, int64_t now)
-{
-    pool->settings = settings;
-    pool_count_extra(pool, settings, true);
-    target_set_commit(pool->targets, now);
-    timeout_list_change(&pool->probation, settings->retry_min, false, now);
-    list_foreach(&pool->connections, node)
-    {
-        struct pool_connection *connection = connection_of(node);
-        if (target_is_retired(connection->target) && connection->state == POOL_CONNECTING)
-            connection_end(connection, now);
-    }
-    pool_touch(pool);
-}
-
-void stream_pool_close(struct stream_pool *pool, int64_t now)
-{
-    struct list_node *node;
-    pool->is_closing = true;
-    while ((node = list_first(&pool->connections)) != NULL)
-        connection_end(connection_of(node), now);
 }

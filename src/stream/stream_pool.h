@@ -35,6 +35,7 @@ struct pool_connection {
     bool was_ready;                 /* it could take a request once */
     bool retired;                   /* it takes no new request */
     bool is_extra;                  /* since a reload there have been more than stream_pool_size() says */
+    bool is_for_trial;              /* its target was left out when it was made: a request is to try it */
 };
 
 /* What the pool has done for it. None of these calls the pool back from inside. */
@@ -91,8 +92,8 @@ struct mux_connection *stream_pool_choose(struct stream_pool *pool, const struct
                                           int64_t now);
 size_t stream_pool_opening(const struct stream_pool *pool);
 
-/* A request on this connection has had its answer. */
-void stream_pool_answered(struct pool_connection *connection);
+/* A request on this connection has shown something of its target. */
+void stream_pool_found(struct pool_connection *connection, const struct mux_finding *finding, int64_t now);
 
 /* Something has happened to this connection: to be called whenever the multiplexer says that it has changed. One
  * that is over ends here. */

@@ -75,11 +75,8 @@ void stream_record_end(void *, const struct mux_ending *ending)
     stream_record_counts(service->owner.counters, ending);
     if (client->events != NULL && ending->number > 0) /* 0: its bytes were not kept, after a reload */
         stream_record_event(client, connection, ending);
-    if (ending->answered) {
-        if (connection != NULL)
-            stream_pool_answered(connection);
+    if (ending->answered)
         return;
-    }
     if (ending->reason == REASON_INTERNAL)
         shortage_note(&service->hub->runtime->shortage, service->settings->name);
     if (log_enabled(LOG_KIND_DEBUG))

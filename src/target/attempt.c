@@ -199,9 +199,13 @@ static void attempt_retry_unix(struct ev_loop *loop, ev_timer *watcher, int even
 static void attempt_next_address(struct attempt *attempt)
 {
     while (attempt->next < attempt->count) {
-        attempt->descriptor = socket_connect(&attempt->addresses[attempt->next++]);
+        const struct address *address = &attempt->addresses[attempt->next++];
+        attempt->descriptor = socket_connect(address);
         if (attempt->descriptor != -1) {
-            attempt_wait(attempt, errno);
+            int error = errno;
+            own_sockets_connect(&target_loop_of(attempt->target->set)->runtime->own_sockets,
+                                attempt->descriptor, address, attempt->target->set->settings.listener);
+            attempt_wait(attempt, error);
             return;
         }
         attempt_note_failure(attempt, REASON_TARGET_REFUSED, strerror(errno));

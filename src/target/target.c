@@ -156,6 +156,7 @@ void target_set_commit(struct target_set *set, int64_t now)
             target_set_note_usable(set); /* there may be room for more now */
         }
         target_state_reconfigure(target, now);
+        health_reconfigure(target, now);
     }
     set->driver->committed(set);
     target_set_note_usable(set); /* there may be more slots, or a target whose address is at rest */
@@ -240,7 +241,8 @@ static size_t target_collect(struct target_set *set, bool backup, enum target_st
     *with_room = 0;
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
-        if (target->settings->backup != backup || target->settings->weight == 0 || target->state != state)
+        if (target->settings->backup != backup || target->settings->weight == 0 || target->state != state ||
+            health_is_left_out(target))
             continue;
         usable++;
         target->load = target->connections;
@@ -250,7 +252,30 @@ static size_t target_collect(struct target_set *set, bool backup, enum target_st
     return usable;
 }
 
-struct target *target_choose(struct target_set *set, const struct address *client)
+static bool target_set_has_regular(const struct target_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (target_takes_work(set->targets[i]) && !set->targets[i]->settings->backup)
+            return true;
+    return false;
+}
+
+/* A sick target that this client is to try: one that would have its turn if it were well. */
+static struct target *target_choose_trial(struct target_set *set, const struct address *client, int64_t now)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct target *target = set->targets[i];
+        if (!health_is_left_out(target) || target->settings->weight == 0 ||
+            (target->settings->backup && target_set_has_regular(set)) ||
+            !health_may_try(target, health_client(client), now) || !target_has_room(target))
+            continue;
+        health_try(target, now);
+        return target;
+    }
+    return NULL;
+}
+
+struct target *target_choose(struct target_set *set, const struct address *client, int64_t now)
 {
     static const struct {
         enum target_state state;
@@ -264,12 +289,15 @@ struct target *target_choose(struct target_set *set, const struct address *clien
     struct target *candidates[SETTINGS_MAX_TARGETS];
     size_t with_room = 0;
     target_set_begin_asking(set);
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    struct target *trial = target_choose_trial(set, client, now);
+    for (size_t i = 0; trial == NULL && i < sizeof order / sizeof order[0]; i++)
         if (target_collect(set, order[i].backup, order[i].state, candidates, &with_room) > 0)
             break;
     for (size_t i = 0; i < set->count; i++)
         if (!set->targets[i]->asks_for_slot)
             target_forget_slot(set->targets[i]);
+    if (trial != NULL)
+        return trial;
     return with_room == 0 ? NULL : balance_pick(set, candidates, with_room, client);
 }
 
@@ -510,18 +538,21 @@ void target_describe(const struct target *target, struct service_target *descrip
         [TARGET_TRYING] = "trying",
     };
     static const struct target_counters none;
-    bool is_untried =
-        target->state == TARGET_UP && (target->counters == NULL || target->counters->opened == 0);
+    const char *state = states[target->state];
+    if (target->state == TARGET_UP && target->health.is_sick)
+        state = "sick";
+    else if (target->state == TARGET_UP && (target->counters == NULL || target->counters->opened == 0))
+        state = "untried";
     *description = (struct service_target){
         .name = target->settings->name,
-        .state = target_is_draining(target) ? "draining"
-                 : is_untried               ? "untried"
-                                            : states[target->state],
+        .state = target_is_draining(target) ? "draining" : state,
         .failure = target->failure_text,
+        .failed = target->failed,
         .is_backup = target->settings->backup,
         .weight = target->settings->weight,
         .gauges = {
-            .usable = target->state == TARGET_UP,
+            .usable = target->state == TARGET_UP && !health_is_left_out(target),
+            .sick = target->health.is_sick,
             .connections = (uint64_t)target->connections,
             .in_flight = (uint64_t)target->connections,
         },

@@ -26,6 +26,7 @@
 #include "base/counters.h"
 #include "base/list.h"
 #include "net/service.h"
+#include "target/health.h"
 #include "target/target_settings.h"
 
 #define TARGET_NEVER INT64_MAX
@@ -60,8 +61,10 @@ struct target {
     const struct target_attempt *trial; /* TRYING: the one that decides; NULL: it has connected */
     struct target_name *name;           /* the driver's; NULL if the address is numeric or a path */
     struct address good_address;        /* the one that worked last: tried first */
-    enum reason failure;                /* why it is not up */
+    enum reason failure;                /* the newest one */
     char failure_text[160];
+    int64_t failed; /* when that was; 0: never */
+    struct target_health health;
     struct target_counters *counters; /* NULL before the first attempt: many targets never have one */
 };
 
@@ -95,6 +98,8 @@ struct target_driver {
     void (*committed)(struct target_set *set);
     /* The target came up, or went down: to be logged. */
     void (*changed)(const struct target *target);
+    /* What is to be logged, at warning or at info: the target became sick, or well, or failed in some way. */
+    void (*told)(const struct target *target, bool is_warning, const char *text);
     /* target_set_due() may be earlier than it was. */
     void (*wake)(struct target_set *set);
 };
@@ -166,10 +171,10 @@ bool target_set_is_held(const struct target_set *set);
 void target_set_begin_asking(struct target_set *set);
 void target_set_end_asking(struct target_set *set);
 
-/* Picks the target for a client as `balance` says: one that is up and has room; backup targets only while no
- * other is up; one that may be tried again only while none at all is up. NULL: none now, wait for
+/* Picks the target for a client as `balance` says: one that is up, not left out, and has room; backup targets only
+ * while there is no other; one that may be tried again only while none at all is up. NULL: none now, wait for
  * target_hooks.usable. */
-struct target *target_choose(struct target_set *set, const struct address *client);
+struct target *target_choose(struct target_set *set, const struct address *client, int64_t now);
 
 /* Starts connecting to a target. The result always comes later. NULL when memory is short: then nothing was
  * started. The caller has one descriptor reserved for it. */
@@ -217,6 +222,12 @@ const struct target *target_set_shown(const struct target_set *set, size_t index
 
 /* What the target is like now; in_flight is its connections, for owners who know better to correct. */
 void target_describe(const struct target *target, struct service_target *description);
+
+/* Whether it is up, and gets work. */
+static inline bool target_takes_work(const struct target *target)
+{
+    return target->state == TARGET_UP && target->settings->weight > 0 && !health_is_left_out(target);
+}
 
 static inline bool target_is_retired(const struct target *target)
 {

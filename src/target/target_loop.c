@@ -61,6 +61,14 @@ static void loop_changed(const struct target *target)
         log_warning(source, "target %s is down: %s", target->settings->name, target->failure_text);
 }
 
+static void loop_told(const struct target *target, bool is_warning, const char *text)
+{
+    if (is_warning)
+        log_warning(target->set->settings.listener, "%s", text);
+    else
+        log_info(target->set->settings.listener, "%s", text);
+}
+
 /* The set looks after itself from the loop, before the loop waits. */
 static void loop_wake(struct target_set *set)
 {
@@ -102,6 +110,7 @@ struct target_set *target_set_create(struct runtime *runtime, struct target_set_
         .probed = loop_probed,
         .committed = loop_committed,
         .changed = loop_changed,
+        .told = loop_told,
         .wake = loop_wake,
     };
     struct target_loop *loop = calloc(1, sizeof *loop);

@@ -42,13 +42,18 @@ void target_state_wait(struct target *target, int64_t now, int64_t retry_at)
     target->set->driver->wake(target->set);
 }
 
-int64_t target_state_back_off(struct target *target)
+int64_t target_state_spread(struct target *target, int64_t milliseconds)
 {
     uint64_t *jitter = &target->set->jitter; /* xorshift64 */
     *jitter ^= *jitter << 13;
     *jitter ^= *jitter >> 7;
     *jitter ^= *jitter << 17;
-    return target->retry_delay * (int64_t)(750 + *jitter % 501);
+    return milliseconds * (int64_t)(750 + *jitter % 501);
+}
+
+int64_t target_state_back_off(struct target *target)
+{
+    return target_state_spread(target, target->retry_delay);
 }
 
 void target_state_reconfigure(struct target *target, int64_t now)
@@ -73,15 +78,21 @@ void target_state_succeeded(struct target *target)
         target_state_enter(target, TARGET_UP);
 }
 
+void target_state_note(struct target *target, enum reason reason, const char *text, int64_t now)
+{
+    target->failure = reason;
+    target->failed = now;
+    snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
+}
+
 void target_state_failed(struct target *target, const struct target_attempt *attempt, enum reason reason,
                          const char *text, int64_t now)
 {
+    target_state_note(target, reason, text, now);
     bool decides = target->state == TARGET_TRYING && target->trial == attempt;
     if (target->state != TARGET_UP && !decides)
         return; /* one of several attempts that ran when the first of them failed, or of a retired target */
     int64_t longest = target->set->settings.retry_max;
-    target->failure = reason;
-    snprintf(target->failure_text, sizeof target->failure_text, "%s", text);
     target_state_wait(target, now, now + target_state_back_off(target));
     target->retry_delay = target->retry_delay > longest / 2 ? longest : target->retry_delay * 2;
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define TOLERANCE 20
@@ -85,6 +86,47 @@ static void limit_for_each_address(void **state)
     peer_expect_text(again, "e");
     close(again);
     close(one);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
+/* Whether a client that comes from this address is let in. */
+static bool is_let_in(const char *address, unsigned port)
+{
+    int client = peer_connect_from(address, "127.0.0.1", port);
+    char byte;
+    bool is_in = peer_readable(client, 5000) && recv(client, &byte, 1, 0) == 1;
+    close(client);
+    return is_in;
+}
+
+/* No more than `rate`, and so many for each second that it took. */
+static void require_rate(unsigned count, unsigned rate, int64_t begin, struct place place)
+{
+    if (count > rate + rate * (double)(test_now() - begin + TOLERANCE) / 1000)
+        test_fail_at(place, "%u came in %d ms", count, (int)(test_now() - begin));
+}
+
+static void clients_that_come_too_fast_are_closed(void **state)
+{
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", 0, "e");
+    struct proximux *proximux = proximux_start_between(
+        *state, port, echo_port(echo), "connection_rate = 4; connection_rate_per_address = 2;");
+    int64_t begin = test_now();
+    unsigned one = 0, other = 0;
+
+    for (unsigned i = 0; i < 20; i++)
+        one += is_let_in("127.0.0.1", port);
+    assert_true(one >= 2);
+    require_rate(one, 2, begin, HERE);
+    assert_true(is_let_in("127.0.0.2", port)); /* there is room for those of other addresses */
+    for (unsigned i = 0; i < 30; i++)
+        other += is_let_in(i % 2 == 0 ? "127.0.0.3" : "127.0.0.4", port);
+    require_rate(one + 1 + other, 4, begin, HERE);
+    proximux_wait_log(proximux, "refused: over_rate");
+    while (!is_let_in("127.0.0.1", port)) /* those who were refused do not count */
+        test_require(test_now() - begin < 10000, "nobody is let in any more");
     proximux_stop(proximux);
     echo_stop(echo);
 }
@@ -230,6 +272,7 @@ int main(void)
         fixture_test(further_clients_are_closed_at_once),
         fixture_test(refused_clients_do_not_flood_the_log),
         fixture_test(limit_for_each_address),
+        fixture_test(clients_that_come_too_fast_are_closed),
         fixture_test(waiting_clients_count_too),
         fixture_test(silence_ends_a_session),
         fixture_test(sessions_are_silent_as_long_as_they_like),

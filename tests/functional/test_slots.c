@@ -340,6 +340,37 @@ static void one_slot_survives_reloads(void **state)
     echo_stop(device);
 }
 
+/* ---- Listeners that lead to each other ---- */
+
+static void loop_is_noticed_and_a_chain_is_none(void **state)
+{
+    unsigned ports[2] = { peer_free_port(), peer_free_port() };
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    static const char two[] =
+        "listeners = ( { name = \"one\"; listen = \"127.0.0.1:%u\"; targets = \"127.0.0.1:%u\"; },"
+        "{ name = \"two\"; listen = \"127.0.0.1:%u\"; targets = \"127.0.0.1:%u\"; } );";
+    struct proximux *proximux = proximux_start(*state, two, ports[0], ports[1], ports[1], ports[0]);
+
+    for (size_t i = 0; i < 2; i++) {
+        int client = peer_connect("127.0.0.1", ports[0]);
+        peer_expect_closed(client);
+        close(client);
+    }
+    proximux_wait_log(proximux, "one: a connection to a target of \"two\" comes back here");
+    proximux_wait_log_times(proximux, " ended: ", 4); /* each client's, and the one that it has caused */
+    assert_int_equal(proximux_log_count(proximux, "comes back here"), 1);
+    test_require(proximux_log_count(proximux, " ended: ") <= 8, "more sessions than two clients cause");
+
+    /* the other one's target is another one now */
+    reload(proximux, two, ports[0], ports[1], ports[1], echo_port(echo));
+    int client = peer_connect("127.0.0.1", ports[0]);
+    peer_send_text(client, "through both");
+    peer_expect_text(client, "through both");
+    close(client);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +378,7 @@ int main(void)
         fixture_test(options_change_without_a_loss),
         fixture_test(three_listeners_take_turns_at_one_slot),
         fixture_test(one_slot_survives_reloads),
+        fixture_test(loop_is_noticed_and_a_chain_is_none),
     };
 
     return cmocka_run_group_tests_name("slots", tests, NULL, NULL);

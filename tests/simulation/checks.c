@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* That a priority has, while lower ones wait, before one of these has one. */
+#define TURNS_IN_ROW 9
+
 static bool client_is_stuck(const struct client *client)
 {
     return client->reads_late || client->sends_late;
@@ -272,6 +275,8 @@ void check_ended(void *owner, const struct mux_ending *ending)
     request->answered = ending->answered;
     request->reason = ending->reason;
     request->ended_step = world->steps;
+    if (!ending->answered)
+        check_forget_turns(world);
     if (!request->error_made)
         request->over_at = world->steps;
     world->coverage->exchanges++;
@@ -498,8 +503,8 @@ static void check_room(const struct connection *connection, const struct request
                   request->number, request->client->number);
     if (request->bytes.length < world->least.buffer_limit) { /* else it was given its place earlier */
         world_require(world,
-                      connection->silent_in_a_row < 3 || request->completed_step <= connection->silent_step,
-                      "connection %u: a request after three without an answer", connection->number);
+                      connection->silent_in_a_row < 2 || request->completed_step <= connection->silent_step,
+                      "connection %u: a request after two without an answer", connection->number);
         world_require(world, !connection->retired || request->completed_step <= connection->retired_step,
                       "connection %u: a request after it was retired", connection->number);
     }
@@ -516,6 +521,81 @@ static size_t client_in_flight(const struct client *client)
     return count;
 }
 
+void check_forget_turns(struct world *world)
+{
+    for (size_t i = 0; i < MUX_PRIORITIES; i++) {
+        world->turns[i] = TURNS_IN_ROW;
+        world->behind[i] = 0;
+    }
+}
+
+/* Whether a client certainly has had a request in the queue, and could be sent to, since before this step. */
+static bool client_waits_since(const struct client *client, unsigned long step)
+{
+    for (size_t i = 0; client->state == CLIENT_HERE && i < client->count; i++) {
+        const struct request *waiting = &client->requests[i];
+        if (request_is_for_target(waiting) && waiting->connection == NULL && !waiting->ended &&
+            !waiting->error_made)
+            return waiting->complete && waiting->completed_step < step && client->busy_at < step &&
+                   client->sent_step < step && client_in_flight(client) == 0;
+    }
+    return false;
+}
+
+static bool priority_waits_since(const struct world *world, unsigned priority, unsigned long step)
+{
+    for (size_t i = 0; i < world->client_count; i++)
+        if (world->clients[i].door != NULL && world->clients[i].door->priority == priority &&
+            client_waits_since(&world->clients[i], step))
+            return true;
+    return false;
+}
+
+/* One connection: a lower priority passes a higher one only after nine turns of that. */
+static void check_passes(struct world *world, const struct request *request)
+{
+    unsigned own = request->client->door->priority;
+    for (unsigned i = own + 1; i < MUX_PRIORITIES; i++) {
+        if (!priority_waits_since(world, i, request->completed_step))
+            continue;
+        coverage_count(world->coverage, SITUATION_LOWER_PRIORITY);
+        world_require(world, world->turns[i] >= TURNS_IN_ROW,
+                      "request %u of client %u goes before priority %u, which has had %u turns",
+                      request->number, request->client->number, i, world->turns[i]);
+        world->turns[i] = 0;
+    }
+}
+
+/* One connection: a lower priority that waits gets one of ten turns, here if there are two of them. Some may be on their
+ * way that were handed out before. */
+static void check_starving(struct world *world, unsigned own)
+{
+    for (unsigned i = 0; i < MUX_PRIORITIES; i++) {
+        if (i >= own || !priority_waits_since(world, i, world->begun_step)) {
+            world->behind[i] = 0;
+            continue;
+        }
+        coverage_count(world->coverage, SITUATION_PRIORITY);
+        world->behind[i]++;
+        world_require(world, world->doors_used > 2 || world->behind[i] <= TURNS_IN_ROW + world->most.depth,
+                      "priority %u has no turn while %u go to priority %u", i, world->behind[i], own);
+    }
+}
+
+static void check_priorities(const struct connection *connection, const struct request *request)
+{
+    struct world *world = connection->world;
+    unsigned own = request->client->door->priority;
+    bool was_moved = request->chosen != NULL && request->chosen != connection;
+    if (!world->settings.in_order || !world->single)
+        return;
+    if (!was_moved && request->complete && request->bytes.length < world->least.buffer_limit)
+        check_passes(world, request);
+    check_starving(world, own);
+    world->turns[own]++;
+    world->begun_step = world->steps;
+}
+
 /* One connection: what became complete first goes first, unless its client may not be sent to. */
 static void check_fifo(const struct connection *connection, const struct request *request)
 {
@@ -526,7 +606,8 @@ static void check_fifo(const struct connection *connection, const struct request
         return;
     for (size_t i = 0; i < world->client_count; i++) {
         const struct client *other = &world->clients[i];
-        if (other == request->client || other->state != CLIENT_HERE)
+        if (other == request->client || other->state != CLIENT_HERE ||
+            other->door->priority != request->client->door->priority)
             continue;
         for (size_t j = 0; j < other->count; j++) {
             const struct request *waiting = &other->requests[j];
@@ -548,7 +629,7 @@ static void check_fifo(const struct connection *connection, const struct request
 
 void check_request_begins(struct connection *connection, struct request *request)
 {
-    const struct world *world = connection->world;
+    struct world *world = connection->world;
     const struct client *client = request->client;
     size_t start = request->number == 0 ? 0 : client->ends[request->number - 1];
     world_require(world, request->connection == NULL, "request %u of client %u is sent twice",
@@ -570,6 +651,7 @@ void check_request_begins(struct connection *connection, struct request *request
     check_earlier(connection, request);
     check_room(connection, request);
     check_fifo(connection, request);
+    check_priorities(connection, request);
     if (request->chosen != NULL && request->chosen != connection)
         coverage_count(world->coverage, SITUATION_MOVED);
 }
@@ -599,6 +681,7 @@ void check_choose(struct client *client, struct connection *connection)
 void check_connection_gone(struct connection *connection)
 {
     struct world *world = connection->world;
+    check_forget_turns(world);
     if (world->dialect->has_turns)
         return;
     for (size_t i = 0; i < world->client_count; i++) {

@@ -174,6 +174,9 @@ static bool client_arrive(struct client *client)
     world_trace(world, "client %u comes, with %zu requests", client->number, client->count);
     client->mux_client = mux_client_open(world->mux, client, client->number, world->now);
     world_require(world, client->mux_client != NULL, "no memory");
+    struct mux_door *door = &world->doors[(client->number + world->seed) % world->doors_used];
+    mux_client_set_door(client->mux_client, door);
+    client->door = door;
     client->state = CLIENT_HERE;
     client->first_since = world->now;
     world->coverage->clients++;

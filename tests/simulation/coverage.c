@@ -8,8 +8,8 @@ static const char *const situation_words[SITUATION_COUNT] = {
 #undef SITUATION_WORDS
 };
 
-/* Reasons by which an exchange can't end here: whoever connects is no part of the multiplexer, nor are
- * modules, an idle connection has no exchange, and memory never runs short. */
+/* Reasons by which an exchange can't end here: whoever connects, and knows which targets are down, is no part of the
+ * multiplexer, nor are modules, a connection that is idle or replaced has no exchange, and memory never runs short. */
 static bool coverage_is_impossible(enum reason reason)
 {
     switch (reason) {
@@ -18,6 +18,8 @@ static bool coverage_is_impossible(enum reason reason)
     case REASON_INACTIVITY:
     case REASON_MODULE:
     case REASON_INTERNAL:
+    case REASON_TARGET_DOWN:
+    case REASON_REPLACED:
         return true;
     default:
         return false;

@@ -47,6 +47,8 @@
     X(IDLE_CLIENT_CLOSED, "idle client closed")                                                              \
     X(HUNG, "waited for what hung, with its timeout disabled")                                               \
     X(FIFO_ORDER, "order of the fifo compared")                                                              \
+    X(PRIORITY, "priorities compared")                                                                       \
+    X(LOWER_PRIORITY, "turn of a lower priority while a higher one waited")                                  \
     X(TURN, "turn of raw answered")                                                                          \
     X(NEW_SETTINGS, "reload that changed settings")
 

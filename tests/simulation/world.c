@@ -194,9 +194,18 @@ static void choose_settings(struct world *world)
     settings->abort_on_close = random_chance(random, 40);
     world->retires = random_chance(random, 15);
     world->single = settings->in_order;
+    world->doors_used = 1 + world->seed % DOORS;
     world->target_count = random_between(random, 1, TARGETS_MAX);
     for (size_t i = 0; i < world->target_count; i++)
         world->targets[i].limit = world->single ? 1 : random_between(random, 1, CONNECTIONS_MAX);
+}
+
+/* Mostly they are different ones. */
+static void choose_priorities(struct world *world, size_t number)
+{
+    for (size_t i = 0; i < DOORS; i++)
+        mux_door_set_priority(world->mux, &world->doors[i], (unsigned)((i * 3 + number) % MUX_PRIORITIES),
+                              world->now);
 }
 
 /* ---- Time ---- */
@@ -316,6 +325,8 @@ static void world_reload(struct world *world)
                                     ? random_between(&world->random, 2, 12)
                                     : 1;
         widen_settings(world);
+        check_forget_turns(world);
+        choose_priorities(world, random_below(&world->random, MUX_PRIORITIES));
         coverage_count(world->coverage, SITUATION_NEW_SETTINGS);
     }
     mux_reconfigure(world->mux, &world->settings, world->now);
@@ -412,6 +423,7 @@ void world_run(struct world *world)
     world->most = world->settings;
     world->mux = mux_create(&world->settings, &hooks, world);
     world_require(world, world->mux != NULL, "no memory");
+    choose_priorities(world, world->seed);
     world_storm(world);
     world_trace(world, "calm");
     world->calm = true;

@@ -19,6 +19,7 @@
 #define CONNECTIONS_MAX      3 /* of one target, at a time */
 #define OPEN_CONNECTIONS_MAX (TARGETS_MAX * CONNECTIONS_MAX)
 #define REQUESTS_MAX         24 /* of one client */
+#define DOORS                3
 #define INTERIMS_MAX         2
 #define REQUEST_MAP_SLOTS    4096
 #define NOT_ANSWERING        SIZE_MAX
@@ -146,6 +147,7 @@ struct client {
     uint32_t number;
     enum client_state state;
     int64_t arrives;
+    const struct mux_door *door;
     struct mux_client *mux_client;
 
     struct request requests[REQUESTS_MAX];
@@ -329,6 +331,11 @@ struct world {
     size_t requests_max;              /* of a client */
     unsigned long completed;          /* requests so far */
     unsigned long last_place;         /* fifo: place of the last one that went out */
+    struct mux_door doors[DOORS];
+    size_t doors_used;
+    unsigned turns[MUX_PRIORITIES];  /* fifo: requests that went out since a lower priority passed this one */
+    unsigned behind[MUX_PRIORITIES]; /* fifo: of higher ones, in a row, while one of this priority waited */
+    unsigned long begun_step;        /* when a request reached a target last */
     struct request_slot map[REQUEST_MAP_SLOTS];
 };
 
@@ -418,6 +425,9 @@ void check_client_gone(struct client *client);
 
 /* A connection was closed. */
 void check_connection_gone(struct connection *connection);
+
+/* Turns can't be counted over this: requests have come to nothing, or other settings into force. */
+void check_forget_turns(struct world *world);
 
 /* A request begins at this target connection. */
 void check_request_begins(struct connection *connection, struct request *request);

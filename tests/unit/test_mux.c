@@ -124,6 +124,8 @@ struct bench {
     size_t endings;
     size_t answered;
     enum reason last_reason;
+    struct mux_finding found[16];
+    size_t found_count;
 };
 
 static struct mux_connection *choose(void *owner, void *client)
@@ -151,6 +153,12 @@ static void ended(void *owner, const struct mux_ending *ending)
         bench->last_reason = ending->reason;
 }
 
+static void found(void *owner, const struct mux_finding *finding)
+{
+    struct bench *bench = owner;
+    bench->found[bench->found_count++ % 16] = *finding;
+}
+
 static const struct mux_settings usual = {
     .depth = 1,
     .pipeline_depth = 16,
@@ -170,7 +178,9 @@ static const struct mux_settings usual = {
     .max_requests = -1,
 };
 
-static const struct mux_hooks bench_hooks = { .choose = choose, .opening = opening, .ended = ended };
+static const struct mux_hooks bench_hooks = {
+    .choose = choose, .opening = opening, .ended = ended, .found = found
+};
 
 static void bench_start_with(struct bench *bench, struct mux_settings settings,
                              const struct protocol *protocol)
@@ -1006,15 +1016,182 @@ static void clients_that_take_nothing_are_not_in_the_queue(void **state)
     settle(&bench);
     mux_connection_bytes(bench.connections[0], "a long answer\n", 14, bench.now); /* which nobody takes */
     assert_int_equal(mux_waiting(bench.mux), 1);
-    assert_null(bench.mux->order.first);
+    assert_null(bench.mux->lines[0].order.first);
     open_client(&bench, 1);
     mux_client_bytes(bench.clients[1], "next\n", 5, bench.now);
     assert_true(slice_equal(mux_connection_output(bench.connections[0]), SLICE("next\n")));
     settle(&bench); /* it takes its answer, and its next request is in its place again */
-    assert_non_null(bench.mux->order.first);
+    assert_non_null(bench.mux->lines[0].order.first);
     answer(&bench, 0, "A\n");
     answer(&bench, 0, "2\n");
     assert_string_equal(bench.asked[0], "1\nnext\n2\n3\n");
+    bench_stop(&bench);
+}
+
+/* Has a client of its own by each door, of which the later ones have the higher priority. */
+static void open_doors(struct bench *bench, struct mux_door *doors, size_t count, unsigned step)
+{
+    for (size_t i = 0; i < count; i++) {
+        doors[i] = (struct mux_door){ 0 };
+        mux_door_set_priority(bench->mux, &doors[i], (unsigned)i * step, bench->now);
+        open_client(bench, i);
+        mux_client_set_door(bench->clients[i], &doors[i]);
+    }
+}
+
+static void ask_often(struct bench *bench, size_t i, size_t times)
+{
+    const char request[] = { (char)('a' + i), '\n', '\0' };
+    while (times-- > 0)
+        ask(bench, i, request);
+}
+
+static size_t count_of(const char *text, char wanted)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++)
+        count += *text == wanted;
+    return count;
+}
+
+static void higher_priorities_go_first(bool in_order)
+{
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    settings.pipeline_depth = 64;
+    settings.in_order = in_order;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 2, 9);
+    ask_often(&bench, 0, 3);
+    ask_often(&bench, 1, 20);
+    assert_int_equal(doors[0].waiting, 1);
+    open_connection(&bench);
+    assert_int_equal(doors[1].in_flight, 1);
+    for (size_t i = 0; i < 23; i++)
+        answer(&bench, 0, "-\n");
+    assert_string_equal(bench.asked[0], "b\nb\nb\nb\nb\nb\nb\nb\nb\na\n"
+                                        "b\nb\nb\nb\nb\nb\nb\nb\nb\na\n"
+                                        "b\nb\na\n");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(doors[i].waiting, 0);
+        assert_int_equal(doors[i].in_flight, 0);
+    }
+    bench_stop(&bench);
+}
+
+static void of_ten_turns_one_goes_to_lower_priorities(void **state)
+{
+    (void)state;
+    higher_priorities_go_first(false);
+    higher_priorities_go_first(true);
+}
+
+static void lower_priorities_share_that_turn_likewise(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[3];
+    struct mux_settings settings = usual;
+    settings.pipeline_depth = 256;
+    settings.buffer_limit = 1024;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 3, 4);
+    ask_often(&bench, 0, 20);
+    ask_often(&bench, 1, 20);
+    ask_often(&bench, 2, 200);
+    open_connection(&bench);
+    for (size_t i = 1; i < 100; i++)
+        answer(&bench, 0, "-\n");
+    assert_int_equal(count_of(bench.asked[0], 'a'), 1);
+    assert_int_equal(count_of(bench.asked[0], 'b'), 9);
+    assert_int_equal(count_of(bench.asked[0], 'c'), 90);
+    bench_stop(&bench);
+}
+
+static void the_order_holds_within_a_priority(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[3];
+    struct mux_settings settings = usual;
+    settings.in_order = true;
+    settings.depth = 16;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 3, 1);
+    mux_client_set_door(bench.clients[1], &doors[0]);
+    ask(&bench, 0, "a1\n");
+    ask(&bench, 1, "b1\n");
+    ask(&bench, 0, "a2\n");
+    ask(&bench, 2, "c1\n");
+    ask(&bench, 1, "b2\n");
+    open_connection(&bench);
+    assert_string_equal(bench.asked[0], "c1\na1\nb1\na2\nb2\n");
+    assert_int_equal(doors[0].in_flight, 4);
+    bench_stop(&bench);
+}
+
+/* Who stands aside for its own connection is behind a higher priority once that has room. */
+static void who_stood_aside_waits_for_higher_priorities(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    settings.depth = 2;
+    bench_start(&bench, settings);
+    open_doors(&bench, doors, 2, 3);
+    open_connection(&bench);
+    ask(&bench, 0, "a1\na2\na3\n");
+    ask(&bench, 1, "b1\nb2\n");
+    assert_string_equal(bench.asked[0], "a1\na2\n");
+    answer(&bench, 0, "A1\n");
+    answer(&bench, 0, "A2\n");
+    assert_string_equal(bench.asked[0], "a1\na2\nb1\nb2\n");
+    answer(&bench, 0, "B1\n");
+    assert_string_equal(bench.asked[0], "a1\na2\nb1\nb2\na3\n");
+    bench_stop(&bench);
+}
+
+static void a_new_priority_counts_for_what_waits(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    for (int in_order = 0; in_order < 2; in_order++) {
+        settings.in_order = in_order != 0;
+        bench_start(&bench, settings);
+        open_doors(&bench, doors, 2, 3);
+        ask(&bench, 0, "a1\n");
+        ask(&bench, 1, "b1\n");
+        mux_door_set_priority(bench.mux, &doors[0], 7, bench.now);
+        open_connection(&bench);
+        assert_string_equal(bench.asked[0], "a1\n");
+        answer(&bench, 0, "A1\n");
+        assert_string_equal(bench.asked[0], "a1\nb1\n");
+        bench_stop(&bench);
+    }
+}
+
+/* The connection that is being made is for somebody else. */
+static void who_gave_up_behind_a_higher_priority_is_dropped(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_door doors[2];
+    struct mux_settings settings = usual;
+    settings.abort_on_close = true;
+    bench_start(&bench, settings);
+    bench.opening = 1;
+    open_doors(&bench, doors, 2, 3);
+    ask(&bench, 0, "a1\n");
+    ask(&bench, 1, "b1\n");
+    mux_client_end(bench.clients[1], bench.now);
+    assert_int_equal(bench.endings, 0);
+    mux_client_end(bench.clients[0], bench.now);
+    assert_int_equal(bench.endings, 1);
+    assert_int_equal(bench.last_reason, REASON_CLIENT_CLOSED);
     bench_stop(&bench);
 }
 
@@ -1192,11 +1369,152 @@ static void a_client_that_stops_in_a_long_request_has_its_time(void **state)
     bench_stop(&bench);
 }
 
+/* ---- What requests show of their target ---- */
+
+/* The last finding is this one, of a client that came from there. */
+static void expect_found(struct bench *bench, size_t count, enum mux_verdict verdict, uint64_t origin)
+{
+    assert_int_equal(bench->found_count, count);
+    assert_int_equal(bench->found[(count - 1) % 16].verdict, verdict);
+    assert_int_equal(bench->found[(count - 1) % 16].origin, origin);
+}
+
+/* One client from 7, one connection, one request. */
+static void bench_begin_request(struct bench *bench, struct mux_settings settings)
+{
+    bench_start(bench, settings);
+    open_client(bench, 0);
+    mux_client_set_origin(bench->clients[0], 7);
+    open_connection(bench);
+    ask(bench, 0, "a1\n");
+}
+
+static void answers_and_silence_are_found(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_begin_request(&bench, usual);
+    assert_int_equal(bench.found_count, 0);
+    answer(&bench, 0, "A1\n");
+    expect_found(&bench, 1, MUX_WORKS, 7);
+    ask(&bench, 0, "a2\n");
+    pass(&bench, 500);
+    expect_found(&bench, 2, MUX_FAILED, 7);
+    assert_int_equal(bench.found[1].reason, REASON_REQUEST_TIMEOUT);
+    bench_stop(&bench);
+    assert_int_equal(bench.found_count, 2); /* nothing of what ends by our doing */
+}
+
+/* Whose client did not wait for so long. */
+static void silence_is_found_without_its_client(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_begin_request(&bench, usual);
+    mux_client_close(bench.clients[0], bench.now);
+    bench.clients[0] = NULL;
+    pass(&bench, 500);
+    expect_found(&bench, 1, MUX_FAILED, 7);
+    open_client(&bench, 1);
+    open_connection(&bench);
+    ask(&bench, 1, "b1\n");
+    mux_client_close(bench.clients[1], bench.now);
+    bench.clients[1] = NULL;
+    answer(&bench, 1, "B1\n");
+    expect_found(&bench, 2, MUX_WORKS, 0);
+    bench_stop(&bench);
+}
+
+/* Only a connection on which no byte of any answer came; once. */
+static void ends_without_an_answer_are_found(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.depth = 2;
+    bench_begin_request(&bench, settings);
+    open_client(&bench, 1);
+    ask(&bench, 1, "b1\n");
+    mux_connection_end(bench.connections[0], bench.now);
+    settle(&bench);
+    expect_found(&bench, 1, MUX_FAILED, 7);
+    assert_int_equal(bench.found[0].reason, REASON_TARGET_CLOSED);
+    open_connection(&bench);
+    ask(&bench, 0, "a2\n");
+    mux_connection_fail(bench.connections[1], REASON_TARGET_RESET, bench.now);
+    settle(&bench);
+    expect_found(&bench, 2, MUX_FAILED, 7);
+    assert_int_equal(bench.found[1].reason, REASON_TARGET_RESET);
+    open_connection(&bench);
+    ask(&bench, 0, "a3\n");
+    answer(&bench, 2, "A");
+    mux_connection_end(bench.connections[2], bench.now);
+    settle(&bench);
+    open_connection(&bench);
+    mux_connection_end(bench.connections[3], bench.now); /* it was idle */
+    settle(&bench);
+    bench_stop(&bench);
+    assert_int_equal(bench.found_count, 2);
+}
+
+static void broken_rules_are_found(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.max_message = 8;
+    bench_begin_request(&bench, settings);
+    answer(&bench, 0, "much too long\n");
+    expect_found(&bench, 1, MUX_BROKEN, 7);
+    assert_int_equal(bench.found[0].reason, REASON_OVER_LIMIT);
+    bench_stop(&bench);
+    bench_begin_request(&bench, settings);
+    answer(&bench, 0, "A1\n");
+    answer(&bench, 0, "stray\n");
+    expect_found(&bench, 2, MUX_BROKEN, 0);
+    assert_int_equal(bench.found[1].reason, REASON_PROTOCOL_ERROR);
+    bench_stop(&bench);
+}
+
+/* While the target is not trusted a client loses one request, not all of them. */
+static void wary_connection_takes_one_request_of_each_client(void **state)
+{
+    (void)state;
+    for (int in_order = 0; in_order < 2; in_order++) {
+        struct bench bench;
+        struct mux_settings settings = usual;
+        settings.depth = 8;
+        settings.in_order = in_order;
+        bench_start(&bench, settings);
+        open_client(&bench, 0);
+        open_client(&bench, 1);
+        open_connection(&bench);
+        mux_connection_set_wary(bench.connections[0], true, bench.now);
+        ask(&bench, 0, "a1\na2\n");
+        ask(&bench, 1, "b1\nb2\n");
+        assert_string_equal(bench.asked[0], "a1\nb1\n");
+        answer(&bench, 0, "A1\n");
+        assert_string_equal(bench.asked[0], "a1\nb1\na2\n");
+        mux_connection_set_wary(bench.connections[0], false, bench.now);
+        settle(&bench);
+        assert_string_equal(bench.asked[0], "a1\nb1\na2\nb2\n");
+        answer(&bench, 0, "B1\nA2\nB2\n");
+        assert_string_equal(bench.got[1], "B1\nB2\n");
+        bench_stop(&bench);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_take_turns_on_one_connection),
         cmocka_unit_test(in_order_means_in_order),
+        cmocka_unit_test(of_ten_turns_one_goes_to_lower_priorities),
+        cmocka_unit_test(lower_priorities_share_that_turn_likewise),
+        cmocka_unit_test(the_order_holds_within_a_priority),
+        cmocka_unit_test(who_stood_aside_waits_for_higher_priorities),
+        cmocka_unit_test(a_new_priority_counts_for_what_waits),
+        cmocka_unit_test(who_gave_up_behind_a_higher_priority_is_dropped),
         cmocka_unit_test(what_was_sent_of_a_client_that_left_is_thrown_away),
         cmocka_unit_test(a_silent_target_costs_an_error_and_the_connection),
         cmocka_unit_test(a_cut_answer_resets_its_client),
@@ -1228,6 +1546,11 @@ int main(void)
         cmocka_unit_test(nothing_waits_long_for_targets_that_are_down),
         cmocka_unit_test(a_drain_does_not_wait_for_targets_that_are_down),
         cmocka_unit_test(a_connection_that_settles_takes_no_request_yet),
+        cmocka_unit_test(answers_and_silence_are_found),
+        cmocka_unit_test(silence_is_found_without_its_client),
+        cmocka_unit_test(ends_without_an_answer_are_found),
+        cmocka_unit_test(broken_rules_are_found),
+        cmocka_unit_test(wary_connection_takes_one_request_of_each_client),
         cmocka_unit_test(what_cannot_be_taken_back_costs_its_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -810,7 +810,7 @@ static void reasons_have_a_status(void **state)
         { REASON_INTERNAL, 503 },        { REASON_CLIENT_CLOSED, 0 },
         { REASON_CLIENT_RESET, 0 },      { REASON_CLIENT_STALLED, 0 },
         { REASON_CLIENT_IDLE, 0 },       { REASON_MODULE, 0 },
-        { REASON_REPLACED, 0 },
+        { REASON_REPLACED, 0 },          { REASON_OVER_RATE, 503 },
     };
     struct protocol_settings settings = framing_settings(&protocol_http);
     _Static_assert(sizeof cases / sizeof cases[0] == REASON_COUNT - 1, "each reason has to be here");

@@ -52,7 +52,7 @@ static struct address client_address(uint32_t number)
 static size_t choose(struct fixture *fixture, uint32_t client)
 {
     struct address address = client_address(client);
-    struct target *target = target_choose(&fixture->set, &address);
+    struct target *target = target_choose(&fixture->set, &address, 0);
     return target == NULL ? SIZE_MAX : (size_t)(target - fixture->targets);
 }
 
@@ -255,6 +255,13 @@ static void driver_changed(const struct target *target)
     scene_of(target->set)->changes++;
 }
 
+static void driver_told(const struct target *target, bool is_warning, const char *text)
+{
+    (void)target;
+    (void)is_warning;
+    (void)text;
+}
+
 static void driver_nothing(struct target_set *set)
 {
     (void)set;
@@ -273,7 +280,8 @@ static void hook_usable(void *owner, int64_t now)
     struct scene *scene = owner;
     (void)now;
     scene->usable++;
-    struct target *target = scene->takes_retry ? target_choose(&scene->set, &(struct address){ 0 }) : NULL;
+    struct target *target =
+        scene->takes_retry ? target_choose(&scene->set, &(struct address){ 0 }, scene->now) : NULL;
     if (target != NULL)
         assert_non_null(target_connect(target, client_connected, scene));
 }
@@ -290,6 +298,7 @@ static struct target *scene_open(struct scene *scene)
         .probed = driver_probed,
         .committed = driver_nothing,
         .changed = driver_changed,
+        .told = driver_told,
         .wake = driver_nothing,
     };
     *scene = (struct scene){ .now = 1000 * MILLISECOND };
@@ -337,7 +346,7 @@ static void failing_target_is_probed_with_longer_and_longer_pauses(void **state)
     assert_int_equal(target_set_due(&scene.set), TARGET_NEVER);
     scene_fail(&scene, target);
     assert_int_equal(target->state, TARGET_DOWN);
-    assert_null(target_choose(&scene.set, &(struct address){ 0 }));
+    assert_null(target_choose(&scene.set, &(struct address){ 0 }, scene.now));
     static const int64_t pauses[] = { 100, 200, 300, 300 };
     for (size_t i = 0; i < 4; i++) {
         scene_wait(&scene, pauses[i]);
@@ -396,7 +405,7 @@ static void older_attempts_do_not_count(void **state)
     scene.now += 10 * MILLISECOND;
     target_attempt_failed(&scene.attempts[1], REASON_TARGET_REFUSED, "second", scene.now);
     scene.now -= 10 * MILLISECOND;
-    assert_string_equal(target->failure_text, "first");
+    assert_string_equal(target->failure_text, "second"); /* the newest one is shown */
     scene_wait(&scene, 100);
     target_attempt_succeeded(&scene.attempts[2], 5, scene.now); /* a success does */
     assert_int_equal(target->state, TARGET_UP);
@@ -460,13 +469,13 @@ static void reload_of_options_keeps_the_target(void **state)
     assert_int_equal(target->state, TARGET_TRYING);
     target_attempt_succeeded(target->probe, 5, scene.now);
     assert_int_equal(target->state, TARGET_UP);
-    assert_null(target_choose(&scene.set, &(struct address){ 0 }));
+    assert_null(target_choose(&scene.set, &(struct address){ 0 }, scene.now));
     assert_true(
         target_set_prepare(&scene.set, scene.settings)); /* what is not wanted after all is forgotten */
     target_set_rollback(&scene.set);
     assert_int_equal(target->settings->weight, 0);
     scene_reload(&scene, &settings, &scene.target_settings);
-    assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }), target);
+    assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }, scene.now), target);
     target_release(target, false, 0);
     scene_close(&scene);
 }
@@ -529,13 +538,13 @@ static void an_address_rests_after_a_connection(void **state)
     target_connect(target, client_connected, &scene);
     target_attempt_succeeded(&scene.attempts[0], 5, scene.now);
     assert_false(target_settles(target, scene.now));
-    assert_non_null(target_choose(&scene.set, &(struct address){ 0 }));
+    assert_non_null(target_choose(&scene.set, &(struct address){ 0 }, scene.now));
     target_release(target, false, scene.now);
-    assert_null(target_choose(&scene.set, &(struct address){ 0 }));
+    assert_null(target_choose(&scene.set, &(struct address){ 0 }, scene.now));
     scene.now += 200 * MILLISECOND;
     assert_true(target_set_due(&scene.set) <= scene.now);
     target_set_tick(&scene.set, scene.now);
-    assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }), target);
+    assert_ptr_equal(target_choose(&scene.set, &(struct address){ 0 }, scene.now), target);
     /* A connection that follows soon may be too early, unless the target had ended the last one. */
     target_connect(target, client_connected, &scene);
     assert_true(target_settles(target, scene.now));
@@ -587,7 +596,7 @@ static struct target *slots_target(struct slots_scene *slots, size_t index)
 static bool slots_ask(struct slots_scene *slots, size_t index)
 {
     struct scene *scene = &slots->scenes[index];
-    struct target *target = target_choose(&scene->set, &(struct address){ 0 });
+    struct target *target = target_choose(&scene->set, &(struct address){ 0 }, 0);
     if (target == NULL)
         return false;
     assert_non_null(target_connect(target, client_connected, scene));

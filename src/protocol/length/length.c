@@ -197,5 +197,6 @@ const struct protocol protocol_length = {
     .write_error = error_reply_write,
     .id_count = length_id_count,
     .set_id = length_set_id,
+    .id_remedy = "without `id` answers are taken in the order of requests",
     .largest_answer = length_largest_answer,
 };

@@ -307,6 +307,11 @@ static void modbus_describe_error(const struct protocol_settings *, struct slice
     buffer_print(text, "exception %u%s%s", code, name != NULL ? ": " : "", name != NULL ? name : "");
 }
 
+static uint64_t modbus_part(const struct protocol_request *request)
+{
+    return modbus_context(request)->unit;
+}
+
 static const char *const modbus_matches[] = { "id", "order", NULL };
 
 static const struct key modbus_keys[] = {
@@ -327,6 +332,8 @@ const struct protocol protocol_modbus = {
     .write_error = modbus_write_error,
     .id_count = modbus_id_count,
     .set_id = modbus_set_id,
+    .id_remedy = "match = \"order\" is for a device that does not echo the transaction id",
+    .part = modbus_part,
     .largest_answer = modbus_largest_answer,
     .describe = modbus_describe,
     .describe_error = modbus_describe_error,

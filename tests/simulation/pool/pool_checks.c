@@ -46,9 +46,20 @@ static bool has_slot(const struct target *target)
     return !is_resting(target) && slot_has_room(target, limit_of(target), NULL);
 }
 
+/* Whether another target is up and well. */
+bool check_is_left_out(const struct target *target)
+{
+    for (size_t i = 0; target->health.is_sick && i < target->set->count; i++) {
+        const struct target *other = target->set->targets[i];
+        if (other->state == TARGET_UP && other->settings->weight > 0 && !other->health.is_sick)
+            return true;
+    }
+    return false;
+}
+
 static bool takes_work(const struct target *target)
 {
-    return target->state == TARGET_UP && target->settings->weight > 0;
+    return target->state == TARGET_UP && target->settings->weight > 0 && !check_is_left_out(target);
 }
 
 /* Whether a target that is no backup is up. */
@@ -135,6 +146,10 @@ void check_reloaded(struct generation *generation)
         int64_t latest = now + LONGEST(delay < settings->retry_min ? settings->retry_min : delay);
         shadow->short_lived = 0;
         shadow->free_since = now;
+        if (shadow->trial_earliest > now + SHORTEST(settings->retry_max))
+            shadow->trial_earliest = now + SHORTEST(settings->retry_max);
+        if (shadow->trial_latest > now + LONGEST(settings->retry_max))
+            shadow->trial_latest = now + LONGEST(settings->retry_max);
         shadow->latest = latest < shadow->latest ? latest : shadow->latest;
         latest = now + SHORTEST(delay);
         shadow->earliest = latest < shadow->earliest ? latest : shadow->earliest;
@@ -209,6 +224,98 @@ static void shadow_follow(struct generation *generation, const struct target *ta
     shadow->failures = failures;
 }
 
+/* ---- Sickness ---- */
+
+void check_asked(struct generation *generation, const struct client *client, size_t request)
+{
+    generation->asked[client_from(client)] = generation->world->now;
+    generation->asked_parts[request % PARTS] = generation->world->now;
+}
+
+/* Whether so many have failed as asked within a minute, or `most`. */
+static bool enough_failed(const bool *failed, const int64_t *asked, const int64_t *also_asked, size_t count,
+                          int64_t most, int64_t now)
+{
+    int64_t failing = 0, asking = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool asks = (asked[i] != 0 && now - asked[i] < MINUTE) ||
+                    (also_asked != NULL && also_asked[i] != 0 && now - also_asked[i] <= MINUTE);
+        failing += failed[i];
+        asking += asks;
+    }
+    return failing >= (asking < most ? asking : most);
+}
+
+/* Whether the target has to be sick (`surely`), if all asked for it who asked for anything; or may be. */
+static bool is_sickening(const struct generation *generation, const struct shadow *shadow, bool surely)
+{
+    int64_t fail_after = generation->settings->fail_after, now = generation->world->now;
+    return fail_after >= 0 && shadow->unanswered >= fail_after &&
+           enough_failed(shadow->failed, shadow->asked, surely ? generation->asked : NULL, CLIENTS_FROM,
+                         fail_after < 2 ? 2 : fail_after, now) &&
+           enough_failed(shadow->failed_parts, shadow->asked_parts, surely ? generation->asked_parts : NULL,
+                         PARTS, 2, now);
+}
+
+static void begin_trial_pause(const struct generation *generation, struct shadow *shadow)
+{
+    shadow->trial_earliest = generation->world->now + SHORTEST(generation->settings->retry_max);
+    shadow->trial_latest = generation->world->now + LONGEST(generation->settings->retry_max);
+}
+
+void check_found(struct generation *generation, const struct mux_finding *finding)
+{
+    const struct world *world = generation->world;
+    const struct connection *connection = connection_of_pooled(finding->connection);
+    const struct target *target = connection->pooled.target;
+    struct shadow *shadow = shadow_of(target);
+    size_t from = finding->origin & 0xffffffff;
+    from = ntohl((uint32_t)from) & 0xff;
+    world_require(world, finding->verdict != MUX_FAILED || connection->requests > 0,
+                  "%s fails without a request", target->settings->name);
+    shadow->asked[from] = world->now;
+    shadow->asked_parts[finding->part] = world->now;
+    if (finding->verdict == MUX_WORKS) {
+        world_require(world, !target->health.is_sick, "%s is sick, though it has answered",
+                      target->settings->name);
+        shadow->unanswered = 0;
+        memset(shadow->failed, 0, sizeof shadow->failed);
+        memset(shadow->failed_parts, 0, sizeof shadow->failed_parts);
+    } else if (finding->verdict == MUX_FAILED && !target_is_retired(target)) {
+        shadow->unanswered++;
+        shadow->failed[from] = true;
+        shadow->failed_parts[finding->part] = true;
+        world_require(world,
+                      !target->health.is_sick || shadow->is_sick || is_sickening(generation, shadow, false),
+                      "%s is sick without cause", target->settings->name);
+        world_require(world, target->health.is_sick || !is_sickening(generation, shadow, true),
+                      "%s is not sick, though nobody gets answers", target->settings->name);
+    }
+    if (target->health.is_sick && !shadow->is_sick) {
+        shadow->sick_since = world->now;
+        begin_trial_pause(generation, shadow);
+    }
+    if (shadow->is_sick)
+        generation->last_sick = world->now;
+    shadow->is_sick = target->health.is_sick;
+}
+
+/* While a target is sick, each client has one request at a time there. */
+static void check_wary(const struct connection *connection)
+{
+    const struct world *world = connection->generation->world;
+    const struct shadow *shadow = shadow_of(connection->pooled.target);
+    if (!shadow->is_sick || connection->opened <= shadow->sick_since)
+        return;
+    for (size_t i = 0; i < connection->waiting_count; i++)
+        for (size_t j = 0; j < i; j++) {
+            const struct request *one = &world->requests[connection->waiting[i]];
+            const struct request *other = &world->requests[connection->waiting[j]];
+            world_require(world, one->client != other->client || one->ended || other->ended,
+                          "sick %s has two requests of a client", connection->pooled.target->settings->name);
+        }
+}
+
 /* ---- Connections are made ---- */
 
 /* To a target that is up: because somebody waits, or while warming up. */
@@ -217,6 +324,12 @@ static void check_connect_up(const struct generation *generation, const struct t
     const struct world *world = generation->world;
     const char *name = target->settings->name;
     size_t attempts = 0;
+    if (check_is_left_out(target)) {
+        world_require(world, world->now >= shadow_of(target)->trial_earliest,
+                      "sick %s is connected to too soon", name);
+        world_require(world, check_count(target, false) == 0, "sick %s has a connection already", name);
+        return;
+    }
     world_require(world, target->settings->weight > 0, "%s is given new work, with weight 0", name);
     world_require(world, !target->settings->backup || !has_regular(generation),
                   "backup %s is connected to while another target is up", name);
@@ -229,7 +342,7 @@ static void check_connect_up(const struct generation *generation, const struct t
     list_foreach(&world->attempts, node)
     {
         const struct target *other = list_entry(node, struct attempt, node)->target;
-        attempts += other->set == target->set && !target_is_retired(other);
+        attempts += other->set == target->set && !target_is_retired(other) && !check_is_left_out(other);
     }
     world_require(world,
                   generation->settings->mode == MODE_FIFO || attempts == 0 ||
@@ -287,8 +400,58 @@ void check_ready(struct generation *generation)
 
 /* ---- Requests are given out ---- */
 
+static int64_t load_of(const struct target *target);
+
+/* Whether somebody else asked within a minute who has not failed in this sickness. */
+static bool has_better_asker(const struct shadow *shadow, int64_t now)
+{
+    for (size_t i = 0; i < CLIENTS_FROM; i++)
+        if (!shadow->failed[i] && shadow->asked[i] != 0 && now - shadow->asked[i] < MINUTE)
+            return true;
+    return false;
+}
+
+/* One request tries a sick target. */
+static void check_trial(struct generation *generation, const struct connection *chosen,
+                        const struct client *client)
+{
+    const struct world *world = generation->world;
+    const struct target *target = chosen->pooled.target;
+    struct shadow *shadow = shadow_of(target);
+    world_require(world, world->now >= shadow->trial_earliest, "sick %s is tried too soon",
+                  target->settings->name);
+    world_require(world, load_of(target) == 0, "sick %s is tried twice at a time", target->settings->name);
+    world_require(world, !target->settings->backup || !has_regular(generation),
+                  "backup %s is tried, which nobody needs", target->settings->name);
+    world_require(world, !shadow->failed[client_from(client)] || !has_better_asker(shadow, world->now),
+                  "sick %s is tried by a client that has failed", target->settings->name);
+    begin_trial_pause(generation, shadow);
+}
+
+/* Nothing could have been tried. */
+static void check_no_trial(const struct generation *generation, const struct client *client)
+{
+    const struct world *world = generation->world;
+    const struct target *first = first_up(generation);
+    for (size_t i = 0; i < generation->set.count && first != NULL; i++) {
+        const struct target *target = generation->set.targets[i];
+        const struct shadow *shadow = shadow_of(target);
+        bool is_alike = first->settings->backup == target->settings->backup;
+        bool has_its_turn = is_alike ? generation->settings->mode != MODE_FIFO || target->index < first->index
+                                     : first->settings->backup;
+        if (!check_is_left_out(target) || target->state != TARGET_UP || target->settings->weight == 0 ||
+            !has_its_turn || world->now < shadow->trial_latest || shadow->failed[client_from(client)] ||
+            load_of(target) > 0)
+            continue;
+        world_require(world, free_connection(target) == NULL, "sick %s is not tried", target->settings->name);
+        world_require(world, check_count(target, false) > 0 || !has_slot(target),
+                      "sick %s is not connected to", target->settings->name);
+    }
+}
+
 /* That it must not be used, or another one should have been. */
-static void check_chosen(struct generation *generation, const struct connection *chosen)
+static void check_chosen(struct generation *generation, const struct connection *chosen,
+                         const struct client *client)
 {
     const struct world *world = generation->world;
     const struct target *target = chosen->pooled.target;
@@ -305,6 +468,11 @@ static void check_chosen(struct generation *generation, const struct connection 
         world_require(world, found, "connection %u is used, whose address its name has no more",
                       chosen->number);
     }
+    if (check_is_left_out(target)) {
+        check_trial(generation, chosen, client);
+        return;
+    }
+    check_no_trial(generation, client);
     if (generation->settings->mode != MODE_FIFO) {
         world_require(world, !target->settings->backup || !has_regular(generation),
                       "connection %u to a backup is used while another target is up", chosen->number);
@@ -319,7 +487,8 @@ static void check_chosen(struct generation *generation, const struct connection 
     list_foreach(&world->connections, node)
     {
         const struct connection *other = list_entry(node, struct connection, node);
-        world_require(world, other->generation != generation || other->number >= chosen->number,
+        bool is_apart = check_is_left_out(other->pooled.target) && other->pooled.is_for_trial;
+        world_require(world, other->generation != generation || is_apart || other->number >= chosen->number,
                       "connection %u is used while connection %u is there", chosen->number, other->number);
     }
 }
@@ -347,7 +516,8 @@ static void check_balance(struct generation *generation, const struct client *cl
     bool only_free = true; /* nothing could have been connected instead */
     for (size_t i = 0; i < generation->set.count; i++) {
         const struct target *target = generation->set.targets[i];
-        if (target->settings->weight == 0 || target->settings->backup != picked->settings->backup)
+        if (target->settings->weight == 0 || target->settings->backup != picked->settings->backup ||
+            check_is_left_out(target))
             continue;
         if (free_connection(target) == NULL) {
             only_free &= !takes_work(target) || !has_slot(target);
@@ -377,7 +547,8 @@ static bool regular_serves(const struct generation *generation)
     list_foreach(&world->connections, node)
     {
         const struct connection *connection = list_entry(node, struct connection, node);
-        if (connection->generation == generation && !connection->pooled.target->settings->backup)
+        if (connection->generation == generation && !connection->pooled.target->settings->backup &&
+            !check_is_left_out(connection->pooled.target))
             return true;
     }
     return has_regular(generation);
@@ -405,8 +576,8 @@ void check_choose(struct generation *generation, const struct client *client,
         return;
     }
     const struct connection *chosen = connection_of_pooled(mux_connection_owner(mux));
-    check_chosen(generation, chosen);
-    if (generation->settings->mode != MODE_FIFO && connects == 0)
+    check_chosen(generation, chosen, client);
+    if (generation->settings->mode != MODE_FIFO && connects == 0 && !check_is_left_out(chosen->pooled.target))
         check_balance(generation, client, chosen->pooled.target);
 }
 
@@ -559,6 +730,7 @@ static void check_new_connections(const struct world *world)
 void check_world(struct world *world)
 {
     check_new_connections(world);
+    list_foreach(&world->connections, node) check_wary(list_entry(node, struct connection, node));
     list_foreach(&world->generations, node)
     {
         struct generation *generation = list_entry(node, struct generation, node);
@@ -583,7 +755,11 @@ void check_world(struct world *world)
                           (long long)count_in_use(target), (long long)limit_of(target));
             world_require(world, slot_resting_until(target) == 0 || slot_resting_until(target) > world->now,
                           "reconnect_delay of %s does not end", target->settings->name);
+            world_require(world, health_is_left_out(target) == check_is_left_out(target),
+                          "%s is left out, or is not", target->settings->name);
             shadow_follow(generation, target);
+            if (target->health.is_sick)
+                generation->last_sick = world->now;
         }
     }
 }

@@ -56,12 +56,20 @@ static bool write_error(const struct protocol_settings *settings, const struct p
     return true;
 }
 
+static uint64_t part(const struct protocol_request *request)
+{
+    uint32_t number;
+    memcpy(&number, request->context, sizeof number);
+    return number % PARTS;
+}
+
 const struct protocol made_up_protocol = {
     .name = "made up",
     .connection_size = sizeof(size_t),
     .read_request = read_request,
     .read_response = read_response,
     .write_error = write_error,
+    .part = part,
 };
 
 /* ---- Clients ---- */
@@ -71,9 +79,11 @@ void client_arrive(struct client *client, struct generation *generation)
     struct world *world = generation->world;
     *client = (struct client){ .generation = generation };
     client->address.family = AF_INET;
-    client->address.v4.sin_addr.s_addr = htonl(0x0a000000U + (uint32_t)random_below(&world->random, 6));
+    client->address.v4.sin_addr.s_addr =
+        htonl(0x0a000000U + (uint32_t)random_below(&world->random, CLIENTS_FROM));
     client->mux = mux_client_open(generation->mux, client, random_next(&world->random), world->now);
     world_require(world, client->mux != NULL, "no memory");
+    mux_client_set_origin(client->mux, health_client(&client->address));
     world_trace(world, "a client comes to generation %u", generation->number);
 }
 
@@ -108,6 +118,7 @@ void client_ask(struct client *client)
         client_begin_wait(client);
     memcpy(bytes, &number, sizeof number);
     bytes[MESSAGE_SIZE - 1] = 'Q';
+    check_asked(client->generation, client, number);
     world_trace(world, "request %u of generation %u", number, client->generation->number);
     mux_client_bytes(client->mux, bytes, sizeof bytes, world->now);
 }
@@ -204,6 +215,13 @@ static bool may_fail(const struct request *request, const struct connection *con
     }
 }
 
+void client_request_found(void *owner, const struct mux_finding *finding)
+{
+    struct generation *generation = owner;
+    stream_pool_found(finding->connection, finding, generation->world->now);
+    check_found(generation, finding);
+}
+
 void client_request_ended(void *owner, const struct mux_ending *ending)
 {
     struct generation *generation = owner;
@@ -226,10 +244,7 @@ void client_request_ended(void *owner, const struct mux_ending *ending)
     request->waited_too_long = !ending->answered && (ending->reason == REASON_QUEUE_TIMEOUT ||
                                                      (ending->reason == REASON_TARGET_DOWN && !is_alone));
     request->answered = ending->answered;
-    if (ending->answered) {
-        world->answered++;
-        stream_pool_answered(ending->connection);
-    }
+    world->answered += ending->answered;
     size_t before = client->ended;
     while (client->ended < client->sent && world->requests[client->requests[client->ended]].ended)
         client->ended++;

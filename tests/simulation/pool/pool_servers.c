@@ -142,6 +142,12 @@ static void driver_changed(const struct target *target)
         check_up(target);
 }
 
+static void driver_told(const struct target *target, bool is_warning, const char *text)
+{
+    (void)is_warning;
+    world_trace(world_of(target), "generation %u: %s", generation_of_set(target->set)->number, text);
+}
+
 static void driver_wake(struct target_set *set)
 {
     generation_of_set(set)->woken = true;
@@ -156,6 +162,7 @@ const struct target_driver made_up_driver = {
     .probed = driver_probed,
     .committed = driver_committed,
     .changed = driver_changed,
+    .told = driver_told,
     .wake = driver_wake,
 };
 
@@ -246,11 +253,14 @@ static void server_take_request(struct connection *connection, size_t number)
     world_require(world, !request->ended || !request->answered, "request %zu is sent after its answer",
                   number);
     world_require(world, request->connections == 0, "request %zu is sent twice", number);
-    world_require(world, !generation->pool.is_fifo || number >= generation->last_order,
+    world_require(world,
+                  !generation->pool.is_fifo || request->asked <= generation->last_sick ||
+                      number >= generation->last_order,
                   "request %zu is sent after request %llu", number,
                   (unsigned long long)generation->last_order);
     request->connections++;
-    generation->last_order = number;
+    if (number > generation->last_order)
+        generation->last_order = number;
     world_trace(world, "connection %u takes request %zu", connection->number, number);
     size_t place = connection->waiting_count++;
     world_require(world, place < 64, "too many requests on connection %u", connection->number);

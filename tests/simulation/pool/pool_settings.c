@@ -111,6 +111,9 @@ static void choose_one(struct world *world, struct listener_settings *settings, 
     case 11:
         settings->reconnect_delay = random_chance(random, 70) ? 0 : (int64_t)random_between(random, 1, 400);
         break;
+    case 12:
+        settings->fail_after = random_chance(random, 30) ? -1 : (int64_t)random_between(random, 1, 4);
+        break;
     default:
         settings->async = random_chance(random, 40);
         settings->request_timeout =
@@ -182,14 +185,14 @@ struct listener_settings *pool_settings_make(struct world *world, const struct l
     struct listener_settings *settings = settings_copy(before);
     settings->name = (char *)"main";
     if (before == NULL) {
-        for (size_t which = 0; which <= 12; which++)
+        for (size_t which = 0; which <= 13; which++)
             choose_one(world, settings, which);
         for (size_t count = random_between(random, 1, TARGETS_MAX); count > 0; count--)
             add_target(world, settings);
     } else if (random_chance(random, 60)) {
         change_targets(world, settings);
     } else {
-        choose_one(world, settings, random_below(random, 13));
+        choose_one(world, settings, random_below(random, 14));
     }
     make_valid(settings);
     return settings;
@@ -213,13 +216,14 @@ void pool_settings_trace(const struct world *world, const struct listener_settin
         world,
         "%s, %s, connect_timeout %lld, retry %lld to %lld, warmup %d, queue_timeout %lld, delay %lld, "
         "ttl %lld, inactivity %lld, max_requests %lld, request_timeout %lld, async %d, down_timeout %lld, "
-        "reconnect_delay %lld",
+        "reconnect_delay %lld, fail_after %lld",
         settings->mode == MODE_FIFO ? "fifo" : "funnel", balances[settings->balance],
         (long long)settings->connect_timeout, (long long)settings->retry_min, (long long)settings->retry_max,
         settings->warmup, (long long)settings->queue_timeout, (long long)settings->connect_delay,
         (long long)settings->connection_ttl, (long long)settings->inactivity_timeout,
         (long long)settings->max_requests_per_connection, (long long)settings->request_timeout,
-        settings->async, (long long)settings->down_timeout, (long long)settings->reconnect_delay);
+        settings->async, (long long)settings->down_timeout, (long long)settings->reconnect_delay,
+        (long long)settings->fail_after);
     for (size_t i = 0; i < settings->target_count; i++)
         world_trace(world, "  %s: connections %lld, weight %lld%s", settings->targets[i].name,
                     (long long)settings->targets[i].connections, (long long)settings->targets[i].weight,

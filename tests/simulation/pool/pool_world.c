@@ -102,6 +102,7 @@ static void generation_create(struct world *world, struct listener_settings *set
         .choose = hook_choose,
         .opening = hook_opening,
         .ended = client_request_ended,
+        .found = client_request_found,
     };
     struct generation *generation = calloc(1, sizeof *generation);
     world_require(world, generation != NULL, "no memory");

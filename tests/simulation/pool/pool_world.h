@@ -20,6 +20,9 @@
 #define ADDRESSES_OF_NAME 3
 #define CLIENTS_MAX       5 /* of a generation */
 #define REQUESTS_MAX      2000
+#define CLIENTS_FROM      6 /* addresses */
+#define PARTS             2 /* of a target, that requests are for */
+#define MINUTE            60000000
 #define MESSAGE_SIZE      8
 #define SETTLE_PAUSE      50        /* milliseconds that a connection waits which may come too early */
 #define SETTLE_SPAN       1000000   /* microseconds after the end of the last one for which that holds */
@@ -126,6 +129,15 @@ struct shadow {
     int64_t free_since; /* since when it could be: a slot is free, and warming up is over */
     bool is_free;
     bool is_trial_early; /* DOWN: something waited, so that it may be tried before `earliest` */
+    bool is_sick;
+    int64_t sick_since;
+    int64_t unanswered;        /* since the last good answer */
+    bool failed[CLIENTS_FROM]; /* clients from there, since then */
+    bool failed_parts[PARTS];
+    int64_t asked[CLIENTS_FROM]; /* by clients from there: when a request to it ended last; 0: never */
+    int64_t asked_parts[PARTS];
+    int64_t trial_earliest;
+    int64_t trial_latest;
     int64_t short_lived; /* until when nothing may connect, since the last connection ended unused */
 };
 
@@ -151,7 +163,10 @@ struct generation {
     int64_t down_least;   /* the least that it was since the targets are down */
     bool is_wanted;       /* something waited after the last step, since `wanted_since` */
     int64_t wanted_since;
-    int64_t held;               /* microseconds in which others certainly held all slots */
+    int64_t held;                /* microseconds in which others certainly held all slots */
+    int64_t asked[CLIENTS_FROM]; /* by clients from there, anything at all */
+    int64_t asked_parts[PARTS];
+    int64_t last_sick; /* when a target was sick: what had come until then may be sent out of order */
     const struct target *first; /* fifo: the one that came first after the last step */
     uint64_t last_order;        /* fifo: of the request that reached a server last */
     struct shadow shadows[64];
@@ -230,6 +245,12 @@ static inline struct generation *generation_of_set(const struct target_set *set)
     return list_entry(set, struct generation, set);
 }
 
+/* Where a client comes from, below CLIENTS_FROM. */
+static inline size_t client_from(const struct client *client)
+{
+    return ntohl(client->address.v4.sin_addr.s_addr) & 0xff;
+}
+
 static inline struct connection *connection_of_pooled(const struct pool_connection *pooled)
 {
     return list_entry(pooled, struct connection, pooled);
@@ -248,6 +269,7 @@ int64_t connection_due(const struct connection *connection);
 extern const struct protocol made_up_protocol;
 
 /* Hooks of the multiplexer. */
+void client_request_found(void *owner, const struct mux_finding *finding);
 void client_request_ended(void *owner, const struct mux_ending *ending);
 
 void client_arrive(struct client *client, struct generation *generation);
@@ -289,6 +311,15 @@ void check_identity(const struct generation *generation, const struct target *co
 
 /* Other settings are in force. */
 void check_reloaded(struct generation *generation);
+
+/* A client asks. */
+void check_asked(struct generation *generation, const struct client *client, size_t request);
+
+/* A request has shown something of its target, which is known there now. */
+void check_found(struct generation *generation, const struct mux_finding *finding);
+
+/* Whether a request to it is a trial, because another target is well. */
+bool check_is_left_out(const struct target *target);
 
 /* A target has proved to work. */
 void check_up(const struct target *target);

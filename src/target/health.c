@@ -1,0 +1,223 @@
+#include "target/health.h"
+
+#include "target/target.h"
+#include "target/target_state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define MINUTE 60000000 /* microseconds: who did not ask for so long does not count */
+
+/* ---- Who asks ---- */
+
+uint64_t health_client(const struct address *address)
+{
+    uint64_t words[2] = { 0 };
+    if (address->family == AF_INET)
+        return (uint64_t)1 << 32 | address->v4.sin_addr.s_addr;
+    if (address->family != AF_INET6)
+        return 1; /* clients of unix sockets are all the same */
+    memcpy(words, &address->v6.sin6_addr, sizeof words);
+    return (words[0] * UINT64_C(0x9e3779b97f4a7c15)) ^ words[1] ^ UINT64_C(1) << 63;
+}
+
+static bool asks(const struct health_asker *asker, int64_t now)
+{
+    return asker->asked != 0 && now - asker->asked < MINUTE;
+}
+
+/* Somebody asks: takes the place of who asked longest ago. */
+static struct health_asker *note_asker(struct health_asker *askers, uint64_t id, int64_t now)
+{
+    struct health_asker *oldest = askers;
+    for (size_t i = 0; i < HEALTH_ASKERS; i++) {
+        struct health_asker *asker = &askers[i];
+        if (asker->id == id && asker->asked != 0) {
+            asker->asked = now;
+            return asker;
+        }
+        if (asker->asked < oldest->asked)
+            oldest = asker;
+    }
+    *oldest = (struct health_asker){ .id = id, .asked = now };
+    return oldest;
+}
+
+/* Whether as many have failed as ask, or `most`. */
+static bool enough_failed(const struct health_asker *askers, int64_t most, int64_t now)
+{
+    int64_t failed = 0, asking = 0;
+    for (size_t i = 0; i < HEALTH_ASKERS; i++) {
+        failed += askers[i].failed;
+        asking += asks(&askers[i], now);
+    }
+    return failed >= (asking < most ? asking : most);
+}
+
+static void forget_failed(struct health_asker *askers)
+{
+    for (size_t i = 0; i < HEALTH_ASKERS; i++)
+        askers[i].failed = false;
+}
+
+/* ---- What is told ---- */
+
+static bool is_shared(const struct target *target)
+{
+    return target->set->hooks->keeps_connections;
+}
+
+/* What was seen, of one failure. */
+static const char *describe_fault(const struct health_fault *fault)
+{
+    if (fault->reason == REASON_TARGET_CLOSED)
+        return "it closed a connection without an answer";
+    if (fault->reason == REASON_TARGET_RESET)
+        return "it reset a connection without an answer";
+    return fault->text[0] != '\0' ? fault->text : reason_phrase(fault->reason);
+}
+
+static const char *remedy_of(const struct target *target, enum reason reason)
+{
+    if (reason == REASON_REQUEST_TIMEOUT)
+        return "; a longer request_timeout waits for a slow one";
+    if (reason != REASON_TARGET_CLOSED && reason != REASON_TARGET_RESET)
+        return ""; /* it is in the text */
+    return is_shared(target) ? "; connect_delay and reconnect_delay give it time between connections"
+                             : "; its own log may say why, and reconnect_delay gives it time";
+}
+
+static bool is_time_to_tell(const struct target_health *health, int64_t now)
+{
+    return health->told_at == 0 || now - health->told_at >= MINUTE;
+}
+
+/* The first failure of its kind, unless a line of that sort has just been written. */
+static void tell_fault(struct target *target, const struct health_fault *fault, int64_t now)
+{
+    struct target_health *health = &target->health;
+    unsigned kind = 1U << fault->reason;
+    char timeout[40] = "", text[400];
+    if ((health->told & kind) != 0 || !is_time_to_tell(health, now))
+        return;
+    health->told |= kind;
+    health->told_at = now;
+    if (fault->reason == REASON_REQUEST_TIMEOUT)
+        snprintf(timeout, sizeof timeout, " = %" PRId64, target->set->settings.request_timeout);
+    snprintf(text, sizeof text, "target %.100s: %s%s%s", target->settings->name, describe_fault(fault),
+             timeout, remedy_of(target, fault->reason));
+    target->set->driver->told(target, true, text);
+}
+
+static void tell_sick(struct target *target, const struct health_fault *fault)
+{
+    const struct target_health *health = &target->health;
+    int64_t count = health->failures;
+    char seen[200], text[500];
+    if (health->kinds != 1U << fault->reason)
+        snprintf(seen, sizeof seen, "%" PRId64 " failures in a row, the last one: %s", count,
+                 describe_fault(fault));
+    else if (fault->reason == REASON_REQUEST_TIMEOUT)
+        snprintf(seen, sizeof seen,
+                 "no answer to %" PRId64 " requests in a row (request_timeout = %" PRId64 ")", count,
+                 target->set->settings.request_timeout);
+    else
+        snprintf(seen, sizeof seen, "it %s %" PRId64 " connections in a row without an answer",
+                 fault->reason == REASON_TARGET_CLOSED ? "closed" : "reset", count);
+    snprintf(text, sizeof text, "target %.100s is sick: %s%s; %s", target->settings->name, seen,
+             remedy_of(target, fault->reason),
+             health_is_left_out(target) ? "others serve until it answers again"
+                                        : "it goes on, as there is no other: a backup would take over");
+    target->set->driver->told(target, true, text);
+}
+
+/* ---- What is noted ---- */
+
+void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now)
+{
+    struct target_health *health = &target->health;
+    char text[160];
+    note_asker(health->clients, client, now);
+    note_asker(health->parts, part, now);
+    if (health->kinds == 0)
+        return;
+    bool was_sick = health->is_sick;
+    health->is_sick = false;
+    health->failures = 0;
+    health->kinds = 0;
+    health->told = 0;
+    forget_failed(health->clients);
+    forget_failed(health->parts);
+    if (!was_sick)
+        return;
+    snprintf(text, sizeof text, "target %.100s is well: it has answered", target->settings->name);
+    target->set->driver->told(target, false, text);
+    target_set_note_usable(target->set);
+}
+
+void health_failed(struct target *target, const struct health_fault *fault, int64_t now)
+{
+    struct target_health *health = &target->health;
+    int64_t fail_after = target->set->settings.fail_after;
+    target_state_note(target, fault->reason, describe_fault(fault), now);
+    health->kinds |= 1U << fault->reason;
+    if (!fault->is_told_only) {
+        health->failures++;
+        note_asker(health->clients, fault->client, now)->failed = true;
+        note_asker(health->parts, fault->part, now)->failed = true;
+    }
+    if (health->is_sick)
+        return;
+    if (fault->is_told_only || fail_after < 0 || health->failures < fail_after ||
+        !enough_failed(health->clients, fail_after < 2 ? 2 : fail_after, now) ||
+        !enough_failed(health->parts, 2, now)) {
+        tell_fault(target, fault, now);
+        return;
+    }
+    health->is_sick = true;
+    health_try(target, now);
+    if (target->counters != NULL)
+        target->counters->sicknesses++;
+    tell_sick(target, fault);
+    target_set_note_usable(target->set);
+}
+
+/* ---- What follows ---- */
+
+bool health_is_left_out(const struct target *target)
+{
+    const struct target_set *set = target->set;
+    for (size_t i = 0; target->health.is_sick && i < set->count; i++) {
+        const struct target *other = set->targets[i];
+        if (other != target && other->state == TARGET_UP && other->settings->weight > 0 &&
+            !other->health.is_sick)
+            return true;
+    }
+    return false;
+}
+
+bool health_may_try(struct target *target, uint64_t client, int64_t now)
+{
+    struct health_asker *clients = target->health.clients;
+    bool has_failed = note_asker(clients, client, now)->failed;
+    for (size_t i = 0; has_failed && i < HEALTH_ASKERS; i++)
+        if (!clients[i].failed && asks(&clients[i], now))
+            return false; /* somebody else is to try it */
+    return target->state == TARGET_UP && target->health.trial_at <= now;
+}
+
+void health_reconfigure(struct target *target, int64_t now)
+{
+    int64_t trial_at = target->health.trial_at;
+    if (!target->health.is_sick)
+        return;
+    health_try(target, now);
+    if (target->health.trial_at > trial_at)
+        target->health.trial_at = trial_at;
+}
+
+/* A trial costs a client its request, if it fails: it is not made more often than has to be. */
+void health_try(struct target *target, int64_t now)
+{
+    target->health.trial_at = now + target_state_spread(target, target->set->settings.retry_max);
+}

@@ -1,0 +1,69 @@
+/* Whether a target that can be connected to does its work. What its connections show of it is noted here, for every
+ * mode; the newest failure is remembered to be shown, and the first of a kind is told.
+ *
+ * A target is sick after `fail_after` failures with no good answer between. So that no client can switch it off, and no
+ * dead device behind it, these have to be of as many client addresses as asked within a minute (at most `fail_after`),
+ * and of two parts (see protocol.part), unless only one was asked for. It is left out while another target is up and
+ * well. Then it is tried, by one request at a time, of an address that did not fail in this sickness if such a one
+ * asks. One good answer ends the sickness.
+ *
+ * Pure logic, as target.h. */
+#ifndef TARGET_HEALTH_H
+#define TARGET_HEALTH_H
+
+#include "base/reason.h"
+#include "net/address.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct target;
+
+/* Clients, and parts, of which is remembered when they asked last. */
+#define HEALTH_ASKERS 8
+
+struct health_asker {
+    uint64_t id;
+    int64_t asked; /* microseconds; 0: there is none */
+    bool failed;   /* since the last good answer */
+};
+
+struct target_health {
+    bool is_sick;
+    int64_t failures; /* since the last good answer */
+    unsigned kinds;   /* of these, a bit for each reason */
+    unsigned told;    /* those of them that were logged */
+    int64_t told_at;  /* when one was; 0: never */
+    int64_t trial_at; /* sick: when it may be tried again */
+    struct health_asker clients[HEALTH_ASKERS];
+    struct health_asker parts[HEALTH_ASKERS];
+};
+
+/* What went wrong with a request to a target. */
+struct health_fault {
+    enum reason reason;
+    const char *text; /* what was seen, and what would help: a phrase; "": what the reason stands for */
+    bool is_told_only;
+    uint64_t client; /* health_client() of who asked */
+    uint64_t part;
+};
+
+/* What a client's address counts as: never 0. */
+uint64_t health_client(const struct address *address);
+
+/* A request was answered in time; one was not. */
+void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now);
+void health_failed(struct target *target, const struct health_fault *fault, int64_t now);
+
+/* Other settings of the set are in force: a pause does not last longer than by these. */
+void health_reconfigure(struct target *target, int64_t now);
+
+/* Whether it gets no work, because it is sick and another target is up and well. */
+bool health_is_left_out(const struct target *target);
+
+/* Whether the next request of this client, which could go to the target if that were well, is to try it: then
+ * health_try() has to be called if it does. */
+bool health_may_try(struct target *target, uint64_t client, int64_t now);
+void health_try(struct target *target, int64_t now);
+
+#endif
