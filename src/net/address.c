@@ -222,7 +222,7 @@ static bool port_parse(const char *text, uint16_t *port)
     size_t digits = strspn(text, "0123456789");
     unsigned long number = strtoul(text, NULL, 10);
     *port = (uint16_t)number;
-    return text[digits] == '\0' && digits <= 5 && number > 0 && number <= UINT16_MAX;
+    return digits <= 5 && text[digits] == '\0' && number > 0 && number <= UINT16_MAX;
 }
 
 bool endpoint_parse(const char *text, struct endpoint *endpoint, char *error, size_t error_size)
