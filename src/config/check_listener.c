@@ -335,6 +335,7 @@ struct listener_settings *check_listener(struct parsed_configuration *parsed, st
     check_mode(&check);
     check_protocol(&check);
     check_mode_fits(&check);
+    check_checks(&check);
     check_unix(&check);
     check_lists(&check);
     check_times(&check);
