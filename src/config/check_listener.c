@@ -96,6 +96,7 @@ static void check_idle_keys(const struct check *check)
         { "allowlist", OF_ADDRESSES },
         { "max_connections_per_address", OF_ADDRESSES },
         { "connection_rate_per_address", OF_ADDRESSES },
+        { "request_rate_per_address", OF_ADDRESSES },
     };
     const struct key_scope *scope = check->group->scope;
     const struct listener_settings *settings = check->settings;
