@@ -43,7 +43,8 @@ bool key_fields_equal(const struct key *keys, size_t count, const void *a, const
         const struct key_scope *members = keys[i].members;
         if (keys[i].size > 0 && !field_equal(&keys[i], key_field(&keys[i], a), key_field(&keys[i], b)))
             return false;
-        if (members != NULL && !key_fields_equal(members->keys, members->count, a, b))
+        if (members != NULL && keys[i].equal == NULL &&
+            !key_fields_equal(members->keys, members->count, a, b))
             return false;
     }
     return true;

@@ -58,7 +58,8 @@ struct key {
     enum key_use use;
     size_t offset; /* of the field that holds the value in the checked settings */
     size_t size;   /* of that field; 0: a rule beyond the row makes something else of the value */
-    /* Of a field that is no plain value: whether two are equal. NULL for numbers, strings and lists of them. */
+    /* Of a field that is no plain value, or holds a group: whether two are equal. NULL for numbers, strings and lists of
+     * them. */
     bool (*equal)(const void *a, const void *b);
     /* Of a string, and of each of a list: whether it is right; if not, `refusal` says why. NULL: it always is. */
     bool (*accepts)(const char *text);

@@ -44,6 +44,9 @@ void check_mode_fits(const struct check *check);
 /* Fills the settings' `protocol` from the group of that name. Wants mode and plain values to be there. */
 void check_protocol(const struct check *check);
 
+/* Fills the settings of each target's `check`: its own, or that of its listener. Wants everything else to be there. */
+void check_checks(const struct check *check);
+
 /* Settings with one reference, or NULL if something is wrong. Those of admin are what its connections come in by,
  * a listener "admin" without targets; NULL also if none is wanted. */
 struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener);

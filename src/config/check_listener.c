@@ -96,6 +96,7 @@ static void check_idle_keys(const struct check *check)
         { "allowlist", OF_ADDRESSES },
         { "max_connections_per_address", OF_ADDRESSES },
         { "connection_rate_per_address", OF_ADDRESSES },
+        { "request_rate_per_address", OF_ADDRESSES },
     };
     const struct key_scope *scope = check->group->scope;
     const struct listener_settings *settings = check->settings;
@@ -335,6 +336,7 @@ struct listener_settings *check_listener(struct parsed_configuration *parsed, st
     check_mode(&check);
     check_protocol(&check);
     check_mode_fits(&check);
+    check_checks(&check);
     check_unix(&check);
     check_lists(&check);
     check_times(&check);

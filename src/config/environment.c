@@ -75,14 +75,14 @@ static void apply(struct reading *reading, struct parsed_group *group, const str
         *value = read;
 }
 
-/* The listener's protocol, the one of `defaults` if it has none: variables change single keys in it, so what
+/* The listener's choice with members, the one of `defaults` if it has none: variables change single keys in it, so what
  * else there is must not be lost. */
-static struct parsed_value *inherit_protocol(const struct reading *reading)
+static struct parsed_value *inherit_choice(const struct reading *reading, const char *name)
 {
     const struct parsed_group *defaults = reading->parsed->defaults;
-    struct parsed_value *value = parsed_get(reading->listener, "protocol");
-    if (!value->set && defaults != NULL && parsed_get(defaults, "protocol")->set)
-        parsed_inherit(reading->parsed, parsed_get(defaults, "protocol"), value);
+    struct parsed_value *value = parsed_get(reading->listener, name);
+    if (!value->set && defaults != NULL && parsed_get(defaults, name)->set)
+        parsed_inherit(reading->parsed, parsed_get(defaults, name), value);
     return value;
 }
 
@@ -99,8 +99,11 @@ static struct parsed_group *group_of(const struct reading *reading, const struct
         return reading->listener;
     const struct origin made = { .kind = ORIGIN_ENVIRONMENT };
     const struct key *key;
-    inherit_protocol(reading);
-    struct parsed_group *protocol = parsed_open_group(reading->parsed, reading->listener, "protocol", &made);
+    const char *name = scope == &keys_check ? "check" : "protocol";
+    inherit_choice(reading, name);
+    struct parsed_group *protocol = parsed_open_group(reading->parsed, reading->listener, name, &made);
+    if (scope == &keys_check)
+        return protocol;
     keys_foreach(&keys_protocol, i, key)
     {
         if (protocol != NULL && key->members == scope) /* a group inside that of the protocol */
@@ -109,19 +112,18 @@ static struct parsed_group *group_of(const struct reading *reading, const struct
     return protocol;
 }
 
-/* The keys of another protocol go with its name; those of the same one stay. */
-static void apply_protocol(struct reading *reading)
+/* The keys of another protocol, or check, go with its name; those of the same one stay. */
+static void apply_choice(struct reading *reading, const char *key, const char *name)
 {
-    static const char name[] = "PROXIMUX_PROTOCOL";
     const char *text = variable_value(reading, name);
-    const struct key *type = keys_find(&keys_protocol, "type", NULL);
     if (text == NULL)
         return;
-    struct parsed_group *group = inherit_protocol(reading)->group;
+    struct parsed_group *group = inherit_choice(reading, key)->group;
+    const struct key *type = group == NULL ? NULL : &group->scope->keys[0];
     if (group != NULL && parsed_equals(type, parsed_get(group, "type")->number, text))
         apply(reading, group, type, name, text);
     else
-        apply(reading, reading->listener, keys_find(&keys_listener, "protocol", NULL), name, text);
+        apply(reading, reading->listener, keys_find(&keys_listener, key, NULL), name, text);
 }
 
 static void apply_original(struct reading *reading)
@@ -378,7 +380,8 @@ void parsed_read_environment(struct parsed_configuration *parsed, char *const *e
             return;
         apply_listen(&reading);
         apply_targets(&reading);
-        apply_protocol(&reading);
+        apply_choice(&reading, "protocol", "PROXIMUX_PROTOCOL");
+        apply_choice(&reading, "check", "PROXIMUX_CHECK");
     }
     apply_original(&reading);
     apply_prefixed(&reading);

@@ -86,6 +86,11 @@ static const struct key listener_keys[] = {
               LISTENER(connection_rate)),
     LIMIT_KEY("connection_rate_per_address", UNIT_CLIENTS, 1, PER_SECOND_MAX, "-1",
               "clients that may come in a second from one address", LISTENER(connection_rate_per_address)),
+    LIMIT_KEY("request_rate", UNIT_REQUESTS, 1, PER_SECOND_MAX, "-1", "requests that may go out in a second",
+              .use = USE_SHARED, LISTENER(request_rate)),
+    LIMIT_KEY("request_rate_per_address", UNIT_REQUESTS, 1, PER_SECOND_MAX, "-1",
+              "requests of one client address that may go out in a second", .use = USE_SHARED,
+              LISTENER(request_rate_per_address)),
     LIMIT_KEY("inactivity_timeout", UNIT_MILLISECONDS, 1, KEY_TIME_MAX, "-1",
               "longest silence of both sides, or of an idle target connection", LISTENER(inactivity_timeout)),
     LIMIT_KEY("half_close_timeout", UNIT_MILLISECONDS, 1, KEY_TIME_MAX, "-1",
@@ -151,6 +156,8 @@ static const struct key listener_keys[] = {
                 "bytes that are held for all clients together", .use = USE_SHARED, LISTENER(memory_limit)),
     LIMIT_KEY("max_message", UNIT_BYTES, 1, BYTES_MAX, "-1", "longest request or answer that is let through",
               .use = USE_SHARED, LISTENER(max_message)),
+    CHOICE_KEY("check", check_type_names, NULL, "how it is checked that targets work",
+               .members = &keys_check),
     STRINGS_KEY("blocklist", "addresses that are turned away", LISTENER(blocklist), .equal = lists_equal),
     STRINGS_KEY("allowlist", "the only addresses that are let in", LISTENER(allowlist), .equal = lists_equal),
     STRINGS_KEY("accept_proxy_protocol", "proxies whose PROXY header is required and believed",
@@ -180,8 +187,8 @@ SCOPE(module, "modules: ", NULL);
 const struct key_scope *keys_scope(size_t index)
 {
     static const struct key_scope *const scopes[] = { &keys_global,   &keys_log,    &keys_admin,
-                                                      &keys_listener, &keys_target, &keys_protocol,
-                                                      &keys_module };
+                                                      &keys_listener, &keys_target, &keys_check,
+                                                      &keys_protocol, &keys_module };
     const size_t count = sizeof scopes / sizeof scopes[0];
     if (index < count)
         return scopes[index];
@@ -248,7 +255,7 @@ const struct key *keys_of_protocol(const struct protocol *protocol, const char *
 bool keys_variable(const struct key_scope *scope, const struct key *key, char *text, size_t size)
 {
     bool is_single = (key->type != KEY_STRINGS || key->has_variable) && key->type != KEY_STRUCTURE;
-    bool is_type = scope == &keys_protocol && key == scope->keys;
+    bool is_type = (scope == &keys_protocol || scope == &keys_check) && key == scope->keys;
     if (!is_single || is_type || scope->variable == NULL || strcmp(key->name, "name") == 0)
         return false;
     snprintf(text, size, "PROXIMUX_%s%s", scope->variable, key->name);

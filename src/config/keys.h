@@ -1,5 +1,5 @@
 /* The one table of all configuration keys, those of the protocols included, which stand with their protocols,
- * and those of a target (keys_target), which stand there.
+ * and those of a target (keys_target) and of its check (keys_check), which stand there.
  * The readers of the file and of the environment, the checks, the dump (-T) and the test that compares the
  * manual page with the table all work from it. */
 #ifndef CONFIG_KEYS_H

@@ -343,11 +343,11 @@ static void complete_group(struct parsed_configuration *parsed, const struct par
     }
 }
 
-/* A protocol given by its name becomes a group that has this type. */
-static void complete_protocol(struct parsed_configuration *parsed, struct parsed_group *listener)
+/* A choice with members, such as a protocol, that is given by its name becomes a group that has this type. */
+static void complete_choice(struct parsed_configuration *parsed, struct parsed_group *owner, const char *name)
 {
-    struct parsed_value *value = parsed_get(listener, "protocol");
-    struct parsed_group *group = parsed_open_group(parsed, listener, "protocol", &value->origin);
+    struct parsed_value *value = parsed_get(owner, name);
+    struct parsed_group *group = value->set ? parsed_open_group(parsed, owner, name, &value->origin) : NULL;
     if (group == NULL)
         return;
     complete_group(parsed, NULL, group);
@@ -395,11 +395,14 @@ void parsed_complete(struct parsed_configuration *parsed)
     for (size_t i = 0; i < parsed->listener_count; i++) {
         struct parsed_group *listener = parsed->listeners[i];
         complete_group(parsed, parsed->defaults, listener);
-        complete_protocol(parsed, listener);
+        complete_choice(parsed, listener, "protocol");
+        complete_choice(parsed, listener, "check");
         complete_by_protocol(listener);
         if (parsed_get(listener, "targets")->inherited)
             inherit_children(parsed, parsed->defaults, listener);
-        for (size_t k = 0; k < listener->child_count; k++)
+        for (size_t k = 0; k < listener->child_count; k++) {
             complete_group(parsed, NULL, listener->children[k]);
+            complete_choice(parsed, listener->children[k], "check");
+        }
     }
 }

@@ -68,6 +68,8 @@ struct listener_settings {
     int64_t request_gap;
     int64_t connection_ttl;
     int64_t max_requests_per_connection;
+    int64_t request_rate; /* a second */
+    int64_t request_rate_per_address;
     bool warmup;
     bool request_log; /* in all modes */
     int64_t buffer_limit;

@@ -1,5 +1,5 @@
 /* Which connection gets which request. */
-#include "mux/mux_state.h"
+#include "mux/rates.h"
 
 /* The connection that takes the next request of this client; NULL: none now. */
 static struct mux_connection *dispatch_find(const struct mux *mux, const struct mux_client *client)
@@ -20,6 +20,8 @@ static bool dispatch_one(struct mux *mux, struct mux_client *client)
     queue_count_turn(client);
     list_remove(&client->in_turn); /* it comes last again */
     client->is_held = false;
+    rates_charge(client_first_waiting(client));
+    rates_withdraw(client);
     connection_assign(connection, client_first_waiting(client));
     list_remove(&client->untried); /* its connection will say whether it has more room */
     return true;
@@ -37,9 +39,14 @@ static void dispatch_pass_over(struct mux_client *client)
 static void dispatch_all(struct mux *mux)
 {
     struct mux_client *client;
+    mux->rate_due = INT64_MAX;
     while ((client = queue_first(mux)) != NULL) {
         if (!client_is_eligible(client))
             dispatch_pass_over(client);
+        else if (!rates_admit(client, true))
+            queue_update(client); /* it stands aside, for it is not what it was when it came in */
+        else if (!rates_allow(client))
+            return;
         else if (dispatch_one(mux, client))
             continue;
         else if (client->connection != NULL && !mux->settings.in_order)
@@ -49,14 +56,24 @@ static void dispatch_all(struct mux *mux)
     }
 }
 
+/* Out of turn, for a connection that nobody else could use. */
+static void dispatch_try(struct mux *mux, struct mux_client *client)
+{
+    bool goes = client_is_eligible(client) && !client->is_aside && rates_admit(client, true) &&
+                rates_allow(client) && dispatch_one(mux, client);
+    if (!goes && client->is_held) /* it has no turn, and needs no token */
+        rates_withdraw(client);
+}
+
 void dispatch_run(struct mux *mux)
 {
     struct list_node *node;
     while ((node = list_first(&mux->untried)) != NULL) {
         struct mux_client *client = list_entry(node, struct mux_client, untried);
         list_remove(node);
-        if (!mux->wants_dispatch && client->waiting_count > 0 && client_is_eligible(client))
-            dispatch_one(mux, client);
+        /* While others wait for a token it is not to come before them. */
+        if (!mux->wants_dispatch && mux->rate_due == INT64_MAX && client->waiting_count > 0)
+            dispatch_try(mux, client);
     }
     if (!mux->wants_dispatch)
         return;

@@ -1,5 +1,5 @@
 /* What all clients and connections share: effects, limits, settings, time. */
-#include "mux/mux_state.h"
+#include "mux/rates.h"
 
 #include <stdlib.h>
 
@@ -29,21 +29,16 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
     if (mux == NULL)
         return NULL;
     struct list *const lists[] = {
-        &mux->clients,
-        &mux->connections,
-        &mux->failed,
-        &mux->noted_clients,
-        &mux->noted_connections,
-        &mux->changed_clients,
-        &mux->changed_connections,
-        &mux->untried,
-        &mux->waiters,
-        &mux->incompletes,
+        &mux->clients,           &mux->connections,    &mux->failed,          &mux->noted_clients,
+        &mux->noted_connections, &mux->noted_accounts, &mux->changed_clients, &mux->changed_connections,
+        &mux->untried,           &mux->waiters,        &mux->incompletes,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     for (size_t i = 0; i < MUX_PRIORITIES; i++)
         list_init(&mux->lines[i].turns);
+    quotas_init(&mux->accounts, sizeof(struct mux_account));
+    mux->rate_due = INT64_MAX;
     mux->settings = *settings;
     mux->hooks = *hooks;
     mux->owner = owner;
@@ -58,6 +53,7 @@ void mux_destroy(struct mux *mux)
 {
     if (mux == NULL)
         return;
+    quotas_free(&mux->accounts);
     buffer_free(&mux->discarded);
     free(mux);
 }
@@ -167,7 +163,7 @@ static void mux_follow_client(struct mux_client *client)
 static bool mux_is_settled(const struct mux *mux)
 {
     return !mux->wants_dispatch && list_empty(&mux->failed) && list_empty(&mux->noted_connections) &&
-           list_empty(&mux->noted_clients) && list_empty(&mux->untried);
+           list_empty(&mux->noted_clients) && list_empty(&mux->noted_accounts) && list_empty(&mux->untried);
 }
 
 /* The order: what fails is torn down, since it gives requests back; connections before clients, since they say what
@@ -182,6 +178,8 @@ void mux_run_effects(struct mux *mux)
             mux_follow_connection(list_entry(node, struct mux_connection, noted));
         while ((node = list_first(&mux->noted_clients)) != NULL)
             mux_follow_client(list_entry(node, struct mux_client, noted));
+        while ((node = list_first(&mux->noted_accounts)) != NULL)
+            queue_let_in(list_entry(node, struct mux_account, noted));
         dispatch_run(mux);
         if (mux_is_settled(mux))
             mux_limit_queue(mux);
@@ -201,12 +199,15 @@ void mux_dispatch(struct mux *mux, int64_t now)
 
 int64_t mux_due(const struct mux *mux)
 {
-    return timeouts_due(mux);
+    int64_t timeouts = timeouts_due(mux), rates = rates_due(mux);
+    return timeouts < rates ? timeouts : rates;
 }
 
 void mux_tick(struct mux *mux, int64_t now)
 {
     mux->now = now;
+    rates_expire(mux); /* first: who has a token now has waited long enough */
+    mux_run_effects(mux);
     while (timeouts_expire(mux))
         mux_run_effects(mux);
 }
@@ -260,6 +261,7 @@ void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64
         struct mux_client *client = list_entry(node, struct mux_client, node);
         if (client->incoming != NULL && !mux->takes_turns) /* it may be too long to be held now */
             request_progressed(client->incoming);
+        rates_withdraw(client); /* there may be fewer tokens now */
         note_client(client);
     }
     mux->wants_dispatch = true;

@@ -73,7 +73,9 @@ struct mux_settings {
     int64_t request_gap;
     int64_t response_gap; /* where clients take turns */
     int64_t connection_ttl;
-    int64_t max_requests; /* per connection; negative: no limit */
+    int64_t max_requests;      /* per connection; negative: no limit */
+    int64_t request_rate;      /* requests that may go out in a second; 0 or less: no limit */
+    int64_t request_rate_each; /* likewise, of clients that share a key */
     bool abort_on_close;
     size_t
         observe_request;   /* bytes of each request that are kept for `hooks`; 0: none, and nothing to tell */
@@ -187,6 +189,11 @@ void mux_client_set_door(struct mux_client *client, struct mux_door *door);
 
 /* All that wait stand in the order of the new priority from now on. */
 void mux_door_set_priority(struct mux *mux, struct mux_door *door, unsigned priority, int64_t now);
+
+/* It shares `request_rate_each` with all of this key (at most QUOTA_KEY_MAX bytes; none: with nobody). To be called once
+ * it has come, and of all clients when that limit has been set; no effect while it is not. False when memory is short:
+ * then it has no such limit. */
+bool mux_client_share(struct mux_client *client, struct slice key, int64_t now);
 
 /* What one read gave. Only while mux_client_wants_bytes(). */
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);

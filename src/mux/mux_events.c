@@ -1,5 +1,5 @@
 /* What happens to one client or connection, as the owner of the multiplexer tells it; and what it may ask of one. */
-#include "mux/mux_state.h"
+#include "mux/rates.h"
 
 #include <stdlib.h>
 
@@ -50,6 +50,15 @@ void mux_client_set_origin(struct mux_client *client, uint64_t origin)
 void mux_client_set_door(struct mux_client *client, struct mux_door *door)
 {
     client->door = door;
+}
+
+bool mux_client_share(struct mux_client *client, struct slice key, int64_t now)
+{
+    struct mux *mux = client_enter_call(client, now);
+    bool shares = mux->settings.request_rate_each > 0 && client->account == NULL && key.length > 0;
+    bool success = !shares || rates_join(client, key);
+    mux_run_effects(mux);
+    return success;
 }
 
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now)
@@ -127,6 +136,7 @@ void mux_client_close(struct mux_client *client, int64_t now)
     mux->client_count--;
     list_remove(&client->node);
     list_remove(&client->noted);
+    rates_leave(client);
     if (mux->protocol->close_client != NULL)
         mux->protocol->close_client(client->framer);
     free(client);

@@ -7,6 +7,7 @@
  *   predicates.c      questions about any object; changes nothing
  *   effects.c         states of clients and connections; notes that one has changed, or has to end
  *   mux_observe.c     what is kept of an exchange for those who want to see it, and the word that it has ended
+ *   rates.c           how many requests may go out in a second
  *   queue.c           clients whose next request waits for a connection
  *   exchange.c        one request with its answer: all changes of its state
  *   mux_client.c      a client: answers in their order, limits, timers, end
@@ -23,6 +24,7 @@
 #include "base/buffer.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "base/quota.h"
 #include "base/timeout.h"
 #include "mux/mux.h"
 
@@ -68,6 +70,7 @@ struct mux_exchange {
     bool has_begun;      /* bytes of its answer have come from the target */
     bool lacks_error;    /* no error could be given: its client is closed when its turn comes */
     bool has_no_timeout; /* it was sent while there was no request_timeout */
+    bool was_charged;    /* it counts as sent, though it may have come back */
     enum reason reason;  /* of ANSWERED; REASON_NONE: by its answer */
     struct protocol_request request;
     struct buffer bytes;  /* of the request, not yet given to a connection */
@@ -104,7 +107,8 @@ struct mux_client {
     struct list_node in_turn;  /* clients take turns: in `turns`, or (`is_held`) in its connection's `held` */
     struct heap_node in_order; /* requests go in order: in `order` */
     struct mux_door *door;
-    struct list_node untried; /* in `untried` */
+    struct mux_account *account; /* NULL: it shares no rate */
+    struct list_node untried;    /* in `untried` */
     struct mux *mux;
     void *owner;
     uint64_t origin;
@@ -128,6 +132,8 @@ struct mux_client {
     bool is_leaving;       /* likewise, if its protocol has a word for that */
     bool delivers;         /* its first exchange may have something to give out */
     bool is_held;          /* it was its turn, but its connection had no room */
+    bool is_aside;         /* its line is its account's: that has no token left for it */
+    bool is_admitted;      /* it stands in the queue for one of its account's tokens */
     size_t stall_progress; /* bytes that it sent or took in the present span */
     int64_t stall_used;    /* microseconds of the present span that have passed already */
     bool stalls;           /* the span runs */
@@ -241,6 +247,7 @@ struct mux {
     struct list failed;            /* connections to be torn down */
     struct list noted_connections; /* that have changed */
     struct list noted_clients;
+    struct list noted_accounts; /* who stands aside may be let in */
     struct list untried; /* clients to look for a connection for, unless all are with `wants_dispatch` */
     bool wants_dispatch; /* a connection may have room */
     bool runs_effects;
@@ -252,7 +259,11 @@ struct mux {
     unsigned turns_in_row[MUX_PRIORITIES]; /* that each had while lower ones waited */
     struct mux_door door;                  /* of clients that have come by no other */
     uint64_t next_place;                   /* in the order of requests that began to wait */
-    struct list waiters; /* clients with a request that waits, in the order in which they came */
+    struct rate rate;
+    int64_t rate_due; /* the queue waits for a token of `rate` until then; INT64_MAX: it does not */
+    struct quotas accounts;
+    struct heap accounts_due; /* by when they have a token */
+    struct list waiters;      /* clients with a request that waits, in the order in which they came */
     size_t waiter_count;
     int64_t waited_since; /* when `waiters` was last empty */
     bool is_down;         /* no target can be used, since `down_since` */
@@ -394,6 +405,9 @@ void queue_update(struct mux_client *client);
 
 /* A connection may be found for the client's next request, and for no other one that could not be found before. */
 void queue_try(struct mux_client *client);
+
+/* Lets those in that stand aside, as many as their account has tokens. */
+void queue_let_in(struct mux_account *account);
 
 /* Whose turn it is, or NULL; it has had it. */
 struct mux_client *queue_first(struct mux *mux);

@@ -5,7 +5,7 @@
  * Where requests go in order, it is in `order`, by the place of its first request that waits. Who may not be sent to
  * is in neither, so that the work for one request does not depend on how much waits. Each priority has a line of its
  * own. */
-#include "mux/mux_state.h"
+#include "mux/rates.h"
 
 /* While others wait, so many turns in a row go to a priority before one goes to those below it. */
 #define TURNS_IN_ROW 9
@@ -17,9 +17,13 @@ static struct mux_line *queue_line(const struct mux_client *client)
     return &client->mux->lines[client->door->priority];
 }
 
-static bool queue_line_is_empty(const struct mux_line *line)
+/* The first of a line; NULL: it is empty. */
+static struct mux_client *queue_line_first(const struct mux_line *line)
 {
-    return list_empty(&line->turns) && line->order.first == NULL;
+    const struct list_node *turn = list_first(&line->turns);
+    if (turn != NULL)
+        return list_entry(turn, struct mux_client, in_turn);
+    return line->order.first == NULL ? NULL : list_entry(line->order.first, struct mux_client, in_order);
 }
 
 static void queue_use_line(const struct mux_client *client)
@@ -53,7 +57,7 @@ static unsigned queue_lines_used(struct mux *mux)
 {
     for (unsigned used = mux->lines_used; used != 0; used &= used - 1) {
         unsigned priority = (unsigned)__builtin_ctz(used);
-        if (queue_line_is_empty(&mux->lines[priority]))
+        if (queue_line_first(&mux->lines[priority]) == NULL)
             mux->lines_used &= ~(1U << priority);
     }
     return mux->lines_used;
@@ -64,8 +68,26 @@ static unsigned queue_lines_used(struct mux *mux)
 static void queue_take_out(struct mux_client *client)
 {
     client->is_held = false;
+    client->is_aside = false;
     list_remove(&client->in_turn);
     heap_remove(&client->in_order);
+    rates_withdraw(client);
+}
+
+/* There is no token for it; `first`: it comes before the others of its account. */
+static void queue_stand_aside(struct mux_client *client, bool first)
+{
+    struct mux_line *line = &client->account->aside;
+    uint64_t place = client_first_waiting(client)->place;
+    bool in_order = client->mux->settings.in_order;
+    if (client->is_aside && (!in_order || client->in_order.key == place))
+        return;
+    queue_take_out(client);
+    client->is_aside = true;
+    if (in_order)
+        heap_add(&line->order, &client->in_order, place);
+    else
+        list_insert_before(first ? line->turns.head.next : &line->turns.head, &client->in_turn);
 }
 
 void queue_update(struct mux_client *client)
@@ -74,14 +96,21 @@ void queue_update(struct mux_client *client)
     const struct mux_exchange *first = client_first_waiting(client);
     if (first == NULL || !client_is_eligible(client)) {
         queue_take_out(client);
+    } else if (client->is_held) {
+        return;
+    } else if (!rates_admit(client, false)) {
+        queue_stand_aside(client, false);
     } else if (mux->settings.in_order) {
-        if (heap_linked(&client->in_order) && client->in_order.key == first->place)
+        if (heap_linked(&client->in_order) && client->in_order.key == first->place && !client->is_aside)
             return;
         heap_remove(&client->in_order);
+        client->is_aside = false;
         heap_add(&queue_line(client)->order, &client->in_order, first->place);
         queue_use_line(client);
         mux->wants_dispatch = true;
-    } else if (!list_linked(&client->in_turn)) {
+    } else if (client->is_aside || !list_linked(&client->in_turn)) {
+        list_remove(&client->in_turn);
+        client->is_aside = false;
         list_append(&queue_line(client)->turns, &client->in_turn);
         queue_use_line(client);
         queue_try(client);
@@ -104,6 +133,10 @@ static void queue_come_first(struct mux_client *client)
     if (mux->settings.in_order)
         return;
     queue_take_out(client);
+    if (!rates_admit(client, true)) {
+        queue_stand_aside(client, true);
+        return;
+    }
     list_insert_before(queue_line(client)->turns.head.next, &client->in_turn);
     queue_use_line(client);
     mux->wants_dispatch = true;
@@ -146,11 +179,15 @@ struct mux_client *queue_first(struct mux *mux)
     unsigned used = queue_lines_used(mux);
     if (used == 0)
         return NULL;
-    const struct mux_line *line = &mux->lines[queue_pick(used, mux->turns_in_row)];
-    const struct list_node *turn = list_first(&line->turns);
-    if (turn != NULL)
-        return list_entry(turn, struct mux_client, in_turn);
-    return list_entry(line->order.first, struct mux_client, in_order);
+    return queue_line_first(&mux->lines[queue_pick(used, mux->turns_in_row)]);
+}
+
+void queue_let_in(struct mux_account *account)
+{
+    struct mux_client *client;
+    while ((client = queue_line_first(&account->aside)) != NULL && rates_admit(client, true))
+        queue_update(client);
+    rates_watch(account, client != NULL);
 }
 
 void queue_count_turn(struct mux_client *client)

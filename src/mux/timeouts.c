@@ -1,5 +1,5 @@
 /* The table of all timeouts: a new one is a row here, its place in `enum mux_timer`, its key and its test. */
-#include "mux/mux_state.h"
+#include "mux/rates.h"
 
 /* What becomes of those that run when the setting changes. */
 enum timer_change {
@@ -74,7 +74,8 @@ static void down_expired(struct timeout *timeout)
 
 static void queue_expired(struct timeout *timeout)
 {
-    exchange_fail(client_first(CLIENT_OF(timeout, queue)), REASON_QUEUE_TIMEOUT);
+    struct mux_exchange *exchange = client_first(CLIENT_OF(timeout, queue));
+    exchange_fail(exchange, rates_hold_back(exchange) ? REASON_OVER_RATE : REASON_QUEUE_TIMEOUT);
 }
 
 #define SETTING(name) offsetof(struct mux_settings, name)

@@ -59,6 +59,7 @@ enum protocol_outcome {
     PROTOCOL_BROKEN,
 };
 
+struct check_settings;
 struct follower;
 
 struct protocol {
@@ -158,6 +159,16 @@ struct protocol {
      * (nothing appended: all is well; NULL: it can't be told). */
     void (*describe)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
     void (*describe_error)(const struct protocol_settings *settings, struct slice bytes, struct buffer *text);
+
+    /* Its own check of a target: appends what is sent (NULL: the target speaks first), and judges what has come of the
+     * answer, as check_read() does. `client`: the state of the client that sends it, which is let in unasked; NULL:
+     * none does. `check_keys` are the keys of `check` that say more, with NULL at the end. NULL: it has none. */
+    void (*write_check)(const struct protocol_settings *settings, const struct check_settings *check,
+                        void *client, struct buffer *out);
+    enum protocol_outcome (*read_check)(const struct protocol_settings *settings,
+                                        const struct check_settings *check, struct slice answer,
+                                        struct buffer *error);
+    const char *const *check_keys;
 
     /* In proxy mode, where every request reaches the target as it came: sets `request` up for what will answer it,
      * given its first bytes, where that is not what is done in shared modes. False if answers can't be told apart

@@ -263,7 +263,9 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
     client->number = events != NULL ? events_client_number(events) : ++service->hub->runtime->clients;
     client->accepted = stream_now(service->hub);
     client->mux = mux_client_open(service->hub->mux, client, client->number, client->accepted);
-    if (client->mux == NULL) {
+    if (client->mux == NULL || !mux_client_share(client->mux, address_host(address), client->accepted)) {
+        if (client->mux != NULL)
+            mux_client_close(client->mux, client->accepted);
         free(client);
         return false;
     }

@@ -45,6 +45,8 @@ static struct mux_settings hub_plain(const struct stream_hub *hub)
         .response_gap = protocol_turn_gap(&settings->protocol),
         .connection_ttl = settings->connection_ttl,
         .max_requests = settings->max_requests_per_connection,
+        .request_rate = settings->request_rate,
+        .request_rate_each = settings->request_rate_per_address,
         .abort_on_close = settings->abort_on_close,
     };
     list_foreach(&hub->services, node)
@@ -223,6 +225,21 @@ static void hub_commit_connections(struct stream_hub *hub)
     }
 }
 
+/* The clients that are there have a limit for each address, too, if there is one now; but for want of memory. */
+static void hub_share_rates(struct stream_hub *hub)
+{
+    list_foreach(&hub->services, service_node)
+    {
+        const struct stream_service *service = list_entry(service_node, struct stream_service, node);
+        list_foreach(&service->clients, node)
+        {
+            struct stream_client *client = list_entry(node, struct stream_client, node);
+            if (client->mux != NULL)
+                mux_client_share(client->mux, address_host(&client->address), stream_now(hub));
+        }
+    }
+}
+
 void stream_hub_commit(struct stream_hub *hub)
 {
     struct listener_settings *before = hub->settings;
@@ -232,5 +249,6 @@ void stream_hub_commit(struct stream_hub *hub)
     hub_commit_connections(hub);
     stream_pool_commit(&hub->pool, hub->settings, now);
     stream_hub_observe(hub);
+    hub_share_rates(hub);
     listener_settings_release(before);
 }

@@ -34,6 +34,7 @@ struct slot_member {
     struct target *target;
     struct list_node in_account;
     struct list_node in_waiting;
+    bool has_asked; /* while it waits: the others know, and have not given it room since */
 };
 
 #define members_foreach(target, member)                                                                      \
@@ -49,7 +50,7 @@ static struct slot_member *member_waiting(struct list_node *node)
     return list_entry(node, struct slot_member, in_waiting);
 }
 
-static void account_tell(const struct slot_account *account);
+static void account_tell(const struct slot_account *account, const struct target_set *telling);
 
 /* ---- Accounts ---- */
 
@@ -107,7 +108,7 @@ static void account_reconfigure(struct slot_account *account)
     if (slots == account->slots)
         return;
     account->slots = slots;
-    account_tell(account);
+    account_tell(account, NULL);
     account_ask(account, NULL);
 }
 
@@ -175,7 +176,7 @@ static void member_leave(struct slot_member *member)
         account_free(account);
     } else if (account->slots >= 0) {
         account_reconfigure(account);
-        account_tell(account);
+        account_tell(account, NULL);
     }
 }
 
@@ -202,18 +203,20 @@ static bool member_is_full_elsewhere(const struct slot_member *member)
     return false;
 }
 
-/* Who waits and comes first sees whether it is its turn. */
-static void account_tell(const struct slot_account *account)
+/* Who waits and comes first sees whether it is its turn, but for those of the set that tells it. */
+static void account_tell(const struct slot_account *account, const struct target_set *telling)
 {
     struct target *first = NULL;
+    if (account->resting_until != 0)
+        return; /* slot_rested() comes */
     list_foreach(&account->waiting, node)
     {
         const struct slot_member *member = member_waiting(node);
         if ((first == NULL || member->target->connections < first->connections) &&
-            !member_is_full_elsewhere(member))
+            !member_is_full(member, member->target->slot_limit) && !member_is_full_elsewhere(member))
             first = member->target;
     }
-    if (first != NULL)
+    if (first != NULL && first->set != telling)
         target_set_note_usable(first->set);
 }
 
@@ -298,6 +301,8 @@ void slot_resolved(struct target *target, void **all, const struct address *addr
         address_print(&endpoint.address, text);
         (void)member_join(target, all, "", &endpoint); /* else it counts for its name alone */
     }
+    if (slot_rested_first(target) != 0)
+        target->set->driver->wake(target->set);
 }
 
 void slot_reconfigure(struct target *target)
@@ -346,22 +351,24 @@ bool slot_is_over(const struct target *target)
     return false;
 }
 
-/* It queues where there is no room for it, so that it is in nobody's way elsewhere. */
+/* It queues in all its accounts at once, so that no two can be behind one another. */
 void slot_wait(struct target *target, int64_t limit)
 {
+    bool is_first = !target->is_waiting;
     target->slot_limit = limit;
     target->is_waiting = true;
     target->asks_for_slot = true;
     target->set->waits_for_slots = true;
     members_foreach(target, member)
     {
-        bool is_queued = list_linked(&member->in_waiting);
-        if (!is_queued && member_is_blocked(member, limit)) {
+        bool was_asked = member->has_asked && !is_first;
+        if (is_first)
             list_append(&member->account->waiting, &member->in_waiting);
+        member->has_asked = member_is_blocked(member, limit);
+        if (member->has_asked && !was_asked)
             account_ask(member->account, target->set);
-        } else if (is_queued && member_is_full_elsewhere(member)) {
-            account_tell(member->account); /* others may go before it */
-        }
+        if (!is_first && member_is_full_elsewhere(member))
+            account_tell(member->account, target->set); /* others may go before it */
     }
 }
 
@@ -375,7 +382,7 @@ void slot_forget(struct target *target)
         if (!list_linked(&member->in_waiting))
             continue;
         list_remove(&member->in_waiting);
-        account_tell(member->account);
+        account_tell(member->account, NULL);
     }
 }
 
@@ -438,6 +445,18 @@ int64_t slot_resting_until(const struct target *target)
     return until;
 }
 
+int64_t slot_rested_first(const struct target *target)
+{
+    int64_t first = 0;
+    members_foreach(target, member)
+    {
+        int64_t until = member->account->resting_until;
+        if (until != 0 && (first == 0 || until < first))
+            first = until;
+    }
+    return first;
+}
+
 void slot_ended(struct target *target, bool was_left, int64_t now)
 {
     int64_t rest = now + target->set->settings.reconnect_delay * 1000;
@@ -485,5 +504,5 @@ bool slot_settles(const struct target *target, int64_t now)
 
 void slot_freed(struct target *target)
 {
-    members_foreach(target, member) account_tell(member->account);
+    members_foreach(target, member) account_tell(member->account, NULL);
 }

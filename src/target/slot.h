@@ -57,6 +57,7 @@ enum slot_demand slot_demand(const struct target *target);
  * and whether it is now, which is said once. */
 void slot_ended(struct target *target, bool was_left, int64_t now);
 int64_t slot_resting_until(const struct target *target);
+int64_t slot_rested_first(const struct target *target); /* likewise, at the first of several addresses */
 bool slot_rested(struct target *target, int64_t now);
 
 /* See target_settles(). */

@@ -418,7 +418,7 @@ int64_t target_set_due(const struct target_set *set)
 {
     int64_t due = set->has_usable ? 0 : TARGET_NEVER;
     for (size_t i = 0; i < set->count; i++) {
-        int64_t retry = target_retry_due(set->targets[i]), rest = slot_resting_until(set->targets[i]);
+        int64_t retry = target_retry_due(set->targets[i]), rest = slot_rested_first(set->targets[i]);
         if (retry < due)
             due = retry;
         if (rest != 0 && rest < due)

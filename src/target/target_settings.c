@@ -32,6 +32,8 @@ static const struct key target_keys[] = {
     INTEGER_KEY("send_proxy_protocol", UNIT_NONE, 0, 2, "0",
                 "version of the PROXY header that tells it the client; 0: none", .use = USE_PROXY,
                 TARGET(send_proxy_protocol)),
+    CHOICE_KEY("check", check_type_names, NULL, "how it is checked that the target works",
+               .members = &keys_check, TARGET(check), .equal = check_settings_equal),
 };
 
 const struct key_scope keys_target = { "target: ", NULL, target_keys,
@@ -44,7 +46,8 @@ struct target_settings *target_settings_copy(const struct target_settings *setti
         return NULL;
     *copy = *settings;
     copy->name = strdup(settings->name);
-    if (endpoint_copy(&settings->endpoint, &copy->endpoint) && copy->name != NULL)
+    bool has_check = check_settings_copy(&settings->check, &copy->check);
+    if (endpoint_copy(&settings->endpoint, &copy->endpoint) && copy->name != NULL && has_check)
         return copy;
     target_settings_free(copy);
     return NULL;
@@ -53,6 +56,7 @@ struct target_settings *target_settings_copy(const struct target_settings *setti
 void target_settings_release(struct target_settings *settings)
 {
     endpoint_free(&settings->endpoint);
+    check_settings_release(&settings->check);
     free(settings->name);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/key.h"
 #include "net/address.h"
+#include "protocol/check.h"
 
 /* More of them in one listener are refused. */
 #define SETTINGS_MAX_TARGETS 64
@@ -28,6 +29,7 @@ struct target_settings {
     bool backup;
     int64_t weight;          /* 0: no new work */
     int send_proxy_protocol; /* proxy mode: version of the header; 0: none */
+    struct check_settings check;
 };
 
 /* The keys of a target in the configuration, each with its field of struct target_settings. */

@@ -131,6 +131,39 @@ static void clients_that_come_too_fast_are_closed(void **state)
     echo_stop(echo);
 }
 
+/* Ten requests, of which three go at once, and the others when their time has come; another address is served at once. */
+static void requests_over_the_rate_wait(struct fixture *fixture, const char *mode)
+{
+    unsigned port = peer_free_port();
+    char keys[200];
+    struct echo *echo = echo_start("127.0.0.1", 0, "");
+
+    snprintf(keys, sizeof keys, "mode = \"%s\"; protocol = \"line\"; request_rate_per_address = 4;%s", mode,
+             " request_rate = 50; queue_timeout = 20000;");
+    struct proximux *proximux = proximux_start_between(fixture, port, echo_port(echo), keys);
+    int one = peer_connect_from("127.0.0.1", "127.0.0.1", port);
+    int other = peer_connect_from("127.0.0.2", "127.0.0.1", port);
+    int64_t begin = test_now();
+
+    peer_send_text(one, "0\n1\n2\n3\n4\n5\n6\n7\n");
+    peer_expect_text(one, "0\n1\n2\n3\n");
+    peer_send_text(other, "x\n");
+    peer_expect_text(other, "x\n");
+    peer_expect_text(one, "4\n5\n6\n7\n");
+    require_not_before(begin, 1000, HERE);
+    test_require(test_now() - begin < 20000, "they waited until queue_timeout");
+    close(one);
+    close(other);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
+static void requests_over_the_rate_wait_in_each_mode(void **state)
+{
+    requests_over_the_rate_wait(*state, "funnel");
+    requests_over_the_rate_wait(*state, "fifo");
+}
+
 static void waiting_clients_count_too(void **state)
 {
     unsigned port = peer_free_port();
@@ -273,6 +306,7 @@ int main(void)
         fixture_test(refused_clients_do_not_flood_the_log),
         fixture_test(limit_for_each_address),
         fixture_test(clients_that_come_too_fast_are_closed),
+        fixture_test(requests_over_the_rate_wait_in_each_mode),
         fixture_test(waiting_clients_count_too),
         fixture_test(silence_ends_a_session),
         fixture_test(sessions_are_silent_as_long_as_they_like),

@@ -780,6 +780,33 @@ static void limits_hold_at_once(void **state)
     }
 }
 
+/* For the clients that are there, too. */
+static void rates_hold_at_once(void **state)
+{
+    unsigned port = peer_free_port();
+    struct echo *echo = echo_start("127.0.0.1", 0, NULL);
+    struct proximux *proximux = start(*state, port, "funnel", echo_port(echo), "", "");
+    int clients[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        clients[i] = peer_connect("127.0.0.1", port);
+        peer_send_text(clients[i], "1\n2\n3\n");
+        peer_expect_text(clients[i], "1\n2\n3\n");
+    }
+    change(proximux, port, "funnel", echo_port(echo), "",
+           "request_rate_per_address = 1; request_rate = 1000; queue_timeout = 200;");
+    peer_send_text(clients[0], "a\nb\n");
+    peer_expect_text(clients[0], "a\nERROR\n");
+    proximux_wait_log(proximux, "failed: over_rate");
+    change(proximux, port, "funnel", echo_port(echo), "", "");
+    peer_send_text(clients[1], "x\ny\nz\n");
+    peer_expect_text(clients[1], "x\ny\nz\n");
+    for (size_t i = 0; i < 2; i++)
+        close(clients[i]);
+    proximux_stop(proximux);
+    echo_stop(echo);
+}
+
 static void session_ends_by_the_rules_it_began_with(void **state)
 {
     unsigned port = peer_free_port();
@@ -1118,6 +1145,7 @@ int main(void)
         fixture_test(warming_up_ends_when_nobody_wants_it_any_more),
         fixture_test(clients_and_queue_go_by_the_new_settings),
         fixture_test(limits_hold_at_once),
+        fixture_test(rates_hold_at_once),
         fixture_test(session_ends_by_the_rules_it_began_with),
         fixture_test(blocked_address_is_cut),
         fixture_test(listener_that_goes_drains),

@@ -38,6 +38,7 @@ static bool find_special(const struct key_scope *scope, const char *name, struct
         { "pid_file", { "\"/run/a\"", "\"/run/b\"" } },
         { "output", { "\"stderr\"", "\"syslog\"" } },
         { "unix_mode", { "\"0600\"", "\"0640\"" } },
+        { "check", { "\"none\"", "\"connect\"" } },
         { "listen", { "\"127.0.0.1:7\"", "\"127.0.0.1:8\"" } },
         { "blocklist", { "\"10.0.0.0/8\"", "\"10.0.0.0/9\"" } },
         { "allowlist", { "\"10.0.0.0/8\"", "\"10.0.0.0/9\"" } },
@@ -51,6 +52,16 @@ static bool find_special(const struct key_scope *scope, const char *name, struct
         { "width", { "2", "4" } },
         { "id", { "{ offset = 4; width = 2; }", "{ offset = 4; width = 3; }" } },
     };
+    if (scope == &keys_check && strcmp(name, "path") == 0) {
+        *values = (struct values){ "\"/a\"", "\"/b\"" };
+        return true;
+    }
+    if (scope == &keys_check && strcmp(name, "address") == 0)
+        return false;
+    if (scope == &keys_check && strcmp(name, "type") == 0) {
+        *values = (struct values){ "\"none\"", "\"connect\"" };
+        return true;
+    }
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].name, name) == 0) {
             *values = rows[i].values;
@@ -84,6 +95,23 @@ static struct values choose_values(const struct key_scope *scope, const struct k
     return values;
 }
 
+/* A check in which this key has an effect. */
+static void compose_check(char *text, size_t size, const char *name, const char *keys)
+{
+    bool is_of_exchange = strcmp(name, "send") == 0 || strcmp(name, "expect") == 0;
+    bool is_of_http = strcmp(name, "path") == 0 || strcmp(name, "status") == 0;
+    bool is_of_modbus = strstr("unit function address", name) != NULL;
+    snprintf(text, size, "protocol = \"%s\"; check = { %s%s %s };",
+             is_of_http     ? "http"
+             : is_of_modbus ? "modbus"
+                            : "raw",
+             strcmp(name, "type") == 0    ? ""
+             : is_of_exchange             ? "type = \"exchange\";"
+             : is_of_http || is_of_modbus ? "type = \"protocol\";"
+                                          : "type = \"connect\";",
+             strcmp(name, "expect") == 0 ? "send = \"a\";" : "", keys);
+}
+
 /* A configuration in which this key of the scope has this value, and which is right otherwise. */
 static void compose(char *text, const struct key_scope *scope, const struct protocol *protocol,
                     const char *name, const char *value)
@@ -109,6 +137,8 @@ static void compose(char *text, const struct key_scope *scope, const struct prot
     if (scope == &keys_protocol)
         snprintf(listener, sizeof listener, "protocol = { %s%s%s%s %s };", is_type ? "" : "type = \"",
                  is_type ? "" : protocol->name, is_type ? "" : "\";", needed, keys);
+    else if (scope == &keys_check)
+        compose_check(listener, sizeof listener, name, keys);
     else if (keys_is_of_listener(scope) && scope != &keys_listener && scope != &keys_target &&
              scope != &keys_module)
         snprintf(listener, sizeof listener, "protocol = { type = \"%s\"; width = 2; id = { %s %s }; };",
@@ -157,6 +187,8 @@ static const char *name_of_change(const struct key_scope *scope, const struct ke
         return "modules";
     if (scope == &keys_target)
         return "targets";
+    if (scope == &keys_check)
+        return "check";
     return scope == &keys_global || scope == &keys_listener ? key->name : "protocol";
 }
 

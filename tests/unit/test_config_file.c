@@ -53,6 +53,8 @@ static void read_key(struct config_place *place, const struct key_scope *scope, 
     else if (scope == &keys_module)
         config_place_read(place, "modules = ( { %s %s = %s; } );\n" CONFIG_LISTENER,
                           strcmp(key, "path") == 0 ? "" : "path = \"a.so\";", key, value);
+    else if (scope == &keys_check)
+        config_place_read(place, "defaults = { check = { %s = %s; }; };\n" CONFIG_LISTENER, key, value);
     else if (scope == &keys_target)
         config_place_read(place,
                           "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\";\n"

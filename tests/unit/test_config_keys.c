@@ -118,7 +118,7 @@ static void check_range(const struct key_scope *scope, const struct key *key)
         assert_int_not_equal(key->fallback[0], '-');
     bool counts_time = key->unit == UNIT_MILLISECONDS;
     bool named_as_time = strstr(key->name, "timeout") != NULL || strstr(key->name, "_idle") != NULL ||
-                         strstr(key->name, "_interval") != NULL || strstr(key->name, "delay") != NULL ||
+                         strstr(key->name, "interval") != NULL || strstr(key->name, "delay") != NULL ||
                          strstr(key->name, "_gap") != NULL || strstr(key->name, "_ttl") != NULL ||
                          strncmp(key->name, "retry_", 6) == 0;
     assert_int_equal(counts_time, named_as_time);
@@ -256,6 +256,9 @@ static void test_variables_by_scope(void **state)
     assert_variable(&keys_listener, "protocol", "PROXIMUX_PROTOCOL");
     assert_variable(&keys_listener, "async", "PROXIMUX_ASYNC");
     assert_variable(&keys_protocol, "type", NULL);
+    assert_variable(&keys_listener, "check", "PROXIMUX_CHECK");
+    assert_variable(&keys_check, "type", NULL);
+    assert_variable(&keys_check, "interval", "PROXIMUX_CHECK_INTERVAL");
     assert_variable(&keys_protocol, "password", "PROXIMUX_PROTOCOL_PASSWORD");
     assert_variable(&keys_protocol, "commands", NULL);
     assert_variable(&keys_protocol, "id", NULL);

@@ -101,7 +101,7 @@ static struct section section_of(const struct key_scope *scope)
         { &keys_global, ".Ss Global keys" }, { &keys_log, ".Ss Log keys" },
         { &keys_admin, ".Ss Admin keys" },   { &keys_listener, ".Ss Listener keys" },
         { &keys_target, ".Ss Target keys" }, { &keys_protocol, ".Ss Protocol keys" },
-        { &keys_module, ".Ss Module keys" },
+        { &keys_module, ".Ss Module keys" }, { &keys_check, ".Ss Check keys" },
     };
     for (size_t i = 0; i < sizeof headings / sizeof headings[0]; i++)
         if (headings[i].scope == scope)

@@ -2,11 +2,13 @@
  * is for this connection only is taken out of it, and its body streams. */
 #include "protocol/http/http.h"
 
+#include "protocol/check.h"
 #include "protocol/describe.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 /* What a request leaves for its answer. */
 struct http_context {
@@ -372,6 +374,29 @@ static void http_describe_error(const struct protocol_settings *, struct slice b
     buffer_append(text, line.bytes + 9, line.length - 9);
 }
 
+static const char *const http_check_keys[] = { "path", "status", NULL };
+
+static void http_write_check(const struct protocol_settings *, const struct check_settings *check, void *,
+                             struct buffer *out)
+{
+    buffer_append_text(out, "GET ");
+    buffer_append_text(out, check->path == NULL ? "/" : check->path);
+    buffer_append_text(out, " HTTP/1.1\r\nHost: localhost\r\nUser-Agent: proximux\r\n\r\n");
+}
+
+static enum protocol_outcome http_read_check(const struct protocol_settings *,
+                                             const struct check_settings *check, struct slice answer,
+                                             struct buffer *error)
+{
+    if (memchr(answer.bytes, '\n', answer.length) == NULL)
+        return PROTOCOL_MORE;
+    bool is_http = answer.length >= 12 && slice_begins_with(answer, SLICE("HTTP/1."));
+    if (is_http && strtol(answer.bytes + 9, NULL, 10) == check->status)
+        return PROTOCOL_COMPLETE;
+    check_quote(answer, error);
+    return PROTOCOL_BROKEN;
+}
+
 const struct protocol protocol_http = {
     .name = "http",
     .async_caution =
@@ -387,4 +412,7 @@ const struct protocol protocol_http = {
     .write_error = http_write_error,
     .describe = describe_first_line,
     .describe_error = http_describe_error,
+    .write_check = http_write_check,
+    .read_check = http_read_check,
+    .check_keys = http_check_keys,
 };

@@ -13,6 +13,7 @@
  * one read with it is not looked at until still more bytes come (1.6.18). */
 #include "protocol/memcached/memcached.h"
 
+#include "protocol/check.h"
 #include "protocol/describe.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
@@ -434,6 +435,25 @@ static void memcached_describe_error(const struct protocol_settings *settings, s
         describe_first_line(settings, bytes, text);
 }
 
+/* The one command that every version answers, and that is not answered here. */
+static void memcached_write_check(const struct protocol_settings *, const struct check_settings *, void *,
+                                  struct buffer *out)
+{
+    buffer_append_text(out, "version\r\n");
+}
+
+static enum protocol_outcome memcached_read_check(const struct protocol_settings *,
+                                                  const struct check_settings *, struct slice answer,
+                                                  struct buffer *error)
+{
+    if (memchr(answer.bytes, '\n', answer.length) == NULL)
+        return PROTOCOL_MORE;
+    if (slice_begins_with(answer, SLICE("VERSION ")))
+        return PROTOCOL_COMPLETE;
+    check_quote(answer, error);
+    return PROTOCOL_BROKEN;
+}
+
 const struct protocol protocol_memcached = {
     .name = "memcached",
     .client_size = sizeof(struct memcached_client),
@@ -444,5 +464,7 @@ const struct protocol protocol_memcached = {
     .write_error = memcached_write_error,
     .describe = describe_first_line,
     .describe_error = memcached_describe_error,
+    .write_check = memcached_write_check,
+    .read_check = memcached_read_check,
     .observes = memcached_observes,
 };

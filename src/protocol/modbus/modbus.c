@@ -7,6 +7,7 @@
  * set, and one byte of data. */
 #include "protocol/modbus/modbus.h"
 
+#include "protocol/check.h"
 #include "protocol/pass.h"
 #include "protocol/protocols.h"
 
@@ -18,6 +19,7 @@ enum {
     MODBUS_IS_EXCEPTION = 0x80,
     MODBUS_ILLEGAL_FUNCTION = 0x01,
     MODBUS_ILLEGAL_DATA_VALUE = 0x03, /* "such as that the implied length is incorrect" */
+    MODBUS_DEVICE_FAILURE = 0x04,
     MODBUS_NO_PATH = 0x0A,
     MODBUS_NO_ANSWER = 0x0B,
 };
@@ -312,6 +314,41 @@ static uint64_t modbus_part(const struct protocol_request *request)
     return modbus_context(request)->unit;
 }
 
+/* ---- Its check ---- */
+
+static const char *const modbus_check_keys[] = { "unit", "function", "address", NULL };
+
+static void modbus_write_check(const struct protocol_settings *, const struct check_settings *check, void *,
+                               struct buffer *out)
+{
+    const unsigned char unit = (unsigned char)check->unit, function = (unsigned char)check->function;
+    const unsigned char high = (unsigned char)(check->address >> 8), low = (unsigned char)check->address;
+    const unsigned char request[] = { 0, 0, 0, 0, 0, 6, unit, function, high, low, 0, 1 };
+    buffer_append(out, (const char *)request, sizeof request);
+}
+
+/* A device that refuses the address, say, works; one that says that it does not, or a gateway that says so of the device
+ * behind it, does not. */
+static enum protocol_outcome modbus_read_check(const struct protocol_settings *settings,
+                                               const struct check_settings *check, struct slice answer,
+                                               struct buffer *error)
+{
+    const unsigned char *bytes = (const unsigned char *)answer.bytes;
+    if (answer.length < MODBUS_HEAD + 1)
+        return PROTOCOL_MORE;
+    unsigned char function = bytes[MODBUS_HEAD - 1];
+    unsigned char code = bytes[MODBUS_HEAD];
+    bool is_exception = function == ((unsigned char)check->function | MODBUS_IS_EXCEPTION);
+    bool fails = code == MODBUS_DEVICE_FAILURE || code == MODBUS_NO_PATH || code == MODBUS_NO_ANSWER;
+    if (is_exception ? !fails : function == check->function)
+        return PROTOCOL_COMPLETE;
+    if (is_exception)
+        modbus_describe_error(settings, answer, error);
+    else
+        buffer_append_text(error, "the answer is that of another function");
+    return PROTOCOL_BROKEN;
+}
+
 static const char *const modbus_matches[] = { "id", "order", NULL };
 
 static const struct key modbus_keys[] = {
@@ -337,4 +374,7 @@ const struct protocol protocol_modbus = {
     .largest_answer = modbus_largest_answer,
     .describe = modbus_describe,
     .describe_error = modbus_describe_error,
+    .write_check = modbus_write_check,
+    .read_check = modbus_read_check,
+    .check_keys = modbus_check_keys,
 };

@@ -2,6 +2,7 @@
  * the client/server protocols as MySQL 8 and MariaDB 10.11 document and speak them. */
 #include "protocol/mysql/mysql.h"
 
+#include "protocol/check.h"
 #include "protocol/protocols.h"
 
 /* Where a message goes on in the next packet. */
@@ -496,4 +497,26 @@ static const struct follower mysql_follower = {
     .bytes = mysql_bytes,
 };
 
-const struct protocol protocol_mysql = { .name = "mysql", .follower = &mysql_follower };
+/* Its greeting: a packet whose first byte is the protocol's version, or 255 for an error such as "too many connections",
+ * whose text comes after its number. */
+static enum protocol_outcome mysql_read_check(const struct protocol_settings *, const struct check_settings *,
+                                              struct slice answer, struct buffer *error)
+{
+    const unsigned char *bytes = (const unsigned char *)answer.bytes;
+    if (answer.length < 5)
+        return PROTOCOL_MORE;
+    size_t length = 4 + (size_t)(bytes[0] | bytes[1] << 8 | bytes[2] << 16);
+    if (bytes[4] == 10 && bytes[3] == 0)
+        return PROTOCOL_COMPLETE;
+    if (bytes[4] != 255)
+        buffer_append_text(error, "it does not greet as a MySQL server does");
+    else if (answer.length < length)
+        return PROTOCOL_MORE;
+    else if (length > 7)
+        check_quote((struct slice){ answer.bytes + 7, length - 7 }, error);
+    return PROTOCOL_BROKEN;
+}
+
+const struct protocol protocol_mysql = { .name = "mysql",
+                                         .follower = &mysql_follower,
+                                         .read_check = mysql_read_check };

@@ -547,4 +547,25 @@ static const struct follower postgresql_follower = {
     .bytes = postgresql_bytes,
 };
 
-const struct protocol protocol_postgresql = { .name = "postgresql", .follower = &postgresql_follower };
+/* An SSLRequest is answered before anybody logs in: S, N, or an error. */
+static void postgresql_write_check(const struct protocol_settings *, const struct check_settings *, void *,
+                                   struct buffer *out)
+{
+    static const char request[] = { 0, 0, 0, 8, 0x04, (char)0xd2, 0x16, 0x2f };
+    buffer_append(out, request, sizeof request);
+}
+
+static enum protocol_outcome postgresql_read_check(const struct protocol_settings *,
+                                                   const struct check_settings *, struct slice answer,
+                                                   struct buffer *error)
+{
+    if (answer.bytes[0] == 'S' || answer.bytes[0] == 'N')
+        return PROTOCOL_COMPLETE;
+    buffer_append_text(error, "SSLRequest was not answered with S or N");
+    return PROTOCOL_BROKEN;
+}
+
+const struct protocol protocol_postgresql = { .name = "postgresql",
+                                              .follower = &postgresql_follower,
+                                              .write_check = postgresql_write_check,
+                                              .read_check = postgresql_read_check };

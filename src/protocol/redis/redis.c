@@ -2,6 +2,7 @@
  * client's connection is answered here, and everything else passes as it came. */
 #include "protocol/redis/redis.h"
 
+#include "protocol/check.h"
 #include "protocol/describe.h"
 #include "protocol/protocols.h"
 
@@ -186,6 +187,29 @@ static void redis_check(const struct protocol_settings *settings, bool, const st
                         "the connection for all who share it");
 }
 
+/* ---- Its check ---- */
+
+static void redis_write_check(const struct protocol_settings *, const struct check_settings *, void *client,
+                              struct buffer *out)
+{
+    if (client != NULL)
+        ((struct redis_client *)client)->authenticated = true;
+    buffer_append_text(out, "*1\r\n$4\r\nPING\r\n");
+}
+
+/* One that wants a password, or does not let us ask, works. */
+static enum protocol_outcome redis_read_check(const struct protocol_settings *, const struct check_settings *,
+                                              struct slice answer, struct buffer *error)
+{
+    if (memchr(answer.bytes, '\n', answer.length) == NULL)
+        return PROTOCOL_MORE;
+    if (slice_begins_with(answer, SLICE("+PONG")) || slice_begins_with(answer, SLICE("-NOAUTH")) ||
+        slice_begins_with(answer, SLICE("-NOPERM")))
+        return PROTOCOL_COMPLETE;
+    check_quote(answer, error);
+    return PROTOCOL_BROKEN;
+}
+
 const struct protocol protocol_redis = {
     .name = "redis",
     .keys = redis_keys,
@@ -204,5 +228,7 @@ const struct protocol protocol_redis = {
     .read_handshake = redis_read_handshake,
     .describe = redis_describe,
     .describe_error = redis_describe_error,
+    .write_check = redis_write_check,
+    .read_check = redis_read_check,
     .observes = redis_observes,
 };

@@ -14,22 +14,43 @@ static int64_t limit_of(const struct target *target)
     return generation->settings->mode == MODE_FIFO ? 1 : target->settings->connections;
 }
 
+/* Whether two targets of a listener have one address. */
+static bool is_same(const struct target *one, const struct target *other)
+{
+    return pool_settings_address(one->settings) == pool_settings_address(other->settings) &&
+           generation_of_set(one->set)->listener == generation_of_set(other->set)->listener;
+}
+
 size_t check_count(const struct target *target, bool of_all_generations)
 {
     struct world *world = generation_of_set(target->set)->world;
-    size_t address = pool_settings_address(target->settings);
     size_t count = 0;
     list_foreach(&world->attempts, node)
     {
         const struct target *other = list_entry(node, struct attempt, node)->target;
-        count += of_all_generations ? pool_settings_address(other->settings) == address : other == target;
+        count += of_all_generations ? is_same(target, other) : other == target;
     }
     list_foreach(&world->connections, node)
     {
         const struct target *other = list_entry(node, struct connection, node)->pooled.target;
-        count += of_all_generations ? pool_settings_address(other->settings) == address : other == target;
+        count += of_all_generations ? is_same(target, other) : other == target;
     }
     return count;
+}
+
+void check_server(const struct world *world, size_t server)
+{
+    int64_t count = 0;
+    list_foreach(&world->attempts, node)
+    {
+        const struct attempt *attempt = list_entry(node, struct attempt, node);
+        count += !attempt->is_resolving && attempt->candidates[attempt->next] == server;
+    }
+    list_foreach(&world->connections, node) count +=
+        list_entry(node, struct connection, node)->server == server;
+    world_require(world, world->slots_each < 0 || count <= world->slots_each,
+                  "server %zu gets %lld connections, and has %lld slots", server, (long long)count,
+                  (long long)world->slots_each);
 }
 
 /* Whether reconnect_delay runs, or has ended only now, which is not known yet. */
@@ -587,8 +608,9 @@ bool check_settles(const struct connection *connection)
 {
     const struct target *target = connection->pooled.target;
     const struct world *world = connection->generation->world;
-    return world->now < world->settle_until[pool_settings_address(target->settings)] &&
-           check_count(target, true) == 1;
+    bool is_alone =
+        list_empty(&world->attempts) && world->connections.head.next == world->connections.head.previous;
+    return world->now < world->settle_until[pool_settings_address(target->settings)] && is_alone;
 }
 
 void check_connection_ended(const struct connection *connection)
@@ -599,7 +621,9 @@ void check_connection_ended(const struct connection *connection)
     int64_t rest = world->now + connection->pooled.target->set->settings.reconnect_delay * 1000;
     if (rest > world->rest_until[address])
         world->rest_until[address] = rest;
-    world->settle_until[address] = left ? 0 : world->now + SETTLE_SPAN;
+    world->settle_until[address] = world->now + SETTLE_SPAN;
+    if (left) /* perhaps at an address that is that of a name, too */
+        memset(world->settle_until, 0, sizeof world->settle_until);
     const struct generation *generation = connection->generation;
     const struct pool_connection *pooled = &connection->pooled;
     int64_t lived = generation->world->now - connection->opened;
@@ -721,7 +745,7 @@ static void check_new_connections(const struct world *world)
         const struct connection *connection = list_entry(node, struct connection, node);
         const struct mux_connection *mux = connection->pooled.mux;
         if (connection->opened == world->now && connection->ready == world->now && mux != NULL &&
-            connection->generation->settings->connect_delay == 0)
+            connection->generation->settings->connect_delay == 0 && !connection->may_settle)
             world_require(world, connection->pooled.was_ready || mux_connection_is_over(mux),
                           "connection %u takes no request, for no reason", connection->number);
     }
@@ -753,7 +777,7 @@ void check_world(struct world *world)
             world_require(world, count_in_use(target) <= limit_of(target),
                           "%s has %lld connections in use, of %lld", target->settings->name,
                           (long long)count_in_use(target), (long long)limit_of(target));
-            world_require(world, slot_resting_until(target) == 0 || slot_resting_until(target) > world->now,
+            world_require(world, slot_rested_first(target) == 0 || slot_rested_first(target) > world->now,
                           "reconnect_delay of %s does not end", target->settings->name);
             world_require(world, health_is_left_out(target) == check_is_left_out(target),
                           "%s is left out, or is not", target->settings->name);

@@ -9,6 +9,9 @@ static struct world *world_of(const struct target *target)
     return generation_of_set(target->set)->world;
 }
 
+/* Microseconds in which a server has not noticed yet that a connection was ended. */
+#define BUSY_SPAN 30000
+
 /* ---- Attempts ---- */
 
 /* What becomes of a SYN to the server whose turn it is. */
@@ -16,6 +19,7 @@ static void attempt_try(struct attempt *attempt)
 {
     struct world *world = world_of(attempt->target);
     const struct server *server = &world->servers[attempt->candidates[attempt->next]];
+    check_server(world, attempt->candidates[attempt->next]);
     int64_t timeout = attempt->target->set->settings.connect_timeout;
     int64_t limit = timeout < 0 ? KERNEL_GIVES_UP : timeout * 1000;
     attempt->hangs = server->mood == MOOD_HANGS;
@@ -55,8 +59,12 @@ static struct target_attempt *driver_connect(struct target *target)
     world_require(world, attempt != NULL, "no memory");
     attempt->target = target;
     list_append(&world->attempts, &attempt->node);
-    attempt_take_servers(attempt);
-    attempt_try(attempt);
+    attempt->is_resolving = pool_settings_address(target->settings) >= SERVERS;
+    attempt->due = world->now + (int64_t)random_below(&world->random, 2000);
+    if (!attempt->is_resolving) {
+        attempt_take_servers(attempt);
+        attempt_try(attempt);
+    }
     world->connects++;
     world_trace(world, "generation %u connects to %s", generation_of_set(target->set)->number,
                 target->settings->name);
@@ -77,12 +85,35 @@ int64_t attempt_due(const struct attempt *attempt)
     return attempt->due;
 }
 
+/* The addresses of its name are known; there may be no slot for it. */
+static void attempt_resolve(struct attempt *attempt)
+{
+    struct world *world = world_of(attempt->target);
+    struct address addresses[ADDRESSES_OF_NAME];
+    attempt_take_servers(attempt);
+    for (size_t i = 0; i < attempt->count; i++)
+        addresses[i] = world->servers[attempt->candidates[i]].address;
+    if (target_resolved(attempt->target, addresses, attempt->count)) {
+        attempt->is_resolving = false;
+        attempt_try(attempt);
+        return;
+    }
+    world_trace(world, "there is no slot for %s", attempt->target->settings->name);
+    list_remove(&attempt->node);
+    target_attempt_yielded(&attempt->attempt, world->now);
+    free(attempt);
+}
+
 bool attempt_act(struct attempt *attempt)
 {
     struct target *target = attempt->target;
     struct world *world = world_of(target);
     if (attempt->due > world->now)
         return false;
+    if (attempt->is_resolving) {
+        attempt_resolve(attempt);
+        return true;
+    }
     size_t server = attempt->candidates[attempt->next];
     if (!attempt->succeeds && ++attempt->next < attempt->count) {
         attempt_try(attempt);
@@ -188,6 +219,7 @@ static void pool_connected(struct pool_connection *pooled, int descriptor, int64
     connection->connect_delay = connection->generation->settings->connect_delay;
     connection->is_open = true;
     list_append(&world->connections, &connection->node);
+    connection->may_settle = target_settles(pooled->target, now);
     connection->ready = now + (check_settles(connection) ? SETTLE_PAUSE * 1000 : 0);
     world_trace(world, "connection %u of generation %u to %s", connection->number,
                 connection->generation->number, pooled->target->settings->name);
@@ -203,6 +235,8 @@ static void pool_ended(struct pool_connection *pooled, int64_t now)
                     mux_connection_is_over(pooled->mux) ? reason_name(mux_connection_reason(pooled->mux))
                                                         : "");
         check_connection_ended(connection);
+        if (!connection->closed_by_server)
+            world->servers[connection->server].left = world->now;
     }
     connection->is_open = false;
     list_remove(&connection->node);
@@ -328,7 +362,9 @@ bool connection_act(struct connection *connection)
     enum mood mood = world->servers[connection->server].mood;
     if (connection->closed_by_server || mux_connection_is_over(connection->pooled.mux))
         return false;
-    bool closes = mood == MOOD_CLOSES || (mood == MOOD_SWALLOWS && connection->requests > 0) ||
+    bool is_early = connection->opened < world->servers[connection->server].left + BUSY_SPAN;
+    bool closes = mood == MOOD_CLOSES || (mood == MOOD_BUSY && is_early) ||
+                  (mood == MOOD_SWALLOWS && connection->requests > 0) ||
                   (!world->calm && random_chance(&world->random, 1));
     if (closes && mux_connection_wants_bytes(connection->pooled.mux)) {
         server_close(connection, random_chance(&world->random, 40));

@@ -11,7 +11,7 @@ static char address_names[ADDRESSES][32];
 
 size_t pool_settings_address(const struct target_settings *settings)
 {
-    return (size_t)(settings->endpoint.port - 1);
+    return (size_t)settings->keep_alive.count;
 }
 
 static void choose_target(struct world *world, struct target_settings *target)
@@ -19,7 +19,7 @@ static void choose_target(struct world *world, struct target_settings *target)
     struct random *random = &world->random;
     target->connections = (int64_t)random_between(random, 1, 3);
     target->max_connections = -1;
-    target->slots = -1;
+    target->slots = world->slots_each;
     target->weight = random_chance(random, 15) ? 0 : (int64_t)random_between(random, 1, 3);
     target->backup = random_chance(random, 25);
     target->keep_alive.enabled = random_chance(random, 20); /* nothing but another target */
@@ -42,7 +42,8 @@ static void add_target(struct world *world, struct listener_settings *settings)
     *target = (struct target_settings){ .name = strdup(address_names[address]) };
     target->endpoint.kind = address < SERVERS ? ENDPOINT_NUMERIC : ENDPOINT_NAME;
     target->endpoint.host = strdup(address_names[address]);
-    target->endpoint.port = (uint16_t)(address + 1);
+    target->endpoint.port = PORT;
+    target->keep_alive.count = (int64_t)address; /* for pool_settings_address() */
     if (address < SERVERS)
         target->endpoint.address = world->servers[address].address;
     choose_target(world, target);
@@ -179,11 +180,13 @@ static void change_targets(struct world *world, struct listener_settings *settin
     }
 }
 
-struct listener_settings *pool_settings_make(struct world *world, const struct listener_settings *before)
+struct listener_settings *pool_settings_make(struct world *world, size_t listener,
+                                             const struct listener_settings *before)
 {
+    static const char *const names[LISTENERS] = { "one", "two", "three" };
     struct random *random = &world->random;
     struct listener_settings *settings = settings_copy(before);
-    settings->name = (char *)"main";
+    settings->name = (char *)names[listener];
     if (before == NULL) {
         for (size_t which = 0; which <= 13; which++)
             choose_one(world, settings, which);

@@ -86,17 +86,16 @@ static struct mux_settings generation_plain(struct generation *generation)
     };
 }
 
-static struct listener_settings *world_make_settings(struct world *world)
+static struct listener_settings *world_make_settings(struct world *world, size_t listener,
+                                                     const struct listener_settings *before)
 {
-    const struct listener_settings *before =
-        world->settings_count == 0 ? NULL : world->settings[world->settings_count - 1];
-    struct listener_settings *settings = pool_settings_make(world, before);
+    struct listener_settings *settings = pool_settings_make(world, listener, before);
     world->settings[world->settings_count++] = settings;
     pool_settings_trace(world, settings);
     return settings;
 }
 
-static void generation_create(struct world *world, struct listener_settings *settings)
+static void generation_create(struct world *world, size_t listener, struct listener_settings *settings)
 {
     static const struct mux_hooks hooks = {
         .choose = hook_choose,
@@ -108,6 +107,7 @@ static void generation_create(struct world *world, struct listener_settings *set
     world_require(world, generation != NULL, "no memory");
     generation->world = world;
     generation->number = ++world->generation_count;
+    generation->listener = listener;
     generation->settings = settings;
     generation->protocol = (struct protocol_settings){
         .protocol = &made_up_protocol, .is_async = settings->async, .head_limit = 4096, .max_message = -1
@@ -177,8 +177,9 @@ static bool generation_work(struct generation *generation)
     if (generation->woken) {
         generation->woken = false;
         target_set_tick(&generation->set, world->now);
-        world_require(world, target_set_due(&generation->set) > world->now,
-                      "what was due of targets is due again");
+        world_require(
+            world, target_set_due(&generation->set) > world->now || generation->set.has_usable,
+            "what was due of targets is due again"); /* else a slot that one leaves is another one's */
     }
     stream_pool_review(&generation->pool, world->now);
     while ((connection = mux_changed_connection(generation->mux)) != NULL) {
@@ -317,6 +318,17 @@ static void generation_leave(struct generation *generation)
             mux_client_leave(generation->clients[i].mux, generation->world->now);
 }
 
+struct generation *world_current(const struct world *world, size_t listener)
+{
+    struct generation *current = NULL;
+    list_foreach(&world->generations, node)
+    {
+        if (generation_at(node)->listener == listener)
+            current = generation_at(node);
+    }
+    return current;
+}
+
 static size_t world_generations(const struct world *world)
 {
     size_t count = 0;
@@ -326,20 +338,21 @@ static size_t world_generations(const struct world *world)
 
 static void world_reload(struct world *world)
 {
-    struct generation *generation = world_current(world);
+    size_t listener = random_below(&world->random, world->listeners);
+    struct generation *generation = world_current(world, listener);
     size_t descriptors;
     if (world->settings_count == sizeof world->settings / sizeof world->settings[0])
         return;
     world_trace(world, "reload");
-    struct listener_settings *settings = world_make_settings(world);
+    struct listener_settings *settings = world_make_settings(world, listener, generation->settings);
     if (settings->mode != generation->settings->mode || settings->async != generation->settings->async) {
-        if (world_generations(world) == GENERATIONS_MAX) {
+        if (world_generations(world) >= GENERATIONS_MAX + world->listeners - 1) {
             pool_settings_free(settings);
             world->settings_count--;
             return;
         }
         generation_leave(generation);
-        generation_create(world, settings);
+        generation_create(world, listener, settings);
         return;
     }
     bool prepared = stream_pool_prepare(&generation->pool, settings, &descriptors);
@@ -550,12 +563,17 @@ void world_run(uint64_t seed, bool trace)
     for (size_t i = 0; i < SERVERS; i++) {
         world->servers[i].address.family = AF_INET;
         world->servers[i].address.v4.sin_addr.s_addr = htonl(0xc0000201U + (uint32_t)i);
+        world->servers[i].address.v4.sin_port = htons(PORT);
         world->servers[i].mood =
             random_chance(&world->random, 60) ? MOOD_GOOD : (enum mood)random_below(&world->random, MOODS);
     }
     for (size_t i = 0; i < NAMES; i++)
         name_choose(world, &world->names[i]);
-    generation_create(world, world_make_settings(world));
+    world->listeners = random_chance(&world->random, 50) ? 1 : random_between(&world->random, 2, LISTENERS);
+    world->slots_each =
+        random_chance(&world->random, 50) ? -1 : (int64_t)random_between(&world->random, 1, 3);
+    for (size_t i = 0; i < world->listeners; i++)
+        generation_create(world, i, world_make_settings(world, i, NULL));
     world_settle(world);
     for (size_t steps = random_between(&world->random, 50, 800); steps > 0; steps--)
         world_step(world);

@@ -29,6 +29,10 @@
 #define WANTED_BACK_OFF   1000000   /* microseconds after which a target is tried if something waits */
 #define KERNEL_GIVES_UP   127000000 /* microseconds after which a SYN without an answer fails by itself */
 
+#define PORT      502
+#define LISTENERS 3
+#define TURN      1000000 /* microseconds that a connection is used while others wait for its slot */
+
 /* What a server does with those who connect. */
 enum mood {
     MOOD_GOOD,
@@ -38,12 +42,14 @@ enum mood {
     MOOD_CLOSES,   /* as soon as it is connected */
     MOOD_SWALLOWS, /* as soon as a request has come */
     MOOD_SILENT,   /* never answers */
+    MOOD_BUSY,     /* closes those who come soon after the last connection was ended by them */
     MOODS
 };
 
 struct server {
     struct address address;
     enum mood mood;
+    int64_t left; /* when the last connection was ended from outside */
 };
 
 /* A name's addresses, as places in `servers`. */
@@ -94,6 +100,7 @@ struct attempt {
     int64_t due;
     bool succeeds;
     bool hangs;
+    bool is_resolving; /* the addresses of its name are not known yet */
 };
 
 struct connection {
@@ -104,6 +111,9 @@ struct connection {
     size_t server;
     bool is_open;
     int64_t opened;
+    int64_t usable;        /* since when it could be used; 0: it could not yet */
+    bool may_settle;       /* its address may be that of a name, too, whose last connection has just ended */
+    bool was_retired;      /* after the last step */
     int64_t ready;         /* before which it takes no request */
     int64_t retry_min;     /* the least since then */
     int64_t connect_delay; /* likewise */
@@ -138,6 +148,8 @@ struct shadow {
     int64_t asked_parts[PARTS];
     int64_t trial_earliest;
     int64_t trial_latest;
+    int64_t waits_since; /* for a slot, with no connection of its listener; 0: it does not */
+    size_t overtaken;    /* connections that others made to its address meanwhile */
     int64_t short_lived; /* until when nothing may connect, since the last connection ended unused */
 };
 
@@ -146,6 +158,7 @@ struct generation {
     struct world *world;
     struct list_node node;
     unsigned number;
+    size_t listener;
     struct listener_settings *settings;
     struct protocol_settings protocol;
     struct mux *mux;
@@ -182,6 +195,8 @@ struct world {
     int64_t now;
     unsigned long steps;
     bool calm;
+    size_t listeners;
+    int64_t slots_each; /* of each server, for all listeners; -1: as many as they like */
     struct server servers[SERVERS];
     struct name names[NAMES];
     void *slots;
@@ -218,15 +233,14 @@ void world_trace(const struct world *world, const char *format, ...) __attribute
 /* Brings about all that follows from what has happened, without time passing. */
 void world_settle(struct world *world);
 
-static inline struct generation *world_current(const struct world *world)
-{
-    return list_entry(world->generations.head.previous, struct generation, node);
-}
+/* The generation that takes new clients of a listener. */
+struct generation *world_current(const struct world *world, size_t listener);
 
 /* ---- pool_settings.c ---- */
 
 /* Settings of this listener, freed by pool_settings_free(): any, or (`before` not NULL) those but for a few changes. */
-struct listener_settings *pool_settings_make(struct world *world, const struct listener_settings *before);
+struct listener_settings *pool_settings_make(struct world *world, size_t listener,
+                                             const struct listener_settings *before);
 void pool_settings_free(struct listener_settings *settings);
 
 /* As they are called in traces, and by failures. */
@@ -330,7 +344,11 @@ void check_forget(const struct target *target);
 /* After each step. */
 void check_world(struct world *world);
 
-/* How many connections, attempts included, there are to a target's address; to this very target. */
+/* How many connections, attempts included, there are to a target's address, of all generations of its listener; to
+ * this very target. */
 size_t check_count(const struct target *target, bool of_all_generations);
+
+/* Somebody sends a SYN to a server, which counts its connections. */
+void check_server(const struct world *world, size_t server);
 
 #endif
