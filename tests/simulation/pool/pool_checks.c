@@ -325,7 +325,12 @@ void check_found(struct generation *generation, const struct mux_finding *findin
 static void check_wary(const struct connection *connection)
 {
     const struct world *world = connection->generation->world;
-    const struct shadow *shadow = shadow_of(connection->pooled.target);
+    const struct pool_connection *pooled = &connection->pooled;
+    const struct shadow *shadow = shadow_of(pooled->target);
+    world_require(world,
+                  !check_is_left_out(pooled->target) || pooled->is_for_trial || pooled->retired ||
+                      mux_connection_is_over(pooled->mux),
+                  "connection %u to sick %s is kept", connection->number, pooled->target->settings->name);
     if (!shadow->is_sick || connection->opened <= shadow->sick_since)
         return;
     for (size_t i = 0; i < connection->waiting_count; i++)
