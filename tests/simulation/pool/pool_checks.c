@@ -325,7 +325,12 @@ void check_found(struct generation *generation, const struct mux_finding *findin
 static void check_wary(const struct connection *connection)
 {
     const struct world *world = connection->generation->world;
-    const struct shadow *shadow = shadow_of(connection->pooled.target);
+    const struct pool_connection *pooled = &connection->pooled;
+    const struct shadow *shadow = shadow_of(pooled->target);
+    world_require(world,
+                  !check_is_left_out(pooled->target) || pooled->is_for_trial || pooled->retired ||
+                      mux_connection_is_over(pooled->mux),
+                  "connection %u to sick %s is kept", connection->number, pooled->target->settings->name);
     if (!shadow->is_sick || connection->opened <= shadow->sick_since)
         return;
     for (size_t i = 0; i < connection->waiting_count; i++)
@@ -380,12 +385,32 @@ static void check_connect_up(const struct generation *generation, const struct t
     }
 }
 
+/* Who waits for the only slot of a server is overtaken by nobody twice. */
+static void check_queue(const struct target *target)
+{
+    struct world *world = generation_of_set(target->set)->world;
+    size_t generations = 0;
+    list_foreach(&world->generations, node) generations++;
+    list_foreach(&world->generations, node)
+    {
+        const struct target_set *set = &list_entry(node, struct generation, node)->set;
+        for (size_t i = 0; i < set->count && set != target->set; i++) {
+            struct shadow *shadow = shadow_of(set->targets[i]);
+            if (shadow->waits_since != 0 && slot_is_waiting(set->targets[i]) &&
+                pool_settings_address(set->targets[i]->settings) == pool_settings_address(target->settings))
+                world_require(world, ++shadow->overtaken < generations, "%s is overtaken again and again",
+                              target->settings->name);
+        }
+    }
+}
+
 void check_connect(struct target *target)
 {
     struct generation *generation = generation_of_set(target->set);
     const struct world *world = generation->world;
     const char *name = target->settings->name;
     size_t count = check_count(target, true);
+    check_queue(target);
     world_require(world, world->now >= world->rest_until[pool_settings_address(target->settings)],
                   "%s is connected to within reconnect_delay", name);
     world_require(world, (int64_t)count < limit_of(target), "%s is connected to %zu times, of %lld", name,
@@ -751,8 +776,51 @@ static void check_new_connections(const struct world *world)
     }
 }
 
+/* Who holds the only slot of a server gives it up for a listener that has none: at once after its turn, and with
+ * work not before that. */
+static void check_turns(struct world *world, const struct target *waiting)
+{
+    struct shadow *shadow = shadow_of(waiting);
+    bool waits = world->slots_each == 1 && slot_is_waiting(waiting) && check_count(waiting, true) == 0 &&
+                 pool_settings_address(waiting->settings) < SERVERS;
+    if (!waits)
+        shadow->waits_since = 0;
+    else if (shadow->waits_since == 0)
+        shadow->waits_since = world->now;
+    shadow->overtaken = waits ? shadow->overtaken : 0;
+    list_foreach(&world->connections, node)
+    {
+        const struct connection *connection = list_entry(node, struct connection, node);
+        const struct pool_connection *pooled = &connection->pooled;
+        int64_t since = connection->usable > shadow->waits_since ? connection->usable : shadow->waits_since;
+        world_require(
+            world,
+            !waits || connection->usable == 0 || pooled->retired || mux_connection_is_over(pooled->mux) ||
+                connection->server != pool_settings_address(waiting->settings) || world->now < since + TURN,
+            "connection %u keeps its slot, though %s waits", connection->number, waiting->settings->name);
+    }
+}
+
+static void check_retired(const struct world *world, struct connection *connection)
+{
+    const struct pool_connection *pooled = &connection->pooled;
+    const struct target_settings *settings = pooled->target->settings;
+    const struct listener_settings *listener = connection->generation->settings;
+    bool is_for_slot = pooled->retired && !connection->was_retired && !target_is_draining(pooled->target) &&
+                       !pooled->is_extra && !settings->backup && listener->mode == MODE_FUNNEL &&
+                       listener->fail_after < 0 && pool_settings_address(settings) < SERVERS;
+    if (connection->usable == 0 && pooled->was_ready)
+        connection->usable = world->now;
+    world_require(world,
+                  !is_for_slot || mux_connection_load(pooled->mux) == 0 ||
+                      world->now >= connection->usable + TURN,
+                  "connection %u gives its slot up before its turn is over", connection->number);
+    connection->was_retired = pooled->retired;
+}
+
 void check_world(struct world *world)
 {
+    list_foreach(&world->connections, node) check_retired(world, list_entry(node, struct connection, node));
     check_new_connections(world);
     list_foreach(&world->connections, node) check_wary(list_entry(node, struct connection, node));
     list_foreach(&world->generations, node)
@@ -781,6 +849,7 @@ void check_world(struct world *world)
                           "reconnect_delay of %s does not end", target->settings->name);
             world_require(world, health_is_left_out(target) == check_is_left_out(target),
                           "%s is left out, or is not", target->settings->name);
+            check_turns(world, target);
             shadow_follow(generation, target);
             if (target->health.is_sick)
                 generation->last_sick = world->now;
