@@ -113,6 +113,8 @@ static void status_print_listener(struct json *json, const struct admin_source *
     json_text(json, "name", view.name);
     json_text(json, "mode", view.mode);
     json_text(json, "protocol", view.protocol);
+    if (view.targets_of != NULL)
+        json_text(json, "targets_of", view.targets_of);
     json_text(json, "state", view.state);
     json_open(json, "addresses", '[');
     for (size_t i = 0; i < view.addresses; i++) {

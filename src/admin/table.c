@@ -232,6 +232,17 @@ static void table_add_target(struct table *table, const struct admin_source *sou
     table_add_failure(table, &target);
 }
 
+/* The line of a listener whose targets stand with another one; there are so many columns in all. */
+static void table_add_door(struct table *table, const struct admin_listener *door, size_t columns)
+{
+    char text[ADMIN_NAME_SIZE];
+    snprintf(text, sizeof text, "those of %s", door->targets_of);
+    table_add_text(table, door->name);
+    table_add_text(table, text);
+    for (size_t i = 2; i < columns; i++)
+        table_add_text(table, "");
+}
+
 static void table_print_targets(const struct admin_source *source, size_t count, struct buffer *out)
 {
     static const char *const titles[] = { "LISTENER",  "TARGET",      "STATE",       "CONNECTIONS",
@@ -240,6 +251,8 @@ static void table_print_targets(const struct admin_source *source, size_t count,
     struct table table = table_begin(titles, sizeof titles / sizeof titles[0]);
     for (size_t i = 0; i < count; i++) {
         const struct admin_listener view = source->listener(source->owner, i);
+        if (view.targets_of != NULL)
+            table_add_door(&table, &view, sizeof titles / sizeof titles[0]);
         for (size_t k = 0; k < view.targets; k++) {
             table_add_text(&table, view.name);
             table_add_target(&table, source, i, k);

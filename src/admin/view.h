@@ -28,7 +28,8 @@ struct admin_listener {
     const char *name;
     const char *mode;
     const char *protocol;
-    const char *state; /* "starting", "accepting", "short of descriptors", "draining" */
+    const char *targets_of; /* the listener that shows its targets; NULL: it does */
+    const char *state;      /* "starting", "accepting", "short of descriptors", "draining" */
     struct listener_gauges gauges;
     const struct counters *counters;
     size_t addresses;

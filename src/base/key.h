@@ -48,6 +48,7 @@ struct key {
     bool has_variable;          /* a list that a variable sets to its one entry */
     bool is_bytes;              /* a string with escapes of its own, see config/bytes.h */
     bool is_list;               /* a list of groups, not one group */
+    bool is_client_side;        /* of a listener: has a value of its own beside `targets_of` */
     const char *const *choices; /* ends with NULL */
     const char *fallback;       /* the default as the file would have it; NULL: none */
     const char *

@@ -78,6 +78,15 @@ static void check_overlaps(struct parsed_configuration *parsed, const struct set
         check_overlap(parsed, parsed->admin, settings->admin, settings->listeners[i]);
 }
 
+/* Makes those with targets of their own, and then their doors; NULL for those with which something is wrong. */
+static void check_each_listener(struct parsed_configuration *parsed, struct listener_settings **listeners)
+{
+    for (int doors = 0; doors < 2; doors++)
+        for (size_t i = 0; i < parsed->listener_count; i++)
+            if (check_is_door(parsed->listeners[i]) == (doors == 1))
+                listeners[i] = check_listener(parsed, parsed->listeners[i], listeners);
+}
+
 /* Makes all listeners; those after a wrong one are checked as well. */
 static void check_listeners(struct parsed_configuration *parsed, struct settings *settings)
 {
@@ -94,11 +103,10 @@ static void check_listeners(struct parsed_configuration *parsed, struct settings
         return;
     }
     check_names(parsed);
-    for (size_t i = 0; i < parsed->listener_count; i++) {
-        struct listener_settings *listener = check_listener(parsed, parsed->listeners[i]);
-        if (listener != NULL)
-            settings->listeners[settings->listener_count++] = listener;
-    }
+    check_each_listener(parsed, settings->listeners);
+    for (size_t i = 0; i < parsed->listener_count; i++)
+        if (settings->listeners[i] != NULL)
+            settings->listeners[settings->listener_count++] = settings->listeners[i];
 }
 
 struct settings *check_configuration(struct parsed_configuration *parsed)

@@ -47,9 +47,15 @@ void check_protocol(const struct check *check);
 /* Fills the settings of each target's `check`: its own, or that of its listener. Wants everything else to be there. */
 void check_checks(const struct check *check);
 
-/* Settings with one reference, or NULL if something is wrong. Those of admin are what its connections come in by,
+/* Whether it shares the targets of another listener; and what it is then. `listeners`: the settings of those that have
+ * targets of their own, in the order in which they were parsed; NULL: something is wrong with it. */
+bool check_is_door(const struct parsed_group *listener);
+void check_door(const struct check *check, struct listener_settings *const *listeners);
+
+/* Settings with one reference, or NULL if something is wrong; `listeners`: as above. Those of admin are what its connections come in by,
  * a listener "admin" without targets; NULL also if none is wanted. */
-struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener);
+struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener,
+                                         struct listener_settings *const *listeners);
 struct listener_settings *check_admin(struct parsed_configuration *parsed);
 
 /* Says what the targets of all listeners together can't be. Wants the listeners in the order in which they were parsed,

@@ -321,7 +321,19 @@ static struct listener_settings *check_new_listener(struct parsed_configuration 
     return settings;
 }
 
-struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener)
+/* What a listener has that has targets of its own. */
+static void check_target_side(struct check *check)
+{
+    check_targets(check);
+    check_mode(check);
+    check_protocol(check);
+    check_mode_fits(check);
+    check_checks(check);
+    check_times(check);
+}
+
+struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener,
+                                         struct listener_settings *const *listeners)
 {
     size_t errors = parsed->problems->errors;
     const char *name = parsed_get(listener, "name")->string;
@@ -332,14 +344,12 @@ struct listener_settings *check_listener(struct parsed_configuration *parsed, st
     check_name(&check);
     check_listen(&check);
     check_store(&check, listener, check.settings);
-    check_targets(&check);
-    check_mode(&check);
-    check_protocol(&check);
-    check_mode_fits(&check);
-    check_checks(&check);
+    if (check_is_door(listener))
+        check_door(&check, listeners);
+    else
+        check_target_side(&check);
     check_unix(&check);
     check_lists(&check);
-    check_times(&check);
     check_idle_keys(&check);
     if (parsed->problems->errors == errors)
         return check.settings;

@@ -164,7 +164,7 @@ static void dump_group(struct dump *dump, const struct parsed_group *group)
             dump_members(dump, key, value);
         else if (key->type != KEY_STRUCTURE && value->set)
             dump_value(dump, key, value);
-        else if (strcmp(key->name, "targets") == 0)
+        else if (strcmp(key->name, "targets") == 0 && group->child_count > 0)
             dump_targets(dump, group);
     }
 }

@@ -226,7 +226,7 @@ static void file_read_targets(struct walk *walk, struct parsed_group *listener, 
 
 static void file_read_defaults(struct walk *walk, config_setting_t *setting)
 {
-    static const char *const own[] = { "name", "listen" };
+    static const char *const own[] = { "name", "listen", "targets_of" };
     struct origin origin = file_origin(walk, setting);
     struct parsed_group *defaults = parsed_group_create(walk->parsed, &keys_listener, &origin);
     if (defaults == NULL)
@@ -235,10 +235,13 @@ static void file_read_defaults(struct walk *walk, config_setting_t *setting)
     walk->listener = "(defaults)";
     file_read_group(walk, defaults, setting);
     walk->listener = NULL;
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (parsed_get(defaults, own[i])->set)
-            problem_error(walk->parsed->problems, &parsed_get(defaults, own[i])->origin, "defaults",
-                          "%s belongs to a listener", own[i]);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        struct parsed_value *value = parsed_get(defaults, own[i]);
+        if (value->set)
+            problem_error(walk->parsed->problems, &value->origin, "defaults", "%s belongs to a listener",
+                          own[i]);
+        value->set = false;
+    }
 }
 
 static void file_read_listener(struct walk *walk, config_setting_t *setting)

@@ -10,6 +10,9 @@
 #define BYTES_MAX      ((int64_t)1 << 40)
 #define PER_SECOND_MAX 1000000
 
+/* Of `priority`: MUX_PRIORITIES of mux/mux.h are enough for it. */
+#define PRIORITY_MAX 9
+
 #define GLOBAL(member)   KEY_FIELD(struct settings, member)
 #define LISTENER(member) KEY_FIELD(struct listener_settings, member)
 
@@ -64,28 +67,36 @@ static const struct key admin_keys[] = {
 };
 
 static const struct key listener_keys[] = {
-    STRING_KEY("name", NULL, "unique name", .required = true, LISTENER(name)),
-    STRINGS_KEY("listen", "addresses to listen on", .required = true),
-    BOOLEAN_KEY("ipv6_only", "false", "IPv6 addresses take no IPv4 clients", LISTENER(ipv6_only)),
+    STRING_KEY("name", NULL, "unique name", .required = true, LISTENER(name), .is_client_side = true),
+    STRINGS_KEY("listen", "addresses to listen on", .required = true, .is_client_side = true),
+    BOOLEAN_KEY("ipv6_only", "false", "IPv6 addresses take no IPv4 clients", LISTENER(ipv6_only),
+                .is_client_side = true),
     INTEGER_KEY("backlog", UNIT_CLIENTS, 1, 65535, "4096", "clients the kernel holds until accepted",
-                LISTENER(backlog)),
+                LISTENER(backlog), .is_client_side = true),
     BOOLEAN_KEY("reuse_port", "false", "several processes may listen on the same address",
-                LISTENER(reuse_port)),
-    STRING_KEY("unix_mode", "0660", "permissions of unix sockets"),
-    STRING_KEY("unix_user", NULL, "owner of unix sockets"),
-    STRING_KEY("unix_group", NULL, "group of unix sockets"),
+                LISTENER(reuse_port), .is_client_side = true),
+    STRING_KEY("unix_mode", "0660", "permissions of unix sockets", .is_client_side = true),
+    STRING_KEY("unix_user", NULL, "owner of unix sockets", .is_client_side = true),
+    STRING_KEY("unix_group", NULL, "group of unix sockets", .is_client_side = true),
+    STRING_KEY("targets_of", NULL, "the listener whose targets and connections this one shares",
+               .is_client_side = true, LISTENER(targets_of)),
+    INTEGER_KEY("priority", UNIT_NONE, 0, PRIORITY_MAX, "0",
+                "among listeners that share targets, the higher goes first", .use = USE_SHARED,
+                .is_client_side = true, LISTENER(priority)),
     CHOICE_KEY("mode", modes, "proxy", "how clients and target connections are paired", LISTENER(mode)),
     CHOICE_KEY("protocol", protocol_names, "raw", "where messages end", .members = &keys_protocol),
     STRUCTURE_KEY("targets", "the servers", .required = true, .is_list = true),
     CHOICE_KEY("balance", balances, "least_connections", "how a target is picked", LISTENER(balance)),
     LIMIT_KEY("max_connections", UNIT_CLIENTS, 1, KEY_COUNT_MAX, "-1", "clients at a time",
-              LISTENER(max_connections)),
+              LISTENER(max_connections), .is_client_side = true),
     LIMIT_KEY("max_connections_per_address", UNIT_CLIENTS, 1, KEY_COUNT_MAX, "-1",
-              "clients at a time from one address", LISTENER(max_connections_per_address)),
+              "clients at a time from one address", LISTENER(max_connections_per_address),
+              .is_client_side = true),
     LIMIT_KEY("connection_rate", UNIT_CLIENTS, 1, PER_SECOND_MAX, "-1", "clients that may come in a second",
-              LISTENER(connection_rate)),
+              LISTENER(connection_rate), .is_client_side = true),
     LIMIT_KEY("connection_rate_per_address", UNIT_CLIENTS, 1, PER_SECOND_MAX, "-1",
-              "clients that may come in a second from one address", LISTENER(connection_rate_per_address)),
+              "clients that may come in a second from one address", LISTENER(connection_rate_per_address),
+              .is_client_side = true),
     LIMIT_KEY("request_rate", UNIT_REQUESTS, 1, PER_SECOND_MAX, "-1", "requests that may go out in a second",
               .use = USE_SHARED, LISTENER(request_rate)),
     LIMIT_KEY("request_rate_per_address", UNIT_REQUESTS, 1, PER_SECOND_MAX, "-1",
@@ -96,13 +107,13 @@ static const struct key listener_keys[] = {
     LIMIT_KEY("half_close_timeout", UNIT_MILLISECONDS, 1, KEY_TIME_MAX, "-1",
               "longest silence once one side has ended", .use = USE_PROXY, LISTENER(half_close_timeout)),
     BOOLEAN_KEY("client_keep_alive", "true", "TCP keep-alive towards clients",
-                LISTENER(client_keep_alive.enabled)),
+                LISTENER(client_keep_alive.enabled), .is_client_side = true),
     INTEGER_KEY("client_keep_alive_idle", UNIT_MILLISECONDS, 1000, 32767000, "60000",
-                "silence before the first probe", LISTENER(client_keep_alive.idle)),
+                "silence before the first probe", LISTENER(client_keep_alive.idle), .is_client_side = true),
     INTEGER_KEY("client_keep_alive_interval", UNIT_MILLISECONDS, 1000, 32767000, "10000",
-                "time between probes", LISTENER(client_keep_alive.interval)),
+                "time between probes", LISTENER(client_keep_alive.interval), .is_client_side = true),
     INTEGER_KEY("client_keep_alive_count", UNIT_NONE, 1, 127, "6", "probes without answer",
-                LISTENER(client_keep_alive.count)),
+                LISTENER(client_keep_alive.count), .is_client_side = true),
     LIMIT_KEY("client_idle_timeout", UNIT_MILLISECONDS, 1, KEY_TIME_MAX, "-1",
               "longest silence of a client with nothing outstanding", .use = USE_SHARED,
               LISTENER(client_idle_timeout)),
@@ -146,7 +157,8 @@ static const struct key listener_keys[] = {
                 LISTENER(reconnect_delay)),
     LIMIT_KEY("fail_after", UNIT_NONE, 1, KEY_COUNT_MAX, "3", "failures in a row that make a target sick",
               .proxy_fallback = "-1", LISTENER(fail_after)),
-    BOOLEAN_KEY("request_log", "false", "a line in the log for each exchange", LISTENER(request_log)),
+    BOOLEAN_KEY("request_log", "false", "a line in the log for each exchange", LISTENER(request_log),
+                .is_client_side = true),
     BOOLEAN_KEY("warmup", "false", "target connections are opened before clients are accepted",
                 .use = USE_SHARED, LISTENER(warmup)),
     INTEGER_KEY("buffer_limit", UNIT_BYTES, 1024, 1 << 30, "65536",
@@ -158,10 +170,12 @@ static const struct key listener_keys[] = {
               .use = USE_SHARED, LISTENER(max_message)),
     CHOICE_KEY("check", check_type_names, NULL, "how it is checked that targets work",
                .members = &keys_check),
-    STRINGS_KEY("blocklist", "addresses that are turned away", LISTENER(blocklist), .equal = lists_equal),
-    STRINGS_KEY("allowlist", "the only addresses that are let in", LISTENER(allowlist), .equal = lists_equal),
+    STRINGS_KEY("blocklist", "addresses that are turned away", LISTENER(blocklist), .equal = lists_equal,
+                .is_client_side = true),
+    STRINGS_KEY("allowlist", "the only addresses that are let in", LISTENER(allowlist), .equal = lists_equal,
+                .is_client_side = true),
     STRINGS_KEY("accept_proxy_protocol", "proxies whose PROXY header is required and believed",
-                LISTENER(proxies), .equal = lists_equal),
+                LISTENER(proxies), .equal = lists_equal, .is_client_side = true),
 };
 
 static const struct key module_keys[] = {

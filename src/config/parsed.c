@@ -333,7 +333,10 @@ static void complete_group(struct parsed_configuration *parsed, const struct par
     static const struct origin origin = { .kind = ORIGIN_DEFAULT };
     const struct key *key;
     struct parsed_value *value;
+    bool is_door = group->scope == &keys_listener && parsed_get(group, "targets_of")->set;
     for (size_t i = 0; (value = parsed_at(group, i, &key)) != NULL; i++) {
+        if (is_door && !key->is_client_side)
+            continue;
         bool is_faulty = value->faulty || (defaults != NULL && !value->set && defaults->values[i].faulty);
         if (!value->set && defaults != NULL && defaults->values[i].set)
             parsed_inherit(parsed, &defaults->values[i], value);
@@ -395,6 +398,8 @@ void parsed_complete(struct parsed_configuration *parsed)
     for (size_t i = 0; i < parsed->listener_count; i++) {
         struct parsed_group *listener = parsed->listeners[i];
         complete_group(parsed, parsed->defaults, listener);
+        if (parsed_get(listener, "targets_of")->set)
+            continue;
         complete_choice(parsed, listener, "protocol");
         complete_choice(parsed, listener, "check");
         complete_by_protocol(listener);

@@ -39,6 +39,14 @@ const char *settings_explain_auto(const struct listener_settings *settings, char
     return text;
 }
 
+size_t settings_find_shared(const struct settings *settings, const struct listener_settings *listener)
+{
+    for (size_t i = 0; listener->shared != NULL && i < settings->listener_count; i++)
+        if (settings->listeners[i] == listener->shared)
+            return i;
+    return SIZE_MAX;
+}
+
 struct target_set_settings listener_settings_targets(const struct listener_settings *settings)
 {
     return (struct target_set_settings){
@@ -61,6 +69,22 @@ struct listener_settings *listener_settings_reference(struct listener_settings *
     return settings;
 }
 
+/* What a door has of it belongs to its owner. */
+static void listener_settings_release_target_side(struct listener_settings *settings)
+{
+    if (settings->shared != NULL) {
+        listener_settings_release(settings->shared);
+        return;
+    }
+    for (size_t i = 0; i < settings->target_count; i++)
+        target_settings_release(&settings->targets[i]);
+    free(settings->targets);
+    protocol_settings_release(&settings->protocol);
+    for (size_t i = 0; i < keys_listener.count; i++)
+        if (!keys_listener.keys[i].is_client_side)
+            key_fields_release(&keys_listener.keys[i], 1, settings);
+}
+
 void listener_settings_release(struct listener_settings *settings)
 {
     if (settings == NULL || --settings->references > 0)
@@ -68,14 +92,13 @@ void listener_settings_release(struct listener_settings *settings)
     for (size_t i = 0; i < settings->listen_count; i++)
         endpoint_free(&settings->listen[i]);
     free(settings->listen);
-    for (size_t i = 0; i < settings->target_count; i++)
-        target_settings_release(&settings->targets[i]);
-    free(settings->targets);
-    protocol_settings_release(&settings->protocol);
+    listener_settings_release_target_side(settings);
     access_list_release(settings->blocklist);
     access_list_release(settings->allowlist);
     access_list_release(settings->proxies);
-    key_fields_release(keys_listener.keys, keys_listener.count, settings);
+    for (size_t i = 0; i < keys_listener.count; i++)
+        if (keys_listener.keys[i].is_client_side)
+            key_fields_release(&keys_listener.keys[i], 1, settings);
     free(settings);
 }
 

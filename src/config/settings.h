@@ -38,6 +38,10 @@ struct listener_settings {
     struct unix_settings unix_socket;
     enum listener_mode mode; /* never MODE_AUTO */
     bool mode_was_auto;
+    char *targets_of; /* NULL: it has targets of its own */
+    struct listener_settings
+        *shared;  /* a reference: of the listener of that name, whose protocol this is too */
+    int priority; /* in shared modes */
     struct protocol_settings protocol; /* in shared modes, a protocol that can be shared */
     struct target_settings *targets;
     size_t target_count;
@@ -108,6 +112,10 @@ struct settings {
     struct listener_settings **listeners; /* one reference each */
     size_t listener_count;
 };
+
+/* The place of the listener that has the targets of this one, among those of the same settings; SIZE_MAX: they are its
+ * own. */
+size_t settings_find_shared(const struct settings *settings, const struct listener_settings *listener);
 
 /* What a set of its targets runs on; borrowed from `settings`. */
 struct target_set_settings listener_settings_targets(const struct listener_settings *settings);

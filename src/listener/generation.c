@@ -65,18 +65,26 @@ static void generation_expired(struct ev_loop *, ev_timer *watcher, int)
     generation->service->functions->drain(generation->service);
 }
 
+/* The one that will be the present one after a reload that is being prepared. */
+static struct generation *generation_coming(const struct listener *listener)
+{
+    return listener->next.generation != NULL ? listener->next.generation : listener->current;
+}
+
 static struct service *generation_make_service(const struct listener *listener,
                                                struct listener_settings *settings,
-                                               const struct service_owner *owner)
+                                               const struct service_owner *owner, struct listener *shared)
 {
     if (listener->make != NULL)
         return listener->make(listener->owner, listener->runtime, settings, owner);
+    if (shared != NULL)
+        return stream_door_create(settings, owner, generation_coming(shared)->service);
     return settings->mode == MODE_PROXY ? pipe_service_create(listener->runtime, settings, owner)
                                         : stream_service_create(listener->runtime, settings, owner);
 }
 
 struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
-                                     const struct events_listener *events)
+                                     const struct events_listener *events, struct listener *shared)
 {
     struct generation *generation = calloc(1, sizeof *generation);
     if (generation == NULL)
@@ -91,7 +99,7 @@ struct generation *generation_create(struct listener *listener, struct listener_
     generation->listener = listener;
     ev_init(&generation->expiry, generation_expired);
     generation->expiry.data = generation;
-    generation->service = generation_make_service(listener, settings, &owner);
+    generation->service = generation_make_service(listener, settings, &owner, shared);
     if (generation->service != NULL)
         return generation;
     int error = errno;

@@ -15,7 +15,7 @@ static void listener_expired(struct ev_loop *, ev_timer *watcher, int)
 }
 
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
-                                 struct events *events, struct bound_sockets *bound,
+                                 struct events *events, struct bound_sockets *bound, struct listener *shared,
                                  listener_emptied *emptied, void *owner, listener_make_service *make)
 {
     struct listener *listener = calloc(1, sizeof *listener);
@@ -40,7 +40,7 @@ struct listener *listener_create(struct runtime *runtime, struct listener_settin
     listener->for_closing = malloc(sizeof *listener->for_closing);
     bool has_events = events == NULL || events_listener_create(events, settings, &listener->events);
     if (listener->for_closing != NULL && has_events)
-        listener->current = generation_create(listener, settings, listener->events);
+        listener->current = generation_create(listener, settings, listener->events, shared);
     if (listener->current == NULL) {
         int error = errno;
         listener_destroy(listener);
@@ -140,14 +140,18 @@ size_t listener_descriptors(const struct listener_settings *settings)
     if (settings->max_connections < 0)
         return 0;
     size_t clients = (size_t)settings->max_connections;
-    return settings->mode == MODE_PROXY ? 2 * clients : clients + stream_descriptors(settings);
+    if (settings->mode == MODE_PROXY)
+        return 2 * clients;
+    return settings->shared != NULL ? clients : clients + stream_descriptors(settings);
 }
 
-/* A target that is up, or was not tried yet, and that may be given work. */
+/* A target that is up, or was not tried yet, and that may be given work, wherever it is shown. */
 static bool listener_has_usable_target(const struct listener *listener)
 {
-    for (size_t i = 0; i < listener_targets(listener); i++) {
-        const struct service_target target = listener_target(listener, i);
+    const struct service *service = listener->current->service;
+    for (size_t i = 0; i < service->functions->targets(service); i++) {
+        struct service_target target;
+        service->functions->target(service, i, &target);
         if (target.gauges.usable && target.weight > 0)
             return true;
     }
@@ -178,6 +182,14 @@ const char *listener_state(const struct listener *listener)
     return listener->short_of_descriptors ? "short of descriptors" : "accepting";
 }
 
+/* How many targets are shown with this service. */
+static size_t listener_targets_of(const struct service *service)
+{
+    const struct service_functions *functions = service->functions;
+    bool shows = functions->shows_targets == NULL || functions->shows_targets(service);
+    return shows ? functions->targets(service) : 0;
+}
+
 /* Finds a target at an index among those of earlier generations, which are seen while they have connections; false,
  * with `index` less by the number of them: there is none. */
 static bool listener_find_earlier(const struct listener *listener, size_t *index,
@@ -187,7 +199,7 @@ static bool listener_find_earlier(const struct listener *listener, size_t *index
     {
         const struct generation *generation = list_entry(node, struct generation, node);
         const struct service *service = generation->service;
-        for (size_t i = 0; generation != listener->current && i < service->functions->targets(service); i++) {
+        for (size_t i = 0; generation != listener->current && i < listener_targets_of(service); i++) {
             service->functions->target(service, i, target);
             target->state = "draining";
             target->gauges.usable = 0;
@@ -204,13 +216,13 @@ size_t listener_targets(const struct listener *listener)
     struct service_target target;
     size_t left = SIZE_MAX;
     listener_find_earlier(listener, &left, &target);
-    return service->functions->targets(service) + SIZE_MAX - left;
+    return listener_targets_of(service) + SIZE_MAX - left;
 }
 
 struct service_target listener_target(const struct listener *listener, size_t index)
 {
     const struct service *service = listener->current->service;
-    size_t count = service->functions->targets(service);
+    size_t count = listener_targets_of(service);
     struct service_target target = { 0 };
     if (index < count) {
         service->functions->target(service, index, &target);

@@ -22,10 +22,10 @@ typedef struct service *listener_make_service(void *owner, struct runtime *runti
                                               const struct service_owner *service_owner);
 
 /* Takes over `bound`, also on failure, and holds references to `settings` and `events` (NULL: nobody is told of
- * its clients). `owner` is handed to the functions; `make` NULL: by the mode of the settings. Does not accept yet.
+ * its clients). `shared`: the listener whose targets it shares, made or prepared before it; NULL: none. `owner` is handed to the functions; `make` NULL: by the mode of the settings. Does not accept yet.
  * NULL with errno when memory is short, or descriptors for target connections of a shared mode (EMFILE). */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
-                                 struct events *events, struct bound_sockets *bound,
+                                 struct events *events, struct bound_sockets *bound, struct listener *shared,
                                  listener_emptied *emptied, void *owner, listener_make_service *make);
 
 /* Closes everything at once. NULL is allowed. */
@@ -44,9 +44,10 @@ void listener_hand_over(struct listener *listener);
 /* Closes the sockets and ends all sessions now. */
 void listener_close(struct listener *listener, enum reason reason);
 
-/* Goes on with other settings, which a reload has brought. Prepares all that can fail; false with errno, then
- * nothing was done. One of the two below follows. */
-bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events);
+/* Goes on with other settings, which a reload has brought; `shared` as above. Prepares all that can fail; false with
+ * errno, then nothing was done. One of the two below follows. */
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events,
+                      struct listener *shared);
 void listener_rollback(struct listener *listener);
 
 /* The prepared settings count from now on. Takes over `bound`, after bind_take_over(); who waits at sockets that are

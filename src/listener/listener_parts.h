@@ -150,9 +150,9 @@ void listener_close_sockets(struct listener *listener);
 
 /* ---- Generations ---- */
 
-/* Makes one that is not the listener's yet; NULL with errno. */
+/* Makes one that is not the listener's yet; NULL with errno. `shared`: as in listener_create(). */
 struct generation *generation_create(struct listener *listener, struct listener_settings *settings,
-                                     const struct events_listener *events);
+                                     const struct events_listener *events, struct listener *shared);
 void generation_destroy(struct generation *generation);
 
 /* Makes it the present one. An earlier one has its clients until `shutdown_timeout` (milliseconds) has passed. */

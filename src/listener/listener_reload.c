@@ -8,7 +8,7 @@
 
 bool listener_services_differ(const struct listener_settings *a, const struct listener_settings *b)
 {
-    return a->mode != b->mode ||
+    return a->mode != b->mode || !text_equal(a->targets_of, b->targets_of) ||
            (a->mode != MODE_PROXY && !protocol_settings_equal(&a->protocol, &b->protocol));
 }
 
@@ -26,12 +26,13 @@ static bool listener_reserve_header_waits(struct listener *listener)
     return true;
 }
 
-static bool listener_prepare_service(struct listener *listener, struct listener_settings *settings)
+static bool listener_prepare_service(struct listener *listener, struct listener_settings *settings,
+                                     struct listener *shared)
 {
     struct service *service = listener->current->service;
     if (!listener_services_differ(listener->settings, settings))
         return service->functions->prepare(service, settings, listener->next.events);
-    listener->next.generation = generation_create(listener, settings, listener->next.events);
+    listener->next.generation = generation_create(listener, settings, listener->next.events, shared);
     return listener->next.generation != NULL && listener_reserve_header_waits(listener);
 }
 
@@ -40,17 +41,19 @@ static void listener_forget_next(struct listener *listener)
 {
     struct listener_next *next = &listener->next;
     generation_destroy(next->generation);
+    next->generation = NULL;
     events_listener_release(next->events);
     free(next->closing);
     descriptors_return(&listener->runtime->descriptors, next->descriptors);
 }
 
-bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events)
+bool listener_prepare(struct listener *listener, struct listener_settings *settings, struct events *events,
+                      struct listener *shared)
 {
     struct listener_next *next = &listener->next;
     *next = (struct listener_next){ .settings = settings, .closing = malloc(sizeof *next->closing) };
     if (next->closing != NULL && events_listener_create(events, settings, &next->events) &&
-        listener_prepare_service(listener, settings))
+        listener_prepare_service(listener, settings, shared))
         return true;
     int error = errno;
     listener_forget_next(listener);
@@ -76,6 +79,7 @@ static void listener_commit_service(struct listener *listener, int64_t shutdown_
     }
     listener->is_ready = false;
     generation_follow(listener->next.generation, shutdown_timeout);
+    listener->next.generation = NULL;
     service = listener->current->service;
     size_t now = listener_descriptors_each(listener);
     if (now < before && listener->header_waits > 0)

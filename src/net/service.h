@@ -97,6 +97,9 @@ struct service_functions {
     size_t (*targets)(const struct service *service);
     void (*target)(const struct service *service, size_t index, struct service_target *target);
 
+    /* Whether these are shown here: several services may share them, and one shows them. NULL: they are. */
+    bool (*shows_targets)(const struct service *service);
+
     /* Ends all clients with REASON_DRAINED, then frees the service. */
     void (*destroy)(struct service *service);
 };

@@ -121,7 +121,8 @@ static void plan_want(const struct reload_plan *plan, struct plan_entry *entry)
             found = plan_search(plan, entry->listener, entry->settings, wish, false);
         }
     }
-    if (entry->is_new || plan->has_new_events || entry->changes->keys[0] != '\0' || !is_found)
+    if (entry->is_new || plan->has_new_events || entry->changes->keys[0] != '\0' || !is_found ||
+        listener_services_differ(listener_get_settings(entry->listener), entry->settings))
         return;
     struct bound_sockets *bound = listener_sockets(entry->listener);
     entry->is_kept = own == bound->count;
@@ -187,12 +188,16 @@ static void plan_bind(struct reload_plan *plan, struct plan_entry *entry)
 
 static void plan_prepare(struct reload_plan *plan, struct plan_entry *entry)
 {
+    size_t place = settings_find_shared(plan->found->config.settings, entry->settings);
+    struct listener *shared = place == SIZE_MAX ? NULL : plan->entries[place].listener;
+    if (place != SIZE_MAX && shared == NULL)
+        return; /* what is wrong there was said */
     if (entry->is_new) {
         entry->listener = listener_create(&plan->server->runtime, entry->settings, plan->events,
-                                          &entry->bound, drain_listener_emptied, plan->server, NULL);
+                                          &entry->bound, shared, drain_listener_emptied, plan->server, NULL);
         entry->is_prepared = entry->listener != NULL;
     } else {
-        entry->is_prepared = listener_prepare(entry->listener, entry->settings, plan->events);
+        entry->is_prepared = listener_prepare(entry->listener, entry->settings, plan->events, shared);
     }
     if (!entry->is_prepared)
         plan_fail(plan, entry->settings->name, strerror(errno));
@@ -282,9 +287,10 @@ static void plan_make_all(struct reload_plan *plan)
     if (plan->found->errors > 0)
         return;
     plan_reserve(plan);
-    for (size_t i = 0; i < plan->count; i++)
-        if (!plan->entries[i].is_kept)
-            plan_prepare(plan, &plan->entries[i]);
+    for (int doors = 0; doors < 2; doors++) /* listeners before those that share their targets */
+        for (size_t i = 0; i < plan->count; i++)
+            if (!plan->entries[i].is_kept && (plan->entries[i].settings->shared != NULL) == (doors == 1))
+                plan_prepare(plan, &plan->entries[i]);
 }
 
 static void plan_roll_back(struct reload_plan *plan)
@@ -317,11 +323,13 @@ static void plan_take_over(struct reload_plan *plan)
 /* Logs the keys of a listener that change. */
 static void plan_say_changes(const struct plan_entry *entry)
 {
+    const struct listener_settings *settings = entry->settings;
+    bool differs = listener_services_differ(listener_get_settings(entry->listener), settings);
+    const char *rest = differs ? "; those who are connected are served as before until they go" : "";
     if (entry->changes->keys[0] != '\0')
-        log_info(entry->settings->name, "reload: changed: %s%s", entry->changes->keys,
-                 listener_services_differ(listener_get_settings(entry->listener), entry->settings)
-                     ? "; those who are connected are served as before until they go"
-                     : "");
+        log_info(settings->name, "reload: changed: %s%s", entry->changes->keys, rest);
+    else if (differs)
+        log_info(settings->name, "reload: \"%s\" has another mode or protocol%s", settings->targets_of, rest);
 }
 
 /* A listener that is kept has its settings still, which thereby are those of the new configuration. */

@@ -228,18 +228,32 @@ static bool server_make_runtime(struct server *server)
     return true;
 }
 
+/* Those that share the targets of others (`doors`), or those that do not. */
+static bool server_make_some_listeners(struct server *server, struct bound_sockets *bound, bool doors)
+{
+    const struct settings *settings = server->config->settings;
+    struct listener **all = server->listeners.all;
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        struct listener_settings *own = settings->listeners[i];
+        if ((own->shared != NULL) != doors)
+            continue;
+        struct listener *shared = doors ? all[settings_find_shared(settings, own)] : NULL;
+        all[i] = listener_create(&server->runtime, own, server->events, &bound[i], shared,
+                                 drain_listener_emptied, server, NULL);
+        if (all[i] != NULL)
+            continue;
+        log_error(own->name, "%s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
 static bool server_make_listeners(struct server *server, struct bound_sockets *bound)
 {
     const struct settings *settings = server->config->settings;
-    for (size_t i = 0; i < settings->listener_count; i++) {
-        struct listener *listener = listener_create(&server->runtime, settings->listeners[i], server->events,
-                                                    &bound[i], drain_listener_emptied, server, NULL);
-        if (listener == NULL) {
-            log_error(settings->listeners[i]->name, "%s", strerror(errno));
-            return false;
-        }
-        server->listeners.all[server->listeners.running++] = listener;
-    }
+    server->listeners.running = settings->listener_count;
+    if (!server_make_some_listeners(server, bound, false) || !server_make_some_listeners(server, bound, true))
+        return false;
     if (server_admin_open(server, &bound[settings->listener_count]))
         return true;
     log_error("admin", "%s", strerror(errno));

@@ -27,6 +27,7 @@ static struct admin_listener server_admin_show_listener(void *owner, size_t inde
         .name = settings->name,
         .mode = settings_mode_name(settings->mode),
         .protocol = settings->protocol.protocol->name,
+        .targets_of = settings->targets_of,
         .state = listener_state(listener),
         .gauges = listener_measure(listener),
         .counters = listener_get_counters(listener),
@@ -70,7 +71,7 @@ bool server_admin_open(struct server *server, struct bound_sockets *bound)
     struct listener_settings *settings = server->config->settings->admin;
     if (settings == NULL)
         return true;
-    server->admin = listener_create(&server->runtime, settings, NULL, bound, drain_listener_emptied, server,
-                                    server_admin_make_service);
+    server->admin = listener_create(&server->runtime, settings, NULL, bound, NULL, drain_listener_emptied,
+                                    server, server_admin_make_service);
     return server->admin != NULL;
 }

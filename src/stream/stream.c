@@ -10,10 +10,19 @@ static struct stream_service *stream_of(struct service *service)
     return list_entry(service, struct stream_service, service);
 }
 
+static bool stream_is_door(const struct stream_service *stream)
+{
+    return stream->settings->shared != NULL;
+}
+
 static void stream_start(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
-    stream_pool_start(&stream->hub->pool, stream_now(stream->hub));
+    stream->is_started = true;
+    if (!stream_is_door(stream))
+        stream_pool_start(&stream->hub->pool, stream_now(stream->hub));
+    else if (stream->hub->is_ready)
+        stream->owner.ready(stream->owner.owner);
 }
 
 static void stream_accept(struct service *service, const struct service_client *client)
@@ -35,21 +44,25 @@ static void stream_drain(struct service *service)
     list_foreach(&stream->clients, node) stream_client_drain(list_entry(node, struct stream_client, node));
 }
 
+/* A door can come, change and go without the others noticing. */
 static bool stream_prepare(struct service *service, struct listener_settings *settings,
                            const struct events_listener *events)
 {
     struct stream_service *stream = stream_of(service);
     stream->next_settings = settings;
     stream->next_events = events;
-    return stream_hub_prepare(stream->hub, settings);
+    return stream_is_door(stream) || stream_hub_prepare(stream->hub, settings);
 }
 
 static void stream_rollback(struct service *service)
 {
-    stream_hub_rollback(stream_of(service)->hub);
+    struct stream_service *stream = stream_of(service);
+    if (!stream_is_door(stream))
+        stream_hub_rollback(stream->hub);
 }
 
-/* What modules want to see. The service goes by it as long as it has clients, also when another one has taken its place. */
+/* What modules want to see. The service goes by it as long as it has clients, also when another one has taken its
+ * place. */
 static void stream_take_events(struct stream_service *stream, const struct events_listener *events)
 {
     stream->request_bytes = events_request_bytes(events);
@@ -59,10 +72,15 @@ static void stream_take_events(struct stream_service *stream, const struct event
 static void stream_commit(struct service *service)
 {
     struct stream_service *stream = stream_of(service);
+    struct stream_hub *hub = stream->hub;
     struct listener_settings *before = stream->settings;
-    stream_take_events(stream, stream->next_events);
     stream->settings = listener_settings_reference(stream->next_settings);
-    stream_hub_commit(stream->hub);
+    stream_take_events(stream, stream->next_events);
+    mux_door_set_priority(hub->mux, &stream->door, (unsigned)stream->settings->priority, stream_now(hub));
+    if (stream_is_door(stream))
+        stream_hub_observe(hub);
+    else
+        stream_hub_commit(hub);
     listener_settings_release(before);
 }
 
@@ -100,33 +118,70 @@ static void stream_filter(struct service *service, service_filter *filter, void 
     stream_touch(stream->hub);
 }
 
+/* ---- What can be seen ---- */
+
+static const struct stream_service *stream_of_shown(const struct service *service)
+{
+    return list_entry(service, const struct stream_service, service);
+}
+
 static size_t stream_clients(const struct service *service)
 {
-    return list_entry(service, const struct stream_service, service)->client_count;
+    return stream_of_shown(service)->client_count;
+}
+
+/* The first service shows what belongs to none alone: the targets, and requests of clients that have gone. */
+static bool stream_is_first(const struct stream_service *stream)
+{
+    return stream->hub->services.head.next == &stream->node;
+}
+
+/* What the other doors have of all. */
+static struct mux_door stream_others(const struct stream_service *stream)
+{
+    struct mux_door sum = { 0 };
+    list_foreach(&stream->hub->services, node)
+    {
+        const struct stream_service *other = list_entry(node, struct stream_service, node);
+        if (other == stream)
+            continue;
+        sum.waiting += other->door.waiting;
+        sum.in_flight += other->door.in_flight;
+    }
+    return sum;
 }
 
 static size_t stream_waiting(const struct service *service)
 {
-    return mux_waiting(list_entry(service, const struct stream_service, service)->hub->mux);
+    const struct stream_service *stream = stream_of_shown(service);
+    return stream_is_first(stream) ? mux_waiting(stream->hub->mux) - stream_others(stream).waiting
+                                   : stream->door.waiting;
 }
 
 static size_t stream_in_flight(const struct service *service)
 {
-    return stream_pool_load(&list_entry(service, const struct stream_service, service)->hub->pool, NULL);
+    const struct stream_service *stream = stream_of_shown(service);
+    return stream_is_first(stream)
+               ? stream_pool_load(&stream->hub->pool, NULL) - stream_others(stream).in_flight
+               : stream->door.in_flight;
 }
 
 static size_t stream_targets(const struct service *service)
 {
-    return target_set_count_shown(
-        list_entry(service, const struct stream_service, service)->hub->pool.targets);
+    return target_set_count_shown(stream_of_shown(service)->hub->pool.targets);
+}
+
+static bool stream_shows_targets(const struct service *service)
+{
+    return stream_is_first(stream_of_shown(service));
 }
 
 static void stream_target(const struct service *service, size_t index, struct service_target *target)
 {
-    const struct stream_service *stream = list_entry(service, const struct stream_service, service);
-    const struct target *shown = target_set_shown(stream->hub->pool.targets, index);
+    const struct stream_hub *hub = stream_of_shown(service)->hub;
+    const struct target *shown = target_set_shown(hub->pool.targets, index);
     target_describe(shown, target);
-    target->gauges.in_flight = stream_pool_load(&stream->hub->pool, shown);
+    target->gauges.in_flight = stream_pool_load(&hub->pool, shown);
 }
 
 static void stream_destroy(struct service *service)
@@ -154,25 +209,38 @@ static const struct service_functions stream_functions = {
     .in_flight = stream_in_flight,
     .targets = stream_targets,
     .target = stream_target,
+    .shows_targets = stream_shows_targets,
     .destroy = stream_destroy,
 };
 
-struct service *stream_service_create(struct runtime *runtime, struct listener_settings *settings,
-                                      const struct service_owner *owner)
+static struct service *stream_create(struct stream_hub *hub, struct listener_settings *settings,
+                                     const struct service_owner *owner)
 {
     struct stream_service *service = calloc(1, sizeof *service);
     if (service == NULL)
         return NULL;
-    struct stream_hub *hub = stream_hub_create(runtime, settings);
-    if (hub == NULL) {
-        free(service);
-        return NULL;
-    }
     service->service.functions = &stream_functions;
     service->settings = listener_settings_reference(settings);
     service->owner = *owner;
+    service->door.priority = (unsigned)settings->priority;
     list_init(&service->clients);
     stream_take_events(service, owner->events);
     stream_hub_join(hub, service);
     return &service->service;
+}
+
+struct service *stream_service_create(struct runtime *runtime, struct listener_settings *settings,
+                                      const struct service_owner *owner)
+{
+    struct stream_hub *hub = stream_hub_create(runtime, settings);
+    struct service *service = hub == NULL ? NULL : stream_create(hub, settings, owner);
+    if (hub != NULL && service == NULL)
+        stream_hub_destroy(hub);
+    return service;
+}
+
+struct service *stream_door_create(struct listener_settings *settings, const struct service_owner *owner,
+                                   struct service *owner_service)
+{
+    return stream_create(stream_of(owner_service)->hub, settings, owner);
 }

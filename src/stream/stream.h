@@ -17,6 +17,11 @@
 struct service *stream_service_create(struct runtime *runtime, struct listener_settings *settings,
                                       const struct service_owner *owner);
 
+/* The clients of a listener that shares targets: `owner_service` is that of the listener that has them, and what it
+ * is made of stays until the last of its doors has gone. NULL with errno when memory is short. */
+struct service *stream_door_create(struct listener_settings *settings, const struct service_owner *owner,
+                                   struct service *owner_service);
+
 /* How many descriptors are needed, whatever the number of clients. */
 size_t stream_descriptors(const struct listener_settings *settings);
 

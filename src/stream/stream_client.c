@@ -270,6 +270,7 @@ bool stream_client_accept(struct stream_service *service, int descriptor, const 
         return false;
     }
     mux_client_set_origin(client->mux, health_client(address));
+    mux_client_set_door(client->mux, &service->door);
     ev_io_init(&client->watcher, stream_client_ready, descriptor, 0);
     client->watcher.data = client;
     list_append(&service->clients, &client->node);

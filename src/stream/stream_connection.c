@@ -211,11 +211,13 @@ static struct pool_connection *stream_connection_create(void *owner)
 
 static void stream_pool_is_ready(void *owner)
 {
-    const struct stream_hub *hub = owner;
+    struct stream_hub *hub = owner;
+    hub->is_ready = true;
     list_foreach(&hub->services, node)
     {
         const struct stream_service *service = list_entry(node, struct stream_service, node);
-        service->owner.ready(service->owner.owner);
+        if (service->is_started)
+            service->owner.ready(service->owner.owner);
     }
 }
 

@@ -109,7 +109,7 @@ static bool hub_reserve_descriptors(struct stream_hub *hub)
     return true;
 }
 
-static void hub_destroy(struct stream_hub *hub)
+void stream_hub_destroy(struct stream_hub *hub)
 {
     stream_pool_close(&hub->pool, stream_now(hub));
     target_set_destroy(hub->pool.targets);
@@ -135,7 +135,7 @@ struct stream_hub *stream_hub_create(struct runtime *runtime, struct listener_se
     ev_timer_init(&hub->mux_timer, stream_mux_timer_fired, 0.0, 0.0);
     hub->mux_timer.data = hub;
     hub->mux = hub_make_mux(hub);
-    /* All of them are initialised, so that hub_destroy() can undo them. */
+    /* All of them are initialised, so that stream_hub_destroy() can undo them. */
     stream_pool_init(&hub->pool, &stream_connection_driver, hub, hub->mux, settings);
     hub->pool.targets =
         target_set_create(runtime, listener_settings_targets(settings), &stream_pool_hooks, &hub->pool);
@@ -143,7 +143,7 @@ struct stream_hub *stream_hub_create(struct runtime *runtime, struct listener_se
     if (watches && hub->pool.targets != NULL && hub->mux != NULL && hub_reserve_descriptors(hub))
         return hub;
     int error = errno;
-    hub_destroy(hub);
+    stream_hub_destroy(hub);
     errno = error;
     return NULL;
 }
@@ -160,7 +160,7 @@ void stream_hub_leave(struct stream_service *service)
     struct stream_hub *hub = service->hub;
     list_remove(&service->node);
     if (list_empty(&hub->services))
-        hub_destroy(hub);
+        stream_hub_destroy(hub);
     else
         stream_hub_observe(hub);
 }

@@ -71,7 +71,8 @@ struct stream_hub {
     struct turn_entry entry;
     struct runtime *runtime;
     struct listener_settings *settings; /* of the listener that has the targets */
-    struct list services;               /* struct stream_service */
+    struct list services;               /* struct stream_service; the first one shows the targets */
+    bool is_ready;                      /* for clients */
     struct mux *mux;
     struct stream_pool pool;
     uint64_t connections;   /* so far: gives each its number */
@@ -92,10 +93,12 @@ struct stream_service {
     struct stream_hub *hub;
     struct listener_settings *settings;
     struct service_owner owner;
+    struct mux_door door;
     struct list clients; /* struct stream_client */
     size_t client_count;
     size_t request_bytes; /* of each request and answer that modules and request log want to see */
     size_t answer_bytes;
+    bool is_started;
     bool draining;
     bool leaving;
     struct listener_settings *next_settings; /* between `prepare` and what follows it */
@@ -117,6 +120,7 @@ static inline void stream_touch(struct stream_hub *hub)
 
 /* With no service yet; NULL with errno. Holds a reference to `settings`. */
 struct stream_hub *stream_hub_create(struct runtime *runtime, struct listener_settings *settings);
+void stream_hub_destroy(struct stream_hub *hub);
 
 /* A service joins. It leaves, and has no clients by then; with the last one the hub goes. */
 void stream_hub_join(struct stream_hub *hub, struct stream_service *service);

@@ -116,7 +116,11 @@ static void compose_check(char *text, size_t size, const char *name, const char 
 static void compose(char *text, const struct key_scope *scope, const struct protocol *protocol,
                     const char *name, const char *value)
 {
+    static const char owners[] =
+        ", { name = \"one\"; listen = \"127.0.0.1:3\"; mode = \"fifo\"; targets = \"x:1\"; }"
+        ", { name = \"other\"; listen = \"127.0.0.1:4\"; mode = \"fifo\"; targets = \"x:1\"; }";
     char keys[256] = "", listener[1024] = "", target[512] = "";
+    bool is_door = strcmp(name, "targets_of") == 0;
     snprintf(keys, sizeof keys, "%s = %s;", name, value);
     if (scope == &keys_listener)
         snprintf(listener, sizeof listener, "%s", keys);
@@ -143,17 +147,19 @@ static void compose(char *text, const struct key_scope *scope, const struct prot
              scope != &keys_module)
         snprintf(listener, sizeof listener, "protocol = { type = \"%s\"; width = 2; id = { %s %s }; };",
                  protocol->name, keys, strcmp(name, "offset") == 0 ? "width = 3;" : "offset = 6;");
-    snprintf(
-        text, TEXT_SIZE,
-        "%s log = { %s }; admin = { %s }; modules = ( { %s %s } );\n"
-        "listeners = ( { %s %s %s targets = ( { %s %s } ); } );\n",
-        scope == &keys_global ? keys : "", scope == &keys_log ? keys : "", scope == &keys_admin ? keys : "",
-        scope == &keys_module && strcmp(name, "path") == 0 ? "" : "path = \"a.so\";",
-        scope == &keys_module ? keys : "", strcmp(name, "name") == 0 ? "" : "name = \"a\";",
-        scope == &keys_listener && strcmp(name, "listen") == 0 ? "" : "listen = \"127.0.0.1:1\";", listener,
-        scope == &keys_target && strstr("address host port", name) != NULL ? ""
-                                                                           : "address = \"127.0.0.1:2\";",
-        target);
+    snprintf(text, TEXT_SIZE,
+             "%s log = { %s }; admin = { %s }; modules = ( { %s %s } );\n"
+             "listeners = ( { %s %s %s %s%s %s%s } %s );\n",
+             scope == &keys_global ? keys : "", scope == &keys_log ? keys : "",
+             scope == &keys_admin ? keys : "",
+             scope == &keys_module && strcmp(name, "path") == 0 ? "" : "path = \"a.so\";",
+             scope == &keys_module ? keys : "", strcmp(name, "name") == 0 ? "" : "name = \"a\";",
+             scope == &keys_listener && strcmp(name, "listen") == 0 ? "" : "listen = \"127.0.0.1:1\";",
+             listener, is_door ? "" : "targets = ( { ",
+             is_door || (scope == &keys_target && strstr("address host port", name) != NULL)
+                 ? ""
+                 : "address = \"127.0.0.1:2\";",
+             is_door ? "" : target, is_door ? "" : "} );", is_door ? owners : "");
 }
 
 static void load(struct config_place *place, const char *text, struct config *config)
@@ -173,7 +179,7 @@ static bool are_settings_equal(const struct config *a, const struct config *b)
 {
     const struct listener_settings *one = a->settings->listeners[0], *other = b->settings->listeners[0];
     return protocol_settings_equal(&one->protocol, &other->protocol) &&
-           target_settings_equal(&one->targets[0], &other->targets[0]);
+           (one->target_count == 0 || target_settings_equal(&one->targets[0], &other->targets[0]));
 }
 
 /* Where the change of a key has to be named: in the listener, or outside. */
@@ -198,7 +204,7 @@ static void name_changes(const struct config *before, const struct config *after
 {
     struct config_changes changes;
     assert_true(config_compare(before, after, &changes));
-    assert_int_equal(changes.count, 1);
+    assert_in_range(changes.count, 1, 3); /* the others are owners of the first */
     snprintf(named, size, "%s", of_listener ? changes.listeners[0].keys : changes.keys);
     config_changes_free(&changes);
 }

@@ -274,6 +274,98 @@ static void a_wrong_mode_is_one_error(void **state)
     assert_null(strstr(place->said, "warning"));
 }
 
+/* A listener in mode fifo, and a door with these keys on line 2. */
+static void read_door(struct config_place *place, const char *mode, const char *keys)
+{
+    config_place_read(place,
+                      "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; mode = \"%s\"; protocol = "
+                      "\"redis\"; targets = \"x:1\"; queue_limit = 7; max_connections = 2; }, {\n"
+                      "name = \"b\"; listen = \"127.0.0.1:2\"; %s } );\n",
+                      mode, keys);
+}
+
+static void a_door_has_what_its_owner_has(void **state)
+{
+    struct config_place *place = *state;
+    read_door(place, "fifo", "targets_of = \"a\"; priority = 9; max_connections = 3;");
+    config_place_expect(place, "");
+    const struct listener_settings *owner = place->config.settings->listeners[0];
+    const struct listener_settings *door = place->config.settings->listeners[1];
+    assert_ptr_equal(door->shared, owner);
+    assert_int_equal(settings_find_shared(place->config.settings, door), 0);
+    assert_int_equal(settings_find_shared(place->config.settings, owner), SIZE_MAX);
+    assert_string_equal(door->name, "b");
+    assert_int_equal(door->mode, MODE_FIFO);
+    assert_string_equal(door->protocol.protocol->name, "redis");
+    assert_int_equal(door->queue_limit, 7);
+    assert_int_equal(door->max_connections, 3);
+    assert_int_equal(door->priority, 9);
+    assert_int_equal(owner->priority, 0);
+    char *dump = config_place_dump(place);
+    const char *printed = strstr(dump, "targets_of = \"a\";");
+    assert_non_null(printed);
+    assert_null(strstr(printed, "mode = ")); /* what is printed can be read again */
+    assert_null(strstr(printed, "targets = "));
+    free(dump);
+}
+
+static void a_door_may_come_before_its_owner(void **state)
+{
+    struct config_place *place = *state;
+    config_place_read(place,
+                      "defaults = { queue_limit = 3; targets = \"y:1\"; priority = 1; };\n"
+                      "listeners = ( { name = \"b\"; listen = \"127.0.0.1:2\"; targets_of = \"a\"; },\n"
+                      "{ name = \"a\"; listen = \"127.0.0.1:1\"; mode = \"auto\"; protocol = \"http\"; "
+                      "priority = 0; } );\n");
+    config_place_expect(place, "");
+    const struct listener_settings *door = place->config.settings->listeners[0];
+    assert_ptr_equal(door->shared, place->config.settings->listeners[1]);
+    assert_int_equal(door->mode, MODE_FIFO);
+    assert_false(door->mode_was_auto);
+    assert_int_equal(door->queue_limit, 3);
+    assert_int_equal(door->priority, 1);
+}
+
+static void doors_that_can_not_be(void **state)
+{
+#define SAYS "main.conf:2: error: listener \"b\": "
+    static const struct {
+        const char *mode;
+        const char *keys;
+        const char *said;
+    } rows[] = {
+        { "fifo", "targets_of = \"aa\";",
+          SAYS "targets_of: there is no listener \"aa\"; did you mean \"a\"?\n" },
+        { "fifo", "targets_of = \"b\";",
+          SAYS "targets_of: \"b\" has no targets of its own: it has targets_of itself\n" },
+        { "proxy", "targets_of = \"a\";",
+          SAYS
+          "targets_of: \"a\" is in mode \"proxy\", where each client has a target connection of its own and "
+          "nothing is shared\n" },
+        { "fifo", "targets_of = \"a\"; mode = \"fifo\"; async = false;",
+          SAYS "mode: is what \"a\" has: beside targets_of there are only keys of the client's side\n" SAYS
+               "async: is what \"a\" has: beside targets_of there are only keys of the client's side\n" },
+        { "fifo", "targets_of = \"a\"; targets = \"x:1\";",
+          SAYS "targets: is what \"a\" has: beside targets_of there are only keys of the client's side\n" },
+        { "fifo", "targets_of = \"a\"; priority = 10;",
+          SAYS "priority: 10 is out of range: an integer from 0 to 9 is wanted\n" },
+    };
+    struct config_place *place = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        read_door(place, rows[i].mode, rows[i].keys);
+        if (strstr(place->said, rows[i].said) == NULL)
+            fail_msg("row %zu: \"%s\" is missing in:\n%s", i, rows[i].said, place->said);
+        assert_null(place->config.settings);
+    }
+    config_place_read(place, "defaults = { targets_of = \"a\"; };\n" CONFIG_LISTENER);
+    config_place_expect(place, "main.conf:1: error: defaults: targets_of belongs to a listener\n");
+    /* what is wrong with the owner is said once */
+    config_place_read(place,
+                      "listeners = ( { name = \"a\"; listen = \"127.0.0.1:1\"; mode = \"fifo\"; protocol = "
+                      "\"http\"; }, { name = \"b\"; listen = \"127.0.0.1:2\"; targets_of = \"a\"; } );\n");
+    config_place_expect(place, "main.conf:1: error: listener \"a\": targets: is required\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +378,9 @@ int main(void)
         CONFIG_TEST(defaults_that_are_spelt_out_are_silent),
         CONFIG_TEST(mixtures_that_are_unsafe),
         CONFIG_TEST(a_wrong_mode_is_one_error),
+        CONFIG_TEST(a_door_has_what_its_owner_has),
+        CONFIG_TEST(a_door_may_come_before_its_owner),
+        CONFIG_TEST(doors_that_can_not_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,7 @@ static unsigned drain(const struct bound_socket *sockets, size_t count)
     runtime.descriptors.available = 100;
     memcpy(bound.sockets, sockets, count * sizeof *sockets);
     struct listener *listener =
-        listener_create(&runtime, &settings, NULL, &bound, stop_loop, runtime.loop, make_nobody);
+        listener_create(&runtime, &settings, NULL, &bound, NULL, stop_loop, runtime.loop, make_nobody);
     assert_non_null(listener);
     listener_start(listener);
     int64_t begun = clock_now();
