@@ -190,7 +190,7 @@ bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_
 
 /* ---- Choice ---- */
 
-bool stream_pool_has_slot(const struct stream_pool *pool, const struct target *target, bool *by_others)
+bool stream_pool_has_slot(const struct stream_pool *pool, struct target *target, bool *by_others)
 {
     return slot_has_room(target, (int64_t)pool_limit(pool->settings, target->settings), by_others);
 }

@@ -22,6 +22,6 @@ void stream_pool_retire(struct pool_connection *connection, int64_t now);
 void stream_pool_end(struct pool_connection *connection, int64_t now);
 
 /* Whether one more connection may be made to a target, or only those of others are in the way. */
-bool stream_pool_has_slot(const struct stream_pool *pool, const struct target *target, bool *by_others);
+bool stream_pool_has_slot(const struct stream_pool *pool, struct target *target, bool *by_others);
 
 #endif

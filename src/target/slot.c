@@ -83,6 +83,13 @@ static struct slot_account *account_create(void **all, const char *listener, con
     return NULL;
 }
 
+static struct slot_account *account_find(void **all, const char *listener, const struct endpoint *endpoint)
+{
+    const struct slot_account wanted = { .listener = listener, .endpoint = *endpoint };
+    struct slot_account **found = tfind(&wanted, all, account_compare);
+    return found != NULL ? *found : NULL;
+}
+
 /* Those who have connections, other than this set, see whether they can spare one. */
 static void account_ask(const struct slot_account *account, const struct target_set *asking)
 {
@@ -140,9 +147,7 @@ static int64_t account_count_own(const struct slot_account *account, const struc
 static bool member_join(struct target *target, void **all, const char *listener,
                         const struct endpoint *endpoint)
 {
-    const struct slot_account wanted = { .listener = listener, .endpoint = *endpoint };
-    struct slot_account **found = tfind(&wanted, all, account_compare);
-    struct slot_account *account = found != NULL ? *found : NULL;
+    struct slot_account *account = account_find(all, listener, endpoint);
     struct slot_member **end = &target->slots;
     for (; *end != NULL; end = &(*end)->next)
         if ((*end)->account == account)
@@ -248,10 +253,27 @@ static bool member_is_blocked(const struct slot_member *member, int64_t limit)
 
 /* ---- Targets ---- */
 
+static bool slot_enter(struct target *target, void **all, const char *listener)
+{
+    const struct endpoint *endpoint = &target->settings->endpoint;
+    if (member_join(target, all, listener, endpoint) && member_join(target, all, "", endpoint))
+        return true;
+    slot_leave(target);
+    return false;
+}
+
 bool slot_join(struct target *target, void **all, const char *listener)
 {
     const struct endpoint *endpoint = &target->settings->endpoint;
-    return member_join(target, all, listener, endpoint) && member_join(target, all, "", endpoint);
+    bool may_wait = endpoint->kind != ENDPOINT_NAME && target->settings->slots < 0 &&
+                    account_find(all, listener, endpoint) == NULL && account_find(all, "", endpoint) == NULL;
+    return may_wait || slot_enter(target, all, listener);
+}
+
+bool slot_use(struct target *target)
+{
+    return target->slots != NULL ||
+           slot_enter(target, target->set->all_slots, target->set->settings.listener);
 }
 
 void slot_leave(struct target *target)
@@ -325,9 +347,9 @@ void slot_count(struct target *target, int change)
     members_foreach(target, member) member->account->connections += change;
 }
 
-bool slot_has_room(const struct target *target, int64_t limit, bool *by_others)
+bool slot_has_room(struct target *target, int64_t limit, bool *by_others)
 {
-    bool has_room = limit < 0 || target->connections < limit;
+    bool has_room = slot_use(target) && (limit < 0 || target->connections < limit);
     bool is_taken = false;
     members_foreach(target, member)
     {

@@ -10,9 +10,13 @@
 #include "target/target.h"
 
 /* Takes part in the accounts of the target's address. `all` is the root of a tree of them, NULL at first. False when
- * memory is short. To be given back with slot_leave(), which is allowed in any case. */
+ * memory is short. To be given back with slot_leave(), which is allowed in any case. Where nobody has accounts of the
+ * address yet, and no number of slots is named, this waits for slot_use(): most of many targets are never used. */
 bool slot_join(struct target *target, void **all, const char *listener);
 void slot_leave(struct target *target);
+
+/* A connection to the target is wanted. False when memory is short. */
+bool slot_use(struct target *target);
 
 /* These are the addresses of the target's name, found out by an attempt of its. What had others keeps these in mind
  * while it has connections. */
@@ -21,7 +25,7 @@ void slot_resolved(struct target *target, void **all, const struct address *addr
 /* Other options of the target are in force, or it is retired. */
 void slot_reconfigure(struct target *target);
 
-/* The name of the listener, as long as the target is there. */
+/* The name of the listener, as long as the target, which has a name to be looked up, is there. */
 const char *slot_listener(const struct target *target);
 
 /* A connection or an attempt more (1), or less (-1): the one place where they are counted. */
@@ -29,7 +33,7 @@ void slot_count(struct target *target, int change);
 
 /* Whether the target may have one more connection if it is allowed `limit` (negative: any number), those of
  * others counted, and those before it in the queue. `by_others`, if not NULL: it may not, because of them alone. */
-bool slot_has_room(const struct target *target, int64_t limit, bool *by_others);
+bool slot_has_room(struct target *target, int64_t limit, bool *by_others);
 
 /* Whether there are more connections than the slots allow: where two names have turned out to be one address. */
 bool slot_is_over(const struct target *target);

@@ -76,6 +76,8 @@ static struct target *target_find_kept(const struct target_set *set, const struc
 static bool target_keep(struct target *target, const struct target_settings *settings)
 {
     target->is_kept = true;
+    if (settings->slots >= 0 && !slot_use(target))
+        return false;
     if (target_settings_equal(target->settings, settings))
         return true;
     target->next_settings = target_settings_copy(settings);
@@ -307,8 +309,10 @@ struct target_attempt *target_connect(struct target *target, target_result *resu
 {
     if (target->counters == NULL)
         target->counters = calloc(1, sizeof *target->counters);
+    if (target->counters == NULL || !slot_use(target))
+        return NULL;
     slot_count(target, 1); /* the attempt may look at the slots already */
-    struct target_attempt *attempt = target->counters == NULL ? NULL : target->set->driver->connect(target);
+    struct target_attempt *attempt = target->set->driver->connect(target);
     if (attempt == NULL) {
         slot_count(target, -1);
         return NULL;

@@ -41,15 +41,17 @@ const struct key_scope keys_target = { "target: ", NULL, target_keys,
 
 struct target_settings *target_settings_copy(const struct target_settings *settings)
 {
-    struct target_settings *copy = malloc(sizeof *copy);
+    /* In one piece: a reload may copy tens of thousands while the loop waits. */
+    size_t name_size = strlen(settings->name) + 1, host_size = strlen(settings->endpoint.host) + 1;
+    struct target_settings *copy = malloc(sizeof *copy + name_size + host_size);
     if (copy == NULL)
         return NULL;
     *copy = *settings;
-    copy->name = strdup(settings->name);
-    bool has_check = check_settings_copy(&settings->check, &copy->check);
-    if (endpoint_copy(&settings->endpoint, &copy->endpoint) && copy->name != NULL && has_check)
+    copy->name = memcpy(copy + 1, settings->name, name_size);
+    copy->endpoint.host = memcpy(copy->name + name_size, settings->endpoint.host, host_size);
+    if (check_settings_copy(&settings->check, &copy->check))
         return copy;
-    target_settings_free(copy);
+    free(copy);
     return NULL;
 }
 
@@ -63,7 +65,7 @@ void target_settings_release(struct target_settings *settings)
 void target_settings_free(struct target_settings *settings)
 {
     if (settings != NULL)
-        target_settings_release(settings);
+        check_settings_release(&settings->check);
     free(settings);
 }
 

@@ -51,7 +51,7 @@ struct target_set_settings {
 
 /* A copy, which its owner frees; NULL when memory is short. */
 struct target_settings *target_settings_copy(const struct target_settings *settings);
-void target_settings_free(struct target_settings *settings); /* NULL is allowed */
+void target_settings_free(struct target_settings *settings); /* of such a copy; NULL is allowed */
 
 /* Frees what it holds, but not itself. */
 void target_settings_release(struct target_settings *settings);

@@ -22,12 +22,21 @@ struct fixture {
     struct target targets[MAX];
     struct target *in_set[MAX];
     struct target_set set;
+    void *slots;
 };
+
+static void fixture_free(struct fixture *fixture)
+{
+    for (size_t i = 0; i < fixture->set.count; i++)
+        slot_leave(&fixture->targets[i]);
+    assert_null(fixture->slots);
+}
 
 static void fixture_make(struct fixture *fixture, enum balance balance, size_t count)
 {
     memset(fixture, 0, sizeof *fixture);
-    fixture->set.settings.balance = balance;
+    fixture->set.settings = (struct target_set_settings){ .listener = "main", .balance = balance };
+    fixture->set.all_slots = &fixture->slots;
     fixture->set.targets = fixture->in_set;
     fixture->set.count = count;
     for (size_t i = 0; i < count; i++) {
@@ -35,6 +44,7 @@ static void fixture_make(struct fixture *fixture, enum balance balance, size_t c
         fixture->target_settings[i] = (struct target_settings){
             .name = fixture->names[i], .weight = 1, .max_connections = -1, .slots = -1
         };
+        fixture->target_settings[i].endpoint.host = fixture->names[i];
         fixture->targets[i].settings = &fixture->target_settings[i];
         fixture->in_set[i] = &fixture->targets[i];
         fixture->targets[i].set = &fixture->set;
@@ -59,7 +69,7 @@ static size_t choose(struct fixture *fixture, uint32_t client)
 static void least_connections_evens_out(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 3);
     f.target_settings[2].weight = 2;
     for (uint32_t i = 0; i < 40; i++)
@@ -76,7 +86,7 @@ static void least_connections_evens_out(void **state)
 static void least_connections_shares_ties(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     size_t chosen[3] = { 0 };
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 3);
     for (uint32_t i = 0; i < 30; i++) /* each client has left before the next one comes */
@@ -88,7 +98,7 @@ static void least_connections_shares_ties(void **state)
 static void round_robin_spreads_by_weight(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     char order[9] = "";
     fixture_make(&f, BALANCE_ROUND_ROBIN, 2);
     f.target_settings[0].weight = 3;
@@ -100,7 +110,7 @@ static void round_robin_spreads_by_weight(void **state)
 static void first_fills_in_order(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, BALANCE_FIRST, 3);
     f.target_settings[0].max_connections = 2;
     f.target_settings[1].max_connections = 1;
@@ -117,7 +127,7 @@ static void first_fills_in_order(void **state)
 static void source_is_consistent(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     size_t before[1000];
     size_t share[4] = { 0 };
     fixture_make(&f, BALANCE_SOURCE, 4);
@@ -145,7 +155,7 @@ static void source_is_consistent(void **state)
 static void source_respects_weight(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     size_t share[2] = { 0 };
     fixture_make(&f, BALANCE_SOURCE, 2);
     f.target_settings[0].weight = 3;
@@ -157,7 +167,7 @@ static void source_respects_weight(void **state)
 static void backups_serve_only_without_the_others(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 3);
     f.target_settings[2].backup = true;
     f.targets[0].state = TARGET_DOWN;
@@ -175,7 +185,7 @@ static void backups_serve_only_without_the_others(void **state)
 static void retry_is_the_last_resort(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, BALANCE_FIRST, 2);
     f.targets[0].state = TARGET_RETRY;
     assert_int_equal(choose(&f, 1), 1);
@@ -188,7 +198,7 @@ static void retry_is_the_last_resort(void **state)
 static void weight_zero_takes_no_new_work(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 2);
     f.target_settings[0].weight = 0;
     for (uint32_t i = 0; i < 10; i++)

@@ -64,7 +64,7 @@ static bool is_resting(const struct target *target)
 /* That it may have none when there is none is checked at each connection. */
 static bool has_slot(const struct target *target)
 {
-    return !is_resting(target) && slot_has_room(target, limit_of(target), NULL);
+    return !is_resting(target) && slot_has_room((struct target *)(uintptr_t)target, limit_of(target), NULL);
 }
 
 /* Whether another target is up and well. */
