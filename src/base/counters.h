@@ -38,7 +38,8 @@
 /* The present state of a target. */
 #define TARGET_GAUGES(EACH, type)                                                                            \
     EACH(type, GAUGE, usable, "target_usable",                                                               \
-         "1 while the target gets work: it is up, or untried, and not left out for being sick")              \
+         "1 while the target gets work: it is up, or untried, and not left out for being sick; where it is " \
+         "checked, its checks say that it works")                                                            \
     EACH(type, GAUGE, sick, "target_sick",                                                                   \
          "1 while the target is sick: it can be connected to, but does not work")                            \
     EACH(type, GAUGE, connections, "target_connections", "Connections to the target, attempts among them")   \
@@ -53,6 +54,8 @@
          "Connections that have ended, by reason (shared modes)")                                            \
     EACH(type, TOTAL, downs, "target_downs_total", "How often the target went down")                         \
     EACH(type, TOTAL, sicknesses, "target_sicknesses_total", "How often the target became sick")             \
+    EACH(type, TOTAL, checks_passed, "target_checks_passed_total", "Checks that the target has passed")      \
+    EACH(type, TOTAL, checks_failed, "target_checks_failed_total", "Checks that the target has failed")      \
     EACH(type, TOTAL, bytes_sent, "target_sent_bytes_total", "Bytes that were written to the target")        \
     EACH(type, TOTAL, bytes_received, "target_received_bytes_total", "Bytes that came from the target")      \
     EACH(type, TOTAL, answered, "target_requests_answered_total",                                            \

@@ -8,7 +8,8 @@ static struct mux_connection *dispatch_find(const struct mux *mux, const struct 
         return mux_connection_has_room(client->connection) ? client->connection : NULL;
     if (client->last_turn != NULL && mux_connection_has_room(client->last_turn))
         return client->last_turn;
-    return mux->hooks.choose(mux->owner, client->owner);
+    return client->door->is_apart ? mux->hooks.choose_apart(mux->owner, client->owner)
+                                  : mux->hooks.choose(mux->owner, client->owner);
 }
 
 /* Hands out one request of the client. False: there is no connection for it. */
@@ -20,7 +21,8 @@ static bool dispatch_one(struct mux *mux, struct mux_client *client)
     queue_count_turn(client);
     list_remove(&client->in_turn); /* it comes last again */
     client->is_held = false;
-    rates_charge(client_first_waiting(client));
+    if (!client->door->is_apart)
+        rates_charge(client_first_waiting(client));
     rates_withdraw(client);
     connection_assign(connection, client_first_waiting(client));
     list_remove(&client->untried); /* its connection will say whether it has more room */
@@ -39,28 +41,36 @@ static void dispatch_pass_over(struct mux_client *client)
 static void dispatch_all(struct mux *mux)
 {
     struct mux_client *client;
+    struct list aside;
+    list_init(&aside);
     mux->rate_due = INT64_MAX;
     while ((client = queue_first(mux)) != NULL) {
         if (!client_is_eligible(client))
             dispatch_pass_over(client);
+        else if (client->door->is_apart && !dispatch_one(mux, client))
+            queue_put_aside(client, &aside);
+        else if (client->door->is_apart)
+            continue;
         else if (!rates_admit(client, true))
             queue_update(client); /* it stands aside, for it is not what it was when it came in */
         else if (!rates_allow(client))
-            return;
+            break;
         else if (dispatch_one(mux, client))
             continue;
         else if (client->connection != NULL && !mux->settings.in_order)
             queue_hold(client);
         else
-            return;
+            break;
     }
+    queue_take_back(&aside);
 }
 
 /* Out of turn, for a connection that nobody else could use. */
 static void dispatch_try(struct mux *mux, struct mux_client *client)
 {
-    bool goes = client_is_eligible(client) && !client->is_aside && rates_admit(client, true) &&
-                rates_allow(client) && dispatch_one(mux, client);
+    bool may_go =
+        client->door->is_apart || (!client->is_aside && rates_admit(client, true) && rates_allow(client));
+    bool goes = client_is_eligible(client) && may_go && dispatch_one(mux, client);
     if (!goes && client->is_held) /* it has no turn, and needs no token */
         rates_withdraw(client);
 }

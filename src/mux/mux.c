@@ -75,11 +75,14 @@ size_t mux_clients(const struct mux *mux)
 
 struct mux_client *mux_changed_client(struct mux *mux)
 {
-    struct list_node *node = list_first(&mux->changed_clients);
-    if (node == NULL)
-        return NULL;
-    list_remove(node);
-    return list_entry(node, struct mux_client, noted);
+    struct list_node *node;
+    while ((node = list_first(&mux->changed_clients)) != NULL) {
+        struct mux_client *client = list_entry(node, struct mux_client, noted);
+        list_remove(node);
+        if (!client->door->is_apart)
+            return client;
+    }
+    return NULL;
 }
 
 struct mux_connection *mux_changed_connection(struct mux *mux)

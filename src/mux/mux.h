@@ -46,6 +46,10 @@ struct mux_door {
     unsigned priority; /* below MUX_PRIORITIES: mux_door_set_priority() */
     size_t waiting;    /* as of mux_waiting() */
     size_t in_flight;  /* requests that a connection has, for a client that is there */
+    /* Requests that nobody waits for: they are sent in their turn, to connections that hooks.choose_apart() names, but keep
+     * nobody from going on, count for no limit and have no time-out but that of a silent target; told to nobody but
+     * hooks.ended_apart(). */
+    bool is_apart;
 };
 
 /* Requests of clients with a higher priority go first; but while others wait, of ten turns one goes to those with a
@@ -130,6 +134,9 @@ struct mux_hooks {
     /* Which connection takes the next request of this client: one that has room, or NULL if none has now. The
      * callee may note that one more target connection is wanted. */
     struct mux_connection *(*choose)(void *owner, void *client);
+    /* Likewise, of clients whose door is apart, and the end of their requests. Needed where there are such. */
+    struct mux_connection *(*choose_apart)(void *owner, void *client);
+    void (*ended_apart)(void *owner, const struct mux_ending *ending);
     /* Target connections that are being made, and are not connections yet. May be NULL. */
     size_t (*opening)(void *owner);
     /* A request was read whole, or ends without being so: once for each, before `ended`. Only where requests
@@ -167,12 +174,15 @@ void mux_tick(struct mux *mux, int64_t now);
 /* Hands waiting requests out: hooks.choose() may find a connection now. */
 void mux_dispatch(struct mux *mux, int64_t now);
 
+/* Whether a request waits, be it apart. */
+bool mux_has_waiting(const struct mux *mux);
+
 /* Clients that have a request waiting for a connection; bytes held for clients; clients there are. */
 size_t mux_waiting(const struct mux *mux);
 size_t mux_memory(const struct mux *mux);
 size_t mux_clients(const struct mux *mux);
 
-/* One that changed since it was last told here, or NULL. */
+/* One that changed since it was last told here, or NULL; clients that are apart have to be looked at anyway. */
 struct mux_client *mux_changed_client(struct mux *mux);
 struct mux_connection *mux_changed_connection(struct mux *mux);
 
@@ -194,6 +204,13 @@ void mux_door_set_priority(struct mux *mux, struct mux_door *door, unsigned prio
  * it has come, and of all clients when that limit has been set; no effect while it is not. False when memory is short:
  * then it has no such limit. */
 bool mux_client_share(struct mux_client *client, struct slice key, int64_t now);
+
+/* The state that the protocol keeps of it. */
+void *mux_client_framer(struct mux_client *client);
+
+/* Where its first request is in flight, or NULL; and whether the answer to it is what the target owes next. */
+struct mux_connection *mux_client_connection(const struct mux_client *client);
+bool mux_client_is_owed(const struct mux_client *client);
 
 /* What one read gave. Only while mux_client_wants_bytes(). */
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now);

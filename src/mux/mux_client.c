@@ -15,7 +15,8 @@ static void client_watch_queue(struct mux_client *client)
 {
     struct mux *mux = client->mux;
     const struct mux_exchange *first = client_first(client);
-    bool waits = first != NULL && (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
+    bool waits = first != NULL && !client->door->is_apart &&
+                 (first->state == EXCHANGE_WAITING || first->state == EXCHANGE_RESERVED);
     bool runs = list_linked(&client->queue.node);
     if (waits && !runs)
         timeout_start(&mux->timers[TIMER_QUEUE], &client->queue, mux->now - client->queue_used);
@@ -108,7 +109,7 @@ static void client_watch_idle(struct mux_client *client)
     bool reading = incoming != NULL && incoming->state == EXCHANGE_READING;
     bool outstanding = client->exchange_count > (reading ? 1 : 0);
     bool incomplete = incoming != NULL && !client->mux->takes_turns && client_can_take(client);
-    if (client_is_over(client) || (outstanding && !incomplete))
+    if (client_is_over(client) || (outstanding && !incomplete) || client->door->is_apart)
         timeout_stop(&client->idle);
     else if (!list_linked(&client->idle.node))
         timeout_start(&client->mux->timers[TIMER_IDLE], &client->idle, client->mux->now);
@@ -127,7 +128,7 @@ static void client_watch_down(struct mux_client *client)
 {
     struct mux *mux = client->mux;
     const struct mux_exchange *first = client_first_waiting(client);
-    if (!mux->is_down || first == NULL) {
+    if (!mux->is_down || first == NULL || client->door->is_apart) {
         timeout_stop(&client->down);
     } else if (!list_linked(&client->down.node) || client->down_place != first->place) {
         client->down_place = first->place;

@@ -164,7 +164,7 @@ void connection_update(struct mux_connection *connection)
     if (connection->streaming != NULL &&
         connection->streaming->client != NULL) /* for the rest of its request */
         client_watch_stall(connection->streaming->client);
-    if (mux->waiter_count > 0 && mux_connection_has_room(connection)) {
+    if (mux_has_waiting(mux) && mux_connection_has_room(connection)) {
         mux->wants_dispatch = true;
         queue_release(connection);
     }

@@ -61,6 +61,11 @@ bool mux_client_share(struct mux_client *client, struct slice key, int64_t now)
     return success;
 }
 
+void *mux_client_framer(struct mux_client *client)
+{
+    return client->framer;
+}
+
 void mux_client_bytes(struct mux_client *client, const char *bytes, size_t length, int64_t now)
 {
     struct mux *mux = client_enter_call(client, now);

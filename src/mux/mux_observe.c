@@ -5,7 +5,7 @@
 
 bool mux_observe_begin(struct mux_exchange *exchange)
 {
-    if (exchange->client->mux->settings.observe_request == 0)
+    if (exchange->client->mux->settings.observe_request == 0 || exchange->client->door->is_apart)
         return true;
     exchange->observed = calloc(1, sizeof *exchange->observed);
     return exchange->observed != NULL;
@@ -64,7 +64,8 @@ void mux_observe_end(struct mux_exchange *exchange, enum reason reason)
     const struct mux *mux = exchange->client->mux;
     mux_observe_requested(exchange);
     const struct mux_observed *observed = exchange->observed;
-    if (mux->hooks.ended == NULL)
+    bool is_apart = exchange->client->door->is_apart;
+    if (!is_apart && mux->hooks.ended == NULL)
         return;
     int64_t begun = exchange->sent != 0 ? exchange->sent : mux->now;
     struct mux_ending ending = {
@@ -84,7 +85,10 @@ void mux_observe_end(struct mux_exchange *exchange, enum reason reason)
         ending.answer_head = buffer_slice(&observed->answer);
         ending.given_bytes = observed->local_bytes > 0 ? observed->local_bytes : exchange->answer_bytes;
     }
-    mux->hooks.ended(mux->owner, &ending);
+    if (is_apart)
+        mux->hooks.ended_apart(mux->owner, &ending);
+    else
+        mux->hooks.ended(mux->owner, &ending);
 }
 
 void mux_observe_finding(const struct mux_connection *connection, const struct mux_exchange *exchange,

@@ -265,6 +265,7 @@ struct mux {
     struct heap accounts_due; /* by when they have a token */
     struct list waiters;      /* clients with a request that waits, in the order in which they came */
     size_t waiter_count;
+    size_t apart_count;   /* likewise, of clients that are apart, which are in no such list */
     int64_t waited_since; /* when `waiters` was last empty */
     bool is_down;         /* no target can be used, since `down_since` */
     int64_t down_since;
@@ -415,6 +416,11 @@ void queue_count_turn(struct mux_client *client);
 
 /* It was its turn, but its connection has no room: it stands aside until that has. */
 void queue_hold(struct mux_client *client);
+
+/* There is no connection for the first client, which is apart: others are looked at meanwhile. Then all that stood aside
+ * come first again. */
+void queue_put_aside(struct mux_client *client, struct list *aside);
+void queue_take_back(struct list *aside);
 
 /* The connection has room: it is the turn of those that stand aside for it, of each priority the first. */
 void queue_release(struct mux_connection *connection);

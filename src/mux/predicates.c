@@ -115,3 +115,23 @@ bool mux_somebody_else_waits(const struct mux *mux, const struct mux_client *cli
 {
     return mux->waiter_count > (client->waiting_count > 0 ? 1 : 0);
 }
+
+bool mux_has_waiting(const struct mux *mux)
+{
+    return mux->waiter_count > 0 || mux->apart_count > 0;
+}
+
+struct mux_connection *mux_client_connection(const struct mux_client *client)
+{
+    const struct mux_exchange *first = client_first(client);
+    return first != NULL && first->state == EXCHANGE_SENT ? first->connection : NULL;
+}
+
+bool mux_client_is_owed(const struct mux_client *client)
+{
+    const struct mux_connection *connection = mux_client_connection(client);
+    const struct mux_exchange *first = client_first(client);
+    if (connection == NULL || first->bytes.length > 0 || first->end > connection->written)
+        return false;
+    return client->mux->id_count > 0 || connection_first(connection) == first;
+}

@@ -148,7 +148,9 @@ void queue_enter(struct mux_exchange *exchange, bool again)
     struct mux *mux = client->mux;
     struct list_node *next = again ? client->waiting.head.next : &client->waiting.head;
     list_insert_before(next, &exchange->in_waiting);
-    if (client->waiting_count++ == 0) {
+    if (client->waiting_count++ == 0 && client->door->is_apart) {
+        mux->apart_count++;
+    } else if (client->waiting_count == 1) {
         client->door->waiting++;
         if (mux->waiter_count++ == 0)
             mux->waited_since = mux->now;
@@ -167,11 +169,15 @@ void queue_leave(struct mux_exchange *exchange)
         queue_update(client);
         return;
     }
-    list_remove(&client->waiter);
     list_remove(&client->untried);
+    queue_take_out(client);
+    if (client->door->is_apart) {
+        client->mux->apart_count--;
+        return;
+    }
+    list_remove(&client->waiter);
     client->mux->waiter_count--;
     client->door->waiting--;
-    queue_take_out(client);
 }
 
 struct mux_client *queue_first(struct mux *mux)
@@ -200,6 +206,25 @@ void queue_hold(struct mux_client *client)
     queue_take_out(client);
     client->is_held = true;
     list_append(&client->connection->held[client->door->priority], &client->in_turn);
+}
+
+void queue_put_aside(struct mux_client *client, struct list *aside)
+{
+    queue_take_out(client);
+    list_append(aside, &client->in_turn);
+}
+
+void queue_take_back(struct list *aside)
+{
+    struct list_node *node;
+    while ((node = list_last(aside)) != NULL) {
+        struct mux_client *client = list_entry(node, struct mux_client, in_turn);
+        list_remove(node);
+        if (client->mux->settings.in_order)
+            queue_update(client);
+        else
+            queue_come_first(client);
+    }
 }
 
 void queue_release(struct mux_connection *connection)

@@ -67,6 +67,17 @@ static struct mux_connection *hub_choose(void *owner, void *client)
     return stream_pool_choose(&hub->pool, &asking->address, stream_now(hub));
 }
 
+static struct mux_connection *hub_choose_check(void *owner, void *client)
+{
+    struct stream_hub *hub = owner;
+    return stream_pool_choose_check(&hub->pool, client, stream_now(hub));
+}
+
+static void hub_check_ended(void *, const struct mux_ending *ending)
+{
+    stream_pool_check_ended(ending);
+}
+
 static size_t hub_opening(void *owner)
 {
     const struct stream_hub *hub = owner;
@@ -82,6 +93,8 @@ static struct mux *hub_make_mux(struct stream_hub *hub)
 {
     static const struct mux_hooks hooks = {
         .choose = hub_choose,
+        .choose_apart = hub_choose_check,
+        .ended_apart = hub_check_ended,
         .opening = hub_opening,
         .requested = stream_record_request,
         .ended = stream_record_end,

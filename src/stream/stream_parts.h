@@ -8,6 +8,7 @@
  *   stream_record      what the log, the counters and modules get to know of each request
  *   stream_pool        the targets, and which of their connections takes the next request; needs none of these
  *   stream_pool_hooks  likewise, what its targets tell it, and reloads
+ *   pool_check         checks of targets, as requests that nobody waits for
  *
  * A file uses those below it only. Upwards, an object enters itself or its hub in the turn of the loop,
  * which has each act in the order that base/turn.h shows. Callbacks of the loop do no more than that. */

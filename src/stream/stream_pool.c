@@ -1,5 +1,6 @@
 #include "stream/stream_pool_parts.h"
 
+#include "stream/pool_check.h"
 #include "stream/pool_count.h"
 #include "stream/pool_turn.h"
 #include "target/balance.h"
@@ -122,8 +123,11 @@ static void connection_evaluate(struct pool_connection *connection, int64_t now)
 void stream_pool_found(struct pool_connection *connection, const struct mux_finding *finding, int64_t now)
 {
     struct target *target = connection->target;
-    if (finding->verdict == MUX_WORKS) {
+    if (finding->verdict == MUX_WORKS)
         connection_mark_healthy(connection);
+    if (finding->origin == POOL_CHECK_ORIGIN) /* the check says it */
+        return;
+    if (finding->verdict == MUX_WORKS) {
         health_worked(target, finding->origin, finding->part, now);
     } else if (!target_is_retired(target)) {
         const struct health_fault fault = {
@@ -171,6 +175,36 @@ static void connection_attempted(void *data, struct target *target, int descript
     stream_pool_end(connection, now);
 }
 
+/* The first target, in the order of the configuration and backups last, that is up. */
+static struct target *pool_first_up(const struct stream_pool *pool)
+{
+    struct target *backup = NULL;
+    for (size_t i = 0; i < pool->targets->count; i++) {
+        struct target *target = pool->targets->targets[i];
+        if (!target_takes_work(target))
+            continue;
+        if (!target->settings->backup)
+            return target;
+        if (backup == NULL)
+            backup = target;
+    }
+    return backup;
+}
+
+/* A connection is not to be used if its target drains, or while there is one that comes before it. In fifo that is any
+ * one before it, in funnel one that is no backup. */
+static bool pool_is_replaced(const struct stream_pool *pool, const struct target *target,
+                             const struct target *first)
+{
+    if (target->settings->weight == 0)
+        return true;
+    if (first == NULL || first == target)
+        return false;
+    if (first->settings->backup != target->settings->backup)
+        return target->settings->backup;
+    return pool->is_fifo && first->index < target->index;
+}
+
 bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_t now)
 {
     struct pool_connection *connection = pool->driver->create(pool->owner);
@@ -178,7 +212,8 @@ bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_
         return false;
     connection->pool = pool;
     connection->target = target;
-    connection->is_for_trial = health_is_left_out(target);
+    connection->is_for_trial =
+        health_is_left_out(target) || pool_is_replaced(pool, target, pool_first_up(pool));
     pool->attempts++;
     list_append(&pool->connections, &connection->node);
     connection->attempt = target_connect(target, connection_attempted, connection);
@@ -308,54 +343,25 @@ static struct pool_connection *pool_choose_any(struct stream_pool *pool, const s
     return chosen;
 }
 
-/* The first target, in the order of the configuration and backups last, that is up. */
-static struct target *pool_first_up(const struct stream_pool *pool)
-{
-    struct target *backup = NULL;
-    for (size_t i = 0; i < pool->targets->count; i++) {
-        struct target *target = pool->targets->targets[i];
-        if (!target_takes_work(target))
-            continue;
-        if (!target->settings->backup)
-            return target;
-        if (backup == NULL)
-            backup = target;
-    }
-    return backup;
-}
-
 /* One connection serves all requests, in their order: the oldest one, so that a new one to a target that came
  * back takes over only when the old one is gone. */
 static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_t now)
 {
+    struct target *first = pool_first_up(pool);
     list_foreach(&pool->connections, node)
     {
         struct pool_connection *connection = stream_pool_connection(node);
-        bool is_left_out = health_is_left_out(connection->target);
-        bool may_be_used =
-            !is_left_out && connection->target->settings->weight > 0; /* else it is about to go */
-        if (connection->mux == NULL || (is_left_out && connection->is_for_trial))
+        const struct target *target = connection->target;
+        bool is_left_out = health_is_left_out(target);
+        bool may_be_used = !is_left_out && target->settings->weight > 0; /* else it is about to go */
+        if (connection->mux == NULL ||
+            (connection->is_for_trial && (is_left_out || pool_is_replaced(pool, target, first))))
             continue;
         return may_be_used && connection_has_room(connection, now) ? connection : NULL;
     }
-    struct target *target = pool_first_up(pool);
-    if (target != NULL && pool_may_open(pool, target))
-        pool_open(pool, target, now);
+    if (first != NULL && pool_may_open(pool, first))
+        pool_open(pool, first, now);
     return NULL;
-}
-
-/* A connection is not to be used if its target drains, or while there is one that comes before it. In fifo that is any
- * one before it, in funnel one that is no backup. */
-static bool pool_is_replaced(const struct stream_pool *pool, const struct target *target,
-                             const struct target *first)
-{
-    if (target->settings->weight == 0)
-        return true;
-    if (first == NULL || first == target)
-        return false;
-    if (first->settings->backup != target->settings->backup)
-        return target->settings->backup;
-    return pool->is_fifo && first->index < target->index;
 }
 
 /* The connection by which this request is to try a sick target, if it has nothing to do. If there is none, one is opened
@@ -405,6 +411,27 @@ struct mux_connection *stream_pool_choose(struct stream_pool *pool, const struct
         return connection->mux;
     connection = pool->is_fifo ? pool_choose_only(pool, now) : pool_choose_any(pool, client, now);
     return connection == NULL ? NULL : connection->mux;
+}
+
+/* A check goes to its target, be it in use or not, by the connection that has the least to do. */
+struct mux_connection *stream_pool_choose_check(struct stream_pool *pool, void *client, int64_t now)
+{
+    struct target *target = pool_check_target(client);
+    struct pool_connection *best = NULL;
+    bool is_there = false;
+    list_foreach(&pool->connections, node)
+    {
+        struct pool_connection *connection = stream_pool_connection(node);
+        if (connection->target != target || connection->retired)
+            continue;
+        is_there = true;
+        if (connection_has_room(connection, now) &&
+            (best == NULL || mux_connection_load(connection->mux) < mux_connection_load(best->mux)))
+            best = connection;
+    }
+    if (!is_there && pool_may_open(pool, target))
+        pool_open(pool, target, now);
+    return best == NULL ? NULL : best->mux;
 }
 
 size_t stream_pool_opening(const struct stream_pool *pool)
@@ -477,7 +504,8 @@ static bool pool_is_down(struct stream_pool *pool)
 
 void stream_pool_review(struct stream_pool *pool, int64_t now)
 {
-    target_set_want(pool->targets, mux_waiting(pool->mux) > 0);
+    pool_checks_progress(pool, now);
+    target_set_want(pool->targets, mux_has_waiting(pool->mux));
     if (pool->is_wanted)
         pool_release(pool, now);
     if (!pool->changed)
@@ -491,7 +519,8 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
         struct pool_connection *connection = stream_pool_connection(node);
         const struct target *target = connection->target;
         bool is_left_out = health_is_left_out(target) && !connection->is_for_trial;
-        if (connection->is_extra || is_left_out || pool_is_replaced(pool, target, first))
+        bool is_checked = connection->is_for_trial && target->check.is_owners && target->check.is_running;
+        if (connection->is_extra || (!is_checked && (is_left_out || pool_is_replaced(pool, target, first))))
             stream_pool_retire(connection, now);
         else if (connection->mux != NULL)
             connection_trust(connection, now);

@@ -61,7 +61,9 @@ struct stream_pool {
     struct target_set *targets;
     const struct listener_settings *settings;
     struct list connections; /* struct pool_connection */
-    size_t attempts;         /* connections that are CONNECTING */
+    struct list checks;      /* struct pool_check: see pool_check.c */
+    struct mux_door check_door;
+    size_t attempts; /* connections that are CONNECTING */
     struct timeout_list probation;
     bool is_fifo;
     bool is_warming;  /* `ready` has not come yet */
@@ -90,6 +92,8 @@ void stream_pool_start(struct stream_pool *pool, int64_t now);
  * how many are being made. */
 struct mux_connection *stream_pool_choose(struct stream_pool *pool, const struct address *client,
                                           int64_t now);
+struct mux_connection *stream_pool_choose_check(struct stream_pool *pool, void *client, int64_t now);
+void stream_pool_check_ended(const struct mux_ending *ending);
 size_t stream_pool_opening(const struct stream_pool *pool);
 
 /* A request on this connection has shown something of its target. */

@@ -1,4 +1,5 @@
 /* The pool's beginning and end, other settings, and what its targets tell it. */
+#include "stream/pool_check.h"
 #include "stream/pool_count.h"
 #include "stream/stream_pool_parts.h"
 #include "target/slot.h"
@@ -53,6 +54,8 @@ const struct target_hooks stream_pool_hooks = {
     .usable = pool_targets_usable,
     .looked_up = pool_looked_up,
     .slot_wanted = pool_slot_wanted,
+    .check = pool_check_begin,
+    .check_end = pool_check_end,
 };
 
 /* ---- Beginning, reload, end ---- */
@@ -65,6 +68,8 @@ void stream_pool_init(struct stream_pool *pool, const struct pool_driver *driver
     };
     pool->is_fifo = settings->mode == MODE_FIFO;
     list_init(&pool->connections);
+    list_init(&pool->checks);
+    pool->check_door.is_apart = true;
     timeout_list_init(&pool->probation, settings->retry_min);
 }
 
@@ -85,6 +90,7 @@ void stream_pool_rollback(struct stream_pool *pool)
 /* What is being connected to a target that goes is given up; what is connected ends with the last answer. */
 void stream_pool_commit(struct stream_pool *pool, const struct listener_settings *settings, int64_t now)
 {
+    pool_checks_stop(pool, now);
     pool->settings = settings;
     pool_count_extra(pool, settings, true);
     target_set_commit(pool->targets, now);
@@ -102,6 +108,7 @@ void stream_pool_close(struct stream_pool *pool, int64_t now)
 {
     struct list_node *node;
     pool->is_closing = true;
+    pool_checks_stop(pool, now);
     while ((node = list_first(&pool->connections)) != NULL)
         stream_pool_end(stream_pool_connection(node), now);
 }

@@ -109,37 +109,49 @@ static void tell_fault(struct target *target, const struct health_fault *fault, 
     target->set->driver->told(target, true, text);
 }
 
-static void tell_sick(struct target *target, const struct health_fault *fault)
+static void tell_sick(struct target *target, const char *seen, const char *remedy)
 {
-    const struct target_health *health = &target->health;
-    int64_t count = health->failures;
-    char seen[200], text[500];
-    if (health->kinds != 1U << fault->reason)
-        snprintf(seen, sizeof seen, "%" PRId64 " failures in a row, the last one: %s", count,
-                 describe_fault(fault));
-    else if (fault->reason == REASON_REQUEST_TIMEOUT)
-        snprintf(seen, sizeof seen,
-                 "no answer to %" PRId64 " requests in a row (request_timeout = %" PRId64 ")", count,
-                 target->set->settings.request_timeout);
-    else
-        snprintf(seen, sizeof seen, "it %s %" PRId64 " connections in a row without an answer",
-                 fault->reason == REASON_TARGET_CLOSED ? "closed" : "reset", count);
-    snprintf(text, sizeof text, "target %.100s is sick: %s%s; %s", target->settings->name, seen,
-             remedy_of(target, fault->reason),
+    char text[500];
+    snprintf(text, sizeof text, "target %.100s is sick: %s%s; %s", target->settings->name, seen, remedy,
              health_is_left_out(target) ? "others serve until it answers again"
                                         : "it goes on, as there is no other: a backup would take over");
     target->set->driver->told(target, true, text);
 }
 
+static void describe_sickness(const struct target *target, const struct health_fault *fault, char *seen,
+                              size_t size)
+{
+    const struct target_health *health = &target->health;
+    int64_t count = health->failures;
+    if (health->kinds != 1U << fault->reason)
+        snprintf(seen, size, "%" PRId64 " failures in a row, the last one: %s", count, describe_fault(fault));
+    else if (fault->reason == REASON_REQUEST_TIMEOUT)
+        snprintf(seen, size, "no answer to %" PRId64 " requests in a row (request_timeout = %" PRId64 ")",
+                 count, target->set->settings.request_timeout);
+    else
+        snprintf(seen, size, "it %s %" PRId64 " connections in a row without an answer",
+                 fault->reason == REASON_TARGET_CLOSED ? "closed" : "reset", count);
+}
+
 /* ---- What is noted ---- */
 
-void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now)
+static bool is_checked(const struct target *target)
+{
+    return target->settings->check.type != CHECK_NONE;
+}
+
+/* A good answer. Where there are checks several are needed. */
+static void health_recover(struct target *target, int64_t now)
 {
     struct target_health *health = &target->health;
     char text[160];
-    note_asker(health->clients, client, now);
-    note_asker(health->parts, part, now);
-    if (health->kinds == 0)
+    bool has_risen = ++health->good >= target->settings->check.rise;
+    health->worked = now;
+    health->failed_checks = 0;
+    if (has_risen && !health->is_proved)
+        target_set_note_usable(target->set);
+    health->is_proved = health->is_proved || has_risen;
+    if (health->kinds == 0 || (health->is_sick && is_checked(target) && !has_risen))
         return;
     bool was_sick = health->is_sick;
     health->is_sick = false;
@@ -155,6 +167,48 @@ void health_worked(struct target *target, uint64_t client, uint64_t part, int64_
     target_set_note_usable(target->set);
 }
 
+void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now)
+{
+    note_asker(target->health.clients, client, now);
+    note_asker(target->health.parts, part, now);
+    health_recover(target, now);
+}
+
+void health_check_passed(struct target *target, int64_t now)
+{
+    health_recover(target, now);
+}
+
+static void fall_sick(struct target *target, const char *seen, const char *remedy, int64_t now)
+{
+    target->health.is_sick = true;
+    health_try(target, now);
+    if (target->counters != NULL)
+        target->counters->sicknesses++;
+    tell_sick(target, seen, remedy);
+    target_set_note_usable(target->set);
+}
+
+void health_check_failed(struct target *target, enum reason reason, const char *text, int64_t now)
+{
+    struct target_health *health = &target->health;
+    char seen[300];
+    target_state_note(target, reason, text, now);
+    health->kinds |= 1U << reason;
+    health->good = 0;
+    int64_t count = ++health->failed_checks;
+    if (health->is_sick)
+        return;
+    if (count >= target->settings->check.fall) {
+        snprintf(seen, sizeof seen, "%" PRId64 " checks in a row failed, the last one: %s", count, text);
+        fall_sick(target, seen, "", now);
+    } else if (count == 1 && is_time_to_tell(health, now)) {
+        health->told_at = now;
+        snprintf(seen, sizeof seen, "target %.100s: a check failed: %s", target->settings->name, text);
+        target->set->driver->told(target, true, seen);
+    }
+}
+
 void health_failed(struct target *target, const struct health_fault *fault, int64_t now)
 {
     struct target_health *health = &target->health;
@@ -162,6 +216,7 @@ void health_failed(struct target *target, const struct health_fault *fault, int6
     target_state_note(target, fault->reason, describe_fault(fault), now);
     health->kinds |= 1U << fault->reason;
     if (!fault->is_told_only) {
+        health->good = 0;
         health->failures++;
         note_asker(health->clients, fault->client, now)->failed = true;
         note_asker(health->parts, fault->part, now)->failed = true;
@@ -174,23 +229,35 @@ void health_failed(struct target *target, const struct health_fault *fault, int6
         tell_fault(target, fault, now);
         return;
     }
-    health->is_sick = true;
-    health_try(target, now);
-    if (target->counters != NULL)
-        target->counters->sicknesses++;
-    tell_sick(target, fault);
-    target_set_note_usable(target->set);
+    char seen[200];
+    describe_sickness(target, fault, seen, sizeof seen);
+    fall_sick(target, seen, remedy_of(target, fault->reason), now);
 }
 
 /* ---- What follows ---- */
 
+bool health_is_disproved(const struct target *target)
+{
+    return is_checked(target) && (target->health.is_sick || !target->health.is_proved);
+}
+
+bool health_is_proving(const struct target *target)
+{
+    return is_checked(target) && !target->health.is_sick && !target->health.is_proved;
+}
+
+static bool is_doubtful(const struct target *target)
+{
+    return target->health.is_sick || health_is_disproved(target);
+}
+
 bool health_is_left_out(const struct target *target)
 {
     const struct target_set *set = target->set;
-    for (size_t i = 0; target->health.is_sick && i < set->count; i++) {
+    for (size_t i = 0; is_doubtful(target) && i < set->count; i++) {
         const struct target *other = set->targets[i];
         if (other != target && other->state == TARGET_UP && other->settings->weight > 0 &&
-            !other->health.is_sick)
+            !is_doubtful(other))
             return true;
     }
     return false;
@@ -199,6 +266,8 @@ bool health_is_left_out(const struct target *target)
 bool health_may_try(struct target *target, uint64_t client, int64_t now)
 {
     struct health_asker *clients = target->health.clients;
+    if (is_checked(target))
+        return false;
     bool has_failed = note_asker(clients, client, now)->failed;
     for (size_t i = 0; has_failed && i < HEALTH_ASKERS; i++)
         if (!clients[i].failed && asks(&clients[i], now))

@@ -7,6 +7,9 @@
  * well. Then it is tried, by one request at a time, of an address that did not fail in this sickness if such a one
  * asks. One good answer ends the sickness.
  *
+ * Where the target is checked, see target_check.h, `fall` checks that fail make it sick too, it takes `rise` good answers
+ * to end that, and no request tries it. Before `rise` have come at all, it is left out as a sick one is.
+ *
  * Pure logic, as target.h. */
 #ifndef TARGET_HEALTH_H
 #define TARGET_HEALTH_H
@@ -35,6 +38,11 @@ struct target_health {
     unsigned told;    /* those of them that were logged */
     int64_t told_at;  /* when one was; 0: never */
     int64_t trial_at; /* sick: when it may be tried again */
+    /* Where the target is checked. */
+    bool is_proved;        /* as many good answers as `rise` came since it was new, or went down */
+    int64_t good;          /* in a row */
+    int64_t failed_checks; /* in a row */
+    int64_t worked;        /* the last good answer */
     struct health_asker clients[HEALTH_ASKERS];
     struct health_asker parts[HEALTH_ASKERS];
 };
@@ -54,6 +62,22 @@ uint64_t health_client(const struct address *address);
 /* A request was answered in time; one was not. */
 void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now);
 void health_failed(struct target *target, const struct health_fault *fault, int64_t now);
+
+/* A check was good, or failed: why, in a phrase. */
+void health_check_passed(struct target *target, int64_t now);
+void health_check_failed(struct target *target, enum reason reason, const char *text, int64_t now);
+
+/* It went down: checks have to prove it anew. */
+static inline void health_forget_proof(struct target_health *health)
+{
+    health->is_proved = false;
+    health->good = 0;
+    health->failed_checks = 0;
+}
+
+/* Whether it is checked, and neither proved yet nor sick; whether by its checks it is not to be used. */
+bool health_is_proving(const struct target *target);
+bool health_is_disproved(const struct target *target);
 
 /* Other settings of the set are in force: a pause does not last longer than by these. */
 void health_reconfigure(struct target *target, int64_t now);

@@ -15,6 +15,7 @@ static void target_retire(struct target *target, int64_t now)
     target_state_enter(target, TARGET_RETIRED);
     slot_forget(target);
     slot_reconfigure(target);
+    target_check_stop(target, now);
     if (target->probe == NULL)
         return;
     target_cancel(target->probe, now);
@@ -151,9 +152,11 @@ void target_set_commit(struct target_set *set, int64_t now)
         struct target *target = set->targets[i];
         target->index = i;
         if (target->next_settings != NULL) {
+            bool was_checked = target->settings->check.type != CHECK_NONE;
             target_settings_free(target->settings);
             target->settings = target->next_settings;
             target->next_settings = NULL;
+            target->health.is_proved = target->health.is_proved || !was_checked;
             slot_reconfigure(target);
             target_set_note_usable(set); /* there may be room for more now */
         }
@@ -179,6 +182,7 @@ bool target_set_open(struct target_set *set, const struct target_driver *driver,
         return false;
     target_set_commit(set, 0);
     set->has_usable = false;
+    driver->wake(set); /* there may be checks */
     return true;
 }
 
@@ -303,109 +307,6 @@ struct target *target_choose(struct target_set *set, const struct address *clien
     return with_room == 0 ? NULL : balance_pick(set, candidates, with_room, client);
 }
 
-/* ---- Connections ---- */
-
-struct target_attempt *target_connect(struct target *target, target_result *result, void *data)
-{
-    if (target->counters == NULL)
-        target->counters = calloc(1, sizeof *target->counters);
-    if (target->counters == NULL || !slot_use(target))
-        return NULL;
-    slot_count(target, 1); /* the attempt may look at the slots already */
-    struct target_attempt *attempt = target->set->driver->connect(target);
-    if (attempt == NULL) {
-        slot_count(target, -1);
-        return NULL;
-    }
-    *attempt = (struct target_attempt){ .target = target, .result = result, .data = data };
-    slot_forget(target);
-    if (target->state == TARGET_RETRY) {
-        target_state_enter(target, TARGET_TRYING);
-        target->trial = attempt;
-    }
-    return attempt;
-}
-
-void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, int64_t now)
-{
-    struct target *target = attempt->target;
-    target->counters->opened++;
-    if (!target->set->hooks->keeps_connections)
-        target_state_succeeded(target);
-    else if (target->trial == attempt)
-        target->trial = NULL;
-    attempt->result(attempt->data, target, descriptor, now);
-}
-
-void target_attempt_failed(struct target_attempt *attempt, enum reason reason, const char *text, int64_t now)
-{
-    struct target *target = attempt->target;
-    slot_count(target, -1);
-    target->counters->connect_failures[reason]++;
-    target_state_failed(target, attempt, reason, text, now);
-    attempt->result(attempt->data, target, -1, now);
-    slot_freed(target);
-}
-
-bool target_resolved(struct target *target, const struct address *addresses, size_t count)
-{
-    slot_resolved(target, target->set->all_slots, addresses, count);
-    return !slot_is_over(target);
-}
-
-void target_attempt_yielded(struct target_attempt *attempt, int64_t now)
-{
-    struct target *target = attempt->target;
-    slot_count(target, -1);
-    if (target->trial == attempt)
-        target_state_wait(target, now, now);
-    attempt->result(attempt->data, target, -1, now);
-    slot_freed(target);
-}
-
-static void target_let_go(struct target *target)
-{
-    slot_count(target, -1);
-    slot_freed(target);
-    target_set_note_usable(target->set);
-}
-
-void target_cancel(struct target_attempt *attempt, int64_t now)
-{
-    struct target *target = attempt->target;
-    bool was_trial = target->trial == attempt;
-    target->set->driver->cancel(attempt);
-    if (was_trial)
-        target_state_wait(target, now, now);
-    target_let_go(target);
-}
-
-void target_release(struct target *target, bool was_left, int64_t now)
-{
-    slot_ended(target, was_left, now);
-    target_let_go(target);
-}
-
-/* Whether a kept connection's luck says anything: not while the target is down, for an older connection's
- * proves nothing then, nor while a trial has not connected yet. */
-static bool target_is_evaluated(const struct target *target)
-{
-    return target->state == TARGET_UP || (target->state == TARGET_TRYING && target->trial == NULL);
-}
-
-void target_succeed(struct target *target)
-{
-    if (target_is_evaluated(target))
-        target_state_succeeded(target);
-}
-
-void target_fail(struct target *target, enum reason reason, const char *text, int64_t now)
-{
-    if (target->counters != NULL) /* memory may have been short for those too */
-        target->counters->connect_failures[reason]++;
-    target_state_failed(target, NULL, reason, text, now);
-}
-
 /* ---- Time ---- */
 
 /* When the target is to be tried again; while something waits, that is soon. */
@@ -427,6 +328,8 @@ int64_t target_set_due(const struct target_set *set)
             due = retry;
         if (rest != 0 && rest < due)
             due = rest;
+        if (target_check_due(set->targets[i]) < due)
+            due = target_check_due(set->targets[i]);
     }
     return due;
 }
@@ -489,6 +392,8 @@ static bool target_probe(struct target *target)
 
 void target_set_tick(struct target_set *set, int64_t now)
 {
+    for (size_t i = 0; i < set->count; i++)
+        target_check_tick(set->targets[i], now);
     for (size_t i = 0; i < set->count; i++) {
         if (slot_rested(set->targets[i], now))
             set->has_usable = true;
@@ -545,6 +450,8 @@ void target_describe(const struct target *target, struct service_target *descrip
     const char *state = states[target->state];
     if (target->state == TARGET_UP && target->health.is_sick)
         state = "sick";
+    else if (target->state == TARGET_UP && health_is_proving(target))
+        state = "trying";
     else if (target->state == TARGET_UP && (target->counters == NULL || target->counters->opened == 0))
         state = "untried";
     *description = (struct service_target){
@@ -555,7 +462,7 @@ void target_describe(const struct target *target, struct service_target *descrip
         .is_backup = target->settings->backup,
         .weight = target->settings->weight,
         .gauges = {
-            .usable = target->state == TARGET_UP && !health_is_left_out(target),
+            .usable = target->state == TARGET_UP && !health_is_left_out(target) && !health_is_disproved(target),
             .sick = target->health.is_sick,
             .connections = (uint64_t)target->connections,
             .in_flight = (uint64_t)target->connections,

@@ -27,6 +27,7 @@
 #include "base/list.h"
 #include "net/service.h"
 #include "target/health.h"
+#include "target/target_check.h"
 #include "target/target_settings.h"
 
 #define TARGET_NEVER INT64_MAX
@@ -65,6 +66,7 @@ struct target {
     char failure_text[160];
     int64_t failed; /* when that was; 0: never */
     struct target_health health;
+    struct target_check check;
     struct target_counters *counters; /* NULL before the first attempt: many targets never have one */
 };
 
@@ -94,6 +96,11 @@ struct target_driver {
      * there is none), and the descriptor for it is free again. */
     bool (*may_probe)(struct target *target);
     void (*probed)(struct target *target, int descriptor);
+    /* Puts the question of a check to the target, on this connection, which the driver has from now on;
+     * target_check_passed(), _failed() or _void() follows, unless hang_up(), which ends it and closes the connection,
+     * comes first. NULL when memory is short. */
+    struct target_ask *(*ask)(struct target *target, int descriptor);
+    void (*hang_up)(struct target *target);
     /* Other settings count from now on. */
     void (*committed)(struct target_set *set);
     /* The target came up, or went down: to be logged. */
@@ -119,6 +126,11 @@ struct target_hooks {
     /* Where connections are kept: somebody else waits for a slot that connections of this set hold. Those
      * that are not needed are to be closed, later: this may come from inside any call. */
     void (*slot_wanted)(void *owner);
+    /* Where connections are kept: makes a check as a request, of which target_check_sent() and then
+     * target_check_passed(), _failed() or _void() tell, unless check_end() comes first. False when memory is
+     * short. From target_set_tick() only. */
+    bool (*check)(void *owner, struct target *target, int64_t now);
+    void (*check_end)(void *owner, struct target *target, int64_t now);
 };
 
 /* All targets of a listener. Owned by who created it. */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "net/proxy_header.h"
 #include "target/attempt.h"
+#include "target/target_ask.h"
 #include "target/target_name.h"
 
 #include <errno.h>
@@ -39,6 +40,12 @@ static void loop_excuse_probe(const struct target *target, int descriptor)
     size_t length = proxy_header_write(version, &nobody, &nobody, header);
     if (send(descriptor, header, length, MSG_NOSIGNAL) == -1)
         log_debug(target->set->settings.listener, "target %s: %s", target->settings->name, strerror(errno));
+}
+
+static struct target_ask *loop_ask(struct target *target, int descriptor)
+{
+    loop_excuse_probe(target, descriptor);
+    return target_ask_start(target, descriptor);
 }
 
 static void loop_probed(struct target *target, int descriptor)
@@ -108,6 +115,8 @@ struct target_set *target_set_create(struct runtime *runtime, struct target_set_
         .cancel = attempt_cancel,
         .may_probe = loop_may_probe,
         .probed = loop_probed,
+        .ask = loop_ask,
+        .hang_up = target_ask_end,
         .committed = loop_committed,
         .changed = loop_changed,
         .told = loop_told,

@@ -25,8 +25,11 @@ void target_state_enter(struct target *target, enum target_state state)
         target->retry_delay = target->set->settings.retry_min;
         target_set_note_usable(target->set);
     }
-    if (state == TARGET_DOWN)
+    if (state == TARGET_DOWN) {
         slot_forget(target);
+        target->check.due = 0;
+        health_forget_proof(&target->health);
+    }
     if (before == TARGET_UP && state == TARGET_DOWN && target->counters != NULL)
         target->counters->downs++;
     if (state == TARGET_UP || (before == TARGET_UP && state == TARGET_DOWN))

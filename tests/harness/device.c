@@ -33,6 +33,7 @@ struct device {
     atomic_int mood;
     atomic_size_t accepted;
     atomic_size_t requests;
+    atomic_size_t most;
 };
 
 static void answer(const struct device *device, int socket, const unsigned char *request)
@@ -96,6 +97,8 @@ static void take_connection(struct device *device)
         close(socket);
     else
         device->connections[device->count++] = (struct device_connection){ .socket = socket };
+    if (device->count > atomic_load(&device->most))
+        atomic_store(&device->most, device->count);
 }
 
 static void *run(void *data)
@@ -155,6 +158,11 @@ size_t device_accepted(struct device *device)
 size_t device_requests(struct device *device)
 {
     return atomic_load(&device->requests);
+}
+
+size_t device_most(struct device *device)
+{
+    return atomic_load(&device->most);
 }
 
 void device_stop(struct device *device)

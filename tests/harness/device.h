@@ -31,6 +31,9 @@ void device_set_mood(struct device *device, enum device_mood mood);
 size_t device_accepted(struct device *device);
 size_t device_requests(struct device *device);
 
+/* The most connections that there were at a time. */
+size_t device_most(struct device *device);
+
 void device_stop(struct device *device);
 
 #endif
