@@ -1,4 +1,5 @@
 /* When a target is sick, who can bring that about, who tries it, and what is told of it; by a made-up clock. */
+#include "target/slot.h"
 #include "target/target.h"
 
 #include <setjmp.h>
@@ -18,6 +19,7 @@ struct fixture {
     struct target targets[3];
     struct target *in_set[3];
     struct target_set set;
+    void *slots;
     int64_t now;
     size_t warnings;
     size_t notices;
@@ -40,6 +42,13 @@ static void fixture_woken(struct target_set *set)
 static const struct target_hooks hooks = { .keeps_connections = true };
 static const struct target_driver driver = { .told = fixture_told, .wake = fixture_woken };
 
+static void fixture_free(struct fixture *fixture)
+{
+    for (size_t i = 0; i < fixture->set.count; i++)
+        slot_leave(&fixture->targets[i]);
+    assert_null(fixture->slots);
+}
+
 /* The first is regular, the others are backups. */
 static void fixture_make(struct fixture *fixture, size_t count, int64_t fail_after)
 {
@@ -49,15 +58,22 @@ static void fixture_make(struct fixture *fixture, size_t count, int64_t fail_aft
     fixture->set = (struct target_set){
         .driver = &driver,
         .hooks = &hooks,
-        .settings = { .fail_after = fail_after, .request_timeout = 1000, .retry_max = 4000 },
+        .all_slots = &fixture->slots,
+        .settings = { .listener = "main",
+                      .fail_after = fail_after,
+                      .request_timeout = 1000,
+                      .retry_max = 4000 },
         .targets = fixture->in_set,
         .count = count,
         .jitter = 1,
     };
     for (size_t i = 0; i < count; i++) {
-        fixture->target_settings[i] = (struct target_settings){
-            .name = (char *)(uintptr_t)names[i], .weight = 1, .max_connections = -1, .backup = i > 0
-        };
+        fixture->target_settings[i] = (struct target_settings){ .name = (char *)(uintptr_t)names[i],
+                                                                .weight = 1,
+                                                                .max_connections = -1,
+                                                                .slots = -1,
+                                                                .backup = i > 0 };
+        fixture->target_settings[i].endpoint.host = fixture->target_settings[i].name;
         fixture->targets[i] = (struct target){
             .set = &fixture->set, .settings = &fixture->target_settings[i], .state = TARGET_UP, .index = i
         };
@@ -107,7 +123,7 @@ static size_t choose(struct fixture *fixture, uint32_t client)
 static void one_client_alone_is_believed(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
     assert_false(falter(&f, 1, 7));
     assert_false(falter(&f, 1, 7));
@@ -130,7 +146,7 @@ static void one_client_alone_is_believed(void **state)
 static void good_answer_begins_anew(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 5; i++) {
         assert_false(falter(&f, 1, 7));
@@ -151,7 +167,7 @@ static void good_answer_begins_anew(void **state)
 static void one_client_among_others_counts_once(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
     answer(&f, 2, 7);
     for (int i = 0; i < 20; i++)
@@ -184,7 +200,7 @@ static void one_client_among_others_counts_once(void **state)
 static void one_unit_among_others_is_no_sickness(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
     answer(&f, 1, 1);
     for (int i = 0; i < 20; i++)
@@ -195,7 +211,7 @@ static void one_unit_among_others_is_no_sickness(void **state)
 static void last_usable_target_goes_on(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
     f.targets[1].state = TARGET_DOWN;
     for (int i = 0; i < 3; i++)
@@ -218,7 +234,7 @@ static void last_usable_target_goes_on(void **state)
 static void trial_is_one_request_after_a_pause(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 3; i++)
         falter(&f, 1, 7);
@@ -243,7 +259,7 @@ static void trial_is_one_request_after_a_pause(void **state)
 static void backup_is_not_tried_while_it_is_not_needed(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 3, 3);
     f.targets[1].health.is_sick = true;
     assert_int_equal(choose(&f, 1), 0);
@@ -255,7 +271,7 @@ static void backup_is_not_tried_while_it_is_not_needed(void **state)
 static void without_the_key_nothing_is_sick(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, -1);
     for (int i = 0; i < 20; i++)
         assert_false(falter(&f, 1, 7));
@@ -266,7 +282,7 @@ static void without_the_key_nothing_is_sick(void **state)
 static void first_failures_are_told(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     struct health_fault fault = { .reason = REASON_TARGET_CLOSED, .text = "", .client = 1 };
     fixture_make(&f, 1, -1);
     falter(&f, 1, 7);
@@ -295,7 +311,7 @@ static void first_failures_are_told(void **state)
 static void broken_protocol_is_only_told(void **state)
 {
     (void)state;
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
     const struct health_fault fault = { .reason = REASON_PROTOCOL_ERROR,
                                         .text = "an answer has an unknown id; match = \"order\" …",
                                         .is_told_only = true,
