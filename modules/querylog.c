@@ -109,10 +109,10 @@ static void add_name(struct line *line, const char *name)
 
 /* A text that may be long: it leaves room behind it. */
 static void add_long_text(const struct querylog *log, struct line *line, const char *text, size_t length,
-                          bool is_cut)
+                          bool is_truncated)
 {
     line->capacity = LINE_SIZE - LINE_REST;
-    line_add_text(line, text, length, log->max_length, is_cut, log->is_json);
+    line_add_text(line, text, length, log->max_length, is_truncated, log->is_json);
     line->capacity = LINE_SIZE;
 }
 

@@ -19,7 +19,7 @@ void line_print(struct line *line, const char *format, ...) __attribute__((forma
 /* Appends text from outside, up to `limit` of its bytes: what is not printable ASCII as \n, \r, \t, \xNN
  * (text) or \u00NN (JSON, where quotes and backslashes are escaped too). "..." behind it if it is not whole,
  * also for want of room. UTF-8 passes in JSON, where it is right. */
-void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_cut,
+void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_truncated,
                    bool is_json);
 
 /* What there is to redact in a request. */

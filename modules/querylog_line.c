@@ -74,7 +74,7 @@ static void add_escaped(struct line *line, unsigned char byte, bool is_json)
 #define ESCAPED_MAX 6
 #define CUT_LENGTH  3
 
-void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_cut,
+void line_add_text(struct line *line, const char *text, size_t length, size_t limit, bool is_truncated,
                    bool is_json)
 {
     const unsigned char *bytes = (const unsigned char *)text;
@@ -82,7 +82,7 @@ void line_add_text(struct line *line, const char *text, size_t length, size_t li
     size_t end = line->capacity > ESCAPED_MAX + CUT_LENGTH ? line->capacity - ESCAPED_MAX - CUT_LENGTH : 0;
     for (size_t i = 0; i < count; i++) {
         if (line->length > end) { /* so that the mark of what is cut fits */
-            is_cut = true;
+            is_truncated = true;
             break;
         }
         unsigned char byte = bytes[i];
@@ -101,6 +101,6 @@ void line_add_text(struct line *line, const char *text, size_t length, size_t li
             add_escaped(line, byte, is_json);
         }
     }
-    if (is_cut || count < length)
+    if (is_truncated || count < length)
         line_add(line, "...");
 }

@@ -238,21 +238,21 @@ static void client_observed(struct events_client *client, const struct observati
     /* The wait of a request that came before its client had a connection ends with the connection. */
     int64_t now = client->turn->now;
     int64_t sent = client->target == NULL ? now : client->connected;
-    if (sent < observation->asked)
-        sent = observation->asked;
+    if (sent < observation->requested)
+        sent = observation->requested;
     struct proximux_exchange exchange = {
         .number = observation->number,
         .target = client->target != NULL ? client->target : "",
         .text = observation->text.bytes,
         .text_length = observation->text.length,
-        .text_is_cut = observation->is_cut,
+        .text_is_cut = observation->is_truncated,
         .kind = observation->kind,
         .parameters = observation->parameters.bytes,
         .parameters_length = observation->parameters.length,
         .parameters_are_cut = observation->parameters_are_cut,
         .request_size = observation->request_bytes,
         .response_size = observation->response_bytes,
-        .wait = sent - observation->asked,
+        .wait = sent - observation->requested,
         .service = now - sent,
         .error = error,
         .reason = event == EXCHANGE_FAILED ? reason_name(client->reason) : "",
@@ -351,7 +351,7 @@ static void client_exchange(struct events_client *client, const struct events_ex
     buffer_free(&error);
 }
 
-void events_exchange_asked(struct events_client *client, const struct events_exchange *exchange)
+void events_exchange_requested(struct events_client *client, const struct events_exchange *exchange)
 {
     if (client->listener->wants_requests)
         client_exchange(client, exchange, EXCHANGE_REQUEST);

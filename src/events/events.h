@@ -86,7 +86,7 @@ struct events_exchange {
     int64_t service;
 };
 
-void events_exchange_asked(struct events_client *client, const struct events_exchange *exchange);
+void events_exchange_requested(struct events_client *client, const struct events_exchange *exchange);
 void events_exchange_ended(struct events_client *client, const struct events_exchange *exchange);
 
 #endif

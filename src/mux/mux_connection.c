@@ -217,7 +217,7 @@ void connection_free_late(struct mux_connection *connection)
 }
 
 /* What its end says of its target, if it is the target's doing and was not said yet. What is in flight was sent. */
-static void connection_judge(struct mux_connection *connection)
+static void connection_evaluate(struct mux_connection *connection)
 {
     const struct mux_exchange *first = connection_first(connection);
     enum reason reason = connection->reason;
@@ -227,7 +227,7 @@ static void connection_judge(struct mux_connection *connection)
         mux_connection_explanation(connection); /* there is none if a client has erred */
     if (mux_connection_was_useless(connection))
         return;
-    if (has_ended && first != NULL && !connection->has_spoken && !connection->was_judged)
+    if (has_ended && first != NULL && !connection->has_spoken && !connection->was_evaluated)
         mux_observe_finding(connection, first, MUX_FAILED, reason, explanation);
     else if (has_erred && explanation[0] != '\0')
         mux_observe_finding(connection, first, MUX_BROKEN, reason, explanation);
@@ -239,7 +239,7 @@ void connection_tear_down(struct mux_connection *connection)
     list_remove(&connection->failed);
     connection_over(connection);
     connection_give_back(connection);
-    connection_judge(connection);
+    connection_evaluate(connection);
     while ((exchange = connection_first(connection)) != NULL) {
         if (exchange->client == NULL)
             exchange_free(exchange);
@@ -301,7 +301,7 @@ static void connection_silent(struct mux_connection *connection, struct mux_exch
     const struct mux_exchange *asked = exchange != NULL ? exchange : connection_first(connection);
     if (asked != NULL && !in_handshake && !mux_connection_was_useless(connection))
         mux_observe_finding(connection, asked, MUX_FAILED, REASON_REQUEST_TIMEOUT, explanation);
-    connection->was_judged = true;
+    connection->was_evaluated = true;
     note_failure(connection, in_handshake ? REASON_REQUEST_TIMEOUT : REASON_TARGET_CLOSED, explanation);
     if (exchange != NULL && exchange->client != NULL)
         exchange_fail(exchange, REASON_REQUEST_TIMEOUT);
@@ -336,7 +336,7 @@ void connection_exchange_overdue(struct mux_exchange *exchange)
         return;
     }
     mux_observe_finding(connection, exchange, MUX_FAILED, REASON_REQUEST_TIMEOUT, SILENCE_TEXT);
-    connection->was_judged = true;
+    connection->was_evaluated = true;
     if (exchange_create_late(exchange) == NULL) {
         note_failure(connection, REASON_INTERNAL, "memory is short");
         return;

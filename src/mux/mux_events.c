@@ -299,7 +299,7 @@ void mux_connection_close(struct mux_connection *connection, int64_t now)
 {
     struct mux *mux = connection_enter_call(connection, now);
     if (connection->state != CONNECTION_OVER) {
-        connection->was_judged = true; /* it is our doing */
+        connection->was_evaluated = true; /* it is our doing */
         note_failure(connection, REASON_TARGET_CLOSED, "");
         connection_tear_down(connection);
     }

@@ -164,13 +164,13 @@ struct mux_connection {
     struct mux *mux;
     void *owner;
     enum connection_state state;
-    bool is_retiring; /* takes no new request; over when it has nothing to do */
-    bool target_left; /* the target has ended its stream, or said with an answer that it does */
-    bool settles;     /* it was made so soon that its target may have no room for it yet */
-    bool is_wary;     /* each client has one request at a time */
-    bool has_spoken;  /* a byte of an answer has come */
-    bool was_judged;  /* that it ends says nothing more of its target */
-    bool released;    /* an exchange has left it: what waited for that can go on */
+    bool is_retiring;   /* takes no new request; over when it has nothing to do */
+    bool target_left;   /* the target has ended its stream, or said with an answer that it does */
+    bool settles;       /* it was made so soon that its target may have no room for it yet */
+    bool is_wary;       /* each client has one request at a time */
+    bool has_spoken;    /* a byte of an answer has come */
+    bool was_evaluated; /* that it ends says nothing more of its target */
+    bool released;      /* an exchange has left it: what waited for that can go on */
     enum reason reason;
     struct list in_flight;            /* SENT or ABANDONED, in the order in which they were sent */
     size_t load;                      /* how many of them */

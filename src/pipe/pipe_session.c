@@ -60,14 +60,14 @@ void pipe_session_enter(struct pipe_session *session, enum pipe_state state)
 
 /* Notes once what the session shows of its target, where that is asked for: a byte that came from it shows that it
  * works, an end so soon that it does not. */
-static void session_judge(struct pipe_session *session)
+static void session_evaluate(struct pipe_session *session)
 {
     const struct pipe_end *end = &session->target;
     struct target *target = session->connected_target;
     int64_t now = session_now(session);
-    if (session->was_judged || target == NULL || (end->received == 0 && !end->read_ended))
+    if (session->was_evaluated || target == NULL || (end->received == 0 && !end->read_ended))
         return;
-    session->was_judged = true;
+    session->was_evaluated = true;
     if (session->service->settings->fail_after < 0 || target_is_retired(target))
         return;
     uint64_t client = health_client(&session->address);
@@ -87,7 +87,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
 {
     struct pipe_service *service = session->service;
     session_log_end(session, reason);
-    session_judge(session);
+    session_evaluate(session);
     if (session->state == PIPE_WAITING) {
         service->waiting_count--;
         target_set_note_usable(service->targets); /* perhaps nobody needs it any more */
@@ -219,7 +219,7 @@ static void session_end_ready(struct ev_loop *loop, ev_io *watcher, int events)
     if (events & EV_WRITE)
         pipe_end_flush(end);
     bool is_short = (events & EV_READ) && !pipe_end_pump(end);
-    session_judge(session);
+    session_evaluate(session);
     if (is_short)
         pipe_session_end(session, REASON_INTERNAL);
     else

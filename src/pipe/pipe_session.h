@@ -60,8 +60,8 @@ struct pipe_session {
     struct pipe_service *service;
     struct pipe_rules *rules;
     enum pipe_state state;
-    bool is_cancel;  /* the client asks PostgreSQL to cancel a query, for which there is no answer */
-    bool was_judged; /* what it shows of its target was noted */
+    bool is_cancel;     /* the client asks PostgreSQL to cancel a query, for which there is no answer */
+    bool was_evaluated; /* what it shows of its target was noted */
     enum reason
         overdue; /* its time in the queue has passed: if the attempt fails, the session ends; or NONE */
     struct pipe_end client;

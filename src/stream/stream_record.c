@@ -45,7 +45,7 @@ void stream_record_request(void *, const struct mux_requested *request)
         .request = request->request_head,
         .request_bytes = request->request_bytes,
     };
-    events_exchange_asked(client->events, &exchange);
+    events_exchange_requested(client->events, &exchange);
 }
 
 static void stream_record_event(const struct stream_client *client, const struct pool_connection *connection,

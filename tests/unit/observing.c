@@ -29,7 +29,7 @@ static void told_asked(void *owner, const struct observation *observation)
         write_bytes(stream, observation->parameters);
         fputs(observation->parameters_are_cut ? "..." : "", stream);
     }
-    fprintf(stream, "%s [%d]\n", observation->is_cut ? "..." : "", (int)observation->request_bytes);
+    fprintf(stream, "%s [%d]\n", observation->is_truncated ? "..." : "", (int)observation->request_bytes);
     assert_true(observation->parameters.length <= OBSERVING_PARAMETERS);
     assert_true(observation->request.length <= observation->request_bytes);
 }

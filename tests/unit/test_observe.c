@@ -207,7 +207,7 @@ static void texts_have_others_attached(void **state)
 
 static void told_how_whole(void *owner, const struct observation *observation)
 {
-    *(bool *)owner = observation->is_cut;
+    *(bool *)owner = observation->is_truncated;
 }
 
 static void told_nothing(void *owner, const struct observation *observation)
@@ -222,11 +222,11 @@ static bool is_said_to_be_cut(const char *protocol, const char *begin, size_t le
     static const struct observer_hooks hooks = { told_how_whole, told_nothing, told_nothing, NULL };
     struct protocol_settings settings = observing_settings(protocol);
     struct observer_settings observed = { &settings, 64, 64, 64 };
-    bool is_cut = false;
+    bool is_truncated = false;
     char *middle = malloc(length + 1);
     assert_non_null(middle);
     memset(middle, 'x', length);
-    struct observer *observer = observer_create(&observed, &hooks, &is_cut);
+    struct observer *observer = observer_create(&observed, &hooks, &is_truncated);
     assert_non_null(observer);
     if (begin[0] != '\0')
         observer_client_bytes(observer, begin, strlen(begin), 1000);
@@ -236,7 +236,7 @@ static bool is_said_to_be_cut(const char *protocol, const char *begin, size_t le
     assert_false(observer->is_silent);
     observer_destroy(observer);
     free(middle);
-    return is_cut;
+    return is_truncated;
 }
 
 static void what_is_cut_of_a_text_is_known(void **state)
@@ -263,7 +263,7 @@ static void a_store_of_texts_is_bounded(void **state)
     struct text *text = text_create(SLICE("0123456789"), 8);
     assert_non_null(text);
     assert_int_equal(text->length, 8);
-    assert_true(text->is_cut);
+    assert_true(text->is_truncated);
     text_store_init(&store, 10000);
     for (uint32_t i = 0; i < 1000; i++) {
         text_store_put(&store, (struct slice){ (const char *)&i, sizeof i }, text, NULL);

@@ -115,7 +115,7 @@ static void other_protocols_are_left_alone(void **state)
     EXPECT_REDACTED("http", "GET /?a='1' HTTP/1.1", "GET /?a='1' HTTP/1.1");
 }
 
-static void expect_line(const char *text, size_t length, size_t limit, bool is_cut, bool is_json,
+static void expect_line(const char *text, size_t length, size_t limit, bool is_truncated, bool is_json,
                         const char *expected, struct place place)
 {
     char bytes[200];
@@ -123,7 +123,7 @@ static void expect_line(const char *text, size_t length, size_t limit, bool is_c
     char *copy = malloc(length + 1);
     assert_non_null(copy);
     memcpy(copy, text, length);
-    line_add_text(&line, copy, length, limit, is_cut, is_json);
+    line_add_text(&line, copy, length, limit, is_truncated, is_json);
     free(copy);
     bytes[line.length] = '\0';
     if (strcmp(bytes, expected) != 0)
@@ -141,8 +141,8 @@ static void characters_have_numbers_where_only_ascii_may_stand(void **state)
     assert_string_equal(bytes, "\\u00e4\\u20ac\\ud83d\\ude00\\u00ff");
 }
 
-#define EXPECT_LINE(text, limit, is_cut, is_json, expected)                                                  \
-    expect_line((text), sizeof(text) - 1, (limit), (is_cut), (is_json), (expected), HERE)
+#define EXPECT_LINE(text, limit, is_truncated, is_json, expected)                                            \
+    expect_line((text), sizeof(text) - 1, (limit), (is_truncated), (is_json), (expected), HERE)
 
 static void texts_are_escaped(void **state)
 {

@@ -70,7 +70,7 @@ struct long_value {
     uint32_t statement;
     uint64_t parameter;
     struct buffer bytes;
-    bool is_cut;
+    bool is_truncated;
 };
 
 static void drop_long_value(struct mysql *mysql, struct long_value *value)
@@ -133,7 +133,7 @@ void mysql_parameters_long(struct mysql *mysql, struct slice rest)
     size_t room = PARAMETER_MAX - value->bytes.length;
     size_t count = reader.rest.length < room ? reader.rest.length : room;
     buffer_append(&value->bytes, reader.rest.bytes, count);
-    value->is_cut = value->is_cut || reader.rest.length > room;
+    value->is_truncated = value->is_truncated || reader.rest.length > room;
     mysql->long_values_are_lost = mysql->long_values_are_lost || value->bytes.failed;
 }
 
@@ -302,7 +302,7 @@ static void read_execution(struct execution *execution)
     for (uint64_t i = 0; i < execution->count && takes_more(execution); i++) {
         const struct long_value *value = find_long_value(execution->mysql, execution->id, i);
         if (value != NULL)
-            parameters_add_string(list, buffer_slice(&value->bytes), value->is_cut);
+            parameters_add_string(list, buffer_slice(&value->bytes), value->is_truncated);
         else if ((nulls.bytes[i / 8] >> (i % 8) & 1) != 0)
             parameters_print(list, "NULL");
         else

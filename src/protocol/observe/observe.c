@@ -70,11 +70,11 @@ static struct observation observation_of(const struct pending *pending)
         .number = pending->number,
         .kind = pending->kind,
         .text = text_slice(text),
-        .is_cut = text != NULL && text->is_cut,
+        .is_truncated = text != NULL && text->is_truncated,
         .parameters = text_slice(parameters),
-        .parameters_are_cut = parameters != NULL && parameters->is_cut,
+        .parameters_are_cut = parameters != NULL && parameters->is_truncated,
         .request_bytes = pending->request_bytes,
-        .asked = pending->asked,
+        .requested = pending->requested,
     };
 }
 
@@ -84,10 +84,10 @@ void observe_tell(struct observer *observer, struct pending *pending)
     pending->is_exchange = true;
     pending->number = ++observer->numbers;
     pending->request_bytes = client->count;
-    pending->asked = observer->now;
+    pending->requested = observer->now;
     struct observation observation = observation_of(pending);
     observation.request = buffer_slice(&client->head);
-    observer->hooks.asked(observer->owner, &observation);
+    observer->hooks.requested(observer->owner, &observation);
     observe_drop(observer, OBSERVE_CLIENT);
 }
 

@@ -17,9 +17,9 @@ struct pending {
     const char *kind;
     struct text *text;       /* a reference; NULL: none */
     struct text *parameters; /* likewise */
-    bool is_exchange;        /* asked() was called: it is no mere step towards an exchange */
+    bool is_exchange;        /* requested() was called: it is no mere step towards an exchange */
     uint64_t request_bytes;
-    int64_t asked;
+    int64_t requested;
     int code;                        /* the follower's own: what answers it */
     uint64_t id;                     /* of framers with ids */
     struct protocol_request request; /* of framers */

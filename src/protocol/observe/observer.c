@@ -80,7 +80,7 @@ static struct pending *framer_ask(struct observer *observer, struct slice bytes,
     if (!description.failed)
         text = text_create(buffer_slice(&description), OBSERVE_TEXT_MAX);
     if (text != NULL)
-        text->is_cut = text->is_cut || describe_is_cut(observer->protocol, bytes, size);
+        text->is_truncated = text->is_truncated || describe_is_cut(observer->protocol, bytes, size);
     struct pending *pending = observe_ask(observer, "", text, NULL, 0);
     text_release(text);
     buffer_free(&description);

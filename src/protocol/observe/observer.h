@@ -30,21 +30,21 @@ struct observation {
     uint64_t number;         /* from 1, in the order in which requests came */
     const char *kind;        /* of request, where the protocol has such: "query", "execute"; else "" */
     struct slice text;       /* what is asked for */
-    bool is_cut;             /* the text is not whole */
+    bool is_truncated;       /* the text is not whole */
     struct slice parameters; /* the values of a statement that is executed; empty: none, or not known */
     bool parameters_are_cut;
-    struct slice request;  /* its first bytes, in asked() only */
+    struct slice request;  /* its first bytes, in requested() only */
     struct slice response; /* its first bytes, in answered() only */
     uint64_t request_bytes;
     uint64_t response_bytes;
-    int64_t asked;      /* microseconds: when the request was whole */
+    int64_t requested;  /* microseconds: when the request was whole */
     struct slice error; /* what the target says is wrong; empty: nothing */
 };
 
-/* Each exchange is told twice: asked() when its request was whole, then answered() or unanswered(). None may
+/* Each exchange is told twice: requested() when its request was whole, then answered() or unanswered(). None may
  * destroy the observer. */
 struct observer_hooks {
-    void (*asked)(void *owner, const struct observation *observation);
+    void (*requested)(void *owner, const struct observation *observation);
     void (*answered)(void *owner, const struct observation *observation);
     void (*unanswered)(void *owner, const struct observation *observation);
     void (*lost)(void *owner, const char *why); /* it is silent from now on; at most once. May be NULL */

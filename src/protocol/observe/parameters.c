@@ -10,7 +10,7 @@ static void add(struct parameters *parameters, const char *bytes, size_t length)
     size_t room = parameters->limit - parameters->text.length;
     if (length > room) {
         length = room;
-        parameters->is_cut = true;
+        parameters->is_truncated = true;
     }
     buffer_append(&parameters->text, bytes, length);
 }
@@ -22,9 +22,9 @@ static void begin(struct parameters *parameters)
     parameters->is_begun = true;
 }
 
-void parameters_add_string(struct parameters *parameters, struct slice value, bool is_cut)
+void parameters_add_string(struct parameters *parameters, struct slice value, bool is_truncated)
 {
-    is_cut = is_cut || value.length > PARAMETER_MAX;
+    is_truncated = is_truncated || value.length > PARAMETER_MAX;
     value.length = value.length < PARAMETER_MAX ? value.length : PARAMETER_MAX;
     begin(parameters);
     add(parameters, "'", 1);
@@ -36,7 +36,7 @@ void parameters_add_string(struct parameters *parameters, struct slice value, bo
             add(parameters, "'", 1);
         slice_skip(&value, count);
     }
-    add(parameters, "'...", is_cut ? 4 : 1);
+    add(parameters, "'...", is_truncated ? 4 : 1);
 }
 
 void parameters_print(struct parameters *parameters, const char *format, ...)
@@ -76,16 +76,16 @@ void parameters_add_float(struct parameters *parameters, uint64_t bits, size_t s
 void parameters_add_hex(struct parameters *parameters, struct slice value)
 {
     static const char digits[] = "0123456789abcdef";
-    bool is_cut = value.length > PARAMETER_MAX / 2;
+    bool is_truncated = value.length > PARAMETER_MAX / 2;
     begin(parameters);
     add(parameters, "'\\x", 3);
-    if (is_cut)
+    if (is_truncated)
         value.length = PARAMETER_MAX / 2;
     for (size_t i = 0; i < value.length; i++) {
         unsigned char byte = (unsigned char)value.bytes[i];
         add(parameters, (const char[]){ digits[byte >> 4], digits[byte & 15] }, 2);
     }
-    add(parameters, is_cut ? "'..." : "'", is_cut ? 4 : 1);
+    add(parameters, is_truncated ? "'..." : "'", is_truncated ? 4 : 1);
 }
 
 void parameters_open(struct parameters *parameters)
@@ -101,13 +101,13 @@ void parameters_close(struct parameters *parameters)
     parameters->is_begun = true;
 }
 
-struct text *parameters_finish(struct parameters *parameters, bool is_cut)
+struct text *parameters_finish(struct parameters *parameters, bool is_truncated)
 {
     struct text *text = NULL;
     if (!parameters->text.failed && parameters->text.length > 0)
         text = text_create(buffer_slice(&parameters->text), parameters->limit);
     if (text != NULL)
-        text->is_cut = parameters->is_cut || is_cut;
+        text->is_truncated = parameters->is_truncated || is_truncated;
     buffer_free(&parameters->text);
     return text;
 }

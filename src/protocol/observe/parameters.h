@@ -16,19 +16,19 @@
 struct parameters {
     struct buffer text;
     size_t limit;
-    bool is_cut;
+    bool is_truncated;
     bool is_begun; /* a comma comes before the next value */
 };
 
 /* Whether it takes anything more. */
 static inline bool parameters_take_more(const struct parameters *parameters)
 {
-    return !parameters->is_cut && !parameters->text.failed;
+    return !parameters->is_truncated && !parameters->text.failed;
 }
 
 /* Each adds a value. A string stands in quotes, those within it doubled, with three dots behind it if there
  * is more of it, or too much. What is printed, at most 63 bytes, stands as it is. */
-void parameters_add_string(struct parameters *parameters, struct slice value, bool is_cut);
+void parameters_add_string(struct parameters *parameters, struct slice value, bool is_truncated);
 void parameters_print(struct parameters *parameters, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -43,8 +43,8 @@ void parameters_add_hex(struct parameters *parameters, struct slice value);
 void parameters_open(struct parameters *parameters);
 void parameters_close(struct parameters *parameters);
 
-/* The list, for the caller to release; NULL if it is empty or memory is short. `is_cut`: there was more
+/* The list, for the caller to release; NULL if it is empty or memory is short. `is_truncated`: there was more
  * that could not be read. */
-struct text *parameters_finish(struct parameters *parameters, bool is_cut);
+struct text *parameters_finish(struct parameters *parameters, bool is_truncated);
 
 #endif

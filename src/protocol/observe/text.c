@@ -10,7 +10,7 @@ struct text *text_create(struct slice bytes, size_t limit)
     if (text == NULL)
         return NULL;
     text->references = 1;
-    text->is_cut = length < bytes.length;
+    text->is_truncated = length < bytes.length;
     text->length = length;
     if (length > 0)
         memcpy(text->bytes, bytes.bytes, length);

@@ -10,7 +10,7 @@
 /* Counted by reference. */
 struct text {
     unsigned references;
-    bool is_cut;
+    bool is_truncated;
     size_t length;
     char bytes[]; /* with a zero behind them */
 };
