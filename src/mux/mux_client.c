@@ -60,7 +60,7 @@ void client_watch_stall(struct mux_client *client)
         client->stall_used = mux->now - client->stall.since;
         timeout_stop(&client->stall);
     }
-    client->stalls = holds;
+    client->stalls = list_linked(&client->stall.node); /* not while there is no stall_timeout */
 }
 
 /* Since when others wait for what this client holds; INT64_MAX: nobody does. */

@@ -785,6 +785,24 @@ static void check_connection(const struct connection *connection)
                   "connection %u: %zu bytes wait to be sent", connection->number, length);
 }
 
+/* Each door counts what its clients have; requests may be on their way that no target has seen. */
+static void check_doors(const struct world *world)
+{
+    size_t waiting = 0;
+    for (size_t i = 0; i < DOORS; i++) {
+        const struct mux_door *door = &world->doors[i];
+        size_t in_flight = 0;
+        waiting += door->waiting;
+        for (size_t k = 0; k < world->client_count; k++)
+            if (world->clients[k].state == CLIENT_HERE && world->clients[k].door == door)
+                in_flight += client_in_flight(&world->clients[k]);
+        world_require(world, door->in_flight >= in_flight || world->dialect->has_turns,
+                      "a door has %zu requests in flight, and says %zu", in_flight, door->in_flight);
+    }
+    world_require(world, waiting == mux_waiting(world->mux), "%zu clients wait, %zu at doors",
+                  mux_waiting(world->mux), waiting);
+}
+
 void check_world(struct world *world)
 {
     size_t clients = 0;
@@ -803,6 +821,7 @@ void check_world(struct world *world)
             check_connection(world->connections[i]);
     world_require(world, mux_clients(world->mux) == clients, "the multiplexer counts %zu clients of %zu",
                   mux_clients(world->mux), clients);
+    check_doors(world);
     world_require(world, mux_memory(world->mux) <= world->most.memory_limit, "memory_limit is exceeded");
     world_require(world, mux_waiting(world->mux) <= world->most.queue_limit, "queue_limit is exceeded");
 }

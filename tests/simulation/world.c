@@ -400,6 +400,8 @@ static void world_end(struct world *world)
         if (world->connections[i]->state == CONNECTION_OPEN)
             connection_close(world->connections[i]);
     world_settle(world);
+    for (size_t i = 0; i < DOORS; i++)
+        world_require(world, world->doors[i].in_flight == 0, "a door has requests in flight without clients");
     world_require(world, mux_memory(world->mux) == 0, "%zu bytes are held for nobody",
                   mux_memory(world->mux));
     mux_destroy(world->mux);

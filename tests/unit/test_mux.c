@@ -1028,6 +1028,37 @@ static void clients_that_take_nothing_are_not_in_the_queue(void **state)
     bench_stop(&bench);
 }
 
+/* It counted for nobody who had stalled before it. */
+static void a_stall_timeout_that_a_reload_brings_counts_at_once(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    settings.stall_timeout = -1;
+    settings.buffer_limit = 8;
+    settings.queue_timeout = -1;
+    bench_start(&bench, settings);
+    open_connection(&bench);
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    ask(&bench, 0, "a1\n");
+    mux_connection_bytes(bench.connections[0], "a long ans", 10, bench.now); /* which nobody takes */
+    mux_client_bytes(bench.clients[1], "b1\n", 3, bench.now);
+    bench.now += 10000 * 1000;
+    mux_tick(bench.mux, bench.now);
+    settings.protocol = &bench.protocol;
+    settings.stall_timeout = 200;
+    mux_reconfigure(bench.mux, &settings, bench.now);
+    bench.now += 199 * 1000;
+    mux_tick(bench.mux, bench.now);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
+    bench.now += 1000;
+    mux_tick(bench.mux, bench.now);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_RESET);
+    assert_int_equal(mux_client_reason(bench.clients[0]), REASON_CLIENT_STALLED);
+    bench_stop(&bench);
+}
+
 /* Has a client of its own by each door, of which the later ones have the higher priority. */
 static void open_doors(struct bench *bench, struct mux_door *doors, size_t count, unsigned step)
 {
@@ -1510,6 +1541,7 @@ int main(void)
         cmocka_unit_test(requests_take_turns_on_one_connection),
         cmocka_unit_test(in_order_means_in_order),
         cmocka_unit_test(of_ten_turns_one_goes_to_lower_priorities),
+        cmocka_unit_test(a_stall_timeout_that_a_reload_brings_counts_at_once),
         cmocka_unit_test(lower_priorities_share_that_turn_likewise),
         cmocka_unit_test(the_order_holds_within_a_priority),
         cmocka_unit_test(who_stood_aside_waits_for_higher_priorities),

@@ -818,6 +818,20 @@ static void check_retired(const struct world *world, struct connection *connecti
     connection->was_retired = pooled->retired;
 }
 
+/* What is no door's belongs to clients that have gone. */
+static void check_doors(const struct generation *generation)
+{
+    struct mux_door sum = { 0 };
+    for (size_t i = 0; i < DOORS; i++) {
+        sum.waiting += generation->doors[i].waiting;
+        sum.in_flight += generation->doors[i].in_flight;
+    }
+    world_require(generation->world, sum.waiting == mux_waiting(generation->mux),
+                  "%zu clients wait, %zu at doors", mux_waiting(generation->mux), sum.waiting);
+    world_require(generation->world, sum.in_flight <= stream_pool_load(&generation->pool, NULL),
+                  "doors have %zu requests in flight, which is more than there are", sum.in_flight);
+}
+
 void check_world(struct world *world)
 {
     list_foreach(&world->connections, node) check_retired(world, list_entry(node, struct connection, node));
@@ -826,6 +840,7 @@ void check_world(struct world *world)
     list_foreach(&world->generations, node)
     {
         struct generation *generation = list_entry(node, struct generation, node);
+        check_doors(generation);
         size_t attempts = 0;
         list_foreach(&world->attempts, attempt) attempts +=
             list_entry(attempt, struct attempt, node)->target->set == &generation->set;

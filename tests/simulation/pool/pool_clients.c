@@ -83,6 +83,8 @@ void client_arrive(struct client *client, struct generation *generation)
         htonl(0x0a000000U + (uint32_t)random_below(&world->random, CLIENTS_FROM));
     client->mux = mux_client_open(generation->mux, client, random_next(&world->random), world->now);
     world_require(world, client->mux != NULL, "no memory");
+    client->door = ntohl(client->address.v4.sin_addr.s_addr) % DOORS;
+    mux_client_set_door(client->mux, &generation->doors[client->door]);
     mux_client_set_origin(client->mux, health_client(&client->address));
     world_trace(world, "a client comes to generation %u", generation->number);
 }

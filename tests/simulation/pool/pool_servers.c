@@ -284,17 +284,16 @@ static void server_take_request(struct connection *connection, size_t number)
     struct generation *generation = connection->generation;
     struct world *world = generation->world;
     struct request *request = &world->requests[number];
+    uint64_t *last_order = &generation->last_order[request->client->door];
     world_require(world, !request->ended || !request->answered, "request %zu is sent after its answer",
                   number);
     world_require(world, request->connections == 0, "request %zu is sent twice", number);
-    world_require(world,
-                  !generation->pool.is_fifo || request->asked <= generation->last_sick ||
-                      number >= generation->last_order,
-                  "request %zu is sent after request %llu", number,
-                  (unsigned long long)generation->last_order);
+    world_require(
+        world, !generation->pool.is_fifo || request->asked <= generation->last_sick || number >= *last_order,
+        "request %zu is sent after request %llu", number, (unsigned long long)*last_order);
     request->connections++;
-    if (number > generation->last_order)
-        generation->last_order = number;
+    if (number > *last_order)
+        *last_order = number;
     world_trace(world, "connection %u takes request %zu", connection->number, number);
     size_t place = connection->waiting_count++;
     world_require(world, place < 64, "too many requests on connection %u", connection->number);

@@ -19,6 +19,7 @@
 #define ADDRESSES         (SERVERS + NAMES) /* that targets may have */
 #define ADDRESSES_OF_NAME 3
 #define CLIENTS_MAX       5 /* of a generation */
+#define DOORS             2 /* likewise */
 #define REQUESTS_MAX      2000
 #define CLIENTS_FROM      6 /* addresses */
 #define PARTS             2 /* of a target, that requests are for */
@@ -79,6 +80,7 @@ struct request {
 
 struct client {
     struct generation *generation;
+    size_t door; /* of its generation */
     struct mux_client *mux;
     struct address address;
     size_t requests[32]; /* in the world's, in the order in which they were sent */
@@ -181,7 +183,8 @@ struct generation {
     int64_t asked_parts[PARTS];
     int64_t last_sick; /* when a target was sick: what had come until then may be sent out of order */
     const struct target *first; /* fifo: the one that came first after the last step */
-    uint64_t last_order;        /* fifo: of the request that reached a server last */
+    struct mux_door doors[DOORS];
+    uint64_t last_order[DOORS]; /* fifo: of the request that reached a server last */
     struct shadow shadows[64];
     size_t shadow_count;
     const struct target
