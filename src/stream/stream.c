@@ -2,6 +2,7 @@
 
 #include "stream/stream_parts.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -234,8 +235,10 @@ struct service *stream_service_create(struct runtime *runtime, struct listener_s
 {
     struct stream_hub *hub = stream_hub_create(runtime, settings);
     struct service *service = hub == NULL ? NULL : stream_create(hub, settings, owner);
-    if (hub != NULL && service == NULL)
+    if (hub != NULL && service == NULL) {
         stream_hub_destroy(hub);
+        errno = ENOMEM;
+    }
     return service;
 }
 

@@ -48,7 +48,7 @@ static void check_hang_up(struct target *target, int64_t now)
 void target_check_void(struct target *target, int64_t now)
 {
     check_hang_up(target, now);
-    check_end(target, settings_of(target)->interval, now);
+    check_end(target, target->state == TARGET_UP ? settings_of(target)->interval : 0, now);
 }
 
 void target_check_passed(struct target *target, int64_t now)

@@ -9,7 +9,7 @@ static const char *const situation_words[SITUATION_COUNT] = {
 };
 
 /* Reasons by which an exchange can't end here: whoever connects, and knows which targets are down, is no part of the
- * multiplexer, nor are modules, a connection that is idle or replaced has no exchange, and memory never runs short. */
+ * multiplexer, nor are modules, a connection that is idle or replaced has no exchange, no rate is limited, and memory never runs short. */
 static bool coverage_is_impossible(enum reason reason)
 {
     switch (reason) {
@@ -20,6 +20,7 @@ static bool coverage_is_impossible(enum reason reason)
     case REASON_INTERNAL:
     case REASON_TARGET_DOWN:
     case REASON_REPLACED:
+    case REASON_OVER_RATE:
         return true;
     default:
         return false;

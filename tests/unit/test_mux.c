@@ -122,6 +122,7 @@ struct bench {
     char got[PEERS][4096];   /* by clients */
     char asked[PEERS][4096]; /* of connections */
     size_t endings;
+    size_t endings_apart;
     size_t answered;
     enum reason last_reason;
     struct mux_finding found[16];
@@ -136,6 +137,23 @@ static struct mux_connection *choose(void *owner, void *client)
         if (bench->connections[i] != NULL && mux_connection_has_room(bench->connections[i]))
             return bench->connections[i];
     return NULL;
+}
+
+/* Of clients that are apart: the last connection alone will do, whatever others have. */
+static struct mux_connection *choose_apart(void *owner, void *client)
+{
+    struct bench *bench = owner;
+    (void)client;
+    struct mux_connection *last =
+        bench->connection_count == 0 ? NULL : bench->connections[bench->connection_count - 1];
+    return last != NULL && mux_connection_has_room(last) ? last : NULL;
+}
+
+static void ended_apart(void *owner, const struct mux_ending *ending)
+{
+    struct bench *bench = owner;
+    bench->endings_apart++;
+    bench->last_reason = ending->answered ? REASON_NONE : ending->reason;
 }
 
 static size_t opening(void *owner)
@@ -178,9 +196,12 @@ static const struct mux_settings usual = {
     .max_requests = -1,
 };
 
-static const struct mux_hooks bench_hooks = {
-    .choose = choose, .opening = opening, .ended = ended, .found = found
-};
+static const struct mux_hooks bench_hooks = { .choose = choose,
+                                              .choose_apart = choose_apart,
+                                              .ended_apart = ended_apart,
+                                              .opening = opening,
+                                              .ended = ended,
+                                              .found = found };
 
 static void bench_start_with(struct bench *bench, struct mux_settings settings,
                              const struct protocol *protocol)
@@ -1535,9 +1556,59 @@ static void wary_connection_takes_one_request_of_each_client(void **state)
     }
 }
 
+/* A request that nobody waits for is sent in its turn, stands aside while there is no connection for it, and is in no
+ * count and no limit. */
+static void request_apart_keeps_nobody_up(void **state)
+{
+    (void)state;
+    for (int in_order = 0; in_order < 2; in_order++) {
+        struct bench bench;
+        struct mux_settings settings = usual;
+        struct mux_door door = { .is_apart = true };
+        settings.in_order = in_order;
+        settings.queue_limit = 1;
+        bench_start(&bench, settings);
+        open_client(&bench, 0);
+        mux_client_set_door(bench.clients[0], &door);
+        open_client(&bench, 1);
+        ask(&bench, 0, "check\n");
+        assert_int_equal(mux_waiting(bench.mux), 0);
+        assert_true(mux_has_waiting(bench.mux));
+        ask(&bench, 1, "b1\nb2\n");
+        open_connection(&bench);
+        assert_string_equal(bench.asked[0], "check\n"); /* it came first */
+        assert_true(mux_client_is_owed(bench.clients[0]));
+        assert_ptr_equal(mux_client_connection(bench.clients[0]), bench.connections[0]);
+        answer(&bench, 0, "fine\n");
+        assert_string_equal(bench.got[0], "fine\n");
+        assert_false(mux_has_waiting(bench.mux) && bench.endings > 0);
+        assert_int_equal(bench.endings_apart, 1);
+        ask(&bench, 0, "check\n");
+        answer(&bench, 0, "B1\n");
+        open_connection(&bench); /* the one that it wants */
+        assert_string_equal(bench.asked[1], "check\n");
+        assert_int_equal(bench.endings, 1);
+        answer(&bench, 1, "fine\n");
+        answer(&bench, 0, "B2\n");
+        assert_string_equal(bench.got[1], "B1\nB2\n");
+        bench.connection_count = 3; /* there is none for it now */
+        ask(&bench, 0, "check\n");
+        ask(&bench, 1, "b3\n");
+        assert_string_equal(bench.asked[0] + strlen("check\nb1\nb2\n"), "b3\n");
+        pass(&bench, 100);
+        answer(&bench, 0, "B3\n");
+        pass(&bench, 5000); /* no time-out of the queue */
+        assert_int_equal(bench.endings_apart, 2);
+        assert_int_equal(bench.endings, 3);
+        bench_stop(&bench);
+        assert_int_equal(bench.endings_apart, 3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(request_apart_keeps_nobody_up),
         cmocka_unit_test(requests_take_turns_on_one_connection),
         cmocka_unit_test(in_order_means_in_order),
         cmocka_unit_test(of_ten_turns_one_goes_to_lower_priorities),
