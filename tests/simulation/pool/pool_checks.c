@@ -133,6 +133,8 @@ void check_reloaded(struct generation *generation)
         struct connection *connection = list_entry(node, struct connection, node);
         if (settings->retry_min < connection->retry_min)
             connection->retry_min = settings->retry_min;
+        if (settings->connect_delay < connection->connect_delay)
+            connection->connect_delay = settings->connect_delay;
     }
 }
 
@@ -390,7 +392,7 @@ void check_connection_ended(const struct connection *connection)
     const struct generation *generation = connection->generation;
     const struct pool_connection *pooled = &connection->pooled;
     int64_t lived = generation->world->now - connection->opened;
-    bool could_be_used = !connection->closed_by_server && lived >= generation->settings->connect_delay * 1000;
+    bool could_be_used = !connection->closed_by_server && lived >= connection->connect_delay * 1000;
     bool was_short = lived < connection->retry_min * 1000 && !could_be_used;
     if (connection->requests == 0 && was_short && !pooled->retired && !target_is_retired(pooled->target))
         shadow_of(pooled->target)->short_lived = generation->world->now + SHORTEST(connection->retry_min);

@@ -174,6 +174,7 @@ static void pool_connected(struct pool_connection *pooled, int descriptor, int64
     connection->server = (size_t)descriptor;
     connection->opened = now;
     connection->retry_min = connection->generation->settings->retry_min;
+    connection->connect_delay = connection->generation->settings->connect_delay;
     connection->is_open = true;
     list_append(&world->connections, &connection->node);
     world_trace(world, "connection %u of generation %u to %s", connection->number,

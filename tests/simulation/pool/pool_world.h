@@ -95,7 +95,8 @@ struct connection {
     size_t server;
     bool is_open;
     int64_t opened;
-    int64_t retry_min; /* then */
+    int64_t retry_min;     /* then, or since a reload, if that is less */
+    int64_t connect_delay; /* likewise */
     bool closed_by_server;
     struct buffer input; /* of a request */
     size_t waiting[64];  /* requests to be answered */
