@@ -115,7 +115,7 @@ static void http_make_configuration(struct answer *answer)
     FILE *stream = open_memstream(&text, &length);
     if (stream != NULL)
         source->dump(source->owner, stream);
-    if (stream != NULL && fclose(stream) == 0)
+    if (stream != NULL && fclose(stream) == 0 && text != NULL)
         buffer_append(&answer->body, text, length);
     else
         answer->body.failed = true;

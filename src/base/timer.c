@@ -37,6 +37,8 @@ void timer_init(struct timer *timer, struct ev_loop *loop, int64_t milliseconds,
 
 void timer_start(struct timer *timer, struct timeout *timeout, int64_t now)
 {
+    if (timer->list.duration < 0) /* most are disabled, and this is called for each chunk of bytes */
+        return;
     timeout_start(&timer->list, timeout, now);
     /* A timer that is set fires before this entry is due; only after a change of the duration it may be the first. */
     const struct list *entries = &timer->list.entries;

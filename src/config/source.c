@@ -329,7 +329,7 @@ bool source_read(struct source *source, struct parsed_configuration *parsed, con
         problem_memory(parsed->problems);
     bool success = folder != NULL && reader.text != NULL && source_read_file(&reader, path, NULL);
     bool is_short = reader.text != NULL && ferror(reader.text) != 0;
-    if (reader.text != NULL && (fclose(reader.text) != 0 || is_short)) {
+    if (reader.text != NULL && (fclose(reader.text) != 0 || is_short || source->text == NULL)) {
         problem_memory(parsed->problems);
         success = false;
     }

@@ -251,6 +251,7 @@ static size_t larger(size_t a, size_t b)
 void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now)
 {
     bool had_no_timeout = mux->settings.request_timeout < 0;
+    bool could_stall = mux->settings.stall_timeout < 0;
     mux->now = now;
     mux->settings = *settings;
     mux_derive(mux);
@@ -265,6 +266,8 @@ void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64
         if (client->incoming != NULL && !mux->takes_turns) /* it may be too long to be held now */
             request_progressed(client->incoming);
         rates_withdraw(client); /* there may be fewer tokens now */
+        if (could_stall) /* how long it has done so counts from now on */
+            client_begin_span(client);
         note_client(client);
     }
     mux->wants_dispatch = true;

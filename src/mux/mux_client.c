@@ -39,7 +39,7 @@ static bool client_holds_connection(const struct mux_client *client)
     return sends || connection_is_blocked_by(client->connection, client);
 }
 
-static void client_begin_span(struct mux_client *client)
+void client_begin_span(struct mux_client *client)
 {
     client->stall_used = 0;
     client->stall_progress = 0;

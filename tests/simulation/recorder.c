@@ -87,6 +87,7 @@ static struct request *recorder_request(struct world *world, struct recorder_cli
         world_require(world, memcmp(key, &nothing, sizeof nothing) == 0, "a new request is not all zeros");
         slot->key = key;
         slot->request = request;
+        request->key = key;
         recorded->reading = true;
         request->begun_at = world->now;
     }
@@ -265,22 +266,6 @@ static void check_pairing(struct connection *connection, const struct request *r
                   request->client->number);
 }
 
-/* Which request this is. What was given up may live on in another place, to catch its late answer; then the
- * target knows better. */
-static struct request *recorder_answered(struct connection *connection, const struct protocol_request *read)
-{
-    struct request_slot *slot = recorder_slot(connection->world, read);
-    const struct part *part = recorder_part(connection);
-    bool is_known = slot->key == read && slot->request->connection == connection && !slot->request->ended;
-    if (is_known || part == NULL || part->request == NULL || !part->request->ended)
-        return slot->request;
-    slot->key = read;
-    slot->request = part->request;
-    if (part->request->error_reason == REASON_REQUEST_TIMEOUT)
-        coverage_count(connection->world->coverage, SITUATION_LATE_ANSWER);
-    return slot->request;
-}
-
 /* Whether an earlier one of its client has to end first. */
 static bool recorder_is_held(const struct request *request)
 {
@@ -288,6 +273,23 @@ static bool recorder_is_held(const struct request *request)
         if (!request->client->requests[i].ended)
             return true;
     return false;
+}
+
+/* Which request this is. What was given up may live on in another place, to catch its late answer, though its
+ * end is told only after those before it; then the target knows better. */
+static struct request *recorder_answered(struct connection *connection, const struct protocol_request *read)
+{
+    struct request_slot *slot = recorder_slot(connection->world, read);
+    const struct part *part = recorder_part(connection);
+    bool is_known = slot->key == read && slot->request->connection == connection && !slot->request->ended;
+    if (is_known || part == NULL || part->request == NULL ||
+        !(part->request->ended || recorder_is_held(part->request)))
+        return slot->request;
+    slot->key = read;
+    slot->request = part->request;
+    if (part->request->error_reason == REASON_REQUEST_TIMEOUT)
+        coverage_count(connection->world->coverage, SITUATION_LATE_ANSWER);
+    return slot->request;
 }
 
 static const char *const outcome_words[] = {
@@ -309,19 +311,20 @@ static enum protocol_outcome recorder_read_response(const struct protocol_settin
     enum protocol_outcome outcome =
         world->dialect->protocol->read_response(settings, inner(state), read, input, out, id);
     bool appended = out->length > out_length;
+    bool is_late = request != NULL && (request->ended || request->key != read);
     connection->whose = outcome == PROTOCOL_WHOSE;
     world_trace(world, "connection %u: the framer reads %zu bytes: %s", connection->number,
                 length - input->length, outcome_words[outcome]);
     recorder_take(connection, length - input->length);
-    if (request != NULL && appended && request->ended)
+    if (appended && is_late)
         coverage_count(world->coverage, SITUATION_DISCARDED_ANSWER);
     if (request != NULL && appended && outcome == PROTOCOL_INTERIM)
         coverage_count(world->coverage, SITUATION_INTERIM_ANSWER);
-    if (request != NULL)
+    if (request != NULL && !is_late)
         request->heard_at = world->now;
-    if (request != NULL && !request->ended && appended && recorder_is_held(request))
+    if (request != NULL && !is_late && appended && recorder_is_held(request))
         coverage_count(world->coverage, SITUATION_HELD_ANSWER);
-    if (request != NULL && !request->ended)
+    if (request != NULL && !is_late)
         request->given_out += out->length - out_length;
     if (outcome == PROTOCOL_BROKEN) {
         connection->broke = true;

@@ -77,6 +77,7 @@ struct connection;
 /* A request from beginning to end. Owned by its client. */
 struct request {
     struct client *client;
+    const struct protocol_request *key; /* in the multiplexer, until it is given up */
     uint32_t number;
     enum request_kind kind;
     enum answer_kind answer_kind;

@@ -496,6 +496,34 @@ static void a_long_request_streams_alone(void **state)
     bench_stop(&bench);
 }
 
+static void stall_timeout_counts_from_the_reload_that_sets_it(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct mux_settings settings = usual;
+    char piece[121];
+    settings.stall_timeout = -1;
+    bench_start(&bench, settings);
+    memset(piece, 'l', 120);
+    piece[120] = '\0';
+    open_client(&bench, 0);
+    open_client(&bench, 1);
+    open_connection(&bench);
+    ask(&bench, 0, piece);
+    ask(&bench, 1, "b\n");
+    pass(&bench, 900);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
+    settings.protocol = &bench.protocol;
+    settings.stall_timeout = 50;
+    mux_reconfigure(bench.mux, &settings, bench.now);
+    pass(&bench, 49);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_STAYS);
+    pass(&bench, 1);
+    assert_int_equal(mux_client_closing(bench.clients[0]), MUX_CLOSE);
+    assert_int_equal(bench.last_reason, REASON_CLIENT_STALLED);
+    bench_stop(&bench);
+}
+
 static void a_request_that_goes_alone_has_nothing_beside_it(void **state)
 {
     (void)state;
@@ -1624,6 +1652,7 @@ int main(void)
         cmocka_unit_test(stray_bytes_cost_the_connection_only),
         cmocka_unit_test(limits_and_waits_end_in_errors),
         cmocka_unit_test(a_long_request_streams_alone),
+        cmocka_unit_test(stall_timeout_counts_from_the_reload_that_sets_it),
         cmocka_unit_test(a_request_that_goes_alone_has_nothing_beside_it),
         cmocka_unit_test(requests_without_answer_are_over_when_sent),
         cmocka_unit_test(a_client_that_ends_gets_its_answers),

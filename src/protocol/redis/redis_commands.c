@@ -92,7 +92,8 @@ const char *const redis_refusals[REDIS_FORBIDDEN + 1] = {
 
 static int redis_compare_names(const void *name, const void *element)
 {
-    return strcmp(name, *(const char *const *)element);
+    const char *word = name, *listed = *(const char *const *)element;
+    return *word != *listed ? (unsigned char)*word - (unsigned char)*listed : strcmp(word, listed);
 }
 
 enum redis_class redis_command_class(const char *name)

@@ -227,11 +227,12 @@ static void redis_look_at(struct redis_client *client, struct slice bytes)
     size_t limit = (is_of_word ? sizeof client->word : sizeof client->option) - 1;
     if (reading->way != REDIS_UNDECIDED)
         return;
-    for (size_t i = 0; i < bytes.length && *length < limit; i++) {
-        text[(*length)++] = (char)tolower((unsigned char)bytes.bytes[i]);
-        client->looked_at++;
-    }
+    size_t count = pass_available(&bytes, limit - *length);
+    for (size_t i = 0; i < count; i++)
+        text[*length + i] = (char)tolower((unsigned char)bytes.bytes[i]);
+    *length += count;
     text[*length] = '\0';
+    client->looked_at += count;
 }
 
 /* Whether the client may not ask for much yet. */
@@ -299,39 +300,17 @@ static enum protocol_outcome redis_read_digit(struct reader *reader, char c)
     return is_count ? redis_begin_array(reader) : redis_begin_argument(reader);
 }
 
-/* Reads one byte that is not part of an argument. Redis skips any two bytes behind one; here they have to be CRLF,
- * as other parsers want. */
-static enum protocol_outcome redis_read_byte(struct reader *reader)
+/* Redis skips any two bytes behind an argument; here they have to be CRLF, as other parsers want. */
+static enum protocol_outcome redis_read_argument_end(struct reader *reader, char c)
 {
     struct redis_reading *reading = reader->reading;
-    char c = reader->input->bytes[0];
-    if (reading->phase == REDIS_REQUEST_DOLLAR && c != '$') {
-        buffer_print(reader->answer, "-ERR Protocol error: expected '$', got '%c'\r\n",
-                     c > ' ' && c <= '~' ? c : ' ');
-        return PROTOCOL_BROKEN;
-    }
-    if ((reading->phase == REDIS_REQUEST_CR && c != '\r') ||
-        (reading->phase == REDIS_REQUEST_LF && c != '\n'))
+    bool is_cr = reading->phase == REDIS_REQUEST_CR;
+    if (c != (is_cr ? '\r' : '\n'))
         return redis_break_off(reader, "-ERR Protocol error: expected CRLF after an argument");
     slice_skip(reader->input, 1);
-    switch (reading->phase) {
-    case REDIS_REQUEST_START:
-        reading->phase = REDIS_REQUEST_COUNT;
-        return PROTOCOL_MORE;
-    case REDIS_REQUEST_DOLLAR:
-        reading->number = (struct redis_number){ 0 };
-        reading->phase = REDIS_REQUEST_LENGTH;
-        return PROTOCOL_MORE;
-    case REDIS_REQUEST_CR:
-        reading->phase = REDIS_REQUEST_LF;
-        return PROTOCOL_MORE;
-    case REDIS_REQUEST_LF:
-        reading->index++;
-        reading->phase = REDIS_REQUEST_DOLLAR;
-        return reading->index == reading->count ? redis_end_request(reader) : PROTOCOL_MORE;
-    default:
-        return redis_read_digit(reader, c);
-    }
+    reading->phase = is_cr ? REDIS_REQUEST_LF : REDIS_REQUEST_DOLLAR;
+    reading->index += !is_cr;
+    return !is_cr && reading->index == reading->count ? redis_end_request(reader) : PROTOCOL_MORE;
 }
 
 /* ---- Inline commands ----------------------------------------------------------------------------------- */
@@ -390,14 +369,39 @@ static enum protocol_outcome redis_read_inline(struct reader *reader)
     return redis_read_line(reader, line);
 }
 
+/* Most steps are one byte long: each asks for its phase once. */
 static enum protocol_outcome redis_read_request_step(struct reader *reader)
 {
     struct redis_reading *reading = reader->reading;
-    if (reading->phase == REDIS_REQUEST_START && reader->input->bytes[0] != '*')
-        reading->phase = REDIS_REQUEST_INLINE;
-    if (reading->phase == REDIS_REQUEST_INLINE)
+    char c = reader->input->bytes[0];
+    switch (reading->phase) {
+    case REDIS_REQUEST_START:
+        reading->phase = c == '*' ? REDIS_REQUEST_COUNT : REDIS_REQUEST_INLINE;
+        if (c != '*')
+            return redis_read_inline(reader);
+        break;
+    case REDIS_REQUEST_INLINE:
         return redis_read_inline(reader);
-    return reading->phase == REDIS_REQUEST_DATA ? redis_read_data(reader) : redis_read_byte(reader);
+    case REDIS_REQUEST_DOLLAR:
+        if (c != '$') {
+            buffer_print(reader->answer, "-ERR Protocol error: expected '$', got '%c'\r\n",
+                         c > ' ' && c <= '~' ? c : ' ');
+            return PROTOCOL_BROKEN;
+        }
+        reading->number = (struct redis_number){ 0 };
+        reading->phase = REDIS_REQUEST_LENGTH;
+        break;
+    case REDIS_REQUEST_DATA:
+        return redis_read_data(reader);
+    case REDIS_REQUEST_CR:
+    case REDIS_REQUEST_LF:
+        return redis_read_argument_end(reader, c);
+    default:
+        slice_skip(reader->input, 1);
+        return redis_read_digit(reader, c);
+    }
+    slice_skip(reader->input, 1);
+    return PROTOCOL_MORE;
 }
 
 static enum protocol_outcome redis_read_array(struct reader *reader)

@@ -115,7 +115,8 @@ static enum protocol_outcome redis_read_type(struct redis_connection *connection
 static enum protocol_outcome redis_read_length(struct redis_connection *connection, struct slice *input)
 {
     bool is_at_start = connection->number.digits == 0 && !connection->number.negative;
-    if (is_at_start && strchr("$*~%", connection->type) != NULL && redis_take_byte(input, '?')) {
+    if (input->bytes[0] == '?' && is_at_start && strchr("$*~%", connection->type) != NULL) {
+        slice_skip(input, 1);
         connection->begins_stream = true;
         connection->phase = REDIS_RESPONSE_CR;
         return PROTOCOL_MORE;
