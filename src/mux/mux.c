@@ -266,7 +266,7 @@ void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64
         if (client->incoming != NULL && !mux->takes_turns) /* it may be too long to be held now */
             request_progressed(client->incoming);
         rates_withdraw(client); /* there may be fewer tokens now */
-        if (could_stall) /* how long it has done so counts from now on */
+        if (could_stall)        /* how long it has done so counts from now on */
             client_begin_span(client);
         note_client(client);
     }
