@@ -1,5 +1,6 @@
 #include "target/health.h"
 
+#include "target/slot.h"
 #include "target/target.h"
 #include "target/target_state.h"
 
@@ -147,6 +148,7 @@ static void health_recover(struct target *target, int64_t now)
     char text[160];
     bool has_risen = ++health->good >= target->settings->check.rise;
     health->worked = now;
+    slot_answered(target, now);
     health->failed_checks = 0;
     if (has_risen && !health->is_proved)
         target_set_note_usable(target->set);

@@ -22,6 +22,7 @@ struct slot_account {
     int64_t resting_until; /* `reconnect_delay` runs; 0: it does not */
     int64_t
         settles_until; /* whoever connects before this may find that the last connection is not gone yet */
+    int64_t answered;  /* when the last good answer came; 0: never */
     void **all;
     char name[]; /* that of the listener */
 };
@@ -522,6 +523,22 @@ bool slot_settles(const struct target *target, int64_t now)
             return true;
     }
     return false;
+}
+
+void slot_answered(struct target *target, int64_t now)
+{
+    members_foreach(target, member) member->account->answered = now;
+}
+
+int64_t slot_last_answer(const struct target *target)
+{
+    int64_t answered = 0;
+    members_foreach(target, member)
+    {
+        if (member->account->answered > answered)
+            answered = member->account->answered;
+    }
+    return answered;
 }
 
 void slot_freed(struct target *target)

@@ -19,8 +19,10 @@ int64_t target_check_due(const struct target *target)
         return is_wanted ? check->deadline : 0;
     if (!is_wanted)
         return TARGET_NEVER;
-    int64_t answered =
-        health_is_proving(target) ? 0 : target->health.worked + settings_of(target)->interval * 1000;
+    /* While it is sick, its own answers have to come. */
+    int64_t last = target->health.is_sick ? 0 : slot_last_answer(target);
+    last = last > target->health.worked ? last : target->health.worked;
+    int64_t answered = health_is_proving(target) ? 0 : last + settings_of(target)->interval * 1000;
     return answered > check->due ? answered : check->due;
 }
 
@@ -134,7 +136,16 @@ static bool check_connect(struct target *target)
     return target->check.attempt != NULL;
 }
 
-/* Connections that leave no room for another one show that the target can be connected to. */
+/* There is no room for a check. Connections show that the target can be connected to, and answers through another listener
+ * that it works. */
+static bool check_is_needless(const struct target *target, int64_t now)
+{
+    int64_t last = slot_last_answer(target);
+    if (settings_of(target)->type == CHECK_CONNECT)
+        return target->connections > 0;
+    return last > target->health.worked && last + settings_of(target)->interval * 1000 > now;
+}
+
 static void check_begin(struct target *target, int64_t now)
 {
     struct target_check *check = &target->check;
@@ -147,7 +158,7 @@ static void check_begin(struct target *target, int64_t now)
     if (has_begun)
         return;
     check->is_owners = false;
-    if (only_connects && health_is_proving(target) && target->connections > 0)
+    if (health_is_proving(target) && check_is_needless(target, now))
         health_check_passed(target, now);
     check_end(target, settings_of(target)->interval, now);
 }

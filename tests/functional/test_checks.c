@@ -214,6 +214,36 @@ static void check_without_room_is_left_out(void **state)
     pair_stop(&pair);
 }
 
+/* Two listeners of shared modes and one of proxy mode, all checked: they take turns, and so do their checks. */
+static void one_slot_behind_three_listeners(void **state)
+{
+    unsigned admin = peer_free_port(), ports[3] = { peer_free_port(), peer_free_port(), peer_free_port() };
+    struct device *device = device_start(true, PRIMARY);
+    unsigned port = device_port(device);
+    struct proximux *proximux = proximux_start(
+        *state,
+        "admin: { listen = \"127.0.0.1:%u\"; };"
+        "defaults = { protocol = \"modbus\"; check = { type = \"protocol\"; interval = 100; }; };"
+        "listeners = ("
+        "{ name = \"a\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; targets = ( { address = "
+        "\"127.0.0.1:%u\"; slots = 1; } ); },"
+        "{ name = \"b\"; listen = \"127.0.0.1:%u\"; mode = \"funnel\"; targets = \"127.0.0.1:%u\"; },"
+        "{ name = \"c\"; listen = \"127.0.0.1:%u\"; targets = \"127.0.0.1:%u\"; } );",
+        admin, ports[0], port, ports[1], port, ports[2], port);
+    for (size_t round = 0; round < 3; round++)
+        for (size_t i = 0; i < 3; i++) {
+            int client = peer_connect("127.0.0.1", ports[i]);
+            assert_int_equal(ask(client), PRIMARY);
+            close(client);
+        }
+    test_wait_until(ready_status(admin, "a") == 200 && ready_status(admin, "b") == 200 &&
+                    ready_status(admin, "c") == 200);
+    assert_int_equal(device_most(device), 1);
+    assert_int_equal(proximux_log_count(proximux, "a check failed"), 0);
+    proximux_stop(proximux);
+    device_stop(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +253,7 @@ int main(void)
         fixture_test(device_with_one_slot_never_sees_two),
         fixture_test(target_without_weight_is_checked),
         fixture_test(check_without_room_is_left_out),
+        fixture_test(one_slot_behind_three_listeners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
