@@ -155,6 +155,8 @@ static const struct key listener_keys[] = {
     INTEGER_KEY("reconnect_delay", UNIT_MILLISECONDS, 0, KEY_TIME_MAX, "0",
                 "pause between the end of a target connection and the next attempt on its address",
                 LISTENER(reconnect_delay)),
+    INTEGER_KEY("slow_start", UNIT_MILLISECONDS, 0, KEY_TIME_MAX, "0",
+                "time in which the share of a target grows that has come back", LISTENER(slow_start)),
     LIMIT_KEY("fail_after", UNIT_NONE, 1, KEY_COUNT_MAX, "3", "failures in a row that make a target sick",
               .proxy_fallback = "-1", LISTENER(fail_after)),
     BOOLEAN_KEY("request_log", "false", "a line in the log for each exchange", LISTENER(request_log),

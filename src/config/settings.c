@@ -58,6 +58,7 @@ struct target_set_settings listener_settings_targets(const struct listener_setti
         .retry_min = settings->retry_min,
         .retry_max = settings->retry_max,
         .reconnect_delay = settings->reconnect_delay,
+        .slow_start = settings->slow_start,
         .protocol = &settings->protocol,
         .fail_after = settings->fail_after,
         .request_timeout = settings->request_timeout,

@@ -60,6 +60,7 @@ struct listener_settings {
     int64_t retry_min;
     int64_t retry_max;
     int64_t reconnect_delay;
+    int64_t slow_start;
     int64_t fail_after; /* failures that make a target sick; -1: none do */
     /* Those of the shared modes; proxy mode has no use for them. */
     int64_t client_idle_timeout;

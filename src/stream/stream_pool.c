@@ -60,12 +60,12 @@ static void connection_trust(struct pool_connection *connection, int64_t now)
     mux_connection_set_wary(connection->mux, connection->target->health.is_sick, now);
 }
 
-static void connection_mark_healthy(struct pool_connection *connection)
+static void connection_mark_healthy(struct pool_connection *connection, int64_t now)
 {
     if (connection->state != POOL_PROBATION)
         return;
     connection_enter(connection, POOL_HEALTHY);
-    target_succeed(connection->target);
+    target_succeed(connection->target, now);
 }
 
 void stream_pool_retire(struct pool_connection *connection, int64_t now)
@@ -109,7 +109,7 @@ static void connection_evaluate(struct pool_connection *connection, int64_t now)
         connection->target->state != TARGET_UP; /* a request without an answer is no success then */
     bool was_used = !mux_connection_was_useless(connection->mux) && !on_trial;
     if (connection->retired || (by_us ? connection->was_ready : was_used)) {
-        connection_mark_healthy(connection);
+        connection_mark_healthy(connection, now);
         return;
     }
     const char *explanation = mux_connection_explanation(connection->mux);
@@ -124,7 +124,7 @@ void stream_pool_found(struct pool_connection *connection, const struct mux_find
 {
     struct target *target = connection->target;
     if (finding->verdict == MUX_WORKS)
-        connection_mark_healthy(connection);
+        connection_mark_healthy(connection, now);
     if (finding->origin == POOL_CHECK_ORIGIN) /* the check says it */
         return;
     if (finding->verdict == MUX_WORKS) {
@@ -332,7 +332,7 @@ static struct pool_connection *pool_choose_any(struct stream_pool *pool, const s
         size_t count = pool_candidates(pool, snapshots, may_open, candidates);
         if (count == 0)
             break;
-        struct target *target = balance_pick(pool->targets, candidates, count, client);
+        struct target *target = balance_pick(pool->targets, candidates, count, client, now);
         chosen = snapshots[target->index].best;
         if (chosen != NULL)
             break;
@@ -545,7 +545,7 @@ void stream_pool_tick(struct stream_pool *pool, int64_t now)
     while ((timeout = timeout_list_expire(&pool->probation, now)) != NULL) {
         struct pool_connection *connection = list_entry(timeout, struct pool_connection, probation);
         if (connection_has_room(connection, now) || connection->was_ready)
-            connection_mark_healthy(connection);
+            connection_mark_healthy(connection, now);
         else /* its handshake still runs, or `connect_delay` */
             timeout_start(&pool->probation, timeout, now);
     }

@@ -3,26 +3,25 @@
 #include <math.h>
 #include <string.h>
 
+/* A target that has come back begins with so many thousandths of its share. */
+#define SHARE_AT_FIRST 100
+
+static int64_t balance_share(const struct target *target, int64_t now)
+{
+    int64_t slow_start = target->set->settings.slow_start * 1000;
+    int64_t passed = now - target->up_since;
+    int64_t thousandths = 1000;
+    if (target->up_since > 0 && passed < slow_start)
+        thousandths = SHARE_AT_FIRST + (1000 - SHARE_AT_FIRST) * passed / slow_start;
+    return target->settings->weight * thousandths;
+}
+
 static bool is_less_loaded(const struct target *a, const struct target *b)
 {
-    return a->load * b->settings->weight < b->load * a->settings->weight;
+    return a->load * b->share < b->load * a->share;
 }
 
-/* The least loaded one for its weight; ties go round, so that idle targets share the work. */
-static struct target *pick_least_connections(struct target_set *set, struct target *const *candidates,
-                                             size_t count)
-{
-    size_t start = set->next++ % count;
-    struct target *best = candidates[start];
-    for (size_t i = 1; i < count; i++) {
-        struct target *other = candidates[(start + i) % count];
-        if (is_less_loaded(other, best))
-            best = other;
-    }
-    return best;
-}
-
-/* Smooth weighted round robin: each turn every candidate earns its weight, the richest one pays for all.
+/* Smooth weighted round robin: each turn every candidate earns its share, the richest one pays for all.
  * Spreads 3:1 as A A B A, not as A A A B. */
 static struct target *pick_round_robin(struct target *const *candidates, size_t count)
 {
@@ -30,13 +29,29 @@ static struct target *pick_round_robin(struct target *const *candidates, size_t 
     int64_t total = 0;
     for (size_t i = 0; i < count; i++) {
         struct target *target = candidates[i];
-        target->credit += target->settings->weight;
-        total += target->settings->weight;
+        target->credit += target->share;
+        total += target->share;
         if (target->credit > best->credit)
             best = target;
     }
     best->credit -= total;
     return best;
+}
+
+/* The least loaded one for its share; equal ones, such as idle ones, take turns as their shares say. */
+static struct target *pick_least_connections(struct target *const *candidates, size_t count)
+{
+    struct target *least[SETTINGS_MAX_TARGETS];
+    size_t least_count = 1;
+    least[0] = candidates[0];
+    for (size_t i = 1; i < count; i++) {
+        if (is_less_loaded(least[0], candidates[i]))
+            continue;
+        if (is_less_loaded(candidates[i], least[0]))
+            least_count = 0;
+        least[least_count++] = candidates[i];
+    }
+    return pick_round_robin(least, least_count);
 }
 
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length)
@@ -75,7 +90,7 @@ static struct target *pick_source(struct target *const *candidates, size_t count
     for (size_t i = 0; i < count; i++) {
         uint64_t hash = hash_client(client, candidates[i]->settings->name);
         double fraction = ((double)(hash >> 11) + 0.5) / 9007199254740992.0; /* 2^53: inside (0, 1) */
-        double score = -(double)candidates[i]->settings->weight / log(fraction);
+        double score = -(double)candidates[i]->share / log(fraction);
         if (best == NULL || score > best_score) {
             best = candidates[i];
             best_score = score;
@@ -85,8 +100,10 @@ static struct target *pick_source(struct target *const *candidates, size_t count
 }
 
 struct target *balance_pick(struct target_set *set, struct target *const *candidates, size_t count,
-                            const struct address *client)
+                            const struct address *client, int64_t now)
 {
+    for (size_t i = 0; i < count; i++)
+        candidates[i]->share = balance_share(candidates[i], now);
     switch (set->settings.balance) {
     case BALANCE_ROUND_ROBIN:
         return pick_round_robin(candidates, count);
@@ -97,5 +114,5 @@ struct target *balance_pick(struct target_set *set, struct target *const *candid
     case BALANCE_LEAST_CONNECTIONS:
         break;
     }
-    return pick_least_connections(set, candidates, count);
+    return pick_least_connections(candidates, count);
 }

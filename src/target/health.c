@@ -164,6 +164,7 @@ static void health_recover(struct target *target, int64_t now)
     forget_failed(health->parts);
     if (!was_sick)
         return;
+    target->up_since = now;
     snprintf(text, sizeof text, "target %.100s is well: it has answered", target->settings->name);
     target->set->driver->told(target, false, text);
     target_set_note_usable(target->set);

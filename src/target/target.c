@@ -304,7 +304,7 @@ struct target *target_choose(struct target_set *set, const struct address *clien
             target_forget_slot(set->targets[i]);
     if (trial != NULL)
         return trial;
-    return with_room == 0 ? NULL : balance_pick(set, candidates, with_room, client);
+    return with_room == 0 ? NULL : balance_pick(set, candidates, with_room, client, now);
 }
 
 /* ---- Time ---- */

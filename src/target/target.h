@@ -54,6 +54,8 @@ struct target {
     enum target_state state;
     int64_t connections;                /* live ones and attempts that are running */
     int64_t load;                       /* what least_connections compares; set before each choice */
+    int64_t share;                      /* of the work, likewise: its weight by thousandths */
+    int64_t up_since;                   /* when it came back; 0: it has never failed */
     int64_t credit;                     /* for round robin */
     int64_t retry_delay;                /* milliseconds; of the next back-off */
     int64_t retry_at;                   /* DOWN: when the back-off has passed; microseconds */
@@ -143,7 +145,6 @@ struct target_set {
     struct target **targets; /* in the order of the settings */
     size_t count;
     struct list retired;
-    size_t next;                  /* where ties between targets are decided from */
     uint64_t jitter;              /* state of the random numbers for back-offs; not 0 */
     bool has_usable;              /* `usable` is to be called */
     bool waits_for_slots;         /* targets may do so */
@@ -219,7 +220,7 @@ bool target_set_has_up(const struct target_set *set);
 bool target_settles(const struct target *target, int64_t now);
 
 /* A kept connection has shown that the target works: it is up. */
-void target_succeed(struct target *target);
+void target_succeed(struct target *target, int64_t now);
 
 /* A kept connection turned out useless: counts as a failed attempt. `text` says why, for the log. */
 void target_fail(struct target *target, enum reason reason, const char *text, int64_t now);

@@ -31,7 +31,7 @@ void target_attempt_succeeded(struct target_attempt *attempt, int descriptor, in
     struct target *target = attempt->target;
     target->counters->opened++;
     if (!target->set->hooks->keeps_connections)
-        target_state_succeeded(target);
+        target_state_succeeded(target, now);
     else if (target->trial == attempt)
         target->trial = NULL;
     attempt->result(attempt->data, target, descriptor, now);
@@ -93,10 +93,10 @@ static bool target_is_evaluated(const struct target *target)
     return target->state == TARGET_UP || (target->state == TARGET_TRYING && target->trial == NULL);
 }
 
-void target_succeed(struct target *target)
+void target_succeed(struct target *target, int64_t now)
 {
     if (target_is_evaluated(target))
-        target_state_succeeded(target);
+        target_state_succeeded(target, now);
 }
 
 void target_fail(struct target *target, enum reason reason, const char *text, int64_t now)

@@ -45,6 +45,7 @@ struct target_set_settings {
     int64_t retry_min;
     int64_t retry_max;
     int64_t reconnect_delay;
+    int64_t slow_start;
     int64_t fail_after;                       /* failures that make a target sick; -1: none do */
     int64_t request_timeout;                  /* shared modes: to be told */
     const struct protocol_settings *protocol; /* for checks */

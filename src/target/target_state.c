@@ -73,12 +73,14 @@ void target_state_reconfigure(struct target *target, int64_t now)
     target->set->driver->wake(target->set);
 }
 
-void target_state_succeeded(struct target *target)
+void target_state_succeeded(struct target *target, int64_t now)
 {
-    if (target->state == TARGET_UP)
+    if (target->state == TARGET_UP) {
         target->retry_delay = target->set->settings.retry_min;
-    else if (target->state != TARGET_RETIRED)
+    } else if (target->state != TARGET_RETIRED) {
+        target->up_since = now;
         target_state_enter(target, TARGET_UP);
+    }
 }
 
 void target_state_note(struct target *target, enum reason reason, const char *text, int64_t now)

@@ -25,7 +25,7 @@ void target_state_note(struct target *target, enum reason reason, const char *te
 /* The target works, or does not: see target_succeed() and target_fail(). `attempt` is the one that failed; NULL:
  * a connection did. The failure of an attempt that began before the target went down counts for nothing, since
  * the next trial decides. */
-void target_state_succeeded(struct target *target);
+void target_state_succeeded(struct target *target, int64_t now);
 void target_state_failed(struct target *target, const struct target_attempt *attempt, enum reason reason,
                          const char *text, int64_t now);
 

@@ -13,7 +13,8 @@
 
 #include <cmocka.h>
 
-#define MAX 8
+#define MAX         8
+#define MILLISECOND 1000
 
 /* A set of targets over which no connection is ever made. */
 struct fixture {
@@ -105,6 +106,48 @@ static void round_robin_spreads_by_weight(void **state)
     for (uint32_t i = 0; i < 8; i++)
         order[i] = (char)('A' + choose(&f, i));
     assert_string_equal(order, "AABAAABA");
+}
+
+/* Of `count` clients, how many the first of two targets gets, so many milliseconds after it has come back. */
+static size_t count_of_first(struct fixture *fixture, int64_t passed, uint32_t count)
+{
+    size_t chosen = 0;
+    fixture->set.settings.slow_start = 1000;
+    fixture->targets[0].up_since = 5000 * MILLISECOND;
+    for (uint32_t i = 0; i < count; i++) {
+        struct address address = client_address(i);
+        const struct target *target = target_choose(&fixture->set, &address, (5000 + passed) * MILLISECOND);
+        chosen += target == &fixture->targets[0];
+    }
+    return chosen;
+}
+
+/* From a tenth: 100 to 1000, then 550 to 1000, then as much as the other one. */
+static void share_grows_after_failures(void **state)
+{
+    (void)state;
+    static const enum balance even[] = { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS };
+    struct fixture f;
+    for (size_t i = 0; i < 2; i++) {
+        fixture_make(&f, even[i], 2);
+        assert_int_equal(count_of_first(&f, 0, 110), 10);
+        assert_int_equal(count_of_first(&f, 500, 155), 55);
+        assert_int_equal(count_of_first(&f, 1000, 100), 50);
+        f.target_settings[0].weight = 3;
+        assert_in_range(count_of_first(&f, 0, 130), 29, 31);
+    }
+    fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 2);
+    f.targets[1].connections = 20;
+    f.targets[0].connections = 2;
+    assert_int_equal(count_of_first(&f, 0, 110), 10); /* equal for their shares */
+    f.targets[0].connections = 3;
+    assert_int_equal(count_of_first(&f, 0, 110), 0);
+    assert_int_equal(count_of_first(&f, 500, 110), 110);
+    fixture_make(&f, BALANCE_SOURCE, 2);
+    assert_in_range(count_of_first(&f, 0, 1100), 70, 130);
+    assert_in_range(count_of_first(&f, 500, 1550), 480, 620);
+    fixture_make(&f, BALANCE_FIRST, 2);
+    assert_int_equal(count_of_first(&f, 0, 100), 100);
 }
 
 static void first_fills_in_order(void **state)
@@ -208,8 +251,6 @@ static void weight_zero_takes_no_new_work(void **state)
 }
 
 /* ---- States ---- */
-
-#define MILLISECOND 1000
 
 /* One target of proxy mode, whose connections end as the test wants. */
 struct scene {
@@ -370,6 +411,7 @@ static void failing_target_is_probed_with_longer_and_longer_pauses(void **state)
     scene_wait(&scene, 300);
     target_attempt_succeeded(target->probe, 5, scene.now);
     assert_int_equal(target->state, TARGET_UP);
+    assert_int_equal(target->up_since, scene.now); /* for slow_start */
     assert_int_equal(target->connections, 0);
     assert_int_equal(scene.changes, 2);
     size_t usable = scene.usable;
@@ -744,6 +786,7 @@ int main(void)
         cmocka_unit_test(least_connections_evens_out),
         cmocka_unit_test(least_connections_shares_ties),
         cmocka_unit_test(round_robin_spreads_by_weight),
+        cmocka_unit_test(share_grows_after_failures),
         cmocka_unit_test(first_fills_in_order),
         cmocka_unit_test(source_is_consistent),
         cmocka_unit_test(source_respects_weight),

@@ -364,12 +364,12 @@ static void down_target_has_to_prove_itself_anew(void **state)
     target_fail(target, REASON_TARGET_REFUSED, "refused", f.now);
     tick(&f, 0);
     assert_int_equal(f.ended, 1);
-    target_succeed(target); /* nothing, as long as nobody has tried it */
+    target_succeed(target, f.now); /* nothing, as long as nobody has tried it */
     f.now = target_set_due(&f.set);
     f.tries = true;
     tick(&f, 0);
     connect_it(&f);
-    target_succeed(target);
+    target_succeed(target, f.now);
     assert_int_equal(target->state, TARGET_UP);
     tick(&f, 0);
     assert_int_equal(f.begun, 4);

@@ -188,7 +188,10 @@ void check_reloaded(struct generation *generation)
 
 void check_up(const struct target *target)
 {
+    const struct world *world = generation_of_set(target->set)->world;
     shadow_of(target)->short_lived = 0;
+    world_require(world, target->up_since == world->now, "%s comes up, and has its share at once",
+                  target->settings->name);
 }
 
 static uint64_t failures_of(const struct target *target)
@@ -553,6 +556,22 @@ static int64_t load_of(const struct target *target)
     return load;
 }
 
+static bool is_starting(const struct generation *generation, const struct target *target)
+{
+    return target->up_since != 0 &&
+           generation->world->now - target->up_since < generation->settings->slow_start * 1000;
+}
+
+/* Its share of the work: a tenth of its weight when it comes up, then growing. */
+static double share_of(const struct generation *generation, const struct target *target)
+{
+    double share = (double)target->settings->weight;
+    if (!is_starting(generation, target))
+        return share;
+    double passed = (double)(generation->world->now - target->up_since);
+    return share * (0.1 + 0.9 * passed / (1000.0 * (double)generation->settings->slow_start));
+}
+
 /* Of the targets that had a free connection, the right one was picked; nothing had to be connected for it. */
 static void check_balance(struct generation *generation, const struct client *client,
                           const struct target *picked)
@@ -560,11 +579,13 @@ static void check_balance(struct generation *generation, const struct client *cl
     const struct world *world = generation->world;
     size_t mask = 0;
     bool only_free = true; /* nothing could have been connected instead */
+    bool is_steady = true; /* shares do not grow */
     for (size_t i = 0; i < generation->set.count; i++) {
         const struct target *target = generation->set.targets[i];
         if (target->settings->weight == 0 || target->settings->backup != picked->settings->backup ||
             check_is_left_out(target))
             continue;
+        is_steady &= !is_starting(generation, target);
         if (free_connection(target) == NULL) {
             only_free &= !takes_work(target) || !has_slot(target);
             continue;
@@ -575,10 +596,11 @@ static void check_balance(struct generation *generation, const struct client *cl
         world_require(
             world,
             generation->settings->balance != BALANCE_LEAST_CONNECTIONS ||
-                load_of(picked) * target->settings->weight <= load_of(target) * picked->settings->weight,
+                (double)load_of(picked) * share_of(generation, target) <=
+                    (double)load_of(target) * share_of(generation, picked) * 1.02, /* for its rounding */
             "%s is picked, though %s has less to do", picked->settings->name, target->settings->name);
     }
-    if (generation->settings->balance != BALANCE_SOURCE || !only_free)
+    if (generation->settings->balance != BALANCE_SOURCE || !only_free || !is_steady)
         return;
     const struct target **source = &generation->sources[ntohl(client->address.v4.sin_addr.s_addr) % 8][mask];
     world_require(world, *source == NULL || *source == picked, "a client moves from %s to %s",

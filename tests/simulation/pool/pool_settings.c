@@ -80,6 +80,7 @@ static void choose_one(struct world *world, struct listener_settings *settings, 
         break;
     case 1:
         settings->balance = random_pick(random, balances);
+        settings->slow_start = world->seed % 2 == 0 ? 0 : (int64_t)(world->seed * 37 % 3000);
         break;
     case 2:
         settings->connect_timeout = random_chance(random, 5) ? -1 : random_pick(random, connect_timeouts);
@@ -219,14 +220,14 @@ void pool_settings_trace(const struct world *world, const struct listener_settin
         world,
         "%s, %s, connect_timeout %lld, retry %lld to %lld, warmup %d, queue_timeout %lld, delay %lld, "
         "ttl %lld, inactivity %lld, max_requests %lld, request_timeout %lld, async %d, down_timeout %lld, "
-        "reconnect_delay %lld, fail_after %lld",
+        "reconnect_delay %lld, fail_after %lld, slow_start %lld",
         settings->mode == MODE_FIFO ? "fifo" : "funnel", balances[settings->balance],
         (long long)settings->connect_timeout, (long long)settings->retry_min, (long long)settings->retry_max,
         settings->warmup, (long long)settings->queue_timeout, (long long)settings->connect_delay,
         (long long)settings->connection_ttl, (long long)settings->inactivity_timeout,
         (long long)settings->max_requests_per_connection, (long long)settings->request_timeout,
         settings->async, (long long)settings->down_timeout, (long long)settings->reconnect_delay,
-        (long long)settings->fail_after);
+        (long long)settings->fail_after, (long long)settings->slow_start);
     for (size_t i = 0; i < settings->target_count; i++)
         world_trace(world, "  %s: connections %lld, weight %lld%s", settings->targets[i].name,
                     (long long)settings->targets[i].connections, (long long)settings->targets[i].weight,
