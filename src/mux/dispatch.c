@@ -32,7 +32,10 @@ static bool dispatch_one(struct mux *mux, struct mux_client *client)
 /* It may not be sent to, which takes it out of the queue; another one may have stood aside behind it. */
 static void dispatch_pass_over(struct mux_client *client)
 {
-    queue_update(client);
+    if (client_is_eligible(client))
+        queue_stand_aside(client, true);
+    else
+        queue_update(client);
     if (client->connection != NULL)
         note_connection(client->connection);
 }
@@ -45,14 +48,12 @@ static void dispatch_all(struct mux *mux)
     list_init(&aside);
     mux->rate_due = INT64_MAX;
     while ((client = queue_first(mux)) != NULL) {
-        if (!client_is_eligible(client))
+        if (!client_is_eligible(client) || !rates_has_token(client))
             dispatch_pass_over(client);
         else if (client->door->is_apart && !dispatch_one(mux, client))
             queue_put_aside(client, &aside);
         else if (client->door->is_apart)
             continue;
-        else if (!rates_admit(client, true))
-            queue_update(client); /* it stands aside, for it is not what it was when it came in */
         else if (!rates_allow(client))
             break;
         else if (dispatch_one(mux, client))

@@ -407,6 +407,9 @@ void queue_update(struct mux_client *client);
 /* A connection may be found for the client's next request, and for no other one that could not be found before. */
 void queue_try(struct mux_client *client);
 
+/* There is no token for it; `first`: it comes before the others of its account. */
+void queue_stand_aside(struct mux_client *client, bool first);
+
 /* Lets those in that stand aside, as many as their account has tokens. */
 void queue_let_in(struct mux_account *account);
 

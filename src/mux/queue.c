@@ -74,8 +74,7 @@ static void queue_take_out(struct mux_client *client)
     rates_withdraw(client);
 }
 
-/* There is no token for it; `first`: it comes before the others of its account. */
-static void queue_stand_aside(struct mux_client *client, bool first)
+void queue_stand_aside(struct mux_client *client, bool first)
 {
     struct mux_line *line = &client->account->aside;
     uint64_t place = client_first_waiting(client)->place;
@@ -98,7 +97,7 @@ void queue_update(struct mux_client *client)
         queue_take_out(client);
     } else if (client->is_held) {
         return;
-    } else if (!rates_admit(client, false)) {
+    } else if (!rates_may_enter(client)) {
         queue_stand_aside(client, false);
     } else if (mux->settings.in_order) {
         if (heap_linked(&client->in_order) && client->in_order.key == first->place && !client->is_aside)
@@ -230,9 +229,13 @@ void queue_take_back(struct list *aside)
 void queue_release(struct mux_connection *connection)
 {
     for (size_t i = 0; i < MUX_PRIORITIES; i++) {
-        struct list_node *first = list_first(&connection->held[i]);
-        if (first != NULL)
-            queue_come_first(list_entry(first, struct mux_client, in_turn));
+        struct list_node *first;
+        while ((first = list_first(&connection->held[i])) != NULL) {
+            struct mux_client *client = list_entry(first, struct mux_client, in_turn);
+            queue_come_first(client);
+            if (!client->is_aside) /* else it leaves the room to the next one */
+                break;
+        }
     }
 }
 

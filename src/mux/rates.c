@@ -1,7 +1,8 @@
-/* What is over the rate of all waits in the queue, of which nobody is handed out without a token. Clients of a key stand in
- * the queue only as far as their account has tokens, so that they keep up nobody else; the others stand aside in the
- * account's own line, and are let in as tokens come. So the work for one request does not depend on how many wait, and
- * each token is used by who is there. A request that comes back unsent was charged already. */
+/* What is over the rate of all waits in the queue, of which nobody is handed out without a token. Clients of a key hold up
+ * nobody else: where clients take turns, so many of them stand in the queue as their account has tokens; where requests
+ * go in order, who comes to its head without a token leaves it. The others stand aside in a line of the account's, and are
+ * let in as tokens come. So the work for one request does not depend on how many wait. A request that comes back unsent
+ * was charged already. */
 #include "mux/rates.h"
 
 static int64_t account_tokens(struct mux_account *account)
@@ -43,12 +44,28 @@ void rates_leave(struct mux_client *client)
     heap_remove(&account->due);
 }
 
+bool rates_has_token(struct mux_client *client)
+{
+    return client->account == NULL || client_first_waiting(client)->was_charged ||
+           account_tokens(client->account) > 0;
+}
+
+bool rates_may_enter(struct mux_client *client)
+{
+    struct mux_account *account = client->account;
+    if (account == NULL || !client->mux->settings.in_order)
+        return account == NULL || rates_admit(client, false);
+    if (account->aside.order.first != NULL) /* an earlier one may have a token by now */
+        note_account(account);
+    return rates_has_token(client);
+}
+
 bool rates_admit(struct mux_client *client, bool first)
 {
     struct mux_account *account = client->account;
     if (account == NULL || client->is_admitted || client_first_waiting(client)->was_charged)
         return true;
-    bool is_behind = !first && (!list_empty(&account->aside.turns) || account->aside.order.first != NULL);
+    bool is_behind = !first && !list_empty(&account->aside.turns);
     if (is_behind || account_tokens(account) <= account->admitted)
         return false;
     account->admitted++;

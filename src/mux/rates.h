@@ -5,8 +5,8 @@
 
 #include "mux/mux_state.h"
 
-/* The rate that clients of one key share. Owned by the multiplexer's `accounts`. Of its clients, so many stand in the
- * queue as it has tokens; the others stand aside. */
+/* The rate that clients of one key share. Owned by the multiplexer's `accounts`. Some of
+ * its clients stand in the queue, the others stand aside. */
 struct mux_account {
     struct quota quota;
     struct mux *mux;
@@ -20,12 +20,18 @@ struct mux_account {
 bool rates_join(struct mux_client *client, struct slice key);
 void rates_leave(struct mux_client *client);
 
-/* Whether the client may stand in the queue: its account has a token for its next request, which is kept for it until
- * rates_withdraw(). `first`: it comes before those that stand aside. */
+/* Whether there is a token of its account for the client's next request. */
+bool rates_has_token(struct mux_client *client);
+
+/* Whether the client may stand in the queue. */
+bool rates_may_enter(struct mux_client *client);
+
+/* Keeps a token of its account, if there is one that is not kept for others, for the client until rates_withdraw().
+ * `first`: it comes before those that stand aside. */
 bool rates_admit(struct mux_client *client, bool first);
 void rates_withdraw(struct mux_client *client);
 
-/* Whether there is a token for the next request of the client, which is admitted; notes when there is one. */
+/* Whether there is a token of all for the next request of the client; notes when there is one. */
 bool rates_allow(struct mux_client *client);
 
 /* The request goes out. */

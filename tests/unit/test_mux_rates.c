@@ -303,6 +303,32 @@ static void what_comes_back_is_not_charged_again(void **state)
     bench_stop(&bench);
 }
 
+/* Where requests go in order, those of a key do, also when an earlier one can go only later. */
+static void order_is_kept_within_a_key(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, -1, 2, true);
+    open_client(&bench, "one");
+    open_client(&bench, "one");
+    bench.is_busy = true;
+    ask(&bench, 0, 2);
+    ask(&bench, 1, 2);
+    bench.is_busy = false;
+    settle(&bench);
+    expect_sent(&bench, "aa");
+    pass(&bench, SECOND / 2);
+    bench.is_busy = true;
+    ask(&bench, 0, 2);
+    bench.now += 5 * SECOND; /* nobody has looked meanwhile */
+    ask(&bench, 0, 1);
+    bench.is_busy = false;
+    settle(&bench);
+    pass(&bench, 5 * SECOND);
+    expect_sent(&bench, "aabbaaa");
+    bench_stop(&bench);
+}
+
 /* Whose turn it is may leave, and who stands behind it comes up. */
 static void tokens_are_not_lost(void **state)
 {
@@ -385,6 +411,7 @@ int main(void)
         cmocka_unit_test(each_key_has_its_rate),
         cmocka_unit_test(reason_is_what_it_waited_for),
         cmocka_unit_test(what_comes_back_is_not_charged_again),
+        cmocka_unit_test(order_is_kept_within_a_key),
         cmocka_unit_test(tokens_are_not_lost),
         cmocka_unit_test(other_rates_count_at_once),
         cmocka_unit_test(work_does_not_depend_on_who_waits),
