@@ -13,6 +13,12 @@ static bool client_is_stuck(const struct client *client)
     return client->reads_late || client->sends_late;
 }
 
+/* Whether what others of its key have sent may hold it back. */
+static bool client_is_limited(const struct client *client)
+{
+    return client->key != 0 && client->world->least.request_rate_each > 0;
+}
+
 /* ---- How a request may end ---- */
 
 /* How many bytes of `bytes` are all of `expected`; 0: so far so good; -1: they differ. */
@@ -125,6 +131,29 @@ static bool client_was_refused(const struct client *client)
     return false;
 }
 
+/* Whether, for all that is known, as many as the rate allows were handed out in the last second (of a key that is not 0).
+ * Those that were not sent then can't be told apart. */
+static bool rate_is_used(const struct world *world, size_t key, int64_t rate)
+{
+    int64_t count = 0;
+    if (rate <= 0 || world->connections_gone > 0)
+        return rate > 0;
+    for (size_t i = 0; i < world->client_count; i++) {
+        const struct client *client = &world->clients[i];
+        for (size_t j = 0; j < client->count && (key == 0 || client->key == key); j++) {
+            const struct request *request = &client->requests[j];
+            bool reached = request->connection != NULL && world->now - request->reached_at <= 1000000;
+            bool vanished = request->connection == NULL && request->ended &&
+                            request->reason != REASON_OVER_RATE && request->reason != REASON_QUEUE_TIMEOUT;
+            count += reached || vanished;
+        }
+    }
+    for (size_t i = world->first_connection; i < world->connection_count; i++)
+        if (world->connections[i]->state == CONNECTION_OPEN)
+            count += (int64_t)mux_connection_load(world->connections[i]->mux_connection);
+    return count >= rate;
+}
+
 static bool request_may_end_on(const struct request *request, const struct connection *connection,
                                enum reason reason)
 {
@@ -140,6 +169,12 @@ static bool request_may_end_on(const struct request *request, const struct conne
     case REASON_QUEUE_TIMEOUT:
         return request->connection == NULL &&
                milliseconds_passed(world, request_waits_since(request), world->least.queue_timeout);
+    case REASON_OVER_RATE:
+        return request->connection == NULL &&
+               milliseconds_passed(world, request_waits_since(request), world->least.queue_timeout) &&
+               (rate_is_used(world, 0, world->least.request_rate) ||
+                (request->client->key != 0 &&
+                 rate_is_used(world, request->client->key, world->least.request_rate_each)));
     case REASON_QUEUE_FULL:
         return world_has(world, FAULT_SHORT_QUEUE) &&
                (request->connection == NULL || client_was_refused(request->client));
@@ -242,7 +277,8 @@ static void check_gave_up(const struct request *request)
     struct world *world = client->world;
     bool is_next = request_is_for_target(request) && request->complete && request->connection == NULL &&
                    request->chosen == NULL && !request_is_behind(request) && mux_waiting(world->mux) == 1;
-    if (!is_next || !client->fin_given || client->failed || client->has_ended_last || client->drained)
+    if (!is_next || !client->fin_given || client->failed || client->has_ended_last || client->drained ||
+        client_is_limited(client))
         return;
     for (size_t i = world->first_connection; i < world->connection_count; i++)
         if (world->connections[i]->state == CONNECTION_OPEN)
@@ -532,6 +568,8 @@ void check_forget_turns(struct world *world)
 /* Whether a client certainly has had a request in the queue, and could be sent to, since before this step. */
 static bool client_waits_since(const struct client *client, unsigned long step)
 {
+    if (client_is_limited(client))
+        return false;
     for (size_t i = 0; client->state == CLIENT_HERE && i < client->count; i++) {
         const struct request *waiting = &client->requests[i];
         if (request_is_for_target(waiting) && waiting->connection == NULL && !waiting->ended &&
@@ -607,7 +645,8 @@ static void check_fifo(const struct connection *connection, const struct request
     for (size_t i = 0; i < world->client_count; i++) {
         const struct client *other = &world->clients[i];
         if (other == request->client || other->state != CLIENT_HERE ||
-            other->door->priority != request->client->door->priority)
+            other->door->priority != request->client->door->priority ||
+            (client_is_limited(other) && (other->key != request->client->key || world->doors_used > 1)))
             continue;
         for (size_t j = 0; j < other->count; j++) {
             const struct request *waiting = &other->requests[j];
@@ -625,6 +664,27 @@ static void check_fifo(const struct connection *connection, const struct request
             break;
         }
     }
+}
+
+/* Never more than a second's worth at once, and what has come since. */
+static void check_rate(const struct world *world, size_t count, int64_t rate, enum situation situation)
+{
+    double seconds = (double)(world->now - world->began) / 1e6;
+    if (rate <= 0)
+        return;
+    if (count > (size_t)rate)
+        coverage_count(world->coverage, situation);
+    world_require(world, (double)count <= (double)rate * (1 + seconds) + 0.001,
+                  "%zu requests in %.3f seconds, at %lld a second", count, seconds, (long long)rate);
+}
+
+static void check_rates(struct world *world, struct request *request)
+{
+    size_t key = request->client->key;
+    request->reached_at = world->now;
+    check_rate(world, ++world->reached, world->most.request_rate, SITUATION_RATE);
+    if (key != 0)
+        check_rate(world, ++world->reached_of[key], world->most.request_rate_each, SITUATION_KEY_RATE);
 }
 
 void check_request_begins(struct connection *connection, struct request *request)
@@ -648,6 +708,7 @@ void check_request_begins(struct connection *connection, struct request *request
         coverage_count(world->coverage, SITUATION_RESERVED);
     if (world->dialect->has_turns)
         return;
+    check_rates(world, request);
     check_earlier(connection, request);
     check_room(connection, request);
     check_fifo(connection, request);

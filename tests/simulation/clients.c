@@ -166,6 +166,12 @@ void client_look(struct client *client)
 
 /* ---- Acting ---- */
 
+void client_share(struct client *client)
+{
+    struct slice key = { (const char *)&client->key, client->key == 0 ? 0 : sizeof client->key };
+    world_require(client->world, mux_client_share(client->mux_client, key, client->world->now), "no memory");
+}
+
 static bool client_arrive(struct client *client)
 {
     struct world *world = client->world;
@@ -177,6 +183,8 @@ static bool client_arrive(struct client *client)
     struct mux_door *door = &world->doors[(client->number + world->seed) % world->doors_used];
     mux_client_set_door(client->mux_client, door);
     client->door = door;
+    client->key = (client->number + world->seed / 5) % KEYS;
+    client_share(client);
     client->state = CLIENT_HERE;
     client->first_since = world->now;
     world->coverage->clients++;

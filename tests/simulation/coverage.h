@@ -49,6 +49,8 @@
     X(FIFO_ORDER, "order of the fifo compared")                                                              \
     X(PRIORITY, "priorities compared")                                                                       \
     X(LOWER_PRIORITY, "turn of a lower priority while a higher one waited")                                  \
+    X(RATE, "went out later, for its rate")                                                                  \
+    X(KEY_RATE, "likewise, for the rate of its key")                                                         \
     X(TURN, "turn of raw answered")                                                                          \
     X(NEW_SETTINGS, "reload that changed settings")
 

@@ -81,6 +81,16 @@ static uint32_t choose_faults(struct random *random)
     }
 }
 
+/* Half of the runs have none. */
+static void choose_rates(struct world *world)
+{
+    static const int64_t rates[] = { -1, -1, -1, -1, -1, -1, 2, 30 };
+    static const int64_t rates_each[] = { -1, -1, -1, -1, -1, -1, 1, 8 };
+    uint64_t number = world->seed / 3 + world->steps;
+    world->settings.request_rate = rates[number % 8];
+    world->settings.request_rate_each = rates_each[number / 8 % 8];
+}
+
 static void choose_times(struct world *world)
 {
     struct mux_settings *settings = &world->settings;
@@ -158,6 +168,8 @@ static void widen_settings(struct world *world)
     least->request_timeout = sooner(least->request_timeout, settings->request_timeout);
     least->stall_timeout = sooner(least->stall_timeout, settings->stall_timeout);
     least->client_idle_timeout = sooner(least->client_idle_timeout, settings->client_idle_timeout);
+    least->request_rate = sooner(least->request_rate, settings->request_rate);
+    least->request_rate_each = sooner(least->request_rate_each, settings->request_rate_each);
     least->connect_delay = sooner(least->connect_delay, settings->connect_delay);
     least->request_gap = sooner(least->request_gap, settings->request_gap);
     most->buffer_limit = larger(most->buffer_limit, settings->buffer_limit);
@@ -166,6 +178,8 @@ static void widen_settings(struct world *world)
     most->depth = larger(most->depth, settings->depth);
     most->max_requests = later(most->max_requests, settings->max_requests);
     most->request_timeout = later(most->request_timeout, settings->request_timeout);
+    most->request_rate = later(most->request_rate, settings->request_rate);
+    most->request_rate_each = later(most->request_rate_each, settings->request_rate_each);
 }
 
 static void choose_settings(struct world *world)
@@ -182,6 +196,7 @@ static void choose_settings(struct world *world)
     choose_limits(world);
     choose_read_size(world);
     choose_times(world);
+    choose_rates(world);
     world->protocol_settings.head_limit = settings->buffer_limit;
     world->protocol_settings.max_message = settings->max_message;
     recorder_make(world);
@@ -320,6 +335,7 @@ static void world_reload(struct world *world)
     if (world_has(world, FAULT_NEW_SETTINGS) && random_chance(&world->random, 30)) {
         choose_limits(world);
         choose_times(world);
+        choose_rates(world);
         world->settings.response_gap = (int64_t)random_between(&world->random, 1, 30);
         world->settings.depth = world->protocol_settings.is_async && world->settings.request_gap == 0
                                     ? random_between(&world->random, 2, 12)
@@ -330,6 +346,9 @@ static void world_reload(struct world *world)
         coverage_count(world->coverage, SITUATION_NEW_SETTINGS);
     }
     mux_reconfigure(world->mux, &world->settings, world->now);
+    for (size_t i = 0; i < world->client_count; i++)
+        if (world->clients[i].mux_client != NULL)
+            client_share(&world->clients[i]);
     world_settle(world);
     check_world(world);
 }
@@ -417,6 +436,7 @@ void world_run(struct world *world)
     };
     random_seed(&world->random, world->seed);
     world->now = 1000000;
+    world->began = world->now;
     choose_settings(world);
     world_trace(world, "%s, faults %x", world->dialect->name, world->faults);
     clients_make(world);

@@ -21,6 +21,7 @@
 #define REQUESTS_MAX         24 /* of one client */
 #define DOORS                3
 #define INTERIMS_MAX         2
+#define KEYS                 3 /* 0: none */
 #define REQUEST_MAP_SLOTS    4096
 #define NOT_ANSWERING        SIZE_MAX
 
@@ -113,6 +114,7 @@ struct request {
 
     /* Seen at the target. */
     struct connection *connection;
+    int64_t reached_at;
     size_t sent;
     bool sent_whole;
     uint64_t id;
@@ -149,6 +151,7 @@ struct client {
     enum client_state state;
     int64_t arrives;
     const struct mux_door *door;
+    size_t key; /* with whose others it shares a rate; 0: it does not */
     struct mux_client *mux_client;
 
     struct request requests[REQUESTS_MAX];
@@ -337,6 +340,9 @@ struct world {
     unsigned turns[MUX_PRIORITIES];  /* fifo: requests that went out since a lower priority passed this one */
     unsigned behind[MUX_PRIORITIES]; /* fifo: of higher ones, in a row, while one of this priority waited */
     unsigned long begun_step;        /* when a request reached a target last */
+    int64_t began;                   /* the time */
+    size_t reached;                  /* requests that a target got a byte of */
+    size_t reached_of[KEYS];         /* of the clients of a key */
     struct request_slot map[REQUEST_MAP_SLOTS];
 };
 
@@ -366,6 +372,9 @@ void world_fail(const struct world *world, const char *format, ...)
     } while (0)
 
 void world_trace(const struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The client shares a rate with those of its key, if there is one. */
+void client_share(struct client *client);
 
 /* After each call into the multiplexer: what changed is looked at, what is over is closed. */
 void world_settle(struct world *world);

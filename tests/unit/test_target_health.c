@@ -157,7 +157,7 @@ static void good_answer_begins_anew(void **state)
     falter(&f, 1, 7);
     falter(&f, 1, 7);
     assert_true(falter(&f, 1, 7));
-    answer(&f, 1, 7); /* one ends the sickness, too */
+    answer(&f, 1, 7);                               /* one ends the sickness, too */
     assert_int_equal(f.targets[0].up_since, f.now); /* for slow_start */
     assert_int_equal(f.notices, 1);
     assert_string_equal(f.text, "target 192.0.2.1:502 is well: it has answered");
