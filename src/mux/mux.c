@@ -230,7 +230,9 @@ void mux_set_down(struct mux *mux, bool is_down, int64_t now)
     if (is_down == mux->is_down)
         return;
     mux->now = now;
-    queue_set_down(mux, is_down);
+    mux->is_down = is_down;
+    mux->down_since = now;
+    list_foreach(&mux->waiters, node) note_client(list_entry(node, struct mux_client, waiter));
     mux_run_effects(mux);
 }
 

@@ -273,8 +273,6 @@ void connection_ready(struct mux_connection *connection)
         connection->ttl.since = mux->now;          /* remembered also if there is no limit now */
         timeout_start(&mux->timers[TIMER_TTL], &connection->ttl, mux->now);
     }
-    if (mux->is_down && !connection->is_retiring)
-        queue_set_down(mux, false);
     connection_enter(connection, CONNECTION_READY);
 }
 

@@ -245,7 +245,8 @@ void mux_connection_bytes(struct mux_connection *connection, const char *bytes, 
 void mux_connection_end(struct mux_connection *connection, int64_t now)
 {
     struct mux *mux = connection_enter_call(connection, now);
-    connection->target_left = true;
+    if (connection->has_spoken) /* else it refuses, perhaps because it has no room yet */
+        connection->target_left = true;
     response_end(connection);
     note_failure(connection, REASON_TARGET_CLOSED, "");
     mux_run_effects(mux);

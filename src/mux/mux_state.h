@@ -437,9 +437,6 @@ size_t queue_count_next(const struct mux_client *client, size_t connections);
 /* See mux_door_set_priority(). */
 void queue_set_priority(struct mux *mux, struct mux_door *door, unsigned priority);
 
-/* No target can be used from now on, or one can: see mux_set_down(). */
-void queue_set_down(struct mux *mux, bool is_down);
-
 /* ---- exchange.c ---- */
 
 /* A new exchange at the end of the client's list, READING. NULL when memory is short. */

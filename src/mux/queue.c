@@ -288,10 +288,3 @@ void queue_set_priority(struct mux *mux, struct mux_door *door, unsigned priorit
             queue_update(client);
     }
 }
-
-void queue_set_down(struct mux *mux, bool is_down)
-{
-    mux->is_down = is_down;
-    mux->down_since = mux->now;
-    list_foreach(&mux->waiters, node) note_client(list_entry(node, struct mux_client, waiter));
-}

@@ -154,9 +154,14 @@ static void pipe_queue_timed_out(struct timer *, struct timeout *timeout)
     pipe_turn_away(list_entry(timeout, struct pipe_session, queue_timeout), REASON_QUEUE_TIMEOUT);
 }
 
+/* Another attempt on a target that is down is no reason to wait on. */
 static void pipe_down_timed_out(struct timer *, struct timeout *timeout)
 {
-    pipe_turn_away(list_entry(timeout, struct pipe_session, down), REASON_TARGET_DOWN);
+    struct pipe_session *session = list_entry(timeout, struct pipe_session, down);
+    if (session->attempt != NULL && session->attempt->target->state == TARGET_TRYING)
+        pipe_session_end(session, REASON_TARGET_DOWN);
+    else
+        pipe_turn_away(session, REASON_TARGET_DOWN);
 }
 
 static void pipe_inactive(struct timer *timer, struct timeout *timeout)

@@ -39,6 +39,8 @@ void pipe_session_watch_down(struct pipe_session *session)
 {
     const struct pipe_service *service = session->service;
     int64_t since = session->accepted > service->down_since ? session->accepted : service->down_since;
+    if (!service->is_down && session->overdue == REASON_TARGET_DOWN)
+        session->overdue = REASON_NONE;
     if (!service->is_down || session->state == PIPE_PIPING)
         timeout_stop(&session->down);
     else

@@ -108,6 +108,10 @@ static void connection_evaluate(struct pool_connection *connection, int64_t now)
     bool on_trial =
         connection->target->state != TARGET_UP; /* a request without an answer is no success then */
     bool was_used = !mux_connection_was_useless(connection->mux) && !on_trial;
+    if (reason_class(reason) == REASON_CLASS_CLIENT) { /* no client can keep a target down */
+        target_leave_undecided(connection->target, now);
+        return;
+    }
     if (connection->retired || (by_us ? connection->was_ready : was_used)) {
         connection_mark_healthy(connection, now);
         return;
@@ -116,7 +120,7 @@ static void connection_evaluate(struct pool_connection *connection, int64_t now)
     if (by_us)
         explanation = "the connection was to be replaced before it could take a request";
     else if (explanation[0] == '\0')
-        explanation = reason_name(reason);
+        explanation = reason_phrase(reason);
     target_fail(connection->target, reason, explanation, now);
 }
 
@@ -485,10 +489,12 @@ static void pool_warm(struct stream_pool *pool, int64_t now)
 void stream_pool_start(struct stream_pool *pool, int64_t now)
 {
     pool->is_warming = true;
+    stream_pool_touch(pool); /* there may be no target that takes work */
     pool_warm(pool, now);
 }
 
-/* Whether no target can be used, because each is down. One that is to be tried again is still down. */
+/* Whether no target can be used, because each is down. One that is tried is still down
+ * until its connection has proved to be of use: else a device that closes each one would keep clients waiting. */
 static bool pool_is_down(struct stream_pool *pool)
 {
     if (target_set_has_up(pool->targets))
@@ -496,7 +502,8 @@ static bool pool_is_down(struct stream_pool *pool)
     list_foreach(&pool->connections, node)
     {
         const struct pool_connection *connection = stream_pool_connection(node);
-        if (connection->was_ready && !connection->retired && !mux_connection_is_over(connection->mux))
+        if (connection->state == POOL_HEALTHY && !connection->retired && connection->mux != NULL &&
+            !mux_connection_is_over(connection->mux))
             return false;
     }
     return true;
@@ -542,6 +549,7 @@ void stream_pool_tick(struct stream_pool *pool, int64_t now)
     struct timeout *timeout;
     if (now >= pool->turn_due)
         pool_release(pool, now);
+    bool has_expired = timeout_list_due(&pool->probation) <= now;
     while ((timeout = timeout_list_expire(&pool->probation, now)) != NULL) {
         struct pool_connection *connection = list_entry(timeout, struct pool_connection, probation);
         if (connection_has_room(connection, now) || connection->was_ready)
@@ -549,4 +557,6 @@ void stream_pool_tick(struct stream_pool *pool, int64_t now)
         else /* its handshake still runs, or `connect_delay` */
             timeout_start(&pool->probation, timeout, now);
     }
+    if (has_expired) /* what waits must not end in this very moment */
+        mux_set_down(pool->mux, pool_is_down(pool), now);
 }

@@ -209,6 +209,17 @@ static bool member_is_full_elsewhere(const struct slot_member *member)
     return false;
 }
 
+/* Whether it is full in another account, where it has not asked yet: it waited for this one so far. */
+static bool member_has_to_ask(const struct slot_member *member)
+{
+    members_foreach(member->target, other)
+    {
+        if (other != member && !other->has_asked && member_is_full(other, member->target->slot_limit))
+            return true;
+    }
+    return false;
+}
+
 /* Who waits and comes first sees whether it is its turn, but for those of the set that tells it. */
 static void account_tell(const struct slot_account *account, const struct target_set *telling)
 {
@@ -218,9 +229,14 @@ static void account_tell(const struct slot_account *account, const struct target
     list_foreach(&account->waiting, node)
     {
         const struct slot_member *member = member_waiting(node);
-        if ((first == NULL || member->target->connections < first->connections) &&
-            !member_is_full(member, member->target->slot_limit) && !member_is_full_elsewhere(member))
+        if (member_is_full(member, member->target->slot_limit))
+            continue;
+        if (member_is_full_elsewhere(member)) {
+            if (member_has_to_ask(member) && member->target->set != telling)
+                target_set_note_usable(member->target->set);
+        } else if (first == NULL || member->target->connections < first->connections) {
             first = member->target;
+        }
     }
     if (first != NULL && first->set != telling)
         target_set_note_usable(first->set);

@@ -222,6 +222,9 @@ bool target_settles(const struct target *target, int64_t now);
 /* A kept connection has shown that the target works: it is up. */
 void target_succeed(struct target *target, int64_t now);
 
+/* A kept connection has ended by a client's doing, which says nothing of the target: a trial is made again. */
+void target_leave_undecided(struct target *target, int64_t now);
+
 /* A kept connection turned out useless: counts as a failed attempt. `text` says why, for the log. */
 void target_fail(struct target *target, enum reason reason, const char *text, int64_t now);
 

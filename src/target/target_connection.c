@@ -99,6 +99,12 @@ void target_succeed(struct target *target, int64_t now)
         target_state_succeeded(target, now);
 }
 
+void target_leave_undecided(struct target *target, int64_t now)
+{
+    if (target->state == TARGET_TRYING && target_is_evaluated(target))
+        target_state_wait(target, now, now + target_state_back_off(target));
+}
+
 void target_fail(struct target *target, enum reason reason, const char *text, int64_t now)
 {
     if (target->counters != NULL) /* memory may have been short for those too */

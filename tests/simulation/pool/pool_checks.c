@@ -536,7 +536,9 @@ static void check_chosen(struct generation *generation, const struct connection 
     list_foreach(&world->connections, node)
     {
         const struct connection *other = list_entry(node, struct connection, node);
-        bool is_apart = check_is_left_out(other->pooled.target) && other->pooled.is_for_trial;
+        bool is_idle = other->pooled.retired && other->pooled.mux != NULL &&
+                       mux_connection_load(other->pooled.mux) == 0; /* it goes, and has nothing to do */
+        bool is_apart = is_idle || other->pooled.is_for_trial;
         world_require(world, other->generation != generation || is_apart || other->number >= chosen->number,
                       "connection %u is used while connection %u is there", chosen->number, other->number);
     }
@@ -664,7 +666,7 @@ void check_connection_ended(const struct connection *connection)
 {
     struct world *world = connection->generation->world;
     size_t address = pool_settings_address(connection->pooled.target->settings);
-    bool left = connection->closed_by_server && !connection->was_reset;
+    bool left = connection->closed_by_server && !connection->was_reset && connection->has_answered;
     int64_t rest = world->now + connection->pooled.target->set->settings.reconnect_delay * 1000;
     if (rest > world->rest_until[address])
         world->rest_until[address] = rest;
@@ -690,7 +692,7 @@ bool check_is_down(const struct generation *generation)
     list_foreach(&generation->world->connections, node)
     {
         const struct connection *connection = list_entry(node, struct connection, node);
-        if (connection->generation == generation && connection->pooled.was_ready &&
+        if (connection->generation == generation && connection->pooled.state == POOL_HEALTHY &&
             !connection->pooled.retired && connection->pooled.mux != NULL &&
             !mux_connection_is_over(connection->pooled.mux))
             return false;
@@ -702,6 +704,19 @@ int64_t check_down_since(const struct request *request)
 {
     const struct generation *generation = request->client->generation;
     return request->asked > generation->down_since ? request->asked : generation->down_since;
+}
+
+/* Whether a connection has been given requests, which do not wait any more though no server may have taken them. */
+static bool has_given(const struct generation *generation)
+{
+    list_foreach(&generation->world->connections, node)
+    {
+        const struct connection *connection = list_entry(node, struct connection, node);
+        if (connection->generation == generation && connection->pooled.mux != NULL &&
+            mux_connection_load(connection->pooled.mux) > 0)
+            return true;
+    }
+    return false;
 }
 
 /* While no target can be used, nothing waits longer than it has to; what waits is known for long. */
@@ -720,6 +735,9 @@ static void check_waiting(struct generation *generation)
     if (is_held || generation->is_held) /* time stands, or has just stood, still */
         generation->down_changed = world->now;
     generation->is_held = is_held;
+    bool may_be_given = generation->has_given; /* what comes back ends with the next step */
+    generation->has_given = has_given(generation);
+    may_be_given = may_be_given || generation->has_given;
     generation->is_down = is_down;
     generation->is_wanted = is_wanted;
     for (size_t i = 0; i < world->request_count && is_down && timeout >= 0; i++) {
@@ -728,7 +746,8 @@ static void check_waiting(struct generation *generation)
             continue;
         int64_t since = check_down_since(request);
         request->was_down = request->was_down || world->now >= since + generation->down_least * 1000;
-        if (request->client->requests[request->client->ended] != i) /* its error may wait for its turn */
+        if (may_be_given ||
+            request->client->requests[request->client->ended] != i) /* its error may wait for its turn */
             continue;
         if (since < generation->down_changed)
             since = generation->down_changed;

@@ -343,6 +343,7 @@ static bool server_answer(struct connection *connection)
             connection->waiting_count * sizeof connection->waiting[0]);
     memmove(connection->due, connection->due + 1, connection->waiting_count * sizeof connection->due[0]);
     world_trace(world, "connection %u answers request %u", connection->number, number);
+    connection->has_answered = true;
     mux_connection_bytes(connection->pooled.mux, answer, sizeof answer, world->now);
     return true;
 }

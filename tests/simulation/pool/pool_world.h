@@ -121,6 +121,7 @@ struct connection {
     int64_t connect_delay; /* likewise */
     bool closed_by_server;
     bool was_reset;      /* likewise */
+    bool has_answered;   /* a byte of an answer has come */
     struct buffer input; /* of a request */
     size_t waiting[64];  /* requests to be answered */
     int64_t due[64];
@@ -175,6 +176,7 @@ struct generation {
     int64_t down_since;
     bool is_held;         /* time stood still after the last step */
     int64_t down_changed; /* when `down_timeout` has changed */
+    bool has_given;       /* requests were on connections after the last step */
     int64_t down_least;   /* the least that it was since the targets are down */
     bool is_wanted;       /* something waited after the last step, since `wanted_since` */
     int64_t wanted_since;
