@@ -212,8 +212,9 @@ bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_
         return false;
     connection->pool = pool;
     connection->target = target;
-    connection->is_for_trial =
-        health_is_left_out(target) || pool_is_replaced(pool, target, pool_first_up(pool));
+    connection->is_for_trial = health_is_left_out(target);
+    connection->is_for_check = target->check.is_owners && target->check.is_running &&
+                               pool_is_replaced(pool, target, pool_first_up(pool));
     pool->attempts++;
     list_append(&pool->connections, &connection->node);
     connection->attempt = target_connect(target, connection_attempted, connection);
@@ -354,8 +355,7 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
         const struct target *target = connection->target;
         bool is_left_out = health_is_left_out(target);
         bool may_be_used = !is_left_out && target->settings->weight > 0; /* else it is about to go */
-        if (connection->mux == NULL ||
-            (connection->is_for_trial && (is_left_out || pool_is_replaced(pool, target, first))))
+        if (connection->mux == NULL || (is_left_out && connection->is_for_trial) || connection->is_for_check)
             continue;
         return may_be_used && connection_has_room(connection, now) ? connection : NULL;
     }
@@ -519,8 +519,10 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
         struct pool_connection *connection = stream_pool_connection(node);
         const struct target *target = connection->target;
         bool is_left_out = health_is_left_out(target) && !connection->is_for_trial;
-        bool is_checked = connection->is_for_trial && target->check.is_owners && target->check.is_running;
-        if (connection->is_extra || (!is_checked && (is_left_out || pool_is_replaced(pool, target, first))))
+        bool is_replaced = pool_is_replaced(pool, target, first);
+        connection->is_for_check = connection->is_for_check && is_replaced;
+        bool is_checked = connection->is_for_check && target->check.is_running;
+        if (connection->is_extra || is_left_out || (is_replaced && !is_checked))
             stream_pool_retire(connection, now);
         else if (connection->mux != NULL)
             connection_trust(connection, now);
