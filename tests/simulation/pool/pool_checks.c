@@ -228,7 +228,7 @@ static void shadow_follow(struct generation *generation, const struct target *ta
             shadow->delay = 2 * shadow->delay > settings->retry_max ? settings->retry_max : 2 * shadow->delay;
     }
     int64_t soon = shadow->down + WANTED_BACK_OFF;
-    shadow->is_trial_early = shadow->is_trial_early || mux_waiting(generation->mux) > 0;
+    shadow->is_trial_early = shadow->is_trial_early || mux_has_waiting(generation->mux);
     world_require(world,
                   target->state != TARGET_DOWN || !shadow->is_free || !generation->is_wanted ||
                       world->now <= soon || world->now <= generation->wanted_since ||
@@ -297,6 +297,8 @@ void check_found(struct generation *generation, const struct mux_finding *findin
     from = ntohl((uint32_t)from) & 0xff;
     world_require(world, finding->verdict != MUX_FAILED || connection->requests > 0,
                   "%s fails without a request", target->settings->name);
+    if (world->has_checks) /* which have to do with who is sick */
+        return;
     shadow->asked[from] = world->now;
     shadow->asked_parts[finding->part] = world->now;
     if (finding->verdict == MUX_WORKS) {
@@ -425,7 +427,7 @@ void check_connect(struct target *target)
     else
         world_require(world,
                       world->now >= shadow_of(target)->earliest ||
-                          ((shadow_of(target)->is_trial_early || mux_waiting(generation->mux) > 0) &&
+                          ((shadow_of(target)->is_trial_early || mux_has_waiting(generation->mux)) &&
                            world->now >= shadow_of(target)->down + WANTED_BACK_OFF),
                       "generation %u: %s is tried again too soon: after %lld us, not %lld",
                       generation->number, name, (long long)(world->now - shadow_of(target)->down),

@@ -25,10 +25,16 @@
 #define PARTS             2 /* of a target, that requests are for */
 #define MINUTE            60000000
 #define MESSAGE_SIZE      8
-#define SETTLE_PAUSE      50        /* milliseconds that a connection waits which may come too early */
-#define SETTLE_SPAN       1000000   /* microseconds after the end of the last one for which that holds */
-#define WANTED_BACK_OFF   1000000   /* microseconds after which a target is tried if something waits */
-#define KERNEL_GIVES_UP   127000000 /* microseconds after which a SYN without an answer fails by itself */
+
+/* What a check asks; requests have smaller numbers. */
+#define CHECK_MESSAGE                                                                                        \
+    "\xff\xff\xff\xff"                                                                                       \
+    "aaaQ"
+#define CHECK_NUMBER    UINT32_MAX
+#define SETTLE_PAUSE    50        /* milliseconds that a connection waits which may come too early */
+#define SETTLE_SPAN     1000000   /* microseconds after the end of the last one for which that holds */
+#define WANTED_BACK_OFF 1000000   /* microseconds after which a target is tried if something waits */
+#define KERNEL_GIVES_UP 127000000 /* microseconds after which a SYN without an answer fails by itself */
 
 #define PORT      502
 #define LISTENERS 3
@@ -199,6 +205,7 @@ struct world {
     unsigned long steps;
     bool calm;
     size_t listeners;
+    bool has_checks;    /* of the one target that each listener has then */
     int64_t slots_each; /* of each server, for all listeners; -1: as many as they like */
     struct server servers[SERVERS];
     struct name names[NAMES];
@@ -218,6 +225,7 @@ struct world {
     size_t settings_count;
     size_t connects; /* attempts started so far */
     unsigned long answered;
+    unsigned long checks; /* that have reached a server */
 };
 
 /* ---- pool_world.c ---- */
