@@ -488,10 +488,11 @@ void stream_pool_start(struct stream_pool *pool, int64_t now)
     pool_warm(pool, now);
 }
 
-/* Whether no target can be used, because each is down. One that is to be tried again is still down. */
+/* Whether no target can be used, because each is down. One that is to be tried again is still down, but for one that
+ * waits for a slot of which others make use. */
 static bool pool_is_down(struct stream_pool *pool)
 {
-    if (target_set_has_up(pool->targets))
+    if (!target_set_is_down(pool->targets))
         return false;
     list_foreach(&pool->connections, node)
     {

@@ -682,12 +682,49 @@ void check_connection_ended(const struct connection *connection)
         shadow_of(pooled->target)->short_lived = generation->world->now + SHORTEST(connection->retry_min);
 }
 
+/* Whether all slots of a server are taken, some for a target of this address that is up, or was. */
+static bool is_taken(const struct target *target)
+{
+    struct world *world = generation_of_set(target->set)->world;
+    struct list *const lists[] = { &world->attempts, &world->connections };
+    bool answers = false;
+    int64_t count = 0;
+    for (size_t i = 0; i < 2; i++)
+        list_foreach(lists[i], node)
+        {
+            const struct target *other = i == 0 ? list_entry(node, struct attempt, node)->target
+                                                : list_entry(node, struct connection, node)->pooled.target;
+            if (pool_settings_address(other->settings) != pool_settings_address(target->settings))
+                continue;
+            answers = answers || other->state == TARGET_UP || target_is_retired(other);
+            count++;
+        }
+    return answers && world->slots_each >= 0 && count >= world->slots_each;
+}
+
+/* Whether a target that is not up has no slot to be tried with while another one answers by it, or gets its slot. What
+ * counts at the addresses of names is not counted here. */
+static bool is_busy(const struct target *target)
+{
+    const struct world *world = generation_of_set(target->set)->world;
+    bool is_busy = slot_is_busy(target);
+    if (target->state == TARGET_UP || target->settings->weight == 0)
+        return false;
+    world_require(world, is_busy || !is_taken(target), "%s is said to be down, but is busy",
+                  target->settings->name);
+    world_require(world, !is_busy || world->slots_each >= 0, "%s is said to be busy, but is down",
+                  target->settings->name);
+    world_require(world, !target->has_turn || target->state == TARGET_RETRY || target->state == TARGET_TRYING,
+                  "%s is not tried, though it has its turn", target->settings->name);
+    return is_busy;
+}
+
 /* ---- After each step ---- */
 
 bool check_is_down(const struct generation *generation)
 {
     for (size_t i = 0; i < generation->set.count; i++)
-        if (takes_work(generation->set.targets[i]))
+        if (takes_work(generation->set.targets[i]) || is_busy(generation->set.targets[i]))
             return false;
     list_foreach(&generation->world->connections, node)
     {
