@@ -366,7 +366,8 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
 
 /* The connection by which this request is to try a sick target, if it has nothing to do. If there is none, one is opened
  * for a later request. */
-static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struct target *target, int64_t now)
+static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struct target *target,
+                                                 uint64_t client, int64_t now)
 {
     struct pool_connection *chosen = NULL;
     bool is_there = false;
@@ -382,22 +383,23 @@ static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struc
             chosen = connection;
     }
     if (chosen != NULL)
-        health_try(target, now);
+        health_try(target, client, now);
     else if (!is_there && pool_may_open(pool, target))
         pool_open(pool, target, now);
     return chosen;
 }
 
 /* Likewise, for all targets: of those that would get work if they were well. */
-static struct pool_connection *pool_choose_trials(struct stream_pool *pool, const struct address *client,
+static struct pool_connection *pool_choose_trials(struct stream_pool *pool, const struct address *address,
                                                   int64_t now)
 {
+    uint64_t client = health_client(address);
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
         if (!health_is_left_out(target) || pool_is_replaced(pool, target, pool_first_up(pool)) ||
-            !health_may_try(target, health_client(client), now))
+            !health_may_try(target, client, now))
             continue;
-        struct pool_connection *chosen = pool_choose_trial(pool, target, now);
+        struct pool_connection *chosen = pool_choose_trial(pool, target, client, now);
         if (chosen != NULL)
             return chosen;
     }

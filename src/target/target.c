@@ -267,15 +267,16 @@ static bool target_set_has_regular(const struct target_set *set)
 }
 
 /* A sick target that this client is to try: one that would have its turn if it were well. */
-static struct target *target_choose_trial(struct target_set *set, const struct address *client, int64_t now)
+static struct target *target_choose_trial(struct target_set *set, const struct address *address, int64_t now)
 {
+    uint64_t client = health_client(address);
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         if (!health_is_left_out(target) || target->settings->weight == 0 ||
             (target->settings->backup && target_set_has_regular(set)) ||
-            !health_may_try(target, health_client(client), now) || !target_has_room(target))
+            !health_may_try(target, client, now) || !target_has_room(target))
             continue;
-        health_try(target, now);
+        health_try(target, client, now);
         return target;
     }
     return NULL;

@@ -146,6 +146,7 @@ struct target_set {
     struct target **targets; /* in the order of the settings */
     size_t count;
     struct list retired;
+    struct health_trials trials;
     uint64_t jitter;              /* state of the random numbers for back-offs; not 0 */
     bool has_usable;              /* `usable` is to be called */
     bool waits_for_slots;         /* targets may do so */

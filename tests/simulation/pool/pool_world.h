@@ -156,6 +156,7 @@ struct shadow {
     int64_t asked_parts[PARTS];
     int64_t trial_earliest;
     int64_t trial_latest;
+    int64_t trial_pause; /* nominal, milliseconds */
     int64_t waits_since; /* for a slot, with no connection of its listener; 0: it does not */
     size_t overtaken;    /* connections that others made to its address meanwhile */
     int64_t short_lived; /* until when nothing may connect, since the last connection ended unused */
@@ -184,8 +185,11 @@ struct generation {
     int64_t down_least;   /* the least that it was since the targets are down */
     bool is_wanted;       /* something waited after the last step, since `wanted_since` */
     int64_t wanted_since;
-    int64_t held;                /* microseconds in which others certainly held all slots */
-    int64_t asked[CLIENTS_FROM]; /* by clients from there, anything at all */
+    int64_t held;                        /* microseconds in which others certainly held all slots */
+    int64_t asked[CLIENTS_FROM];         /* by clients from there, anything at all */
+    bool has_tried[CLIENTS_FROM];        /* a sick target */
+    int64_t answers_since[CLIENTS_FROM]; /* to clients from there, since they did so last */
+    int64_t answers;                     /* to anybody, since the last trial */
     int64_t asked_parts[PARTS];
     int64_t last_sick; /* when a target was sick: what had come until then may be sent out of order */
     const struct target *first; /* fifo: the one that came first after the last step */
