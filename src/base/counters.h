@@ -38,7 +38,8 @@
 /* The present state of a target. */
 #define TARGET_GAUGES(EACH, type)                                                                            \
     EACH(type, GAUGE, usable, "target_usable",                                                               \
-         "1 while the target gets work: it is up, or untried, and not left out for being sick; where it is " \
+         "1 while the target gets work: it is up, untried or busy, and not left out for being sick; where "  \
+         "it is "                                                                                            \
          "checked, its checks say that it works")                                                            \
     EACH(type, GAUGE, sick, "target_sick",                                                                   \
          "1 while the target is sick: it can be connected to, but does not work")                            \

@@ -51,10 +51,12 @@ void generation_destroy(struct generation *generation)
     free(generation);
 }
 
-/* Nobody is left, or the time has passed: who is left still gets the answers to what was sent. */
+/* Nobody is left, or the time has passed: who is left still gets the answers to what was sent. Sessions without answers
+ * end now, lest those who wait for their target connections wait for ever. */
 static void generation_expired(struct ev_loop *, ev_timer *watcher, int)
 {
     struct generation *generation = watcher->data;
+    const struct service_functions *functions = generation->service->functions;
     if (generation_clients(generation) == 0) {
         generation_destroy(generation);
         return;
@@ -62,7 +64,10 @@ static void generation_expired(struct ev_loop *, ev_timer *watcher, int)
     log_info(generation->listener->settings->name,
              "shutdown_timeout has passed: %zu clients of before the change of mode or protocol are to go",
              generation_clients(generation));
-    generation->service->functions->drain(generation->service);
+    if (functions->has_no_answers)
+        functions->close(generation->service, REASON_DRAINED);
+    else
+        functions->drain(generation->service);
 }
 
 /* The one that will be the present one after a reload that is being prepared. */

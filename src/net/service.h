@@ -37,7 +37,7 @@ struct service_owner {
 /* The present state of one target of a listener. It points into the service, valid until the loop goes on. */
 struct service_target {
     const char *name;
-    const char *state;   /* "untried", "up", "down", "trying", "sick", "draining" */
+    const char *state;   /* "untried", "up", "down", "busy", "trying", "sick", "draining" */
     const char *failure; /* the newest one; "" if there was none */
     int64_t failed;      /* when that was, as clock_now(); 0: never */
     bool is_backup;
@@ -60,6 +60,8 @@ typedef bool service_filter(void *data, const struct address *client);
 struct service_functions {
     /* How many descriptors are to be reserved for each client before it is accepted. */
     size_t descriptors_per_client;
+    /* Clients that drain may go on for ever: no answer is their last one. */
+    bool has_no_answers;
 
     /* Prepares for clients. */
     void (*start)(struct service *service);

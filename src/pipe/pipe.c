@@ -83,7 +83,7 @@ static void pipe_turn_away(struct pipe_session *session, enum reason reason)
 /* While no target can be used, whoever waits has `down_timeout`, and none of it while the service drains. */
 static void pipe_watch_targets(struct pipe_service *service)
 {
-    bool is_down = !target_set_has_up(service->targets);
+    bool is_down = target_set_is_down(service->targets);
     if (is_down != service->is_down)
         service->down_since = service->runtime->turn.now;
     else if (!is_down || !service->is_draining)
@@ -355,6 +355,7 @@ static void pipe_filter(struct service *service, service_filter *filter, void *d
 
 static const struct service_functions pipe_functions = {
     .descriptors_per_client = 2,
+    .has_no_answers = true,
     .start = pipe_start,
     .accept = pipe_accept,
     .drain = pipe_drain,

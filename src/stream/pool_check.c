@@ -58,18 +58,20 @@ bool pool_check_begin(void *owner, struct target *target, int64_t)
     return true;
 }
 
-/* A connection on which only the check's answer is due is of no use to anybody. */
+/* One that is late leaves a connection behind that is of no use to anybody, if nothing else is due there. */
 void pool_check_end(void *owner, struct target *target, int64_t now)
 {
     struct stream_pool *pool = owner;
     struct pool_check *check = check_find(pool, target);
+    struct mux_connection *silent = NULL;
     if (check == NULL)
         return;
-    struct mux_connection *connection = check->mux == NULL ? NULL : mux_client_connection(check->mux);
-    bool is_alone = connection != NULL && mux_connection_load(connection) == 1;
+    if (check->mux != NULL && target->check.deadline <= now && mux_client_is_owed(check->mux))
+        silent = mux_client_connection(check->mux);
+    bool is_alone = silent != NULL && mux_connection_load(silent) == 1;
     check_free(check, now);
-    if (is_alone && !mux_connection_is_over(connection))
-        mux_connection_fail(connection, REASON_REQUEST_TIMEOUT, now);
+    if (is_alone && !mux_connection_is_over(silent))
+        mux_connection_fail(silent, REASON_REQUEST_TIMEOUT, now);
     check_touch(pool);
 }
 

@@ -216,8 +216,9 @@ bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_
         return false;
     connection->pool = pool;
     connection->target = target;
-    connection->is_for_trial =
-        health_is_left_out(target) || pool_is_replaced(pool, target, pool_first_up(pool));
+    connection->is_for_trial = health_is_left_out(target);
+    connection->is_for_check = target->check.is_owners && target->check.is_running &&
+                               pool_is_replaced(pool, target, pool_first_up(pool));
     pool->attempts++;
     list_append(&pool->connections, &connection->node);
     connection->attempt = target_connect(target, connection_attempted, connection);
@@ -358,8 +359,7 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
         const struct target *target = connection->target;
         bool is_left_out = health_is_left_out(target);
         bool may_be_used = !is_left_out && target->settings->weight > 0; /* else it is about to go */
-        if (connection->mux == NULL ||
-            (connection->is_for_trial && (is_left_out || pool_is_replaced(pool, target, first))))
+        if (connection->mux == NULL || (is_left_out && connection->is_for_trial) || connection->is_for_check)
             continue;
         return may_be_used && connection_has_room(connection, now) ? connection : NULL;
     }
@@ -370,7 +370,8 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
 
 /* The connection by which this request is to try a sick target, if it has nothing to do. If there is none, one is opened
  * for a later request. */
-static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struct target *target, int64_t now)
+static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struct target *target,
+                                                 uint64_t client, int64_t now)
 {
     struct pool_connection *chosen = NULL;
     bool is_there = false;
@@ -386,22 +387,23 @@ static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struc
             chosen = connection;
     }
     if (chosen != NULL)
-        health_try(target, now);
+        health_try(target, client, now);
     else if (!is_there && pool_may_open(pool, target))
         pool_open(pool, target, now);
     return chosen;
 }
 
 /* Likewise, for all targets: of those that would get work if they were well. */
-static struct pool_connection *pool_choose_trials(struct stream_pool *pool, const struct address *client,
+static struct pool_connection *pool_choose_trials(struct stream_pool *pool, const struct address *address,
                                                   int64_t now)
 {
+    uint64_t client = health_client(address);
     for (size_t i = 0; i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
         if (!health_is_left_out(target) || pool_is_replaced(pool, target, pool_first_up(pool)) ||
-            !health_may_try(target, health_client(client), now))
+            !health_may_try(target, client, now))
             continue;
-        struct pool_connection *chosen = pool_choose_trial(pool, target, now);
+        struct pool_connection *chosen = pool_choose_trial(pool, target, client, now);
         if (chosen != NULL)
             return chosen;
     }
@@ -493,11 +495,12 @@ void stream_pool_start(struct stream_pool *pool, int64_t now)
     pool_warm(pool, now);
 }
 
-/* Whether no target can be used, because each is down. One that is tried is still down
- * until its connection has proved to be of use: else a device that closes each one would keep clients waiting. */
+/* Whether no target can be used, because each is down. One that is tried is still down until its connection has proved
+ * to be of use, else a device that closes each one would keep clients waiting; but not one that waits for a slot of
+ * which others make use. */
 static bool pool_is_down(struct stream_pool *pool)
 {
-    if (target_set_has_up(pool->targets))
+    if (!target_set_is_down(pool->targets))
         return false;
     list_foreach(&pool->connections, node)
     {
@@ -526,8 +529,10 @@ void stream_pool_review(struct stream_pool *pool, int64_t now)
         struct pool_connection *connection = stream_pool_connection(node);
         const struct target *target = connection->target;
         bool is_left_out = health_is_left_out(target) && !connection->is_for_trial;
-        bool is_checked = connection->is_for_trial && target->check.is_owners && target->check.is_running;
-        if (connection->is_extra || (!is_checked && (is_left_out || pool_is_replaced(pool, target, first))))
+        bool is_replaced = pool_is_replaced(pool, target, first);
+        connection->is_for_check = connection->is_for_check && is_replaced;
+        bool is_checked = connection->is_for_check && target->check.is_running;
+        if (connection->is_extra || is_left_out || (is_replaced && !is_checked))
             stream_pool_retire(connection, now);
         else if (connection->mux != NULL)
             connection_trust(connection, now);

@@ -35,6 +35,7 @@ struct pool_connection {
     bool was_ready;                 /* it could take a request once */
     bool retired;                   /* it takes no new request */
     bool is_extra;                  /* since a reload there have been more than stream_pool_size() says */
+    bool is_for_check;              /* its target has had no work since it was made, but a check */
     bool is_for_trial;              /* its target was left out when it was made: a request is to try it */
 };
 

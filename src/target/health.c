@@ -7,7 +7,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define MINUTE 60000000 /* microseconds: who did not ask for so long does not count */
+#define MINUTE          60000000 /* microseconds: who did not ask for so long does not count */
+#define LONGEST_PAUSE   60000    /* milliseconds: between trials, unless retry_max is longer */
+#define ANSWERS_A_TRIAL 7        /* so many have to come between two requests that may be lost */
 
 /* ---- Who asks ---- */
 
@@ -172,6 +174,10 @@ static void health_recover(struct target *target, int64_t now)
 
 void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now)
 {
+    struct health_trials *trials = &target->set->trials;
+    trials->answers++;
+    for (size_t i = 0; i < HEALTH_ASKERS; i++)
+        trials->triers[i].answers += trials->triers[i].id == client;
     note_asker(target->health.clients, client, now);
     note_asker(target->health.parts, part, now);
     health_recover(target, now);
@@ -182,10 +188,26 @@ void health_check_passed(struct target *target, int64_t now)
     health_recover(target, now);
 }
 
+static int64_t longest_pause(const struct target *target)
+{
+    int64_t shortest = target->set->settings.retry_max;
+    if (shortest > LONGEST_PAUSE / 16)
+        return shortest > LONGEST_PAUSE ? shortest : LONGEST_PAUSE;
+    return shortest * 16;
+}
+
+/* A trial costs a client its request, if it fails: the next one comes after so many milliseconds. */
+static void begin_pause(struct target *target, int64_t pause, int64_t now)
+{
+    int64_t longest = longest_pause(target);
+    target->health.trial_pause = pause > longest ? longest : pause;
+    target->health.trial_at = now + target_state_spread(target, target->health.trial_pause);
+}
+
 static void fall_sick(struct target *target, const char *seen, const char *remedy, int64_t now)
 {
     target->health.is_sick = true;
-    health_try(target, now);
+    begin_pause(target, target->set->settings.retry_max, now);
     if (target->counters != NULL)
         target->counters->sicknesses++;
     tell_sick(target, seen, remedy);
@@ -200,8 +222,10 @@ void health_check_failed(struct target *target, enum reason reason, const char *
     health->kinds |= 1U << reason;
     health->good = 0;
     int64_t count = ++health->failed_checks;
-    if (health->is_sick)
+    if (health->is_sick) {
+        target_set_note_usable(target->set); /* it may be another's turn */
         return;
+    }
     if (count >= target->settings->check.fall) {
         snprintf(seen, sizeof seen, "%" PRId64 " checks in a row failed, the last one: %s", count, text);
         fall_sick(target, seen, "", now);
@@ -224,8 +248,10 @@ void health_failed(struct target *target, const struct health_fault *fault, int6
         note_asker(health->clients, fault->client, now)->failed = true;
         note_asker(health->parts, fault->part, now)->failed = true;
     }
-    if (health->is_sick)
+    if (health->is_sick) {
+        target_set_note_usable(target->set); /* it may be another's turn */
         return;
+    }
     if (fault->is_told_only || fail_after < 0 || health->failures < fail_after ||
         !enough_failed(health->clients, fail_after < 2 ? 2 : fail_after, now) ||
         !enough_failed(health->parts, 2, now)) {
@@ -249,33 +275,78 @@ bool health_is_proving(const struct target *target)
     return is_checked(target) && !target->health.is_sick && !target->health.is_proved;
 }
 
-static bool is_doubtful(const struct target *target)
+/* The less, the better. */
+static int rank_of(const struct target *target)
 {
-    return target->health.is_sick || health_is_disproved(target);
+    return target->health.is_sick ? 2 : health_is_disproved(target);
 }
 
-bool health_is_left_out(const struct target *target)
+static bool can_serve(const struct target *target)
+{
+    return target->state == TARGET_UP && target->settings->weight > 0;
+}
+
+/* Whether another one that can be used is in better health; or, with `of_equals`, is as sick and has its turn. */
+static bool is_outranked(const struct target *target, bool of_equals)
 {
     const struct target_set *set = target->set;
-    for (size_t i = 0; is_doubtful(target) && i < set->count; i++) {
+    int rank = rank_of(target);
+    for (size_t i = 0; rank > 0 && i < set->count; i++) {
         const struct target *other = set->targets[i];
-        if (other != target && other->state == TARGET_UP && other->settings->weight > 0 &&
-            !is_doubtful(other))
+        if (other == target || !can_serve(other))
+            continue;
+        if (rank_of(other) < rank)
+            return true;
+        bool is_first = other->failed < target->failed ||
+                        (other->failed == target->failed && other->index < target->index);
+        if (of_equals && target->health.is_sick && is_first)
             return true;
     }
     return false;
 }
 
+bool health_is_left_out(const struct target *target)
+{
+    return is_outranked(target, true);
+}
+
+/* Whether enough was answered since the last trial that may have cost this client a request; if it is not known of it,
+ * since that of anybody. */
+static bool may_lose(const struct health_trials *trials, uint64_t client)
+{
+    for (size_t i = 0; i < HEALTH_ASKERS; i++)
+        if (trials->triers[i].id == client)
+            return trials->triers[i].answers >= ANSWERS_A_TRIAL;
+    return trials->count == 0 || trials->answers >= ANSWERS_A_TRIAL;
+}
+
 bool health_may_try(struct target *target, uint64_t client, int64_t now)
 {
     struct health_asker *clients = target->health.clients;
+    const struct health_trials *trials = &target->set->trials;
     if (is_checked(target))
         return false;
     bool has_failed = note_asker(clients, client, now)->failed;
+    if (target->state != TARGET_UP || target->health.trial_at > now || !may_lose(trials, client) ||
+        !is_outranked(target, false))
+        return false;
     for (size_t i = 0; has_failed && i < HEALTH_ASKERS; i++)
-        if (!clients[i].failed && asks(&clients[i], now))
+        if (!clients[i].failed && asks(&clients[i], now) && may_lose(trials, clients[i].id))
             return false; /* somebody else is to try it */
-    return target->state == TARGET_UP && target->health.trial_at <= now;
+    return true;
+}
+
+void health_try(struct target *target, uint64_t client, int64_t now)
+{
+    struct health_trials *trials = &target->set->trials;
+    struct health_trier *trier = trials->triers;
+    while (trier < trials->triers + HEALTH_ASKERS && trier->id != client)
+        trier++;
+    if (trier == trials->triers + HEALTH_ASKERS)
+        trier = &trials->triers[trials->count++ % HEALTH_ASKERS];
+    *trier = (struct health_trier){ .id = client };
+    trials->answers = 0;
+    begin_pause(target, 2 * target->health.trial_pause, now);
 }
 
 void health_reconfigure(struct target *target, int64_t now)
@@ -283,13 +354,7 @@ void health_reconfigure(struct target *target, int64_t now)
     int64_t trial_at = target->health.trial_at;
     if (!target->health.is_sick)
         return;
-    health_try(target, now);
+    begin_pause(target, target->health.trial_pause, now);
     if (target->health.trial_at > trial_at)
         target->health.trial_at = trial_at;
-}
-
-/* A trial costs a client its request, if it fails: it is not made more often than has to be. */
-void health_try(struct target *target, int64_t now)
-{
-    target->health.trial_at = now + target_state_spread(target, target->set->settings.retry_max);
 }

@@ -5,7 +5,8 @@
  * dead device behind it, these have to be of as many client addresses as asked within a minute (at most `fail_after`),
  * and of two parts (see protocol.part), unless only one was asked for. It is left out while another target is up and
  * well. Then it is tried, by one request at a time, of an address that did not fail in this sickness if such a one
- * asks. One good answer ends the sickness.
+ * asks; the pause doubles with each trial, and 7 answers lie between two trials of a client. One good answer ends the
+ * sickness. If all are sick, the one whose last failure is longest ago has its turn, backup or not.
  *
  * Where the target is checked, see target_check.h, `fall` checks that fail make it sick too, it takes `rise` good answers
  * to end that, and no request tries it. Before `rise` have come at all, it is left out as a sick one is.
@@ -33,11 +34,12 @@ struct health_asker {
 
 struct target_health {
     bool is_sick;
-    int64_t failures; /* since the last good answer */
-    unsigned kinds;   /* of these, a bit for each reason */
-    unsigned told;    /* those of them that were logged */
-    int64_t told_at;  /* when one was; 0: never */
-    int64_t trial_at; /* sick: when it may be tried again */
+    int64_t failures;    /* since the last good answer */
+    unsigned kinds;      /* of these, a bit for each reason */
+    unsigned told;       /* those of them that were logged */
+    int64_t told_at;     /* when one was; 0: never */
+    int64_t trial_at;    /* sick: when it may be tried again */
+    int64_t trial_pause; /* milliseconds: what passes until then, but for chance */
     /* Where the target is checked. */
     bool is_proved;        /* as many good answers as `rise` came since it was new, or went down */
     int64_t good;          /* in a row */
@@ -45,6 +47,16 @@ struct target_health {
     int64_t worked;        /* the last good answer */
     struct health_asker clients[HEALTH_ASKERS];
     struct health_asker parts[HEALTH_ASKERS];
+};
+
+/* Who made trials last, of all targets of a set: at most one of 8 requests of a client is one. */
+struct health_trials {
+    struct health_trier {
+        uint64_t id;     /* 0: nobody */
+        int64_t answers; /* that it has had since */
+    } triers[HEALTH_ASKERS];
+    size_t count;    /* of the different ones */
+    int64_t answers; /* that anybody has had since the last trial */
 };
 
 /* What went wrong with a request to a target. */
@@ -82,12 +94,12 @@ bool health_is_disproved(const struct target *target);
 /* Other settings of the set are in force: a pause does not last longer than by these. */
 void health_reconfigure(struct target *target, int64_t now);
 
-/* Whether it gets no work, because it is sick and another target is up and well. */
+/* Whether it gets no work, because it is sick and another target is up and well, or as sick and has its turn. */
 bool health_is_left_out(const struct target *target);
 
 /* Whether the next request of this client, which could go to the target if that were well, is to try it: then
  * health_try() has to be called if it does. */
 bool health_may_try(struct target *target, uint64_t client, int64_t now);
-void health_try(struct target *target, int64_t now);
+void health_try(struct target *target, uint64_t client, int64_t now);
 
 #endif

@@ -17,6 +17,8 @@ struct slot_account {
     struct list members; /* struct slot_member, by `in_account` */
     struct list waiting; /* those that want a connection, the longest waiting first; by `in_waiting` */
     int64_t connections; /* of all members */
+    int64_t live;        /* of those for whom the address answers */
+    bool is_busy;        /* these take all slots: whoever failed is not down for certain */
     /* Of everybody's only: */
     int64_t slots;         /* how many there may be; -1: any number */
     int64_t resting_until; /* `reconnect_delay` runs; 0: it does not */
@@ -102,6 +104,32 @@ static void account_ask(const struct slot_account *account, const struct target_
     }
 }
 
+/* Whether connections of the target say that its addresses answer. One that was retired keeps only those that do. */
+static bool target_is_live(const struct target *target)
+{
+    return target->state == TARGET_UP || target->state == TARGET_RETIRED;
+}
+
+static int64_t target_count_live(const struct target *target)
+{
+    return target_is_live(target) ? target->connections : 0;
+}
+
+/* Whoever is not up looks again when the address has become busy, or ceases to be. */
+static void account_note_busy(struct slot_account *account)
+{
+    bool is_busy = account->slots >= 0 && account->live > 0 && account->connections >= account->slots;
+    if (is_busy == account->is_busy)
+        return;
+    account->is_busy = is_busy;
+    list_foreach(&account->members, node)
+    {
+        const struct target *target = member_of(node)->target;
+        if (!target_is_live(target))
+            target_set_note_usable(target->set);
+    }
+}
+
 /* The smallest number that any member names counts for all of them. */
 static void account_reconfigure(struct slot_account *account)
 {
@@ -116,6 +144,7 @@ static void account_reconfigure(struct slot_account *account)
     if (slots == account->slots)
         return;
     account->slots = slots;
+    account_note_busy(account);
     account_tell(account, NULL);
     account_ask(account, NULL);
 }
@@ -164,7 +193,9 @@ static bool member_join(struct target *target, void **all, const char *listener,
     member->target = target;
     list_append(&account->members, &member->in_account);
     account->connections += target->connections;
+    account->live += target_count_live(target);
     *end = member;
+    account_note_busy(account);
     if (listener[0] == '\0' && target->settings->slots >= 0)
         account_reconfigure(account);
     return true;
@@ -175,6 +206,7 @@ static void member_leave(struct slot_member *member)
 {
     struct slot_account *account = member->account;
     account->connections -= member->target->connections;
+    account->live -= target_count_live(member->target);
     list_remove(&member->in_account);
     free(member);
     if (list_empty(&account->members)) {
@@ -182,6 +214,7 @@ static void member_leave(struct slot_member *member)
         account_free(account);
     } else if (account->slots >= 0) {
         account_reconfigure(account);
+        account_note_busy(account);
         account_tell(account, NULL);
     }
 }
@@ -361,7 +394,25 @@ const char *slot_listener(const struct target *target)
 void slot_count(struct target *target, int change)
 {
     target->connections += change;
-    members_foreach(target, member) member->account->connections += change;
+    members_foreach(target, member)
+    {
+        member->account->connections += change;
+        member->account->live += target_is_live(target) ? change : 0;
+        account_note_busy(member->account);
+    }
+}
+
+void slot_entered(struct target *target, bool was_live)
+{
+    bool is_live = target_is_live(target);
+    if (target->state != TARGET_TRYING)
+        target->has_turn = false;
+    members_foreach(target, member)
+    {
+        if (is_live != was_live)
+            member->account->live += is_live ? target->connections : -target->connections;
+        account_note_busy(member->account);
+    }
 }
 
 bool slot_has_room(struct target *target, int64_t limit, bool *by_others)
@@ -428,6 +479,27 @@ void slot_forget(struct target *target)
 bool slot_is_waiting(const struct target *target)
 {
     return target->is_waiting;
+}
+
+bool slot_is_busy(const struct target *target)
+{
+    bool is_busy = target->has_turn;
+    members_foreach(target, member) is_busy = is_busy || member->account->is_busy;
+    return is_busy && !target_is_live(target);
+}
+
+void slot_hand_on(struct target *target)
+{
+    members_foreach(target, member)
+    {
+        if (!target_is_live(target) || !member->account->is_busy)
+            continue;
+        list_foreach(&member->account->waiting, node)
+        {
+            struct target *other = member_waiting(node)->target;
+            other->has_turn = other->state == TARGET_RETRY;
+        }
+    }
 }
 
 bool slot_is_held(const struct target *target)

@@ -45,6 +45,16 @@ void slot_wait(struct target *target, int64_t limit);
 void slot_forget(struct target *target);
 bool slot_is_waiting(const struct target *target);
 
+/* Whether the target, which is not up, can't be tried because others use its slots, to whom the address answers; or a
+ * slot that they gave back is to be its own. It is not down then, as far as anybody can tell. */
+bool slot_is_busy(const struct target *target);
+
+/* A connection of a target goes: it leaves its slot to those that wait, which have a trial now. */
+void slot_hand_on(struct target *target);
+
+/* The target has entered a state from another one. */
+void slot_entered(struct target *target, bool was_live);
+
 /* Whether it waits for connections of its own listener's other generations. */
 bool slot_is_held(const struct target *target);
 

@@ -267,15 +267,16 @@ static bool target_set_has_regular(const struct target_set *set)
 }
 
 /* A sick target that this client is to try: one that would have its turn if it were well. */
-static struct target *target_choose_trial(struct target_set *set, const struct address *client, int64_t now)
+static struct target *target_choose_trial(struct target_set *set, const struct address *address, int64_t now)
 {
+    uint64_t client = health_client(address);
     for (size_t i = 0; i < set->count; i++) {
         struct target *target = set->targets[i];
         if (!health_is_left_out(target) || target->settings->weight == 0 ||
             (target->settings->backup && target_set_has_regular(set)) ||
-            !health_may_try(target, health_client(client), now) || !target_has_room(target))
+            !health_may_try(target, client, now) || !target_has_room(target))
             continue;
-        health_try(target, now);
+        health_try(target, client, now);
         return target;
     }
     return NULL;
@@ -356,12 +357,14 @@ void target_set_want(struct target_set *set, bool is_wanted)
         }
 }
 
-bool target_set_has_up(const struct target_set *set)
+bool target_set_is_down(const struct target_set *set)
 {
-    for (size_t i = 0; i < set->count; i++)
-        if (set->targets[i]->state == TARGET_UP && set->targets[i]->settings->weight > 0)
-            return true;
-    return false;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct target *target = set->targets[i];
+        if (target->settings->weight > 0 && (target->state == TARGET_UP || slot_is_busy(target)))
+            return false;
+    }
+    return true;
 }
 
 bool target_settles(const struct target *target, int64_t now)
@@ -447,7 +450,8 @@ void target_describe(const struct target *target, struct service_target *descrip
         [TARGET_TRYING] = "trying",
     };
     static const struct target_counters none;
-    const char *state = states[target->state];
+    bool is_busy = slot_is_busy(target);
+    const char *state = is_busy ? "busy" : states[target->state];
     if (target->state == TARGET_UP && target->health.is_sick)
         state = "sick";
     else if (target->state == TARGET_UP && health_is_proving(target))
@@ -462,7 +466,8 @@ void target_describe(const struct target *target, struct service_target *descrip
         .is_backup = target->settings->backup,
         .weight = target->settings->weight,
         .gauges = {
-            .usable = target->state == TARGET_UP && !health_is_left_out(target) && !health_is_disproved(target),
+            .usable = (target->state == TARGET_UP || is_busy) && !health_is_left_out(target) &&
+                      !health_is_disproved(target),
             .sick = target->health.is_sick,
             .connections = (uint64_t)target->connections,
             .in_flight = (uint64_t)target->connections,

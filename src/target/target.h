@@ -48,6 +48,7 @@ struct target {
     struct slot_member *slots;             /* see target/slot.h */
     int64_t slot_limit;                    /* while it waits for a slot: how many its listener is allowed */
     bool is_waiting;                       /* for a slot */
+    bool has_turn;                         /* see slot_is_busy() */
     bool asks_for_slot;                    /* it has said so since its owner looked last */
     size_t index;                          /* in the set */
     bool is_kept;                          /* by the settings that are being prepared */
@@ -145,6 +146,7 @@ struct target_set {
     struct target **targets; /* in the order of the settings */
     size_t count;
     struct list retired;
+    struct health_trials trials;
     uint64_t jitter;              /* state of the random numbers for back-offs; not 0 */
     bool has_usable;              /* `usable` is to be called */
     bool waits_for_slots;         /* targets may do so */
@@ -212,8 +214,8 @@ void target_release(struct target *target, bool was_left, int64_t now);
 /* Whether something waits for a target now: back-offs last a second at most then, and slots are waited for. */
 void target_set_want(struct target_set *set, bool is_wanted);
 
-/* Whether any target that takes new work is up. */
-bool target_set_has_up(const struct target_set *set);
+/* Whether all targets that take new work are down, none of them only because others have its slots. */
+bool target_set_is_down(const struct target_set *set);
 
 /* Whether the one connection that there is to the target's address was made so soon after the end of the last one
  * that the target may not have noticed that end yet. */

@@ -82,6 +82,7 @@ void target_cancel(struct target_attempt *attempt, int64_t now)
 
 void target_release(struct target *target, bool was_left, int64_t now)
 {
+    slot_hand_on(target);
     slot_ended(target, was_left, now);
     target_let_go(target);
 }

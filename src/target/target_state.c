@@ -18,7 +18,9 @@ void target_state_enter(struct target *target, enum target_state state)
     };
     enum target_state before = target->state;
     assert(allowed[before][state]);
+    bool was_live = before == TARGET_UP || before == TARGET_RETIRED;
     target->state = state;
+    slot_entered(target, was_live);
     target->trial = NULL;
     target->retry_at = TARGET_NEVER;
     if (state == TARGET_UP) {

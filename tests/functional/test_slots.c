@@ -340,6 +340,80 @@ static void one_slot_survives_reloads(void **state)
     echo_stop(device);
 }
 
+/* A device whose only slot another listener has is not down, though it was when it was tried last. */
+static void busy_device_is_not_down(void **state)
+{
+    unsigned ports[2] = { peer_free_port(), peer_free_port() }, admin = peer_free_port();
+    unsigned target = peer_free_port();
+    struct proximux *proximux = proximux_start(
+        *state,
+        ADMIN "defaults = { down_timeout = 300; }; listeners = ( "
+              "{ name = \"one\"; listen = \"127.0.0.1:%u\"; " DEVICE " }, "
+              "{ name = \"two\"; listen = \"127.0.0.1:%u\"; mode = \"fifo\"; " SCENE_LINE DEVICE
+              " }, { name = \"three\"; listen = \"127.0.0.1:%u\"; " DEVICE " } );",
+        admin, ports[0], target, "", ports[1], target, "", peer_free_port(), target, "");
+    int early = peer_connect("127.0.0.1", ports[1]);
+    peer_send_text(early, "early\n");
+    proximux_wait_log(proximux, "failed: target_down"); /* nothing listens */
+    close(early);
+    int listener = peer_listen("127.0.0.1", target, 16);
+    int holder = peer_connect("127.0.0.1", ports[0]);
+    int connection = peer_accept(listener);
+    peer_send_text(holder, "x");
+    if (!peer_readable(connection, 500)) { /* that was two's own attempt */
+        peer_expect_closed(connection);
+        close(connection);
+        connection = peer_accept(listener);
+    }
+    peer_expect_text(connection, "x");
+    int client = peer_connect("127.0.0.1", ports[1]);
+    peer_send_text(client, "late\n");
+    test_wait_until(status_has(admin, "/status.json", "\"state\":\"busy\""));
+    assert_true(status_has(admin, "/readyz/two", "ready"));
+    peer_expect_silence(client, 600);
+    close(holder);
+    peer_expect_closed(connection);
+    close(connection);
+    connection = peer_accept(listener);
+    peer_expect_text(connection, "late\n");
+    peer_send_text(connection, "answer\n");
+    peer_expect_text(client, "answer\n");
+    close(client);
+    close(connection);
+    close(listener);
+    proximux_stop(proximux);
+}
+
+/* Where a session of before the change of mode has the only slot, those of after it wait for no longer than
+ * shutdown_timeout. */
+static void sessions_of_another_mode_end(void **state)
+{
+    unsigned port = peer_free_port(), target = peer_free_port();
+    int listener = peer_listen("127.0.0.1", target, 16);
+    static const char text[] = "shutdown_timeout = 300; listeners = ( { name = \"main\"; listen = "
+                               "\"127.0.0.1:%u\"; %s targets = ( { address = \"127.0.0.1:%u\"; %s } ); } );";
+    struct proximux *proximux = proximux_start(*state, text, port, "", target, "max_connections = 1;");
+    int old = peer_connect("127.0.0.1", port);
+    int connection = peer_accept(listener);
+    peer_send_text(old, "x");
+    peer_expect_text(connection, "x");
+    reload(proximux, text, port, "mode = \"fifo\"; " SCENE_LINE, target, "");
+    int client = peer_connect("127.0.0.1", port);
+    peer_send_text(client, "new\n");
+    peer_expect_closed(old);
+    peer_expect_closed(connection);
+    int second = peer_accept(listener);
+    peer_expect_text(second, "new\n");
+    peer_send_text(second, "answer\n");
+    peer_expect_text(client, "answer\n");
+    close(old);
+    close(connection);
+    close(client);
+    close(second);
+    close(listener);
+    proximux_stop(proximux);
+}
+
 /* ---- Listeners that lead to each other ---- */
 
 static void loop_is_noticed_and_a_chain_is_none(void **state)
@@ -378,6 +452,8 @@ int main(void)
         fixture_test(options_change_without_a_loss),
         fixture_test(three_listeners_take_turns_at_one_slot),
         fixture_test(one_slot_survives_reloads),
+        fixture_test(busy_device_is_not_down),
+        fixture_test(sessions_of_another_mode_end),
         fixture_test(loop_is_noticed_and_a_chain_is_none),
     };
 

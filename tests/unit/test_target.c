@@ -662,6 +662,53 @@ static void slots_close(struct slots_scene *slots, size_t count)
     assert_null(slots->all);
 }
 
+/* Whoever can't be tried because another one, to whom the address answers, has the only slot is not down. */
+static void busy_target_is_not_down(void **state)
+{
+    (void)state;
+    struct slots_scene slots = { 0 };
+    slots_open(&slots, 0, "192.0.2.1", 1);
+    slots_open(&slots, 1, "192.0.2.1", 1);
+    struct scene *one = &slots.scenes[0], *two = &slots.scenes[1];
+    scene_fail(two, slots_target(&slots, 1));
+    assert_true(target_set_is_down(&two->set));
+    assert_true(slots_ask(&slots, 0));
+    assert_false(target_set_is_down(&two->set));
+    struct service_target description;
+    target_describe(slots_target(&slots, 1), &description);
+    assert_string_equal(description.state, "busy");
+    assert_int_equal(description.gauges.usable, 1);
+
+    /* it waits, gets the slot, and is not down before its trial has failed */
+    two->now += 1000 * MILLISECOND;
+    target_set_tick(&two->set, two->now);
+    two->takes_retry = true;
+    two->now += 1000 * MILLISECOND;
+    target_set_tick(&two->set, two->now);
+    assert_true(slot_is_waiting(slots_target(&slots, 1)));
+    assert_false(target_set_is_down(&two->set));
+    target_attempt_succeeded(&one->attempts[0], 5, one->now);
+    target_release(slots_target(&slots, 0), false, one->now);
+    assert_false(target_set_is_down(&two->set));
+    size_t connects = two->connects;
+    target_set_tick(&two->set, two->now);
+    assert_int_equal(two->connects, connects + 1);
+    assert_false(target_set_is_down(&two->set));
+    target_attempt_failed(&two->attempts[connects % 8], REASON_TARGET_REFUSED, "refused", two->now);
+    assert_true(target_set_is_down(&two->set));
+
+    /* one whose own attempts fail is no sign of life */
+    scene_fail(one, slots_target(&slots, 0));
+    one->takes_retry = true;
+    one->now += 1000 * MILLISECOND;
+    connects = one->connects;
+    target_set_tick(&one->set, one->now);
+    assert_int_equal(one->connects, connects + 1);
+    assert_true(target_set_is_down(&two->set));
+    target_cancel(&one->attempts[connects % 8], one->now);
+    slots_close(&slots, 2);
+}
+
 /* Of the one slot that an address has, named by one of the listeners only. */
 static void slot_goes_round(void **state)
 {
@@ -801,6 +848,7 @@ int main(void)
         cmocka_unit_test(removed_target_is_shown_until_its_last_connection_has_gone),
         cmocka_unit_test(what_waits_brings_a_trial_forward),
         cmocka_unit_test(an_address_rests_after_a_connection),
+        cmocka_unit_test(busy_target_is_not_down),
         cmocka_unit_test(slot_goes_round),
         cmocka_unit_test(slots_are_shared_evenly),
         cmocka_unit_test(one_device_has_many_names),

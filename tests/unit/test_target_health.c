@@ -112,6 +112,13 @@ static void answer(struct fixture *fixture, uint32_t client, uint64_t unit)
     health_worked(&fixture->targets[0], client_id(client), unit, fixture->now);
 }
 
+/* Answers of the backup. */
+static void answer_elsewhere(struct fixture *fixture, uint32_t client, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        health_worked(&fixture->targets[1], client_id(client), 7, fixture->now);
+}
+
 /* The place of the target that this client gets. */
 static size_t choose(struct fixture *fixture, uint32_t client)
 {
@@ -229,6 +236,7 @@ static void last_usable_target_goes_on(void **state)
     assert_int_equal(choose(&f, 1), 0);
     f.targets[1].settings = &f.target_settings[1];
     f.targets[1].health.is_sick = true; /* neither is better */
+    f.targets[1].failed = f.now;
     assert_int_equal(choose(&f, 1), 0);
 }
 
@@ -245,16 +253,109 @@ static void trial_is_one_request_after_a_pause(void **state)
     assert_int_equal(choose(&f, 1), 0); /* nobody else asks */
     assert_int_equal(choose(&f, 1), 1);
     falter(&f, 1, 7);
-    f.now += 5 * SECOND;
+    answer_elsewhere(&f, 1, 7);
+    f.now += 10 * SECOND;
     assert_int_equal(choose(&f, 2), 0); /* did not fail */
-    f.now += 5 * SECOND;
+    answer_elsewhere(&f, 1, 7);
+    answer_elsewhere(&f, 2, 7);
+    f.now += 20 * SECOND;
     assert_int_equal(choose(&f, 1), 1); /* did, and client 2 asks */
     assert_int_equal(choose(&f, 2), 0);
+    answer_elsewhere(&f, 1, 7);
     f.now += 61 * SECOND;
     assert_int_equal(choose(&f, 1), 0); /* does not any more */
     answer(&f, 1, 7);
     assert_int_equal(choose(&f, 1), 0);
     assert_int_equal(choose(&f, 2), 0);
+}
+
+/* The pause doubles, up to 16 times, and a minute. */
+static void pause_between_trials_doubles(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
+    fixture_make(&f, 2, 3);
+    for (int i = 0; i < 3; i++)
+        falter(&f, 1, 7);
+    for (int64_t pause = 4; pause < 1000; pause *= 2) {
+        int64_t shortest = (pause < 60 ? pause : 60) * SECOND * 3 / 4;
+        answer_elsewhere(&f, 1, 7);
+        f.now += shortest - 1 - (pause > 4 ? SECOND : 0);
+        assert_int_equal(choose(&f, 1), 1);
+        f.now += shortest * 2 / 3 + SECOND;
+        assert_int_equal(choose(&f, 1), 0);
+        falter(&f, 1, 7);
+    }
+    answer(&f, 1, 7);
+    for (int i = 0; i < 3; i++) /* and begins anew */
+        falter(&f, 1, 7);
+    answer_elsewhere(&f, 1, 7);
+    f.now += 5 * SECOND;
+    assert_int_equal(choose(&f, 1), 0);
+}
+
+/* However slowly it asks. */
+static void trials_cost_a_client_one_request_of_eight(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
+    fixture_make(&f, 2, 3);
+    for (int i = 0; i < 3; i++)
+        falter(&f, 1, 7);
+    size_t trials = 0;
+    for (int i = 0; i < 80; i++) {
+        f.now += 90 * SECOND;
+        bool is_trial = choose(&f, 1) == 0;
+        trials += is_trial;
+        if (is_trial)
+            falter(&f, 1, 7);
+        else
+            answer_elsewhere(&f, 1, 1);
+        answer_elsewhere(&f, 2, 1); /* what others get does not change it */
+    }
+    assert_int_equal(trials, 10);
+    f.now += 90 * SECOND;
+    assert_int_equal(choose(&f, 1), 0);
+    f.now += 90 * SECOND;
+    assert_int_equal(choose(&f, 3), 1); /* nor do new ones try it at once after another */
+    answer_elsewhere(&f, 2, 7);
+    f.now += 90 * SECOND;
+    assert_int_equal(choose(&f, 3), 0);
+}
+
+/* Where all are sick, none keeps the requests to itself. */
+static void sick_targets_take_turns(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
+    const struct health_fault fault = { .reason = REASON_REQUEST_TIMEOUT,
+                                        .text = "",
+                                        .client = client_id(1) };
+    fixture_make(&f, 2, 3);
+    for (int i = 0; i < 3; i++)
+        falter(&f, 1, 7);
+    for (int i = 0; i < 3; i++) {
+        f.now += SECOND;
+        health_failed(&f.targets[1], &fault, f.now);
+    }
+    assert_true(f.targets[1].health.is_sick);
+    f.set.owner = &f;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(choose(&f, 1), 0);
+        f.set.has_usable = false;
+        falter(&f, 1, 7);
+        assert_true(f.set.has_usable); /* what waits may go elsewhere */
+        assert_int_equal(choose(&f, 1), 1);
+        f.now += SECOND;
+        health_failed(&f.targets[1], &fault, f.now);
+    }
+    falter(&f, 1, 7);
+    assert_int_equal(choose(&f, 1), 1); /* the backup is well again, the primary is not */
+    answer_elsewhere(&f, 1, 1);
+    assert_int_equal(choose(&f, 1), 0); /* a trial */
+    falter(&f, 1, 7);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(choose(&f, 1), 1);
 }
 
 static void backup_is_not_tried_while_it_is_not_needed(void **state)
@@ -263,6 +364,7 @@ static void backup_is_not_tried_while_it_is_not_needed(void **state)
     __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 3, 3);
     f.targets[1].health.is_sick = true;
+    f.targets[1].failed = f.now;
     assert_int_equal(choose(&f, 1), 0);
     f.targets[0].state = TARGET_DOWN;
     assert_int_equal(choose(&f, 1), 1);
@@ -348,6 +450,9 @@ int main(void)
         cmocka_unit_test(one_unit_among_others_is_no_sickness),
         cmocka_unit_test(last_usable_target_goes_on),
         cmocka_unit_test(trial_is_one_request_after_a_pause),
+        cmocka_unit_test(pause_between_trials_doubles),
+        cmocka_unit_test(trials_cost_a_client_one_request_of_eight),
+        cmocka_unit_test(sick_targets_take_turns),
         cmocka_unit_test(backup_is_not_tried_while_it_is_not_needed),
         cmocka_unit_test(without_the_key_nothing_is_sick),
         cmocka_unit_test(first_failures_are_told),

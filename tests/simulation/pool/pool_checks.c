@@ -67,15 +67,24 @@ static bool has_slot(const struct target *target)
     return !is_resting(target) && slot_has_room((struct target *)(uintptr_t)target, limit_of(target), NULL);
 }
 
-/* Whether another target is up and well. */
-bool check_is_left_out(const struct target *target)
+/* Whether another target is up and well; or, with `turns`, is sick, too, and failed longer ago. */
+static bool gives_way(const struct target *target, bool turns)
 {
     for (size_t i = 0; target->health.is_sick && i < target->set->count; i++) {
         const struct target *other = target->set->targets[i];
-        if (other->state == TARGET_UP && other->settings->weight > 0 && !other->health.is_sick)
+        if (other == target || other->state != TARGET_UP || other->settings->weight == 0)
+            continue;
+        if (!other->health.is_sick ||
+            (turns && (other->failed < target->failed ||
+                       (other->failed == target->failed && other->index < target->index))))
             return true;
     }
     return false;
+}
+
+bool check_is_left_out(const struct target *target)
+{
+    return gives_way(target, true);
 }
 
 static bool takes_work(const struct target *target)
@@ -153,6 +162,12 @@ void check_identity(const struct generation *generation, const struct target *co
     }
 }
 
+static int64_t longest_trial_pause(const struct listener_settings *settings)
+{
+    int64_t longest = settings->retry_max * 16 < 60000 ? settings->retry_max * 16 : 60000;
+    return longest < settings->retry_max ? settings->retry_max : longest;
+}
+
 void check_reloaded(struct generation *generation)
 {
     const struct listener_settings *settings = generation->settings;
@@ -167,10 +182,12 @@ void check_reloaded(struct generation *generation)
         int64_t latest = now + LONGEST(delay < settings->retry_min ? settings->retry_min : delay);
         shadow->short_lived = 0;
         shadow->free_since = now;
-        if (shadow->trial_earliest > now + SHORTEST(settings->retry_max))
-            shadow->trial_earliest = now + SHORTEST(settings->retry_max);
-        if (shadow->trial_latest > now + LONGEST(settings->retry_max))
-            shadow->trial_latest = now + LONGEST(settings->retry_max);
+        if (shadow->trial_pause > longest_trial_pause(settings))
+            shadow->trial_pause = longest_trial_pause(settings);
+        if (shadow->trial_earliest > now + SHORTEST(shadow->trial_pause))
+            shadow->trial_earliest = now + SHORTEST(shadow->trial_pause);
+        if (shadow->trial_latest > now + LONGEST(shadow->trial_pause))
+            shadow->trial_latest = now + LONGEST(shadow->trial_pause);
         shadow->latest = latest < shadow->latest ? latest : shadow->latest;
         latest = now + SHORTEST(delay);
         shadow->earliest = latest < shadow->earliest ? latest : shadow->earliest;
@@ -228,7 +245,7 @@ static void shadow_follow(struct generation *generation, const struct target *ta
             shadow->delay = 2 * shadow->delay > settings->retry_max ? settings->retry_max : 2 * shadow->delay;
     }
     int64_t soon = shadow->down + WANTED_BACK_OFF;
-    shadow->is_trial_early = shadow->is_trial_early || mux_waiting(generation->mux) > 0;
+    shadow->is_trial_early = shadow->is_trial_early || mux_has_waiting(generation->mux);
     world_require(world,
                   target->state != TARGET_DOWN || !shadow->is_free || !generation->is_wanted ||
                       world->now <= soon || world->now <= generation->wanted_since ||
@@ -281,10 +298,23 @@ static bool is_sickening(const struct generation *generation, const struct shado
                          PARTS, 2, now);
 }
 
-static void begin_trial_pause(const struct generation *generation, struct shadow *shadow)
+static void begin_trial_pause(const struct generation *generation, struct shadow *shadow, int64_t pause)
 {
-    shadow->trial_earliest = generation->world->now + SHORTEST(generation->settings->retry_max);
-    shadow->trial_latest = generation->world->now + LONGEST(generation->settings->retry_max);
+    int64_t longest = longest_trial_pause(generation->settings);
+    shadow->trial_pause = pause < longest ? pause : longest;
+    shadow->trial_earliest = generation->world->now + SHORTEST(shadow->trial_pause);
+    shadow->trial_latest = generation->world->now + LONGEST(shadow->trial_pause);
+}
+
+/* Whether a client from there has had enough answers since it tried a sick target last. */
+static bool may_lose(const struct generation *generation, size_t from)
+{
+    bool has_anybody = false;
+    for (size_t i = 0; i < CLIENTS_FROM; i++)
+        has_anybody |= generation->has_tried[i];
+    if (generation->has_tried[from])
+        return generation->answers_since[from] >= 7;
+    return !has_anybody || generation->answers >= 7;
 }
 
 void check_found(struct generation *generation, const struct mux_finding *finding)
@@ -297,9 +327,13 @@ void check_found(struct generation *generation, const struct mux_finding *findin
     from = ntohl((uint32_t)from) & 0xff;
     world_require(world, finding->verdict != MUX_FAILED || connection->requests > 0,
                   "%s fails without a request", target->settings->name);
+    if (world->has_checks) /* which have to do with who is sick */
+        return;
     shadow->asked[from] = world->now;
     shadow->asked_parts[finding->part] = world->now;
     if (finding->verdict == MUX_WORKS) {
+        generation->answers++;
+        generation->answers_since[from]++;
         world_require(world, !target->health.is_sick, "%s is sick, though it has answered",
                       target->settings->name);
         shadow->unanswered = 0;
@@ -317,7 +351,7 @@ void check_found(struct generation *generation, const struct mux_finding *findin
     }
     if (target->health.is_sick && !shadow->is_sick) {
         shadow->sick_since = world->now;
-        begin_trial_pause(generation, shadow);
+        begin_trial_pause(generation, shadow, generation->settings->retry_max);
     }
     if (shadow->is_sick)
         generation->last_sick = world->now;
@@ -425,7 +459,7 @@ void check_connect(struct target *target)
     else
         world_require(world,
                       world->now >= shadow_of(target)->earliest ||
-                          ((shadow_of(target)->is_trial_early || mux_waiting(generation->mux) > 0) &&
+                          ((shadow_of(target)->is_trial_early || mux_has_waiting(generation->mux)) &&
                            world->now >= shadow_of(target)->down + WANTED_BACK_OFF),
                       "generation %u: %s is tried again too soon: after %lld us, not %lld",
                       generation->number, name, (long long)(world->now - shadow_of(target)->down),
@@ -452,10 +486,11 @@ void check_ready(struct generation *generation)
 static int64_t load_of(const struct target *target);
 
 /* Whether somebody else asked within a minute who has not failed in this sickness. */
-static bool has_better_asker(const struct shadow *shadow, int64_t now)
+static bool has_better_asker(const struct generation *generation, const struct shadow *shadow, int64_t now)
 {
     for (size_t i = 0; i < CLIENTS_FROM; i++)
-        if (!shadow->failed[i] && shadow->asked[i] != 0 && now - shadow->asked[i] < MINUTE)
+        if (!shadow->failed[i] && may_lose(generation, i) && shadow->asked[i] != 0 &&
+            now - shadow->asked[i] < MINUTE)
             return true;
     return false;
 }
@@ -472,9 +507,17 @@ static void check_trial(struct generation *generation, const struct connection *
     world_require(world, load_of(target) == 0, "sick %s is tried twice at a time", target->settings->name);
     world_require(world, !target->settings->backup || !has_regular(generation),
                   "backup %s is tried, which nobody needs", target->settings->name);
-    world_require(world, !shadow->failed[client_from(client)] || !has_better_asker(shadow, world->now),
+    world_require(world,
+                  !shadow->failed[client_from(client)] || !has_better_asker(generation, shadow, world->now),
                   "sick %s is tried by a client that has failed", target->settings->name);
-    begin_trial_pause(generation, shadow);
+    world_require(world, may_lose(generation, client_from(client)), "sick %s is tried by a client again",
+                  target->settings->name);
+    world_require(world, gives_way(target, false), "sick %s is tried, though it is not better elsewhere",
+                  target->settings->name);
+    generation->has_tried[client_from(client)] = true;
+    generation->answers_since[client_from(client)] = 0;
+    generation->answers = 0;
+    begin_trial_pause(generation, shadow, 2 * shadow->trial_pause);
 }
 
 /* Nothing could have been tried. */
@@ -488,14 +531,20 @@ static void check_no_trial(const struct generation *generation, const struct cli
         bool is_alike = first->settings->backup == target->settings->backup;
         bool has_its_turn = is_alike ? generation->settings->mode != MODE_FIFO || target->index < first->index
                                      : first->settings->backup;
-        if (!check_is_left_out(target) || target->state != TARGET_UP || target->settings->weight == 0 ||
-            !has_its_turn || world->now < shadow->trial_latest || shadow->failed[client_from(client)] ||
-            load_of(target) > 0)
+        if (!gives_way(target, false) || target->state != TARGET_UP || target->settings->weight == 0 ||
+            !has_its_turn || !may_lose(generation, client_from(client)) ||
+            world->now < shadow->trial_latest || shadow->failed[client_from(client)] || load_of(target) > 0)
             continue;
         world_require(world, free_connection(target) == NULL, "sick %s is not tried", target->settings->name);
         world_require(world, check_count(target, false) > 0 || !has_slot(target),
                       "sick %s is not connected to", target->settings->name);
     }
+}
+
+static bool is_after(const struct target *target, const struct target *first)
+{
+    return target->settings->backup == first->settings->backup ? target->index > first->index
+                                                               : target->settings->backup;
 }
 
 /* That it must not be used, or another one should have been. */
@@ -528,9 +577,7 @@ static void check_chosen(struct generation *generation, const struct connection 
         return;
     }
     const struct target *first = first_up(generation);
-    bool comes_after =
-        first != NULL && (target->settings->backup == first->settings->backup ? target->index > first->index
-                                                                              : target->settings->backup);
+    bool comes_after = first != NULL && is_after(target, first);
     world_require(world, first != generation->first || !comes_after, "connection %u is used while %s is up",
                   chosen->number, first->settings->name);
     list_foreach(&world->connections, node)
@@ -538,7 +585,9 @@ static void check_chosen(struct generation *generation, const struct connection 
         const struct connection *other = list_entry(node, struct connection, node);
         bool is_idle = other->pooled.retired && other->pooled.mux != NULL &&
                        mux_connection_load(other->pooled.mux) == 0; /* it goes, and has nothing to do */
-        bool is_apart = is_idle || other->pooled.is_for_trial;
+        bool is_unwanted = check_is_left_out(other->pooled.target) ||
+                           (first != NULL && is_after(other->pooled.target, first));
+        bool is_apart = is_idle || (is_unwanted && other->pooled.is_for_trial);
         world_require(world, other->generation != generation || is_apart || other->number >= chosen->number,
                       "connection %u is used while connection %u is there", chosen->number, other->number);
     }
@@ -682,12 +731,49 @@ void check_connection_ended(const struct connection *connection)
         shadow_of(pooled->target)->short_lived = generation->world->now + SHORTEST(connection->retry_min);
 }
 
+/* Whether all slots of a server are taken, some for a target of this address that is up, or was. */
+static bool is_taken(const struct target *target)
+{
+    struct world *world = generation_of_set(target->set)->world;
+    struct list *const lists[] = { &world->attempts, &world->connections };
+    bool answers = false;
+    int64_t count = 0;
+    for (size_t i = 0; i < 2; i++)
+        list_foreach(lists[i], node)
+        {
+            const struct target *other = i == 0 ? list_entry(node, struct attempt, node)->target
+                                                : list_entry(node, struct connection, node)->pooled.target;
+            if (pool_settings_address(other->settings) != pool_settings_address(target->settings))
+                continue;
+            answers = answers || other->state == TARGET_UP || target_is_retired(other);
+            count++;
+        }
+    return answers && world->slots_each >= 0 && count >= world->slots_each;
+}
+
+/* Whether a target that is not up has no slot to be tried with while another one answers by it, or gets its slot. What
+ * counts at the addresses of names is not counted here. */
+static bool is_busy(const struct target *target)
+{
+    const struct world *world = generation_of_set(target->set)->world;
+    bool is_busy = slot_is_busy(target);
+    if (target->state == TARGET_UP || target->settings->weight == 0)
+        return false;
+    world_require(world, is_busy || !is_taken(target), "%s is said to be down, but is busy",
+                  target->settings->name);
+    world_require(world, !is_busy || world->slots_each >= 0, "%s is said to be busy, but is down",
+                  target->settings->name);
+    world_require(world, !target->has_turn || target->state == TARGET_RETRY || target->state == TARGET_TRYING,
+                  "%s is not tried, though it has its turn", target->settings->name);
+    return is_busy;
+}
+
 /* ---- After each step ---- */
 
 bool check_is_down(const struct generation *generation)
 {
     for (size_t i = 0; i < generation->set.count; i++)
-        if (takes_work(generation->set.targets[i]))
+        if (takes_work(generation->set.targets[i]) || is_busy(generation->set.targets[i]))
             return false;
     list_foreach(&generation->world->connections, node)
     {
@@ -737,7 +823,8 @@ static void check_waiting(struct generation *generation)
     generation->is_held = is_held;
     bool may_be_given = generation->has_given; /* what comes back ends with the next step */
     generation->has_given = has_given(generation);
-    may_be_given = may_be_given || generation->has_given;
+    may_be_given = may_be_given || generation->has_given ||
+                   world->slots_each >= 0; /* a target may have been busy for a moment */
     generation->is_down = is_down;
     generation->is_wanted = is_wanted;
     for (size_t i = 0; i < world->request_count && is_down && timeout >= 0; i++) {

@@ -1,6 +1,8 @@
 /* Clients, and what they speak: messages of eight bytes, a number and a letter. */
 #include "simulation/pool/pool_world.h"
 
+#include "stream/pool_check.h"
+
 #include <string.h>
 
 /* ---- The protocol ---- */
@@ -221,7 +223,8 @@ void client_request_found(void *owner, const struct mux_finding *finding)
 {
     struct generation *generation = owner;
     stream_pool_found(finding->connection, finding, generation->world->now);
-    check_found(generation, finding);
+    if (finding->origin != POOL_CHECK_ORIGIN)
+        check_found(generation, finding);
 }
 
 void client_request_ended(void *owner, const struct mux_ending *ending)

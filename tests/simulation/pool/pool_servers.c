@@ -279,7 +279,7 @@ static void server_close(struct connection *connection, bool reset)
 }
 
 /* In fifo requests reach the servers in the order in which they became complete. */
-static void server_take_request(struct connection *connection, size_t number)
+static void server_expect_request(struct connection *connection, size_t number)
 {
     struct generation *generation = connection->generation;
     struct world *world = generation->world;
@@ -294,6 +294,15 @@ static void server_take_request(struct connection *connection, size_t number)
     request->connections++;
     if (number > *last_order)
         *last_order = number;
+}
+
+static void server_take_request(struct connection *connection, size_t number)
+{
+    struct world *world = connection->generation->world;
+    if (number == CHECK_NUMBER)
+        world->checks++;
+    else
+        server_expect_request(connection, number);
     world_trace(world, "connection %u takes request %zu", connection->number, number);
     size_t place = connection->waiting_count++;
     world_require(world, place < 64, "too many requests on connection %u", connection->number);
@@ -320,7 +329,8 @@ static bool server_take(struct connection *connection)
         uint32_t number;
         memcpy(&number, buffer_bytes(&connection->input), sizeof number);
         buffer_consume(&connection->input, MESSAGE_SIZE);
-        world_require(world, number < world->request_count, "a request that nobody made");
+        world_require(world, number < world->request_count || (world->has_checks && number == CHECK_NUMBER),
+                      "a request that nobody made");
         server_take_request(connection, number);
     }
     mux_connection_written(connection->pooled.mux, length, world->now);

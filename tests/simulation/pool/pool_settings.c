@@ -23,6 +23,16 @@ static void choose_target(struct world *world, struct target_settings *target)
     target->weight = random_chance(random, 15) ? 0 : (int64_t)random_between(random, 1, 3);
     target->backup = random_chance(random, 25);
     target->keep_alive.enabled = random_chance(random, 20); /* nothing but another target */
+    if (!world->has_checks)
+        return;
+    target->check = (struct check_settings){
+        .type = CHECK_EXCHANGE,
+        .send = SLICE(CHECK_MESSAGE),
+        .interval = (int64_t)random_between(random, 5, 1000),
+        .timeout = (int64_t)random_between(random, 5, 500),
+        .rise = (int64_t)random_between(random, 1, 3),
+        .fall = (int64_t)random_between(random, 1, 3),
+    };
 }
 
 /* A target with an address that none of the others has. */
@@ -114,7 +124,8 @@ static void choose_one(struct world *world, struct listener_settings *settings, 
         settings->reconnect_delay = random_chance(random, 70) ? 0 : (int64_t)random_between(random, 1, 400);
         break;
     case 12:
-        settings->fail_after = random_chance(random, 30) ? -1 : (int64_t)random_between(random, 1, 4);
+        settings->fail_after =
+            world->has_checks || random_chance(random, 30) ? -1 : (int64_t)random_between(random, 1, 4);
         break;
     default:
         settings->async = random_chance(random, 40);
@@ -159,7 +170,7 @@ static void change_targets(struct world *world, struct listener_settings *settin
         choose_target(world, &settings->targets[which]);
         break;
     case 1:
-        if (settings->target_count < TARGETS_MAX)
+        if (settings->target_count < (world->has_checks ? 1 : TARGETS_MAX))
             add_target(world, settings);
         break;
     case 2:
@@ -191,7 +202,8 @@ struct listener_settings *pool_settings_make(struct world *world, size_t listene
     if (before == NULL) {
         for (size_t which = 0; which <= 13; which++)
             choose_one(world, settings, which);
-        for (size_t count = random_between(random, 1, TARGETS_MAX); count > 0; count--)
+        for (size_t count = world->has_checks ? 1 : random_between(random, 1, TARGETS_MAX); count > 0;
+             count--)
             add_target(world, settings);
     } else if (random_chance(random, 60)) {
         change_targets(world, settings);

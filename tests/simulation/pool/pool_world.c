@@ -54,6 +54,18 @@ static struct mux_connection *hook_choose(void *owner, void *client_owner)
     return chosen;
 }
 
+static struct mux_connection *hook_choose_check(void *owner, void *client)
+{
+    struct generation *generation = owner;
+    return stream_pool_choose_check(&generation->pool, client, generation->world->now);
+}
+
+static void hook_check_ended(void *owner, const struct mux_ending *ending)
+{
+    (void)owner;
+    stream_pool_check_ended(ending);
+}
+
 static size_t hook_opening(void *owner)
 {
     const struct generation *generation = owner;
@@ -99,6 +111,8 @@ static void generation_create(struct world *world, size_t listener, struct liste
 {
     static const struct mux_hooks hooks = {
         .choose = hook_choose,
+        .choose_apart = hook_choose_check,
+        .ended_apart = hook_check_ended,
         .opening = hook_opening,
         .ended = client_request_ended,
         .found = client_request_found,
@@ -570,6 +584,7 @@ void world_run(uint64_t seed, bool trace)
     for (size_t i = 0; i < NAMES; i++)
         name_choose(world, &world->names[i]);
     world->listeners = random_chance(&world->random, 50) ? 1 : random_between(&world->random, 2, LISTENERS);
+    world->has_checks = random_chance(&world->random, 25);
     world->slots_each =
         random_chance(&world->random, 50) ? -1 : (int64_t)random_between(&world->random, 1, 3);
     for (size_t i = 0; i < world->listeners; i++)

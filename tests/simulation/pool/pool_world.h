@@ -25,10 +25,16 @@
 #define PARTS             2 /* of a target, that requests are for */
 #define MINUTE            60000000
 #define MESSAGE_SIZE      8
-#define SETTLE_PAUSE      50        /* milliseconds that a connection waits which may come too early */
-#define SETTLE_SPAN       1000000   /* microseconds after the end of the last one for which that holds */
-#define WANTED_BACK_OFF   1000000   /* microseconds after which a target is tried if something waits */
-#define KERNEL_GIVES_UP   127000000 /* microseconds after which a SYN without an answer fails by itself */
+
+/* What a check asks; requests have smaller numbers. */
+#define CHECK_MESSAGE                                                                                        \
+    "\xff\xff\xff\xff"                                                                                       \
+    "aaaQ"
+#define CHECK_NUMBER    UINT32_MAX
+#define SETTLE_PAUSE    50        /* milliseconds that a connection waits which may come too early */
+#define SETTLE_SPAN     1000000   /* microseconds after the end of the last one for which that holds */
+#define WANTED_BACK_OFF 1000000   /* microseconds after which a target is tried if something waits */
+#define KERNEL_GIVES_UP 127000000 /* microseconds after which a SYN without an answer fails by itself */
 
 #define PORT      502
 #define LISTENERS 3
@@ -151,6 +157,7 @@ struct shadow {
     int64_t asked_parts[PARTS];
     int64_t trial_earliest;
     int64_t trial_latest;
+    int64_t trial_pause; /* nominal, milliseconds */
     int64_t waits_since; /* for a slot, with no connection of its listener; 0: it does not */
     size_t overtaken;    /* connections that others made to its address meanwhile */
     int64_t short_lived; /* until when nothing may connect, since the last connection ended unused */
@@ -180,8 +187,11 @@ struct generation {
     int64_t down_least;   /* the least that it was since the targets are down */
     bool is_wanted;       /* something waited after the last step, since `wanted_since` */
     int64_t wanted_since;
-    int64_t held;                /* microseconds in which others certainly held all slots */
-    int64_t asked[CLIENTS_FROM]; /* by clients from there, anything at all */
+    int64_t held;                        /* microseconds in which others certainly held all slots */
+    int64_t asked[CLIENTS_FROM];         /* by clients from there, anything at all */
+    bool has_tried[CLIENTS_FROM];        /* a sick target */
+    int64_t answers_since[CLIENTS_FROM]; /* to clients from there, since they did so last */
+    int64_t answers;                     /* to anybody, since the last trial */
     int64_t asked_parts[PARTS];
     int64_t last_sick; /* when a target was sick: what had come until then may be sent out of order */
     const struct target *first; /* fifo: the one that came first after the last step */
@@ -201,6 +211,7 @@ struct world {
     unsigned long steps;
     bool calm;
     size_t listeners;
+    bool has_checks;    /* of the one target that each listener has then */
     int64_t slots_each; /* of each server, for all listeners; -1: as many as they like */
     struct server servers[SERVERS];
     struct name names[NAMES];
@@ -220,6 +231,7 @@ struct world {
     size_t settings_count;
     size_t connects; /* attempts started so far */
     unsigned long answered;
+    unsigned long checks; /* that have reached a server */
 };
 
 /* ---- pool_world.c ---- */
