@@ -23,6 +23,7 @@ static void pipe_rules_free(struct pipe_rules *rules)
     timer_stop(&rules->down_timer);
     timer_stop(&rules->inactivity_timer);
     timer_stop(&rules->half_close_timer);
+    timer_stop(&rules->trial_timer);
     list_remove(&rules->node);
     free(rules);
 }
@@ -176,6 +177,11 @@ static void pipe_half_closed(struct timer *timer, struct timeout *timeout)
     pipe_session_end(list_entry(timeout, struct pipe_session, half_close), REASON_INACTIVITY);
 }
 
+static void pipe_outlived(struct timer *, struct timeout *timeout)
+{
+    pipe_session_outlived(list_entry(timeout, struct pipe_session, trial));
+}
+
 static struct pipe_service *pipe_of(struct service *service)
 {
     return list_entry(service, struct pipe_service, service);
@@ -279,6 +285,7 @@ static struct pipe_rules *pipe_rules_create(struct pipe_service *service,
     timer_init(&rules->down_timer, loop, settings->down_timeout, pipe_down_timed_out, service);
     timer_init(&rules->inactivity_timer, loop, settings->inactivity_timeout, pipe_inactive, service);
     timer_init(&rules->half_close_timer, loop, settings->half_close_timeout, pipe_half_closed, service);
+    timer_init(&rules->trial_timer, loop, PIPE_EARLY_END, pipe_outlived, service);
     return rules;
 }
 

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* A target that ends a session so soon, in microseconds, and without a word, does not serve. */
-#define EARLY_END 1000000
-
 static int64_t session_now(const struct pipe_session *session)
 {
     return session->service->runtime->turn.now;
@@ -70,12 +67,14 @@ static void session_evaluate(struct pipe_session *session)
     if (session->was_evaluated || target == NULL || (end->received == 0 && !end->read_ended))
         return;
     session->was_evaluated = true;
+    timeout_stop(&session->trial);
     if (session->service->settings->fail_after < 0 || target_is_retired(target))
         return;
     uint64_t client = health_client(&session->address);
     if (end->received > 0) {
         health_worked(target, client, 0, now);
-    } else if (!session->client.read_ended && !session->is_cancel && now - session->connected < EARLY_END) {
+    } else if (!session->client.read_ended && !session->is_cancel &&
+               now - session->connected < PIPE_EARLY_END * 1000) {
         const struct health_fault fault = {
             .reason = end->reset ? REASON_TARGET_RESET : REASON_TARGET_CLOSED,
             .text = "",
@@ -83,6 +82,16 @@ static void session_evaluate(struct pipe_session *session)
         };
         health_failed(target, &fault, now);
     }
+}
+
+void pipe_session_outlived(struct pipe_session *session)
+{
+    struct target *target = session->connected_target;
+    if (session->was_evaluated || session->client.read_ended || session->is_cancel ||
+        target_is_retired(target) || session->service->settings->fail_after < 0)
+        return;
+    session->was_evaluated = true;
+    health_worked(target, health_client(&session->address), 0, session_now(session));
 }
 
 void pipe_session_end(struct pipe_session *session, enum reason reason)
@@ -99,6 +108,7 @@ void pipe_session_end(struct pipe_session *session, enum reason reason)
     timeout_stop(&session->down);
     timeout_stop(&session->inactivity);
     timeout_stop(&session->half_close);
+    timeout_stop(&session->trial);
     hangup_forget(&service->hangups, &session->hangup);
     /* A stream that is not whole ends with a reset, so that it does not look complete. */
     pipe_end_close(&session->client, reason == REASON_TARGET_RESET || pipe_end_has_pending(&session->client));
@@ -278,6 +288,8 @@ void pipe_session_connected(struct pipe_session *session, struct target *target,
     histogram_record(&session->service->owner.counters->wait, session->tried - session->accepted);
     timeout_stop(&session->queue_timeout);
     timer_start(&session->rules->inactivity_timer, &session->inactivity, session->connected);
+    if (target->health.is_sick)
+        timer_start(&session->rules->trial_timer, &session->trial, session->connected);
     if (session->events != NULL)
         events_client_connected(session->events, target->settings->name);
     pipe_end_open(&session->target, descriptor);

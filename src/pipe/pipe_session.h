@@ -41,6 +41,9 @@ struct pipe_end {
  * WAITING: in the service's queue; the client is read (into `pending` of the other end) so that its end is
  * noticed. CONNECTING: `attempt` runs; the client is not read meanwhile. PIPING: both ends have
  * descriptors. */
+#define PIPE_EARLY_END                                                                                       \
+    1000 /* milliseconds: an end by the target that comes sooner, without a byte, is a failure */
+
 enum pipe_state { PIPE_WAITING, PIPE_CONNECTING, PIPE_PIPING };
 
 /* The timeouts of sessions. A session keeps the rules with which it began. Owned by the service while they are
@@ -52,6 +55,7 @@ struct pipe_rules {
     struct timer down_timer;
     struct timer inactivity_timer;
     struct timer half_close_timer;
+    struct timer trial_timer;
 };
 
 /* Owned by its service, in one of its lists; freed in pipe_session_end() only. */
@@ -73,7 +77,8 @@ struct pipe_session {
     struct timeout down; /* not PIPING: no target can be used */
     struct timeout inactivity;
     struct timeout half_close;
-    struct hangup hangup;         /* of the client, while it is not read and has nothing to be written */
+    struct timeout trial; /* of a sick target: until the session has outlived what counts as an early end */
+    struct hangup hangup; /* of the client, while it is not read and has nothing to be written */
     struct events_client *events; /* NULL: events are not wanted */
     struct address address;
     struct address destination; /* that a proxy has told; AF_UNSPEC: none */
@@ -130,6 +135,9 @@ void pipe_session_progress(struct pipe_session *session);
 /* The client of a session that does not read it has hung up. A reset ends the session, and bytes that the target
  * has not taken are lost; after both ends of stream, it goes on. */
 void pipe_session_hung_up(void *service, struct hangup *hangup);
+
+/* It has lived for so long that its target, which was sick, seems to work. */
+void pipe_session_outlived(struct pipe_session *session);
 
 /* The one place where sessions end. Frees the session. */
 void pipe_session_end(struct pipe_session *session, enum reason reason);

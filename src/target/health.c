@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define MINUTE          60000000 /* microseconds: who did not ask for so long does not count */
+#define SHORTLY         5000000  /* microseconds */
 #define LONGEST_PAUSE   60000    /* milliseconds: between trials, unless retry_max is longer */
 #define ANSWERS_A_TRIAL 7        /* so many have to come between two requests that may be lost */
 
@@ -16,17 +17,24 @@
 uint64_t health_client(const struct address *address)
 {
     uint64_t words[2] = { 0 };
+    uint32_t v4;
     if (address->family == AF_INET)
         return (uint64_t)1 << 32 | address->v4.sin_addr.s_addr;
     if (address->family != AF_INET6)
         return 1; /* clients of unix sockets are all the same */
     memcpy(words, &address->v6.sin6_addr, sizeof words);
-    return (words[0] * UINT64_C(0x9e3779b97f4a7c15)) ^ words[1] ^ UINT64_C(1) << 63;
+    if (IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr)) {
+        memcpy(&v4, &address->v6.sin6_addr.s6_addr[12], sizeof v4);
+        return (uint64_t)1 << 32 | v4;
+    }
+    return (words[0] * UINT64_C(0x9e3779b97f4a7c15)) | UINT64_C(1) << 63; /* one host may have all the rest */
 }
 
-static bool asks(const struct health_asker *asker, int64_t now)
+/* Whether somebody asks still: the pause is not twice the usual one, or within `least`. */
+static bool asks(const struct health_asker *asker, int64_t least, int64_t now)
 {
-    return asker->asked != 0 && now - asker->asked < MINUTE;
+    int64_t longest = 2 * asker->every > least ? 2 * asker->every : least;
+    return asker->asked != 0 && now - asker->asked < (longest < MINUTE ? longest : MINUTE);
 }
 
 /* Somebody asks: takes the place of who asked longest ago. */
@@ -36,6 +44,9 @@ static struct health_asker *note_asker(struct health_asker *askers, uint64_t id,
     for (size_t i = 0; i < HEALTH_ASKERS; i++) {
         struct health_asker *asker = &askers[i];
         if (asker->id == id && asker->asked != 0) {
+            int64_t pause = now - asker->asked;
+            if (pause < MINUTE)
+                asker->every = pause > asker->every ? pause : asker->every - (asker->every - pause) / 16;
             asker->asked = now;
             return asker;
         }
@@ -46,24 +57,33 @@ static struct health_asker *note_asker(struct health_asker *askers, uint64_t id,
     return oldest;
 }
 
+/* How long who asked once is taken to ask: it may wait for others whose requests fail. */
+static int64_t patience_of(const struct target *target)
+{
+    const struct target_set_settings *settings = &target->set->settings;
+    int64_t count = settings->fail_after < 60 ? settings->fail_after : 60;
+    if (settings->request_timeout < 0 || count < 0 || !target->set->hooks->keeps_connections)
+        return SHORTLY;
+    return SHORTLY + count * settings->request_timeout * 1000;
+}
+
 /* Whether as many have failed as ask, or `most`. */
-static bool enough_failed(const struct health_asker *askers, int64_t most, int64_t now)
+static bool enough_failed(const struct health_asker *askers, int64_t most, int64_t patience, int64_t now)
 {
     int64_t failed = 0, asking = 0;
     for (size_t i = 0; i < HEALTH_ASKERS; i++) {
         failed += askers[i].failed;
-        asking += asks(&askers[i], now);
+        asking += asks(&askers[i], patience, now);
     }
     return failed >= (asking < most ? asking : most);
 }
 
-static void forget_failed(struct health_asker *askers)
-{
-    for (size_t i = 0; i < HEALTH_ASKERS; i++)
-        askers[i].failed = false;
-}
-
 /* ---- What is told ---- */
+
+static bool can_serve(const struct target *target)
+{
+    return target->state == TARGET_UP && target->settings->weight > 0;
+}
 
 static bool is_shared(const struct target *target)
 {
@@ -112,13 +132,42 @@ static void tell_fault(struct target *target, const struct health_fault *fault, 
     target->set->driver->told(target, true, text);
 }
 
-static void tell_sick(struct target *target, const char *seen, const char *remedy)
+/* Becoming sick, and well, has a line a minute each: what was left out is counted, and the last one written later. */
+static void tell_change(struct target *target, const char *seen, const char *remedy, const char *outlook,
+                        int64_t now)
 {
-    char text[500];
-    snprintf(text, sizeof text, "target %.100s is sick: %s%s; %s", target->settings->name, seen, remedy,
-             health_is_left_out(target) ? "others serve until it answers again"
-                                        : "it goes on, as there is no other: a backup would take over");
-    target->set->driver->told(target, true, text);
+    struct target_health *health = &target->health;
+    int64_t *told_at = &health->change_told_at[health->is_sick];
+    char text[600], count[60] = "";
+    health->is_change_untold = *told_at != 0 && now - *told_at < MINUTE;
+    if (health->is_change_untold)
+        return;
+    if (health->changes > 1)
+        snprintf(count, sizeof count, " (%" PRId64 " changes since the last such line)", health->changes);
+    snprintf(text, sizeof text, "target %.100s is %s: %s%s%s%s", target->settings->name,
+             health->is_sick ? "sick" : "well", seen, remedy, outlook, count);
+    *told_at = now;
+    health->changes = 0;
+    target->set->driver->told(target, health->is_sick, text);
+}
+
+static void tell_sick(struct target *target, const char *seen, const char *remedy, int64_t now)
+{
+    const struct target_set *set = target->set;
+    const char *outlook = "; it goes on, as there is no other: a backup would take over";
+    bool is_better = false, has_answered = false;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct target *other = set->targets[i];
+        if (other == target || !can_serve(other))
+            continue;
+        outlook = "; as all are, requests go to each in turn";
+        is_better = is_better || !other->health.is_sick;
+        has_answered = has_answered || (!other->health.is_sick && other->health.worked != 0);
+    }
+    if (is_better)
+        outlook = has_answered ? "; others serve until it answers again"
+                               : "; requests go to others, of which none has answered yet";
+    tell_change(target, seen, remedy, outlook, now);
 }
 
 static void describe_sickness(const struct target *target, const struct health_fault *fault, char *seen,
@@ -126,7 +175,9 @@ static void describe_sickness(const struct target *target, const struct health_f
 {
     const struct target_health *health = &target->health;
     int64_t count = health->failures;
-    if (health->kinds != 1U << fault->reason)
+    if (count < 2)
+        snprintf(seen, size, "%s", describe_fault(fault));
+    else if (health->kinds != 1U << fault->reason)
         snprintf(seen, size, "%" PRId64 " failures in a row, the last one: %s", count, describe_fault(fault));
     else if (fault->reason == REASON_REQUEST_TIMEOUT)
         snprintf(seen, size, "no answer to %" PRId64 " requests in a row (request_timeout = %" PRId64 ")",
@@ -143,11 +194,32 @@ static bool is_checked(const struct target *target)
     return target->settings->check.type != CHECK_NONE;
 }
 
+/* Of failures. */
+static void begin_row(struct target_health *health)
+{
+    health->failures = 0;
+    health->kinds = 0;
+    health->told = 0;
+    for (size_t i = 0; i < HEALTH_ASKERS; i++) {
+        health->clients[i].failed = false;
+        health->parts[i].failed = false;
+    }
+}
+
+static void end_sickness(struct target *target, const char *why, int64_t now)
+{
+    struct target_health *health = &target->health;
+    health->is_sick = false;
+    health->changes++;
+    target->up_since = now;
+    tell_change(target, why, "", "", now);
+    target_set_note_usable(target->set);
+}
+
 /* A good answer. Where there are checks several are needed. */
 static void health_recover(struct target *target, int64_t now)
 {
     struct target_health *health = &target->health;
-    char text[160];
     bool has_risen = ++health->good >= target->settings->check.rise;
     health->worked = now;
     slot_answered(target, now);
@@ -155,21 +227,13 @@ static void health_recover(struct target *target, int64_t now)
     if (has_risen && !health->is_proved)
         target_set_note_usable(target->set);
     health->is_proved = health->is_proved || has_risen;
+    if (health->is_change_untold && !health->is_sick)
+        tell_change(target, "it has answered", "", "", now);
     if (health->kinds == 0 || (health->is_sick && is_checked(target) && !has_risen))
         return;
-    bool was_sick = health->is_sick;
-    health->is_sick = false;
-    health->failures = 0;
-    health->kinds = 0;
-    health->told = 0;
-    forget_failed(health->clients);
-    forget_failed(health->parts);
-    if (!was_sick)
-        return;
-    target->up_since = now;
-    snprintf(text, sizeof text, "target %.100s is well: it has answered", target->settings->name);
-    target->set->driver->told(target, false, text);
-    target_set_note_usable(target->set);
+    begin_row(health);
+    if (health->is_sick)
+        end_sickness(target, "it has answered", now);
 }
 
 void health_worked(struct target *target, uint64_t client, uint64_t part, int64_t now)
@@ -210,7 +274,8 @@ static void fall_sick(struct target *target, const char *seen, const char *remed
     begin_pause(target, target->set->settings.retry_max, now);
     if (target->counters != NULL)
         target->counters->sicknesses++;
-    tell_sick(target, seen, remedy);
+    target->health.changes++;
+    tell_sick(target, seen, remedy, now);
     target_set_note_usable(target->set);
 }
 
@@ -222,12 +287,15 @@ void health_check_failed(struct target *target, enum reason reason, const char *
     health->kinds |= 1U << reason;
     health->good = 0;
     int64_t count = ++health->failed_checks;
-    if (health->is_sick) {
-        target_set_note_usable(target->set); /* it may be another's turn */
-        return;
-    }
-    if (count >= target->settings->check.fall) {
+    if (count == 1)
+        snprintf(seen, sizeof seen, "a check failed: %s", text);
+    else
         snprintf(seen, sizeof seen, "%" PRId64 " checks in a row failed, the last one: %s", count, text);
+    if (health->is_sick) {
+        if (health->is_change_untold)
+            tell_sick(target, seen, "", now);
+        target_set_note_usable(target->set); /* it may be another's turn */
+    } else if (count >= target->settings->check.fall) {
         fall_sick(target, seen, "", now);
     } else if (count == 1 && is_time_to_tell(health, now)) {
         health->told_at = now;
@@ -248,18 +316,20 @@ void health_failed(struct target *target, const struct health_fault *fault, int6
         note_asker(health->clients, fault->client, now)->failed = true;
         note_asker(health->parts, fault->part, now)->failed = true;
     }
+    char seen[200];
+    describe_sickness(target, fault, seen, sizeof seen);
     if (health->is_sick) {
+        if (health->is_change_untold)
+            tell_sick(target, seen, remedy_of(target, fault->reason), now);
         target_set_note_usable(target->set); /* it may be another's turn */
         return;
     }
     if (fault->is_told_only || fail_after < 0 || health->failures < fail_after ||
-        !enough_failed(health->clients, fail_after < 2 ? 2 : fail_after, now) ||
-        !enough_failed(health->parts, 2, now)) {
+        !enough_failed(health->clients, fail_after < 2 ? 2 : fail_after, patience_of(target), now) ||
+        !enough_failed(health->parts, 2, patience_of(target), now)) {
         tell_fault(target, fault, now);
         return;
     }
-    char seen[200];
-    describe_sickness(target, fault, seen, sizeof seen);
     fall_sick(target, seen, remedy_of(target, fault->reason), now);
 }
 
@@ -279,11 +349,6 @@ bool health_is_proving(const struct target *target)
 static int rank_of(const struct target *target)
 {
     return target->health.is_sick ? 2 : health_is_disproved(target);
-}
-
-static bool can_serve(const struct target *target)
-{
-    return target->state == TARGET_UP && target->settings->weight > 0;
 }
 
 /* Whether another one that can be used is in better health; or, with `of_equals`, is as sick and has its turn. */
@@ -331,7 +396,7 @@ bool health_may_try(struct target *target, uint64_t client, int64_t now)
         !is_outranked(target, false))
         return false;
     for (size_t i = 0; has_failed && i < HEALTH_ASKERS; i++)
-        if (!clients[i].failed && asks(&clients[i], now) && may_lose(trials, clients[i].id))
+        if (!clients[i].failed && asks(&clients[i], MINUTE, now) && may_lose(trials, clients[i].id))
             return false; /* somebody else is to try it */
     return true;
 }
@@ -354,6 +419,12 @@ void health_reconfigure(struct target *target, int64_t now)
     int64_t trial_at = target->health.trial_at;
     if (!target->health.is_sick)
         return;
+    if (target->set->settings.fail_after < 0 &&
+        !is_checked(target)) { /* nothing could end it in mode proxy */
+        begin_row(&target->health);
+        end_sickness(target, "fail_after is -1 now", now);
+        return;
+    }
     begin_pause(target, target->health.trial_pause, now);
     if (target->health.trial_at > trial_at)
         target->health.trial_at = trial_at;

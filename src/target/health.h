@@ -2,8 +2,9 @@
  * mode; the newest failure is remembered to be shown, and the first of a kind is told.
  *
  * A target is sick after `fail_after` failures with no good answer between. So that no client can switch it off, and no
- * dead device behind it, these have to be of as many client addresses as asked within a minute (at most `fail_after`),
- * and of two parts (see protocol.part), unless only one was asked for. It is left out while another target is up and
+ * dead device behind it, these have to be of as many client addresses as ask (at most `fail_after`), and of two parts
+ * (see protocol.part), unless only one is asked for. Who asks is not known to have stopped: it asked a moment ago, or
+ * pauses no longer than twice as usual, and a minute. The first 64 bits of an address of IPv6 are that of a client. It is left out while another target is up and
  * well. Then it is tried, by one request at a time, of an address that did not fail in this sickness if such a one
  * asks; the pause doubles with each trial, and 7 answers lie between two trials of a client. One good answer ends the
  * sickness. If all are sick, the one whose last failure is longest ago has its turn, backup or not.
@@ -29,17 +30,21 @@ struct target;
 struct health_asker {
     uint64_t id;
     int64_t asked; /* microseconds; 0: there is none */
+    int64_t every; /* microseconds: the longest pause of late */
     bool failed;   /* since the last good answer */
 };
 
 struct target_health {
     bool is_sick;
-    int64_t failures;    /* since the last good answer */
-    unsigned kinds;      /* of these, a bit for each reason */
-    unsigned told;       /* those of them that were logged */
-    int64_t told_at;     /* when one was; 0: never */
-    int64_t trial_at;    /* sick: when it may be tried again */
-    int64_t trial_pause; /* milliseconds: what passes until then, but for chance */
+    int64_t failures;          /* since the last good answer */
+    unsigned kinds;            /* of these, a bit for each reason */
+    unsigned told;             /* those of them that were logged */
+    int64_t told_at;           /* when one was; 0: never */
+    int64_t change_told_at[2]; /* that it became well, and sick; 0: never */
+    int64_t changes;           /* since such a line */
+    bool is_change_untold;     /* the last of these */
+    int64_t trial_at;          /* sick: when it may be tried again */
+    int64_t trial_pause;       /* milliseconds: what passes until then, but for chance */
     /* Where the target is checked. */
     bool is_proved;        /* as many good answers as `rise` came since it was new, or went down */
     int64_t good;          /* in a row */

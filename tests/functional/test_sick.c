@@ -144,7 +144,7 @@ static void hung_primary_costs_three_requests(void **state)
 {
     costs_three_requests(*state, "mode = \"fifo\";", DEVICE_SILENT,
                          "is sick: no answer to 3 requests in a row");
-    costs_three_requests(*state, "mode = \"funnel\";", DEVICE_SILENT, "others serve until it answers again");
+    costs_three_requests(*state, "mode = \"funnel\";", DEVICE_SILENT, "of which none has answered yet");
 }
 
 static void primary_that_closes_costs_three_requests(void **state)
@@ -201,6 +201,30 @@ static void fourth_client_of_proxy_mode_is_served(void **state)
     }
     assert_int_equal(device_requests(pair.backup), 5);
     proximux_wait_log(pair.proximux, "is sick: it closed 3 connections in a row without an answer");
+    pair_stop(&pair);
+}
+
+/* Of a protocol in which nobody has said anything yet. */
+static void trial_that_lives_on_is_a_good_one(void **state)
+{
+    struct pair pair = pair_start(*state, false, false, "fail_after = 3; retry_min = 20; retry_max = 50;");
+    int clients[200];
+    size_t count = 0;
+    device_set_mood(pair.primary, DEVICE_CLOSES);
+    for (size_t i = 0; i < 3; i++) {
+        int client = peer_connect("127.0.0.1", pair.port);
+        peer_expect_closed(client);
+        close(client);
+    }
+    device_set_mood(pair.primary, DEVICE_SILENT);
+    size_t before = device_accepted(pair.primary);
+    while (count < 200 && device_accepted(pair.primary) == before) {
+        clients[count++] = peer_connect("127.0.0.1", pair.port);
+        test_wait_until(device_accepted(pair.primary) + device_accepted(pair.backup) == before + count);
+    }
+    proximux_wait_log(pair.proximux, "is well: it has answered");
+    while (count > 0)
+        close(clients[--count]);
     pair_stop(&pair);
 }
 
@@ -394,6 +418,7 @@ int main(void)
         fixture_test(primary_that_closes_costs_three_requests),
         fixture_test(target_is_tried_until_it_is_well),
         fixture_test(fourth_client_of_proxy_mode_is_served),
+        fixture_test(trial_that_lives_on_is_a_good_one),
         fixture_test(lone_target_goes_on),
         fixture_test(dead_unit_behind_a_good_gateway),
         fixture_test(client_whose_requests_the_target_closes_on),

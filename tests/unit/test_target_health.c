@@ -139,8 +139,8 @@ static void one_client_alone_is_believed(void **state)
     assert_int_equal(choose(&f, 1), 1);
     assert_string_equal(f.text,
                         "target 192.0.2.1:502 is sick: no answer to 3 requests in a row (request_timeout "
-                        "= 1000); a longer request_timeout waits for a slow one; others serve until it "
-                        "answers again");
+                        "= 1000); a longer request_timeout waits for a slow one; requests go to others, "
+                        "of which none has answered yet");
     struct service_target shown;
     target_describe(&f.targets[0], &shown);
     assert_string_equal(shown.state, "sick");
@@ -171,21 +171,29 @@ static void good_answer_begins_anew(void **state)
     assert_int_equal(choose(&f, 1), 0);
 }
 
+/* Asks every 20 seconds. */
+static void answer_now_and_then(struct fixture *fixture, uint32_t client, uint64_t unit)
+{
+    answer(fixture, client, unit);
+    fixture->now += 20 * SECOND;
+    answer(fixture, client, unit);
+}
+
 /* One client alone can't switch a target off while others ask; as many as ask can, be it two. */
 static void one_client_among_others_counts_once(void **state)
 {
     (void)state;
     __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
-    answer(&f, 2, 7);
+    answer_now_and_then(&f, 2, 7);
     for (int i = 0; i < 20; i++)
         assert_false(falter(&f, 1, 7));
     assert_true(falter(&f, 2, 7));
 
     fixture_make(&f, 2, 3); /* with more of them, fail_after are needed */
-    answer(&f, 2, 7);
-    answer(&f, 3, 7);
-    answer(&f, 4, 7);
+    answer_now_and_then(&f, 2, 7);
+    answer_now_and_then(&f, 3, 7);
+    answer_now_and_then(&f, 4, 7);
     for (int i = 0; i < 10; i++)
         assert_false(falter(&f, 1, 7));
     assert_false(falter(&f, 2, 7));
@@ -197,6 +205,19 @@ static void one_client_among_others_counts_once(void **state)
     assert_false(falter(&f, 1, 7));
     assert_false(falter(&f, 1, 7));
     assert_true(falter(&f, 1, 7));
+
+    fixture_make(&f, 2, 3); /* nor who asked once, or has made a much longer pause than usual */
+    answer(&f, 2, 7);
+    answer(&f, 3, 7);
+    answer(&f, 3, 7);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(falter(&f, 1, 7), i == 7);
+
+    fixture_make(&f, 2, 3); /* but who may wait for the others' turn is, however many fail */
+    f.set.settings.request_timeout = 10000;
+    answer(&f, 2, 7);
+    for (int i = 0; i < 34; i++)
+        assert_false(falter(&f, 1, 7));
 
     fixture_make(&f, 2, 1); /* two at least, whatever the key says */
     answer(&f, 2, 7);
@@ -210,7 +231,7 @@ static void one_unit_among_others_is_no_sickness(void **state)
     (void)state;
     __attribute__((cleanup(fixture_free))) struct fixture f;
     fixture_make(&f, 2, 3);
-    answer(&f, 1, 1);
+    answer_now_and_then(&f, 1, 1);
     for (int i = 0; i < 20; i++)
         assert_false(falter(&f, 1, 9));
     assert_true(falter(&f, 1, 1));
@@ -381,6 +402,61 @@ static void without_the_key_nothing_is_sick(void **state)
     assert_int_equal(choose(&f, 1), 0);
 }
 
+/* Nothing tries it any more in mode proxy. */
+static void reload_without_the_key_ends_a_sickness(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
+    fixture_make(&f, 2, 3);
+    for (int i = 0; i < 3; i++)
+        falter(&f, 1, 7);
+    health_reconfigure(&f.targets[0], f.now);
+    assert_true(f.targets[0].health.is_sick);
+    f.set.settings.fail_after = -1;
+    health_reconfigure(&f.targets[0], f.now);
+    assert_false(f.targets[0].health.is_sick);
+    assert_string_equal(f.text, "target 192.0.2.1:502 is well: fail_after is -1 now");
+    assert_int_equal(choose(&f, 1), 0);
+}
+
+/* A line a minute each way; the last change is told, be it later. */
+static void changes_are_told_seldom(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(fixture_free))) struct fixture f;
+    fixture_make(&f, 1, 1);
+    for (int i = 0; i < 10; i++) {
+        assert_true(falter(&f, 1, 7));
+        answer(&f, 1, 7);
+    }
+    assert_int_equal(f.warnings, 1);
+    assert_int_equal(f.notices, 1);
+    assert_true(falter(&f, 1, 7));
+    f.now += 60 * SECOND;
+    falter(&f, 1, 7);
+    assert_int_equal(f.warnings, 2);
+    assert_non_null(strstr(f.text, "a backup would take over (19 changes since the last such line)"));
+    answer(&f, 1, 7);
+    assert_int_equal(f.notices, 2);
+    falter(&f, 1, 7);
+    answer(&f, 1, 7);
+    answer(&f, 1, 7);
+    assert_int_equal(f.notices, 2);
+    f.now += 60 * SECOND;
+    answer(&f, 1, 7);
+    assert_int_equal(f.notices, 3);
+    assert_string_equal(f.text,
+                        "target 192.0.2.1:502 is well: it has answered (2 changes since the last such line)");
+
+    const struct health_fault fault = { .reason = REASON_TARGET_CLOSED, .text = "", .client = 1 };
+    fixture_make(&f, 2, 1);
+    answer_elsewhere(&f, 1, 1);
+    health_failed(&f.targets[0], &fault, f.now);
+    assert_string_equal(f.text, "target 192.0.2.1:502 is sick: it closed a connection without an answer; "
+                                "connect_delay and reconnect_delay give it time between connections; others "
+                                "serve until it answers again");
+}
+
 /* The first of each kind after a good answer, one line a minute. */
 static void first_failures_are_told(void **state)
 {
@@ -436,6 +512,12 @@ static void addresses_are_told_apart(void **state)
     one.v6.sin6_addr.s6_addr[15] = 1;
     other.v6.sin6_addr.s6_addr[7] = 1;
     assert_true(health_client(&one) != health_client(&other));
+    other.v6.sin6_addr.s6_addr[7] = 0;
+    other.v6.sin6_addr.s6_addr[8] = 1; /* of the same host, perhaps */
+    assert_true(health_client(&one) == health_client(&other));
+    const unsigned char mapped[16] = { [10] = 0xff, 0xff, 10, 0, 0, 1 };
+    memcpy(&other.v6.sin6_addr, mapped, sizeof mapped);
+    assert_true(health_client(&other) == client_id(1));
     assert_true(health_client(&one) != client_id(0));
     assert_true(client_id(1) != client_id(2));
     assert_true(health_client(&nobody) != 0);
@@ -455,6 +537,8 @@ int main(void)
         cmocka_unit_test(sick_targets_take_turns),
         cmocka_unit_test(backup_is_not_tried_while_it_is_not_needed),
         cmocka_unit_test(without_the_key_nothing_is_sick),
+        cmocka_unit_test(reload_without_the_key_ends_a_sickness),
+        cmocka_unit_test(changes_are_told_seldom),
         cmocka_unit_test(first_failures_are_told),
         cmocka_unit_test(broken_protocol_is_only_told),
         cmocka_unit_test(addresses_are_told_apart),

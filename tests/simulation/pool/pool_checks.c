@@ -273,13 +273,13 @@ void check_asked(struct generation *generation, const struct client *client, siz
     generation->asked_parts[request % PARTS] = generation->world->now;
 }
 
-/* Whether so many have failed as asked within a minute, or `most`. */
+/* Whether so many have failed as asked for so long, or `most`; `also_asked`, within a minute. */
 static bool enough_failed(const bool *failed, const int64_t *asked, const int64_t *also_asked, size_t count,
-                          int64_t most, int64_t now)
+                          int64_t most, int64_t patience, int64_t now)
 {
     int64_t failing = 0, asking = 0;
     for (size_t i = 0; i < count; i++) {
-        bool asks = (asked[i] != 0 && now - asked[i] < MINUTE) ||
+        bool asks = (asked[i] != 0 && now - asked[i] < patience) ||
                     (also_asked != NULL && also_asked[i] != 0 && now - also_asked[i] <= MINUTE);
         failing += failed[i];
         asking += asks;
@@ -291,11 +291,14 @@ static bool enough_failed(const bool *failed, const int64_t *asked, const int64_
 static bool is_sickening(const struct generation *generation, const struct shadow *shadow, bool surely)
 {
     int64_t fail_after = generation->settings->fail_after, now = generation->world->now;
+    int64_t timeout = generation->settings->request_timeout;
+    int64_t least = 5000000 + (timeout < 0 || fail_after < 0 ? 0 : fail_after * timeout * 1000);
+    int64_t patience = surely || least > MINUTE ? MINUTE : least; /* who asks seldom is waited for longer */
     return fail_after >= 0 && shadow->unanswered >= fail_after &&
            enough_failed(shadow->failed, shadow->asked, surely ? generation->asked : NULL, CLIENTS_FROM,
-                         fail_after < 2 ? 2 : fail_after, now) &&
+                         fail_after < 2 ? 2 : fail_after, patience, now) &&
            enough_failed(shadow->failed_parts, shadow->asked_parts, surely ? generation->asked_parts : NULL,
-                         PARTS, 2, now);
+                         PARTS, 2, patience, now);
 }
 
 static void begin_trial_pause(const struct generation *generation, struct shadow *shadow, int64_t pause)
