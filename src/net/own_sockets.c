@@ -101,7 +101,8 @@ bool own_sockets_is_loop(struct own_sockets *own, const struct address *client, 
         return known->is_loop;
     struct own_way way = { strdup(*from), strdup(listener), own_leads(own, listener, *from) };
     struct own_way *ways = realloc(own->ways, (own->way_count + 1) * sizeof *ways);
-    own->ways = ways != NULL ? ways : own->ways;
+    if (ways != NULL)
+        own->ways = ways;
     *is_new = ways != NULL && way.from != NULL && way.to != NULL;
     if (*is_new) {
         own->ways[own->way_count++] = way;

@@ -188,7 +188,7 @@ struct asker {
 static bool asker_take(const struct asker *asker, int socket, size_t length)
 {
     size_t got = 0;
-    char answer[16];
+    char answer[16] = { 0 };
 
     while (got < length) {
         ssize_t count =
