@@ -166,6 +166,10 @@ static bool check_target_address(const struct check *check, const struct parsed_
         success = false;
         snprintf(reason, sizeof reason, "\"*\" can be listened on, but not connected to");
     }
+    if (success && endpoint->kind == ENDPOINT_NUMERIC) { /* IPv4 is the same when it is written as IPv6 */
+        struct address written = endpoint->address;
+        address_from_socket(&written.any, &endpoint->address);
+    }
     const struct parsed_value *place = parsed_get(target, key)->set ? parsed_get(target, key) : host;
     if (!success)
         check_report(check, true, target, key, place->set ? &place->origin : &target->origin, "%s", reason);

@@ -113,6 +113,16 @@ static bool is_loopback(const struct endpoint *endpoint)
            (endpoint->kind == ENDPOINT_NUMERIC && address_is_loopback(&endpoint->address));
 }
 
+/* Whether who connects to it gets to 127.0.0.1, or ::1. */
+static bool is_home(const struct endpoint *endpoint)
+{
+    if (is_localhost(endpoint) || is_unspecified(endpoint))
+        return true;
+    return endpoint->kind == ENDPOINT_NUMERIC && address_is_loopback(&endpoint->address) &&
+           (endpoint->address.family == AF_INET6 ||
+            endpoint->address.v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
+}
+
 static bool is_family(const struct endpoint *endpoint, sa_family_t family)
 {
     return endpoint->kind != ENDPOINT_NUMERIC || endpoint->address.family == family;
@@ -128,9 +138,7 @@ static bool leads_to(const struct endpoint *target, const struct endpoint *liste
         return false;
     bool is_same_family = (is_family(target, AF_INET) && is_family(listen, AF_INET)) ||
                           (is_family(target, AF_INET6) && is_family(listen, AF_INET6));
-    return is_same_family &&
-           (is_unspecified(listen) || (is_loopback(listen) && (is_localhost(listen) || is_localhost(target) ||
-                                                               is_unspecified(target))));
+    return is_same_family && (is_unspecified(listen) || (is_home(listen) && is_home(target)));
 }
 
 static void check_loop(struct parsed_configuration *parsed, const struct target_place *place)

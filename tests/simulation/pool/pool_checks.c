@@ -235,6 +235,9 @@ static void shadow_follow(struct generation *generation, const struct target *ta
         shadow->delay = settings->retry_max;
     if (shadow->delay < settings->retry_min || target->state == TARGET_UP)
         shadow->delay = settings->retry_min;
+    bool is_wasted = target->down_since == world->now && generation->name_connected == world->now;
+    if (is_wasted) /* its time came in this step, in which a name's attempt may have taken its slot for a moment */
+        shadow->latest = world->now + LONGEST(shadow->delay);
     if (target->state == TARGET_DOWN && shadow->state != TARGET_DOWN) {
         bool failed = failures != shadow->failures; /* else nobody has tried it, or a reload gave that up */
         shadow->is_trial_early = false;
@@ -450,6 +453,8 @@ void check_connect(struct target *target)
     const struct world *world = generation->world;
     const char *name = target->settings->name;
     size_t count = check_count(target, true);
+    if (pool_settings_address(target->settings) >= SERVERS)
+        generation->name_connected = world->now;
     check_queue(target);
     world_require(world, world->now >= world->rest_until[pool_settings_address(target->settings)],
                   "%s is connected to within reconnect_delay", name);

@@ -179,7 +179,8 @@ struct generation {
     bool touched;
     bool woken;
     bool leaving;
-    bool is_down; /* no target could be used after the last step, since `down_since` */
+    int64_t name_connected; /* when an attempt to a name began last */
+    bool is_down;           /* no target could be used after the last step, since `down_since` */
     int64_t down_since;
     bool is_held;         /* time stood still after the last step */
     int64_t down_changed; /* when `down_timeout` has changed */
