@@ -172,12 +172,6 @@ static int64_t account_count_own(const struct slot_account *account, const struc
     return own;
 }
 
-/* Those of other generations, and of targets that a reload has taken away. */
-static int64_t account_count_others(const struct slot_account *account, const struct target_set *set)
-{
-    return account->connections - account_count_own(account, set);
-}
-
 /* ---- Members ---- */
 
 static bool member_join(struct target *target, void **all, const char *listener,
@@ -232,19 +226,17 @@ static bool member_is_full(const struct slot_member *member, int64_t limit)
     const struct target *target = member->target;
     if (account_is_everybodys(account))
         return account->slots >= 0 && account->connections >= account->slots;
-    return limit >= 0 && target->connections + account_count_others(account, target->set) >= limit;
+    return limit >= 0 &&
+           target->connections + account->connections - account_count_own(account, target->set) >= limit;
 }
 
-/* Whether one that waits could not have a connection, even if its turn had come in this account. For what one listener
- * is allowed, all its accounts are like one. */
+/* Whether one that waits could not have a connection, even if its turn had come in this account. */
 static bool member_is_full_elsewhere(const struct slot_member *member)
 {
-    bool is_everybodys = account_is_everybodys(member->account);
     members_foreach(member->target, other)
     {
-        const struct slot_account *account = other->account;
-        if (other != member && (is_everybodys || account_is_everybodys(account)) &&
-            (account->resting_until != 0 || member_is_full(other, member->target->slot_limit)))
+        if (other != member &&
+            (other->account->resting_until != 0 || member_is_full(other, member->target->slot_limit)))
             return true;
     }
     return false;
@@ -259,6 +251,28 @@ static bool member_has_to_ask(const struct slot_member *member)
             return true;
     }
     return false;
+}
+
+/* Who waits and comes first sees whether it is its turn, but for those of the set that tells it. */
+static void account_tell(const struct slot_account *account, const struct target_set *telling)
+{
+    struct target *first = NULL;
+    if (account->resting_until != 0)
+        return; /* slot_rested() comes */
+    list_foreach(&account->waiting, node)
+    {
+        const struct slot_member *member = member_waiting(node);
+        if (member_is_full(member, member->target->slot_limit))
+            continue;
+        if (member_is_full_elsewhere(member)) {
+            if (member_has_to_ask(member) && member->target->set != telling)
+                target_set_note_usable(member->target->set);
+        } else if (first == NULL || member->target->connections < first->connections) {
+            first = member->target;
+        }
+    }
+    if (first != NULL && first->set != telling)
+        target_set_note_usable(first->set);
 }
 
 /* Whether a target of another owner comes first. */
@@ -285,40 +299,6 @@ static bool member_is_blocked(const struct slot_member *member, int64_t limit)
     const struct slot_account *account = member->account;
     return account->resting_until != 0 ||
            (account_is_limited(account) && (member_is_full(member, limit) || member_has_queue(member)));
-}
-
-/* Whether others have no room for one that waits, or come before it. */
-static bool target_is_blocked(const struct target *target)
-{
-    members_foreach(target, member)
-    {
-        if (member_is_blocked(member, target->slot_limit))
-            return true;
-    }
-    return false;
-}
-
-/* Who waits and comes first sees whether it is its turn, but for those of the set that tells it. */
-static void account_tell(const struct slot_account *account, const struct target_set *telling)
-{
-    struct target *first = NULL;
-    if (account->resting_until != 0)
-        return; /* slot_rested() comes */
-    list_foreach(&account->waiting, node)
-    {
-        const struct slot_member *member = member_waiting(node);
-        struct target *target = member->target;
-        if (member_is_full(member, target->slot_limit))
-            continue;
-        if (target_is_blocked(target)) {
-            if (member_has_to_ask(member) && target->set != telling)
-                target_set_note_usable(target->set);
-        } else if (first == NULL || target->connections < first->connections) {
-            first = target;
-        }
-    }
-    if (first != NULL && first->set != telling)
-        target_set_note_usable(first->set);
 }
 
 /* ---- Targets ---- */
@@ -384,15 +364,14 @@ void slot_resolved(struct target *target, void **all, const struct address *addr
     size_t known = 0;
     members_foreach(target, member) known++;
     slot_forget(target);
-    if (target->connections <= 1 || known > 2 * ADDRESSES_MAX)
+    if (target->connections <= 1 || known > ADDRESSES_MAX)
         slot_forget_addresses(target, addresses, count);
     for (size_t i = 0; i < count; i++) {
         char text[ADDRESS_TEXT_SIZE];
         struct endpoint endpoint = { .kind = ENDPOINT_NUMERIC, .host = text, .address = addresses[i] };
         address_set_port(&endpoint.address, target->settings->endpoint.port);
         address_print(&endpoint.address, text);
-        if (member_join(target, all, "", &endpoint)) /* else it counts for its name alone */
-            (void)member_join(target, all, slot_listener(target), &endpoint);
+        (void)member_join(target, all, "", &endpoint); /* else it counts for its name alone */
     }
     if (slot_rested_first(target) != 0)
         target->set->driver->wake(target->set);
@@ -439,7 +418,6 @@ void slot_entered(struct target *target, bool was_live)
 bool slot_has_room(struct target *target, int64_t limit, bool *by_others)
 {
     bool has_room = slot_use(target) && (limit < 0 || target->connections < limit);
-    target->slot_limit = limit;
     bool is_taken = false;
     members_foreach(target, member)
     {
@@ -457,10 +435,7 @@ bool slot_is_over(const struct target *target)
 {
     members_foreach(target, member)
     {
-        const struct slot_account *account = member->account;
-        if ((account->slots >= 0 && account->connections > account->slots) ||
-            (!account_is_everybodys(account) && target->slot_limit >= 0 &&
-             target->connections + account_count_others(account, target->set) > target->slot_limit))
+        if (member->account->slots >= 0 && member->account->connections > member->account->slots)
             return true;
     }
     return false;
@@ -529,13 +504,8 @@ void slot_hand_on(struct target *target)
 
 bool slot_is_held(const struct target *target)
 {
-    members_foreach(target, member)
-    {
-        if (target->is_waiting && !account_is_everybodys(member->account) &&
-            account_count_others(member->account, target->set) > 0)
-            return true;
-    }
-    return false;
+    const struct slot_account *account = target->slots == NULL ? NULL : target->slots->account;
+    return target->is_waiting && account->connections > account_count_own(account, target->set);
 }
 
 /* Of those who wait, one without a connection gets one of somebody's in turn, and so does one that will not have more

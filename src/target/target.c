@@ -47,7 +47,6 @@ static struct target *target_create(struct target_set *set, const char *listener
         return NULL;
     target->set = set;
     target->retry_at = TARGET_NEVER;
-    target->slot_limit = -1;
     target->retry_delay = set->next_settings.retry_min;
     target->settings = target_settings_copy(settings);
     if (target->settings != NULL && slot_join(target, set->all_slots, listener) &&

@@ -46,12 +46,12 @@ struct target {
     struct target_settings *next_settings; /* likewise, those that are being prepared; NULL: no others */
     struct list_node node;                 /* among the retired ones */
     struct slot_member *slots;             /* see target/slot.h */
-    int64_t slot_limit; /* how many connections its listener was allowed last; -1: any number */
-    bool is_waiting;    /* for a slot */
-    bool has_turn;      /* see slot_is_busy() */
-    bool asks_for_slot; /* it has said so since its owner looked last */
-    size_t index;       /* in the set */
-    bool is_kept;       /* by the settings that are being prepared */
+    int64_t slot_limit;                    /* while it waits for a slot: how many its listener is allowed */
+    bool is_waiting;                       /* for a slot */
+    bool has_turn;                         /* see slot_is_busy() */
+    bool asks_for_slot;                    /* it has said so since its owner looked last */
+    size_t index;                          /* in the set */
+    bool is_kept;                          /* by the settings that are being prepared */
     enum target_state state;
     int64_t connections;                /* live ones and attempts that are running */
     int64_t load;                       /* what least_connections compares; set before each choice */

@@ -709,37 +709,6 @@ static void busy_target_is_not_down(void **state)
     slots_close(&slots, 2);
 }
 
-/* A listener that knows a device by a name now has no connection to it beside that of before the reload. */
-static void renamed_target_waits_for_its_predecessor(void **state)
-{
-    (void)state;
-    struct slots_scene slots = { 0 };
-    struct scene *scene = &slots.scenes[0];
-    struct address address;
-    slots_open(&slots, 0, "192.0.2.1", -1);
-    struct target *before = slots_target(&slots, 0);
-    assert_true(slots_ask(&slots, 0));
-    target_attempt_succeeded(&scene->attempts[0], 5, scene->now);
-    scene->target_settings.max_connections = 1;
-    scene->target_settings.name = scene->target_settings.endpoint.host = (char *)"device";
-    scene->target_settings.endpoint.kind = ENDPOINT_NAME;
-    assert_true(target_set_prepare(&scene->set, scene->settings));
-    target_set_commit(&scene->set, scene->now);
-    assert_true(slots_ask(&slots, 0));
-    assert_true(address_parse("192.0.2.1", &address));
-    assert_false(target_resolved(slots_target(&slots, 0), &address, 1));
-    target_attempt_yielded(&scene->attempts[1], scene->now);
-    assert_int_equal(slots_target(&slots, 0)->state, TARGET_UP);
-    assert_false(slots_ask(&slots, 0));
-    assert_true(target_set_is_held(&scene->set)); /* queue_timeout stands still */
-    target_release(before, false, scene->now);
-    assert_true(scene->set.has_usable);
-    assert_true(slots_ask(&slots, 0));
-    assert_true(target_resolved(slots_target(&slots, 0), &address, 1));
-    target_cancel(&scene->attempts[2], scene->now);
-    slots_close(&slots, 1);
-}
-
 /* Of the one slot that an address has, named by one of the listeners only. */
 static void slot_goes_round(void **state)
 {
@@ -880,7 +849,6 @@ int main(void)
         cmocka_unit_test(what_waits_brings_a_trial_forward),
         cmocka_unit_test(an_address_rests_after_a_connection),
         cmocka_unit_test(busy_target_is_not_down),
-        cmocka_unit_test(renamed_target_waits_for_its_predecessor),
         cmocka_unit_test(slot_goes_round),
         cmocka_unit_test(slots_are_shared_evenly),
         cmocka_unit_test(one_device_has_many_names),
