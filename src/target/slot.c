@@ -1,8 +1,8 @@
 #include "target/slot.h"
 
-#include <search.h>
+#include "target/slot_account.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 /* How long a device may take to notice that its last connection has gone, in microseconds. */
 #define SETTLE_TIME 1000000
@@ -10,99 +10,9 @@
 /* Beyond so many addresses of a name, those that it had before are not kept in mind. */
 #define ADDRESSES_MAX 32
 
-/* Connections that are counted together. In the tree while there are members. */
-struct slot_account {
-    const char *listener; /* whose they are; "": everybody's */
-    struct endpoint endpoint;
-    struct list members; /* struct slot_member, by `in_account` */
-    struct list waiting; /* those that want a connection, the longest waiting first; by `in_waiting` */
-    int64_t connections; /* of all members */
-    int64_t live;        /* of those for whom the address answers */
-    bool is_busy;        /* these take all slots: whoever failed is not down for certain */
-    /* Of everybody's only: */
-    int64_t slots;         /* how many there may be; -1: any number */
-    int64_t resting_until; /* `reconnect_delay` runs; 0: it does not */
-    int64_t
-        settles_until; /* whoever connects before this may find that the last connection is not gone yet */
-    int64_t answered;  /* when the last good answer came; 0: never */
-    void **all;
-    char name[]; /* that of the listener */
-};
-
-/* A target in an account: first of its listener, then of everybody, then of the addresses of its name. Owned by the
- * target. */
-struct slot_member {
-    struct slot_member *next; /* of the same target */
-    struct slot_account *account;
-    struct target *target;
-    struct list_node in_account;
-    struct list_node in_waiting;
-    bool has_asked; /* while it waits: the others know, and have not given it room since */
-};
-
-#define members_foreach(target, member)                                                                      \
-    for (struct slot_member *member = (target)->slots; member != NULL; member = member->next)
-
-static struct slot_member *member_of(struct list_node *node)
-{
-    return list_entry(node, struct slot_member, in_account);
-}
-
-static struct slot_member *member_waiting(struct list_node *node)
-{
-    return list_entry(node, struct slot_member, in_waiting);
-}
-
 static void account_tell(const struct slot_account *account, const struct target_set *telling);
 
 /* ---- Accounts ---- */
-
-static int account_compare(const void *a, const void *b)
-{
-    const struct slot_account *one = a, *other = b;
-    int order = endpoint_compare(&one->endpoint, &other->endpoint);
-    return order != 0 ? order : strcmp(one->listener, other->listener);
-}
-
-static void account_free(struct slot_account *account)
-{
-    endpoint_free(&account->endpoint);
-    free(account);
-}
-
-static struct slot_account *account_create(void **all, const char *listener, const struct endpoint *endpoint)
-{
-    struct slot_account *account = calloc(1, sizeof *account + strlen(listener) + 1);
-    if (account == NULL)
-        return NULL;
-    list_init(&account->members);
-    list_init(&account->waiting);
-    account->listener = strcpy(account->name, listener);
-    account->slots = -1;
-    account->all = all;
-    if (endpoint_copy(endpoint, &account->endpoint) && tsearch(account, all, account_compare) != NULL)
-        return account;
-    account_free(account);
-    return NULL;
-}
-
-static struct slot_account *account_find(void **all, const char *listener, const struct endpoint *endpoint)
-{
-    const struct slot_account wanted = { .listener = listener, .endpoint = *endpoint };
-    struct slot_account **found = tfind(&wanted, all, account_compare);
-    return found != NULL ? *found : NULL;
-}
-
-/* Those who have connections, other than this set, see whether they can spare one. */
-static void account_ask(const struct slot_account *account, const struct target_set *asking)
-{
-    list_foreach(&account->members, node)
-    {
-        const struct target_set *set = member_of(node)->target->set;
-        if (set != asking && set->hooks->slot_wanted != NULL && set->owner != NULL)
-            set->hooks->slot_wanted(set->owner);
-    }
-}
 
 /* Whether connections of the target say that its addresses answer. One that was retired keeps only those that do. */
 static bool target_is_live(const struct target *target)
@@ -149,29 +59,6 @@ static void account_reconfigure(struct slot_account *account)
     account_ask(account, NULL);
 }
 
-static bool account_is_everybodys(const struct slot_account *account)
-{
-    return account->listener[0] == '\0';
-}
-
-static bool account_is_limited(const struct slot_account *account)
-{
-    return !account_is_everybodys(account) || account->slots >= 0;
-}
-
-/* Connections of the targets that are in a set now. */
-static int64_t account_count_own(const struct slot_account *account, const struct target_set *set)
-{
-    int64_t own = 0;
-    list_foreach(&account->members, node)
-    {
-        const struct target *target = member_of(node)->target;
-        if (target->set == set && !target_is_retired(target))
-            own += target->connections;
-    }
-    return own;
-}
-
 /* ---- Members ---- */
 
 static bool member_join(struct target *target, void **all, const char *listener,
@@ -210,8 +97,7 @@ static void member_leave(struct slot_member *member)
     list_remove(&member->in_account);
     free(member);
     if (list_empty(&account->members)) {
-        tdelete(account, account->all, account_compare);
-        account_free(account);
+        account_remove(account);
     } else if (account->slots >= 0) {
         account_reconfigure(account);
         account_note_busy(account);
