@@ -245,6 +245,19 @@ static void slot_forget_addresses(struct target *target, const struct address *a
     }
 }
 
+/* Who takes what others wait for learns of them: they may have asked only those who had it before. */
+static void slot_note_waiting(const struct target *target)
+{
+    const struct target_set *set = target->set;
+    members_foreach(target, member)
+    {
+        if (list_empty(&member->account->waiting) || set->hooks->slot_wanted == NULL || set->owner == NULL)
+            continue;
+        set->hooks->slot_wanted(set->owner);
+        return;
+    }
+}
+
 void slot_resolved(struct target *target, void **all, const struct address *addresses, size_t count)
 {
     size_t known = 0;
@@ -259,6 +272,7 @@ void slot_resolved(struct target *target, void **all, const struct address *addr
         address_print(&endpoint.address, text);
         (void)member_join(target, all, "", &endpoint); /* else it counts for its name alone */
     }
+    slot_note_waiting(target);
     if (slot_rested_first(target) != 0)
         target->set->driver->wake(target->set);
 }
@@ -286,6 +300,8 @@ void slot_count(struct target *target, int change)
         member->account->live += target_is_live(target) ? change : 0;
         account_note_busy(member->account);
     }
+    if (change > 0)
+        slot_note_waiting(target);
 }
 
 void slot_entered(struct target *target, bool was_live)
