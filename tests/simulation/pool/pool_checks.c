@@ -250,8 +250,9 @@ static void shadow_follow(struct generation *generation, const struct target *ta
     int64_t soon = shadow->down + WANTED_BACK_OFF;
     shadow->is_trial_early = shadow->is_trial_early || mux_has_waiting(generation->mux);
     world_require(world,
-                  target->state != TARGET_DOWN || !shadow->is_free || !generation->is_wanted ||
-                      world->now <= soon || world->now <= generation->wanted_since ||
+                  target->state != TARGET_DOWN || !shadow->is_free || !has_slot(target) ||
+                      !generation->is_wanted || world->now <= soon ||
+                      world->now <= generation->wanted_since ||
                       world->now <= shadow->free_since + WANTED_BACK_OFF,
                   "%s is down, and not tried, though something waits", target->settings->name);
     shadow->is_free = has_slot(target) && generation->is_ready;
