@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Keys that make the program give up and try again soon, so that each try finds it at rest. */
-#define SOON "retry_min = 10; retry_max = 40; "
+#define SOON "retry_min = 10; retry_max = 40; down_timeout = 3000; "
 
 #define ERROR_REPLY "protocol = { type = \"line\"; error_reply = \"ERROR\\\\n\"; }; "
 
