@@ -830,10 +830,15 @@ static void check_waiting(struct generation *generation)
     if (is_held || generation->is_held) /* time stands, or has just stood, still */
         generation->down_changed = world->now;
     generation->is_held = is_held;
-    bool may_be_given = generation->has_given; /* what comes back ends with the next step */
-    generation->has_given = has_given(generation);
-    may_be_given = may_be_given || generation->has_given ||
-                   world->slots_each >= 0; /* a target may have been busy for a moment */
+    /* What comes back from a connection ends when time goes on; and a target may have been busy for a moment. */
+    bool may_be_given = generation->given == world->now || world->slots_each >= 0;
+    if (has_given(generation)) {
+        may_be_given = true;
+        generation->given = INT64_MAX;
+    } else if (generation->given == INT64_MAX) {
+        may_be_given = true;
+        generation->given = world->now;
+    }
     generation->is_down = is_down;
     generation->is_wanted = is_wanted;
     for (size_t i = 0; i < world->request_count && is_down && timeout >= 0; i++) {

@@ -184,7 +184,7 @@ struct generation {
     int64_t down_since;
     bool is_held;         /* time stood still after the last step */
     int64_t down_changed; /* when `down_timeout` has changed */
-    bool has_given;       /* requests were on connections after the last step */
+    int64_t given;        /* when requests were last on connections; INT64_MAX: they are */
     int64_t down_least;   /* the least that it was since the targets are down */
     bool is_wanted;       /* something waited after the last step, since `wanted_since` */
     int64_t wanted_since;
