@@ -472,14 +472,15 @@ bool stream_pool_is_held(const struct stream_pool *pool)
 }
 
 /* Opens what is missing to the targets that would be used. Each is tried once: one that fails is not up any
- * more. When nothing is under way, or a reload has turned `warmup` off, clients may come. */
+ * more; and what others wait for is theirs, else each connection that is given up for them would be made again. When nothing is under way, or a reload has turned `warmup` off, clients may come. */
 static void pool_warm(struct stream_pool *pool, int64_t now)
 {
     const struct target *first = pool->settings->warmup ? pool_first_up(pool) : NULL;
     for (size_t i = 0; first != NULL && i < pool->targets->count; i++) {
         struct target *target = pool->targets->targets[i];
         bool wanted = pool->is_fifo ? target == first : target->settings->backup == first->settings->backup;
-        while (wanted && target->settings->weight > 0 && pool_may_open(pool, target))
+        while (wanted && target->settings->weight > 0 && slot_demand(target) == SLOT_UNWANTED &&
+               pool_may_open(pool, target))
             pool_open(pool, target, now);
     }
     if (pool->settings->warmup && pool->attempts > 0)

@@ -485,8 +485,8 @@ void check_ready(struct generation *generation)
         bool wanted = generation->settings->mode == MODE_FIFO
                           ? target == first
                           : takes_work(target) && target->settings->backup == first->settings->backup;
-        world_require(world, !wanted || !has_slot(target), "warming up ends before %s has its connections",
-                      target->settings->name);
+        world_require(world, !wanted || !has_slot(target) || slot_demand(target) != SLOT_UNWANTED,
+                      "warming up ends before %s has its connections", target->settings->name);
     }
 }
 
