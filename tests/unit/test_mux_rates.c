@@ -292,8 +292,10 @@ static void what_comes_back_is_not_charged_again(void **state)
     bench.is_busy = true;
     ask(&bench, 0, 2);
     ask(&bench, 1, 1);
-    mux_connection_fail(bench.connection, REASON_TARGET_RESET, bench.now);
-    mux_connection_close(bench.connection, bench.now);
+    struct mux_connection *failed = bench.connection;
+    mux_connection_fail(failed, REASON_TARGET_RESET, bench.now);
+    bench.connection = NULL;
+    mux_connection_close(failed, bench.now);
     bench.is_busy = false;
     bench_connect(&bench);
     settle(&bench);

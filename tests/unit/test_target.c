@@ -35,6 +35,7 @@ static void fixture_free(struct fixture *fixture)
 
 static void fixture_make(struct fixture *fixture, enum balance balance, size_t count)
 {
+    fixture_free(fixture); /* a test may make several, one after the other */
     memset(fixture, 0, sizeof *fixture);
     fixture->set.settings = (struct target_set_settings){ .listener = "main", .balance = balance };
     fixture->set.all_slots = &fixture->slots;
@@ -70,7 +71,7 @@ static size_t choose(struct fixture *fixture, uint32_t client)
 static void least_connections_evens_out(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 3);
     f.target_settings[2].weight = 2;
     for (uint32_t i = 0; i < 40; i++)
@@ -87,7 +88,7 @@ static void least_connections_evens_out(void **state)
 static void least_connections_shares_ties(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     size_t chosen[3] = { 0 };
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 3);
     for (uint32_t i = 0; i < 30; i++) /* each client has left before the next one comes */
@@ -99,7 +100,7 @@ static void least_connections_shares_ties(void **state)
 static void round_robin_spreads_by_weight(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     char order[9] = "";
     fixture_make(&f, BALANCE_ROUND_ROBIN, 2);
     f.target_settings[0].weight = 3;
@@ -127,7 +128,7 @@ static void share_grows_after_failures(void **state)
 {
     (void)state;
     static const enum balance even[] = { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS };
-    struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     for (size_t i = 0; i < 2; i++) {
         fixture_make(&f, even[i], 2);
         assert_int_equal(count_of_first(&f, 0, 110), 10);
@@ -153,7 +154,7 @@ static void share_grows_after_failures(void **state)
 static void first_fills_in_order(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, BALANCE_FIRST, 3);
     f.target_settings[0].max_connections = 2;
     f.target_settings[1].max_connections = 1;
@@ -170,7 +171,7 @@ static void first_fills_in_order(void **state)
 static void source_is_consistent(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     size_t before[1000];
     size_t share[4] = { 0 };
     fixture_make(&f, BALANCE_SOURCE, 4);
@@ -198,7 +199,7 @@ static void source_is_consistent(void **state)
 static void source_respects_weight(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     size_t share[2] = { 0 };
     fixture_make(&f, BALANCE_SOURCE, 2);
     f.target_settings[0].weight = 3;
@@ -210,7 +211,7 @@ static void source_respects_weight(void **state)
 static void backups_serve_only_without_the_others(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 3);
     f.target_settings[2].backup = true;
     f.targets[0].state = TARGET_DOWN;
@@ -228,7 +229,7 @@ static void backups_serve_only_without_the_others(void **state)
 static void retry_is_the_last_resort(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, BALANCE_FIRST, 2);
     f.targets[0].state = TARGET_RETRY;
     assert_int_equal(choose(&f, 1), 1);
@@ -241,7 +242,7 @@ static void retry_is_the_last_resort(void **state)
 static void weight_zero_takes_no_new_work(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, BALANCE_LEAST_CONNECTIONS, 2);
     f.target_settings[0].weight = 0;
     for (uint32_t i = 0; i < 10; i++)

@@ -53,6 +53,7 @@ static void fixture_free(struct fixture *fixture)
 static void fixture_make(struct fixture *fixture, size_t count, int64_t fail_after)
 {
     static const char *const names[] = { "192.0.2.1:502", "192.0.2.2:502", "192.0.2.3:502" };
+    fixture_free(fixture); /* a test may make several, one after the other */
     memset(fixture, 0, sizeof *fixture);
     fixture->now = 1000 * (int64_t)SECOND;
     fixture->set = (struct target_set){
@@ -130,7 +131,7 @@ static size_t choose(struct fixture *fixture, uint32_t client)
 static void one_client_alone_is_believed(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     assert_false(falter(&f, 1, 7));
     assert_false(falter(&f, 1, 7));
@@ -153,7 +154,7 @@ static void one_client_alone_is_believed(void **state)
 static void good_answer_begins_anew(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 5; i++) {
         assert_false(falter(&f, 1, 7));
@@ -183,7 +184,7 @@ static void answer_now_and_then(struct fixture *fixture, uint32_t client, uint64
 static void one_client_among_others_counts_once(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     answer_now_and_then(&f, 2, 7);
     for (int i = 0; i < 20; i++)
@@ -229,7 +230,7 @@ static void one_client_among_others_counts_once(void **state)
 static void one_unit_among_others_is_no_sickness(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     answer_now_and_then(&f, 1, 1);
     for (int i = 0; i < 20; i++)
@@ -240,7 +241,7 @@ static void one_unit_among_others_is_no_sickness(void **state)
 static void last_usable_target_goes_on(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     f.targets[1].state = TARGET_DOWN;
     for (int i = 0; i < 3; i++)
@@ -264,7 +265,7 @@ static void last_usable_target_goes_on(void **state)
 static void trial_is_one_request_after_a_pause(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 3; i++)
         falter(&f, 1, 7);
@@ -294,7 +295,7 @@ static void trial_is_one_request_after_a_pause(void **state)
 static void pause_between_trials_doubles(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 3; i++)
         falter(&f, 1, 7);
@@ -319,7 +320,7 @@ static void pause_between_trials_doubles(void **state)
 static void trials_cost_a_client_one_request_of_eight(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 3; i++)
         falter(&f, 1, 7);
@@ -348,7 +349,7 @@ static void trials_cost_a_client_one_request_of_eight(void **state)
 static void sick_targets_take_turns(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     const struct health_fault fault = { .reason = REASON_REQUEST_TIMEOUT,
                                         .text = "",
                                         .client = client_id(1) };
@@ -382,7 +383,7 @@ static void sick_targets_take_turns(void **state)
 static void backup_is_not_tried_while_it_is_not_needed(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 3, 3);
     f.targets[1].health.is_sick = true;
     f.targets[1].failed = f.now;
@@ -395,7 +396,7 @@ static void backup_is_not_tried_while_it_is_not_needed(void **state)
 static void without_the_key_nothing_is_sick(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, -1);
     for (int i = 0; i < 20; i++)
         assert_false(falter(&f, 1, 7));
@@ -406,7 +407,7 @@ static void without_the_key_nothing_is_sick(void **state)
 static void reload_without_the_key_ends_a_sickness(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 2, 3);
     for (int i = 0; i < 3; i++)
         falter(&f, 1, 7);
@@ -423,7 +424,7 @@ static void reload_without_the_key_ends_a_sickness(void **state)
 static void changes_are_told_seldom(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     fixture_make(&f, 1, 1);
     for (int i = 0; i < 10; i++) {
         assert_true(falter(&f, 1, 7));
@@ -461,7 +462,7 @@ static void changes_are_told_seldom(void **state)
 static void first_failures_are_told(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     struct health_fault fault = { .reason = REASON_TARGET_CLOSED, .text = "", .client = 1 };
     fixture_make(&f, 1, -1);
     falter(&f, 1, 7);
@@ -490,7 +491,7 @@ static void first_failures_are_told(void **state)
 static void broken_protocol_is_only_told(void **state)
 {
     (void)state;
-    __attribute__((cleanup(fixture_free))) struct fixture f;
+    __attribute__((cleanup(fixture_free))) struct fixture f = { 0 };
     const struct health_fault fault = { .reason = REASON_PROTOCOL_ERROR,
                                         .text = "an answer has an unknown id; match = \"order\" …",
                                         .is_told_only = true,
