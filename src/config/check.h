@@ -52,8 +52,8 @@ void check_checks(const struct check *check);
 bool check_is_door(const struct parsed_group *listener);
 void check_door(const struct check *check, struct listener_settings *const *listeners);
 
-/* Settings with one reference, or NULL if something is wrong; `listeners`: as above. Those of admin are what its connections come in by,
- * a listener "admin" without targets; NULL also if none is wanted. */
+/* Settings with one reference, or NULL if something is wrong; `listeners`: as above. Those of admin are what its
+ * connections come in by, a listener "admin" without targets; NULL also if none is wanted. */
 struct listener_settings *check_listener(struct parsed_configuration *parsed, struct parsed_group *listener,
                                          struct listener_settings *const *listeners);
 struct listener_settings *check_admin(struct parsed_configuration *parsed);

@@ -50,7 +50,8 @@ size_t events_response_bytes(const struct events_listener *listener);
 /* Owned by the client's session; holds a reference to the struct events_listener. */
 struct events_client;
 
-/* A client has come; its times are those of the turn. NULL with REASON_MODULE if a module turns it away, or REASON_INTERNAL. */
+/* A client has come; its times are those of the turn. NULL with REASON_MODULE if a module turns it away, or
+ * REASON_INTERNAL. */
 struct events_client *events_client_open(struct events_listener *listener, const struct turn *turn,
                                          uint64_t number, const struct address *address, enum reason *reason);
 

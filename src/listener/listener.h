@@ -21,9 +21,10 @@ typedef struct service *listener_make_service(void *owner, struct runtime *runti
                                               struct listener_settings *settings,
                                               const struct service_owner *service_owner);
 
-/* Takes over `bound`, also on failure, and holds references to `settings` and `events` (NULL: nobody is told of
- * its clients). `shared`: the listener whose targets it shares, made or prepared before it; NULL: none. `owner` is handed to the functions; `make` NULL: by the mode of the settings. Does not accept yet.
- * NULL with errno when memory is short, or descriptors for target connections of a shared mode (EMFILE). */
+/* Takes over `bound`, also on failure, and holds references to `settings` and `events` (NULL: nobody is told of its
+ * clients). `shared`: the listener whose targets it shares, made or prepared before it; NULL: none. `owner` is handed
+ * to the functions; `make` NULL: by the mode of the settings. Does not accept yet. NULL with errno when memory is
+ * short, or descriptors for target connections of a shared mode (EMFILE). */
 struct listener *listener_create(struct runtime *runtime, struct listener_settings *settings,
                                  struct events *events, struct bound_sockets *bound, struct listener *shared,
                                  listener_emptied *emptied, void *owner, listener_make_service *make);

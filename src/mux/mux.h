@@ -46,9 +46,9 @@ struct mux_door {
     unsigned priority; /* below MUX_PRIORITIES: mux_door_set_priority() */
     size_t waiting;    /* as of mux_waiting() */
     size_t in_flight;  /* requests that a connection has, for a client that is there */
-    /* Requests that nobody waits for: they are sent in their turn, to connections that hooks.choose_apart() names, but keep
-     * nobody from going on, count for no limit and have no time-out but that of a silent target; told to nobody but
-     * hooks.ended_apart(). */
+    /* Requests that nobody waits for: they are sent in their turn, to connections that hooks.choose_apart() names, but
+     * keep nobody from going on, count for no limit and have no time-out but that of a silent target; told to nobody
+     * but hooks.ended_apart(). */
     bool is_apart;
 };
 
@@ -157,7 +157,8 @@ struct mux *mux_create(const struct mux_settings *settings, const struct mux_hoo
  * differ. */
 void mux_reconfigure(struct mux *mux, const struct mux_settings *settings, int64_t now);
 
-/* Has queue_timeout and down_timeout stand still, or go on: no connection can be had for reasons that are not the target's. */
+/* Has queue_timeout and down_timeout stand still, or go on: no connection can be had for reasons that are not the
+ * target's. */
 void mux_hold_queue(struct mux *mux, bool hold, int64_t now);
 
 /* No target can be used at present, because each is down, or one can: what waits meanwhile ends after `down_timeout`,
@@ -200,9 +201,9 @@ void mux_client_set_door(struct mux_client *client, struct mux_door *door);
 /* All that wait stand in the order of the new priority from now on. */
 void mux_door_set_priority(struct mux *mux, struct mux_door *door, unsigned priority, int64_t now);
 
-/* It shares `request_rate_each` with all of this key (at most QUOTA_KEY_MAX bytes; none: with nobody). To be called once
- * it has come, and of all clients when that limit has been set; no effect while it is not. False when memory is short:
- * then it has no such limit. */
+/* It shares `request_rate_each` with all of this key (at most QUOTA_KEY_MAX bytes; none: with nobody). To be called
+ * once it has come, and of all clients when that limit has been set; no effect while it is not. False when memory is
+ * short: then it has no such limit. */
 bool mux_client_share(struct mux_client *client, struct slice key, int64_t now);
 
 /* The state that the protocol keeps of it. */

@@ -506,9 +506,9 @@ void client_give_up(struct mux_client *client);
 /* What follows from a change: sums and timers. */
 void client_update(struct mux_client *client);
 
-/* Which clock runs while it holds up its connection. */
-void client_begin_span(struct mux_client *client);
+/* Which clock runs while it holds up its connection; that clock begins anew. */
 void client_watch_stall(struct mux_client *client);
+void client_begin_span(struct mux_client *client);
 
 void client_stalled(struct mux_client *client);
 

@@ -1,8 +1,8 @@
-/* What is over the rate of all waits in the queue, of which nobody is handed out without a token. Clients of a key hold up
- * nobody else: where clients take turns, so many of them stand in the queue as their account has tokens; where requests
- * go in order, who comes to its head without a token leaves it. The others stand aside in a line of the account's, and are
- * let in as tokens come. So the work for one request does not depend on how many wait. A request that comes back unsent
- * was charged already. */
+/* What is over the rate of all waits in the queue, of which nobody is handed out without a token. Clients of a key hold
+ * up nobody else: where clients take turns, so many of them stand in the queue as their account has tokens; where
+ * requests go in order, who comes to its head without a token leaves it. The others stand aside in a line of the
+ * account's, and are let in as tokens come. So the work for one request does not depend on how many wait. A request
+ * that comes back unsent was charged already. */
 #include "mux/rates.h"
 
 static int64_t account_tokens(struct mux_account *account)

@@ -1,5 +1,5 @@
-/* How many requests may go out in a second: of all clients together, and of those that share a key. Used inside this room
- * only. */
+/* How many requests may go out in a second: of all clients together, and of those that share a key. Used inside this
+ * room only. */
 #ifndef MUX_RATES_H
 #define MUX_RATES_H
 

@@ -81,24 +81,32 @@ static void pipe_turn_away(struct pipe_session *session, enum reason reason)
         pipe_session_end(session, reason);
 }
 
-/* While no target can be used, whoever waits has `down_timeout`, and none of it while the service drains. */
-static void pipe_watch_targets(struct pipe_service *service)
+/* Nobody waits for targets that are down while the service drains. */
+static void pipe_give_up(struct pipe_service *service)
 {
-    bool is_down = target_set_is_down(service->targets);
-    if (is_down != service->is_down)
-        service->down_since = service->runtime->turn.now;
-    else if (!is_down || !service->is_draining)
-        return;
-    service->is_down = is_down;
     struct list *const lists[] = { &service->waiting, &service->others };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_foreach(lists[i], node)
         {
             struct pipe_session *session = list_entry(node, struct pipe_session, node);
-            pipe_session_watch_down(session);
-            if (is_down && service->is_draining && session->state != PIPE_PIPING)
+            if (session->state != PIPE_PIPING)
                 pipe_turn_away(session, REASON_TARGET_DOWN);
         }
+}
+
+/* While no target can be used, whoever waits has `down_timeout`. */
+static void pipe_watch_targets(struct pipe_service *service)
+{
+    bool is_down = target_set_is_down(service->targets);
+    if (is_down == service->is_down)
+        return;
+    service->down_since = service->runtime->turn.now;
+    service->is_down = is_down;
+    list_foreach(&service->waiting, node)
+        pipe_session_watch_down(list_entry(node, struct pipe_session, node));
+    list_foreach(&service->others, node) pipe_session_watch_down(list_entry(node, struct pipe_session, node));
+    if (is_down && service->is_draining)
+        pipe_give_up(service);
 }
 
 static void pipe_connect_ended(void *data, struct target *target, int descriptor, int64_t now)
@@ -217,12 +225,15 @@ static void pipe_accept(struct service *service, const struct service_client *cl
         pipe_session_progress(session);
 }
 
-/* Sessions end when their two ends do, and waiting clients are still served, but for those for whom there is no target. */
+/* Sessions end when their two ends do, and waiting clients are still served, but for those for whom there is no
+ * target. */
 static void pipe_drain(struct service *service)
 {
     struct pipe_service *pipe = pipe_of(service);
     pipe->is_draining = true;
     pipe_watch_targets(pipe);
+    if (pipe->is_down)
+        pipe_give_up(pipe);
 }
 
 static void pipe_close(struct service *service, enum reason reason)

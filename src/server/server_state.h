@@ -141,7 +141,8 @@ bool reload_init(struct server *server, const struct config_source *source);
 /* HUP has come. */
 void reload_request(struct server *server);
 
-/* An upgrade has failed (`successor` is 0) or succeeded: a reload that waited is done here, or asked of the successor. */
+/* An upgrade has failed (`successor` is 0) or succeeded: a reload that waited is done here, or asked of the
+ * successor. */
 void reload_upgrade_ended(struct server *server, pid_t successor);
 
 /* Gives up what is under way. Works on a zeroed struct too. */

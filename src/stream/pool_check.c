@@ -1,5 +1,7 @@
 #include "stream/pool_check.h"
 
+#include "stream/stream_pool_parts.h"
+
 #include <stdlib.h>
 
 /* So much of an answer is looked at. */
@@ -40,12 +42,6 @@ static void check_free(struct pool_check *check, int64_t now)
     free(check);
 }
 
-static void check_touch(struct stream_pool *pool)
-{
-    pool->changed = true;
-    pool->driver->touch(pool->owner);
-}
-
 bool pool_check_begin(void *owner, struct target *target, int64_t)
 {
     struct stream_pool *pool = owner;
@@ -54,7 +50,7 @@ bool pool_check_begin(void *owner, struct target *target, int64_t)
         return false;
     check->target = target;
     list_append(&pool->checks, &check->node);
-    check_touch(pool);
+    stream_pool_touch(pool);
     return true;
 }
 
@@ -72,7 +68,7 @@ void pool_check_end(void *owner, struct target *target, int64_t now)
     check_free(check, now);
     if (is_alone && !mux_connection_is_over(silent))
         mux_connection_fail(silent, REASON_REQUEST_TIMEOUT, now);
-    check_touch(pool);
+    stream_pool_touch(pool);
 }
 
 struct target *pool_check_target(void *client)
@@ -117,7 +113,7 @@ static void check_hear(struct pool_check *check, int64_t now)
     mux_client_written(check->mux, output.length, now);
 }
 
-static void check_judge(struct stream_pool *pool, struct target *target, struct slice answer, int64_t now)
+static void check_evaluate(struct stream_pool *pool, struct target *target, struct slice answer, int64_t now)
 {
     struct buffer error = { 0 };
     enum protocol_outcome outcome =
@@ -145,7 +141,7 @@ static void check_finish(struct stream_pool *pool, struct pool_check *check, int
     check->answer = (struct buffer){ 0 };
     check_free(check, now);
     if (is_answered && !answer.failed)
-        check_judge(pool, target, buffer_slice(&answer), now);
+        check_evaluate(pool, target, buffer_slice(&answer), now);
     else if (reason == REASON_TARGET_CLOSED || reason == REASON_TARGET_RESET)
         target_check_failed(target, reason, "it ended the connection without an answer", now);
     else if (reason == REASON_REQUEST_TIMEOUT || reason == REASON_PROTOCOL_ERROR)
@@ -153,7 +149,7 @@ static void check_finish(struct stream_pool *pool, struct pool_check *check, int
     else
         target_check_void(target, now);
     buffer_free(&answer);
-    check_touch(pool);
+    stream_pool_touch(pool);
 }
 
 void pool_checks_progress(struct stream_pool *pool, int64_t now)

@@ -17,12 +17,6 @@ struct pool_snapshot {
     bool works; /* it has a connection that can be used, now or later */
 };
 
-void stream_pool_touch(struct stream_pool *pool)
-{
-    pool->changed = true;
-    pool->driver->touch(pool->owner);
-}
-
 /* ---- One connection ---- */
 
 /* The one place where the state changes. */
@@ -368,8 +362,8 @@ static struct pool_connection *pool_choose_only(struct stream_pool *pool, int64_
     return NULL;
 }
 
-/* The connection by which this request is to try a sick target, if it has nothing to do. If there is none, one is opened
- * for a later request. */
+/* The connection by which this request is to try a sick target, if it has nothing to do. If there is none, one is
+ * opened for a later request. */
 static struct pool_connection *pool_choose_trial(struct stream_pool *pool, struct target *target,
                                                  uint64_t client, int64_t now)
 {
@@ -471,8 +465,9 @@ bool stream_pool_is_held(const struct stream_pool *pool)
     return false;
 }
 
-/* Opens what is missing to the targets that would be used. Each is tried once: one that fails is not up any
- * more; and what others wait for is theirs, else each connection that is given up for them would be made again. When nothing is under way, or a reload has turned `warmup` off, clients may come. */
+/* Opens what is missing to the targets that would be used. Each is tried once: one that fails is not up any more; and
+ * what others wait for is theirs, else each connection that is given up for them would be made again. When nothing is
+ * under way, or a reload has turned `warmup` off, clients may come. */
 static void pool_warm(struct stream_pool *pool, int64_t now)
 {
     const struct target *first = pool->settings->warmup ? pool_first_up(pool) : NULL;

@@ -10,7 +10,11 @@ static inline struct pool_connection *stream_pool_connection(struct list_node *n
 }
 
 /* Something has changed: stream_pool_review() is to come. */
-void stream_pool_touch(struct stream_pool *pool);
+static inline void stream_pool_touch(struct stream_pool *pool)
+{
+    pool->changed = true;
+    pool->driver->touch(pool->owner);
+}
 
 /* Starts to connect. False when memory is short. */
 bool stream_pool_connect(struct stream_pool *pool, struct target *target, int64_t now);

@@ -240,7 +240,7 @@ void health_worked(struct target *target, uint64_t client, uint64_t part, int64_
 {
     struct health_trials *trials = &target->set->trials;
     trials->answers++;
-    for (size_t i = 0; i < HEALTH_ASKERS; i++)
+    for (size_t i = 0; i < HEALTH_ASKERS && trials->count > 0; i++)
         trials->triers[i].answers += trials->triers[i].id == client;
     note_asker(target->health.clients, client, now);
     note_asker(target->health.parts, part, now);

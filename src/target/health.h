@@ -4,13 +4,14 @@
  * A target is sick after `fail_after` failures with no good answer between. So that no client can switch it off, and no
  * dead device behind it, these have to be of as many client addresses as ask (at most `fail_after`), and of two parts
  * (see protocol.part), unless only one is asked for. Who asks is not known to have stopped: it asked a moment ago, or
- * pauses no longer than twice as usual, and a minute. The first 64 bits of an address of IPv6 are that of a client. It is left out while another target is up and
- * well. Then it is tried, by one request at a time, of an address that did not fail in this sickness if such a one
- * asks; the pause doubles with each trial, and 7 answers lie between two trials of a client. One good answer ends the
- * sickness. If all are sick, the one whose last failure is longest ago has its turn, backup or not.
+ * pauses no longer than twice as usual, and a minute. The first 64 bits of an address of IPv6 are that of a client. It
+ * is left out while another target is up and well. Then it is tried, by one request at a time, of an address that did
+ * not fail in this sickness if such a one asks; the pause doubles with each trial, and 7 answers lie between two trials
+ * of a client. One good answer ends the sickness. If all are sick, the one whose last failure is longest ago has its
+ * turn, backup or not.
  *
- * Where the target is checked, see target_check.h, `fall` checks that fail make it sick too, it takes `rise` good answers
- * to end that, and no request tries it. Before `rise` have come at all, it is left out as a sick one is.
+ * Where the target is checked, see target_check.h, `fall` checks that fail make it sick too, it takes `rise` good
+ * answers to end that, and no request tries it. Before `rise` have come at all, it is left out as a sick one is.
  *
  * Pure logic, as target.h. */
 #ifndef TARGET_HEALTH_H

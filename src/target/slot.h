@@ -74,7 +74,8 @@ int64_t slot_resting_until(const struct target *target);
 int64_t slot_rested_first(const struct target *target); /* likewise, at the first of several addresses */
 bool slot_rested(struct target *target, int64_t now);
 
-/* A good answer has come from the target; when the last one did from its addresses, through whatever listener; 0: never. */
+/* A good answer has come from the target; when the last one did from its addresses, through whatever listener; 0:
+ * never. */
 void slot_answered(struct target *target, int64_t now);
 int64_t slot_last_answer(const struct target *target);
 

@@ -158,7 +158,6 @@ void target_set_commit(struct target_set *set, int64_t now)
             target->next_settings = NULL;
             target->health.is_proved = target->health.is_proved || !was_checked;
             slot_reconfigure(target);
-            target_set_note_usable(set); /* there may be room for more now */
         }
         target_state_reconfigure(target, now);
         health_reconfigure(target, now);

@@ -155,9 +155,9 @@ struct target_set {
     struct target_set_settings next_settings;
 };
 
-/* Makes a set at `set`, which is zeroed but for what a driver embeds it in. The name of the listener in
- * `settings` must outlive the set; the targets are copied. `all_slots` belongs to all sets of the process together; `jitter` is any number. False when memory is
- * short: nothing is left to be closed then. */
+/* Makes a set at `set`, which is zeroed but for what a driver embeds it in. The name of the listener in `settings` must
+ * outlive the set; the targets are copied. `all_slots` belongs to all sets of the process together; `jitter` is any
+ * number. False when memory is short: nothing is left to be closed then. */
 bool target_set_open(struct target_set *set, const struct target_driver *driver,
                      const struct target_hooks *hooks, void *owner, void **all_slots, uint64_t jitter,
                      struct target_set_settings settings);

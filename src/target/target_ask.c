@@ -26,7 +26,7 @@ static struct ev_loop *ask_loop(const struct target_ask *ask)
 }
 
 /* What has come is right, wrong, or not all yet; `ended`: no more comes. */
-static void ask_judge(struct target_ask *ask, bool ended)
+static void ask_evaluate(struct target_ask *ask, bool ended)
 {
     struct target *target = ask->target;
     int64_t now = turn_now(ask_loop(ask));
@@ -57,7 +57,7 @@ static void ask_hear(struct target_ask *ask)
         return;
     if (length > 0)
         buffer_append(&ask->answer, bytes, (size_t)length);
-    ask_judge(ask, length <= 0);
+    ask_evaluate(ask, length <= 0);
 }
 
 static void ask_put(struct target_ask *ask)

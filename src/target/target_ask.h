@@ -1,5 +1,5 @@
-/* The driver's part of a check that has a connection of its own: puts the question, and hears the answer. Used inside this
- * room only. */
+/* The driver's part of a check that has a connection of its own: puts the question, and hears the answer. Used inside
+ * this room only. */
 #ifndef TARGET_TARGET_ASK_H
 #define TARGET_TARGET_ASK_H
 

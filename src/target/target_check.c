@@ -136,8 +136,8 @@ static bool check_connect(struct target *target)
     return target->check.attempt != NULL;
 }
 
-/* There is no room for a check. Connections show that the target can be connected to, and answers through another listener
- * that it works. */
+/* There is no room for a check. Connections show that the target can be connected to, and answers through another
+ * listener that it works. */
 static bool check_is_needless(const struct target *target, int64_t now)
 {
     int64_t last = slot_last_answer(target);

@@ -48,19 +48,9 @@ static void pair_stop(struct pair *pair)
         device_stop(pair->backup);
 }
 
-static int ready_status(unsigned admin, const char *name)
-{
-    char path[80];
-    snprintf(path, sizeof path, "/readyz/%s", name);
-    struct web_answer answer = web_get("127.0.0.1", admin, "localhost", path);
-    int status = answer.status;
-    web_free(&answer);
-    return status;
-}
-
 static int pair_ready(const struct pair *pair)
 {
-    return ready_status(pair->admin, "inverter");
+    return web_status(pair->admin, "/readyz/inverter");
 }
 
 static long long checks_passed(const struct pair *pair, const struct device *device)
@@ -236,8 +226,8 @@ static void one_slot_behind_three_listeners(void **state)
             assert_int_equal(ask(client), PRIMARY);
             close(client);
         }
-    test_wait_until(ready_status(admin, "a") == 200 && ready_status(admin, "b") == 200 &&
-                    ready_status(admin, "c") == 200);
+    test_wait_until(web_status(admin, "/readyz/a") == 200 && web_status(admin, "/readyz/b") == 200 &&
+                    web_status(admin, "/readyz/c") == 200);
     assert_int_equal(device_most(device), 1);
     assert_int_equal(proximux_log_count(proximux, "a check failed"), 0);
     proximux_stop(proximux);

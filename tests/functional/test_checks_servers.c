@@ -15,27 +15,19 @@ static struct backends backends;
 static struct database mariadb;
 static struct server memcached;
 
-static int ready_status(unsigned admin, const char *name)
-{
-    char path[80];
-    snprintf(path, sizeof path, "/readyz/%s", name);
-    struct web_answer answer = web_get("127.0.0.1", admin, "localhost", path);
-    int status = answer.status;
-    web_free(&answer);
-    return status;
-}
-
 static void stop_and_go(const struct proximux *proximux, unsigned admin, const char *name,
                         const struct server *server)
 {
+    char path[80];
+    snprintf(path, sizeof path, "/readyz/%s", name);
     char said[80];
-    test_wait_until(ready_status(admin, name) == 200);
+    test_wait_until(web_status(admin, path) == 200);
     assert_int_equal(kill(server->process, SIGSTOP), 0);
     snprintf(said, sizeof said, "warning %s: target 127.0.0.1:%u is sick", name, server->port);
     proximux_wait_log(proximux, said);
-    assert_int_equal(ready_status(admin, name), 503);
+    assert_int_equal(web_status(admin, path), 503);
     assert_int_equal(kill(server->process, SIGCONT), 0);
-    test_wait_until(ready_status(admin, name) == 200);
+    test_wait_until(web_status(admin, path) == 200);
 }
 
 /* The program before all servers. */
@@ -76,11 +68,11 @@ static void servers_are_found_to_work_and_to_hang(void **state)
     stop_and_go(proximux, admin, "cache", &memcached);
     stop_and_go(proximux, admin, "postgresql", &backends.database.server);
     stop_and_go(proximux, admin, "mysql", &mariadb.server);
-    test_wait_until(ready_status(admin, "web") == 200);
-    test_wait_until(ready_status(admin, "piped") == 200);
+    test_wait_until(web_status(admin, "/readyz/web") == 200);
+    test_wait_until(web_status(admin, "/readyz/piped") == 200);
     proximux_wait_log(proximux,
                       "2 checks in a row failed, the last one: it answered \"HTTP/1.1 404 Not Found\"");
-    assert_int_equal(ready_status(admin, "nowhere"), 503);
+    assert_int_equal(web_status(admin, "/readyz/nowhere"), 503);
     proximux_stop(proximux);
 }
 

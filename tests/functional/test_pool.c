@@ -4,6 +4,7 @@
 #include "harness/fixture.h"
 #include "harness/peer.h"
 #include "harness/scene.h"
+#include "harness/web.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -78,6 +79,52 @@ static void requests_wait_for_a_restart_and_no_longer(void **state)
     peer_expect_text(client, "ERROR\n");
     proximux_wait_log(proximux, "failed: target_down");
     close(client);
+    proximux_stop(proximux);
+}
+
+static void nothing_waits_for_targets_that_take_no_work(void **state)
+{
+    unsigned port = peer_free_port();
+    struct proximux *proximux =
+        proximux_start(*state,
+                       "listeners = ( { name = \"main\"; listen = \"127.0.0.1:%u\"; mode = \"funnel\"; "
+                       "protocol = { type = \"line\"; error_reply = \"ERROR\\\\n\"; }; down_timeout = 100; "
+                       "queue_timeout = -1; targets = ( { address = \"127.0.0.1:%u\"; weight = 0; } ); } );",
+                       port, peer_free_port());
+    int client = peer_connect("127.0.0.1", port);
+
+    peer_send_text(client, "hello\n");
+    peer_expect_text(client, "ERROR\n");
+    proximux_wait_log(proximux, "failed: target_down");
+    close(client);
+    proximux_stop(proximux);
+}
+
+/* A target is on trial, and the client resets whose request that is: the target has done nothing wrong. */
+static void client_that_resets_is_no_failure_of_a_target_on_trial(void **state)
+{
+    unsigned port = peer_free_port(), target = peer_free_port(), admin = peer_free_port();
+    struct proximux *proximux =
+        proximux_start(*state,
+                       "admin: { listen = \"127.0.0.1:%u\"; }; listeners = ( { name = \"main\"; "
+                       "listen = \"127.0.0.1:%u\"; mode = \"funnel\"; retry_min = 20; retry_max = 40; "
+                       "targets = ( \"127.0.0.1:%u\" ); } );",
+                       admin, port, target);
+    int client = peer_connect("127.0.0.1", port);
+
+    peer_send_text(client, "mine");
+    proximux_wait_log(proximux, "is down");
+    int listener = peer_listen("127.0.0.1", target, 16);
+    int connection = peer_accept(listener);
+    peer_expect_text(connection, "mine");
+    peer_reset(client);
+    peer_expect_closed(connection);
+    close(connection);
+    connection = peer_accept(listener); /* it is tried again */
+    assert_true(web_has(admin, "/status.json", "Connection refused"));
+    assert_false(web_has(admin, "/status.json", "the client closed"));
+    close(connection);
+    close(listener);
     proximux_stop(proximux);
 }
 
@@ -578,6 +625,8 @@ int main(void)
         fixture_test(request_waits_for_a_target_that_comes_up),
         fixture_test(target_is_found_again_without_clients),
         fixture_test(requests_wait_for_a_restart_and_no_longer),
+        fixture_test(nothing_waits_for_targets_that_take_no_work),
+        fixture_test(client_that_resets_is_no_failure_of_a_target_on_trial),
         fixture_test(target_that_only_closes_is_down),
         fixture_test(idle_connection_that_was_closed_is_replaced),
         fixture_test(close_behind_an_answer_costs_nobody_anything),

@@ -93,10 +93,7 @@ static size_t count_failures(const struct pair *pair, size_t count)
 
 static bool status_has(const struct pair *pair, const char *text)
 {
-    struct web_answer answer = web_get("127.0.0.1", pair->admin, "localhost", "/status.json");
-    bool has = strstr(answer.body, text) != NULL;
-    web_free(&answer);
-    return has;
+    return web_has(pair->admin, "/status.json", text);
 }
 
 static long long target_figure(const struct pair *pair, const char *name)

@@ -31,16 +31,6 @@ static void reload(struct proximux *proximux, const char *format, ...)
     proximux_wait_log_times(proximux, "reloaded: ", before + 1);
 }
 
-/* Whether the status of the program whose admin listens at this port has that text. */
-static bool status_has(unsigned admin, const char *path, const char *text)
-{
-    struct web_answer answer = web_get("127.0.0.1", admin, "localhost", path);
-    bool has = strstr(answer.body, text) != NULL;
-
-    web_free(&answer);
-    return has;
-}
-
 /* ---- Targets that drain ---- */
 
 #define ADMIN   "admin: { listen = \"127.0.0.1:%u\"; }; "
@@ -97,13 +87,13 @@ static void drained_target_is_shown_until_its_last_session_has_ended(void **stat
            admin, port, another);
     expect_table(*state, proximux, target, "draining", 2);
     assert_int_equal(web_figure(admin, metric), 2);
-    assert_true(status_has(admin, "/status.json", "\"state\":\"draining\""));
+    assert_true(web_has(admin, "/status.json", "\"state\":\"draining\""));
     peer_send_text(clients[1], "x");
     peer_expect_text(clients[1], "x");
     close(clients[1]);
     close(clients[2]);
-    test_wait_until(!status_has(admin, "/metrics", metric));
-    assert_false(status_has(admin, "/status.json", "\"state\":\"draining\""));
+    test_wait_until(!web_has(admin, "/metrics", metric));
+    assert_false(web_has(admin, "/status.json", "\"state\":\"draining\""));
     proximux_stop(proximux);
     echo_stop(echo);
     echo_stop(other);
@@ -368,8 +358,8 @@ static void busy_device_is_not_down(void **state)
     assert_int_equal(byte, 'x');
     int client = peer_connect("127.0.0.1", ports[1]);
     peer_send_text(client, "late\n");
-    test_wait_until(status_has(admin, "/status.json", "\"state\":\"busy\""));
-    assert_true(status_has(admin, "/readyz/two", "ready"));
+    test_wait_until(web_has(admin, "/status.json", "\"state\":\"busy\""));
+    assert_true(web_has(admin, "/readyz/two", "ready"));
     peer_expect_silence(client, 600);
     close(holder);
     peer_expect_closed(connection);

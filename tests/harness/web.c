@@ -93,3 +93,21 @@ long long web_figure_at(unsigned port, const char *name, struct place place)
     web_free(&answer);
     return value;
 }
+
+bool web_has(unsigned port, const char *path, const char *text)
+{
+    struct web_answer answer = web_get("127.0.0.1", port, "localhost", path);
+    bool has = strstr(answer.body, text) != NULL;
+
+    web_free(&answer);
+    return has;
+}
+
+int web_status(unsigned port, const char *path)
+{
+    struct web_answer answer = web_get("127.0.0.1", port, "localhost", path);
+    int status = answer.status;
+
+    web_free(&answer);
+    return status;
+}

@@ -32,4 +32,8 @@ long long web_metric_at(const char *metrics, const char *name, struct place plac
 #define web_figure(port, name) web_figure_at((port), (name), HERE)
 long long web_figure_at(unsigned port, const char *name, struct place place);
 
+/* Asks 127.0.0.1 for a path: whether the answer has this text; its status. */
+bool web_has(unsigned port, const char *path, const char *text);
+int web_status(unsigned port, const char *path);
+
 #endif

@@ -806,6 +806,24 @@ static void a_connection_that_settles_takes_no_request_yet(void **state)
     bench_stop(&bench);
 }
 
+/* A target that closes has room again, if it had answered; else it refuses, perhaps for want of room. */
+static void only_who_has_answered_leaves_in_good_order(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, usual);
+    open_client(&bench, 0);
+    open_connection(&bench);
+    mux_connection_end(bench.connections[0], bench.now);
+    assert_false(mux_connection_was_left(bench.connections[0]));
+    open_connection(&bench);
+    ask(&bench, 0, "a\n");
+    answer(&bench, 1, "A\n");
+    mux_connection_end(bench.connections[1], bench.now);
+    assert_true(mux_connection_was_left(bench.connections[1]));
+    bench_stop(&bench);
+}
+
 /* What hooks were told of exchanges, a line each. */
 static char told[1000];
 
@@ -1678,6 +1696,7 @@ int main(void)
         cmocka_unit_test(nothing_waits_long_for_targets_that_are_down),
         cmocka_unit_test(a_drain_does_not_wait_for_targets_that_are_down),
         cmocka_unit_test(a_connection_that_settles_takes_no_request_yet),
+        cmocka_unit_test(only_who_has_answered_leaves_in_good_order),
         cmocka_unit_test(answers_and_silence_are_found),
         cmocka_unit_test(silence_is_found_without_its_client),
         cmocka_unit_test(ends_without_an_answer_are_found),

@@ -13,7 +13,8 @@
  * unpaired   is not followed by one answer, so that all later ones would reach the wrong clients
  * forbidden  no command: a browser was made to speak to Redis, which closes then
  *
- * Each list is sorted by strcmp(). Those that are local stand in redis_local.c. The key `commands` admits what is refused, but for unpaired. */
+ * Each list is sorted by strcmp(). Those that are local stand in redis_local.c. The key `commands`
+ * admits what is refused, but for unpaired. */
 #include "protocol/redis/redis.h"
 
 #include <stdlib.h>
