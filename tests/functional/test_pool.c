@@ -122,7 +122,7 @@ static void client_that_resets_is_no_failure_of_a_target_on_trial(void **state)
     close(connection);
     connection = peer_accept(listener); /* it is tried again */
     assert_true(web_has(admin, "/status.json", "Connection refused"));
-    assert_false(web_has(admin, "/status.json", "the client closed"));
+    assert_false(web_has(admin, "/status.json", "the client reset"));
     close(connection);
     close(listener);
     proximux_stop(proximux);
